@@ -1,0 +1,173 @@
+//! Image patches on their way to a network.
+
+use ndarray::{Array2, Array4, ArrayView4};
+use serde::{Deserialize, Serialize};
+
+use crate::{ShapeError, SourceError};
+
+/// The extent of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchShape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Channels.
+    pub channels: usize,
+}
+
+impl PatchShape {
+    /// A patch of this many rows, columns and channels.
+    #[must_use]
+    pub const fn new(height: usize, width: usize, channels: usize) -> Self {
+        Self {
+            height,
+            width,
+            channels,
+        }
+    }
+
+    /// The number of values in one patch.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Whether a patch has no values.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Scaled patches with their conditions, ready for a network.
+///
+/// # Shapes
+///
+/// `pixels`: `[n, y, x, c]`, values in `[0, 1]`; `conditions`: `[n, k]`, one-hot, `k = 0` without conditions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchBatch {
+    /// Scaled pixels, `[n, y, x, c]`.
+    pub pixels: Array4<f32>,
+    /// One-hot conditions, `[n, k]`.
+    pub conditions: Array2<f32>,
+}
+
+impl PatchBatch {
+    /// A batch of `n` patches of zeros with `k` condition columns.
+    #[must_use]
+    pub fn zeros(n: usize, shape: PatchShape, k: usize) -> Self {
+        Self {
+            pixels: Array4::zeros((n, shape.height, shape.width, shape.channels)),
+            conditions: Array2::zeros((n, k)),
+        }
+    }
+
+    /// The number of patches.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pixels.shape()[0]
+    }
+
+    /// Whether there are no patches.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Something that patches can be read from by number: a patch set on disk, a store sampled directly, memory.
+pub trait PatchSource: Send + Sync {
+    /// The number of patches.
+    fn len(&self) -> usize;
+
+    /// Whether there are no patches.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The extent of every patch.
+    fn shape(&self) -> PatchShape;
+
+    /// The number of one-hot condition columns; 0 without conditions.
+    fn n_conditions(&self) -> usize;
+
+    /// Reads the patches of these numbers, in that order, scaled.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] when a number is out of range or the data behind it cannot be read.
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError>;
+
+    /// Names a patch in messages: its cell and sample, say.
+    fn describe(&self, patch: usize) -> String {
+        format!("patch {patch}")
+    }
+}
+
+/// Something that patches can be written to in any order.
+pub trait PatchSink: Send {
+    /// Writes patches from number `start` on.
+    ///
+    /// # Shapes
+    ///
+    /// `pixels`: `[n, c, y, x]`, the layout of patch sets on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] when they cannot be written.
+    fn write(&mut self, start: usize, pixels: ArrayView4<'_, f32>) -> Result<(), SourceError>;
+}
+
+/// Patches in memory.
+impl PatchSource for PatchBatch {
+    fn len(&self) -> usize {
+        self.pixels.shape()[0]
+    }
+
+    fn shape(&self) -> PatchShape {
+        let (_, height, width, channels) = self.pixels.dim();
+        PatchShape {
+            height,
+            width,
+            channels,
+        }
+    }
+
+    fn n_conditions(&self) -> usize {
+        self.conditions.ncols()
+    }
+
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        let n = PatchBatch::len(self);
+        if let Some(&found) = patches.iter().find(|&&patch| patch >= n) {
+            let error = ShapeError::Length {
+                what: "patches".to_owned(),
+                expected: found + 1,
+                found: n,
+            };
+            return Err(SourceError::new(format!("patch {found}"), error));
+        }
+        Ok(Self {
+            pixels: self.pixels.select(ndarray::Axis(0), patches),
+            conditions: self.conditions.select(ndarray::Axis(0), patches),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_serves_patches_in_the_order_asked() {
+        let mut batch = PatchBatch::zeros(3, PatchShape::new(2, 2, 1), 1);
+        batch.pixels[[2, 0, 0, 0]] = 7.0;
+        batch.conditions[[2, 0]] = 1.0;
+        let two = batch.read(&[2, 0]).unwrap();
+        assert_eq!(two.pixels[[0, 0, 0, 0]], 7.0);
+        assert_eq!(two.conditions[[0, 0]], 1.0);
+        assert!(batch.read(&[3]).is_err());
+    }
+}
