@@ -1,0 +1,155 @@
+//! A picture that can be drawn as PNG and as SVG.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fs, io, process};
+
+use crate::scene::{Item, Scene};
+use crate::{Error, Result, raster, svg};
+
+/// Pixels per point in files written by [`Figure::write`].
+const FILE_SCALE: f64 = 2.0;
+
+/// A laid-out picture.
+///
+/// Nothing is drawn before one of the methods below is called; the same picture gives the same bytes each time, on every
+/// machine with the same version of this crate.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_plot::{ColorBy, ScatterConfig, scatter};
+///
+/// let points = array![[0.0, 0.0], [1.0, 2.0]];
+/// let figure = scatter(points.view(), ColorBy::None, &ScatterConfig::default())?;
+/// assert!(figure.to_png(1.0)?.starts_with(b"\x89PNG"));
+/// assert!(figure.to_svg()?.starts_with("<svg"));
+/// # Ok::<(), phenocoder_plot::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figure {
+    scene: Scene,
+}
+
+impl Figure {
+    pub(crate) fn new(scene: Scene) -> Self {
+        Self { scene }
+    }
+
+    /// The width and the height at scale 1, in points of 1/96 inch.
+    #[must_use]
+    pub fn size(&self) -> (f64, f64) {
+        (self.scene.width, self.scene.height)
+    }
+
+    /// This picture with another to its right, their top edges in line.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phenocoder_plot::{ColorBy, ScatterConfig, scatter};
+    ///
+    /// let points = array![[0.0, 0.0], [1.0, 2.0]];
+    /// let draw = |title| scatter(points.view(), ColorBy::None, &ScatterConfig::default().with_title(title));
+    /// let both = draw("cluster")?.beside(draw("truth")?);
+    /// assert_eq!(both.size(), (1440.0, 540.0));
+    /// # Ok::<(), phenocoder_plot::Error>(())
+    /// ```
+    #[must_use]
+    pub fn beside(self, right: Self) -> Self {
+        let (left, right) = (self.scene, right.scene);
+        let title = [left.title.as_str(), right.title.as_str()]
+            .into_iter()
+            .filter(|title| !title.is_empty())
+            .collect::<Vec<_>>()
+            .join(", ");
+        Self::new(Scene {
+            width: left.width + right.width,
+            height: left.height.max(right.height),
+            title,
+            items: vec![
+                Item::Group {
+                    offset: (0.0, 0.0),
+                    items: left.items,
+                },
+                Item::Group {
+                    offset: (left.width, 0.0),
+                    items: right.items,
+                },
+            ],
+        })
+    }
+
+    /// The picture as a PNG file with `scale` pixels per point: 1 for a screen, 2 for a slide, 4 for print.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PixelSize`] when a side has no pixels, or more than 32767.
+    pub fn to_png(&self, scale: f64) -> Result<Vec<u8>> {
+        let pixels = raster::draw(&self.scene, scale)?;
+        raster::encode(&pixels, Some(scale))
+    }
+
+    /// The picture as an SVG file, its text as text.
+    ///
+    /// Groups of more than 8000 markers and large images are embedded as pixels, so that the file stays quick to open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PixelSize`] when such an embedded image would have a side of more than 32767 pixels.
+    pub fn to_svg(&self) -> Result<String> {
+        svg::write(&self.scene)
+    }
+
+    /// Writes the picture as PNG (2 pixels per point) or SVG, as the extension of `path` says.
+    ///
+    /// The file appears whole or not at all: it is written beside its place first and then renamed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extension`] for another extension, [`Error::Write`] when the file system refuses, and what
+    /// [`to_png`](Self::to_png) and [`to_svg`](Self::to_svg) return.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let is = |extension: &str| {
+            path.extension()
+                .is_some_and(|found| found.eq_ignore_ascii_case(extension))
+        };
+        let bytes = if is("png") {
+            self.to_png(FILE_SCALE)?
+        } else if is("svg") {
+            self.to_svg()?.into_bytes()
+        } else {
+            return Err(Error::Extension {
+                path: path.to_owned(),
+            });
+        };
+        write_whole(path, &bytes).map_err(|source| Error::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
+}
+
+/// Writes to a name that no other writer uses, then renames.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().unwrap_or(OsStr::new("picture"));
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(
+        ".{}-{}.tmp",
+        process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ));
+    let temporary = path.with_file_name(temporary);
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to report; nothing may be there to remove.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

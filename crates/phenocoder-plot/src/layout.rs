@@ -1,0 +1,364 @@
+//! What pictures have in common: title, axes, legends, colour bars.
+
+use crate::axis::{Axis, Tick, fixed};
+use crate::color::{ColorMap, Rgb};
+use crate::font::{self, Weight};
+use crate::scene::{Anchor, Frame, Item, Scene, Shape, Text};
+
+pub(crate) const TITLE_SIZE: f64 = 17.0;
+pub(crate) const LABEL_SIZE: f64 = 14.0;
+pub(crate) const TICK_SIZE: f64 = 12.0;
+pub(crate) const MARGIN: f64 = 18.0;
+
+const TICK_LENGTH: f64 = 5.0;
+const ENTRY_HEIGHT: f64 = 20.0;
+const ENTRY_MAX: f64 = 190.0;
+const BAR_WIDTH: f64 = 14.0;
+
+/// The part of the picture below the title, which is drawn above it.
+pub(crate) fn below_title(scene: &mut Scene, title: &str) -> Frame {
+    let whole = Frame::new(
+        MARGIN,
+        MARGIN,
+        scene.width - 2.0 * MARGIN,
+        scene.height - 2.0 * MARGIN,
+    );
+    if title.is_empty() {
+        return whole;
+    }
+    let text = font::fit(title, TITLE_SIZE, Weight::Bold, whole.width);
+    scene.text(Text::new((whole.x, whole.y + TITLE_SIZE * 0.8), text, TITLE_SIZE).bold());
+    let used = TITLE_SIZE + 14.0;
+    Frame::new(whole.x, whole.y + used, whole.width, whole.height - used)
+}
+
+/// Writes in the middle of an empty picture why there is nothing to see.
+pub(crate) fn note(scene: &mut Scene, frame: &Frame, text: &str) {
+    let (x, y) = frame.center();
+    scene.text(
+        Text::new((x, y), text, LABEL_SIZE)
+            .anchored(Anchor::Middle)
+            .colored(Rgb::MUTED),
+    );
+}
+
+/// How an axis is drawn.
+pub(crate) struct AxisStyle<'a> {
+    pub(crate) axis: Axis,
+    pub(crate) label: &'a str,
+    pub(crate) grid: bool,
+}
+
+fn y_ticks(axis: &Axis, height: f64) -> Vec<Tick> {
+    axis.ticks((height / 62.0).clamp(2.0, 8.0) as usize)
+}
+
+/// The frame that is left for the data when both axes are drawn in `outer`.
+pub(crate) fn axes_frame(outer: &Frame, x: &AxisStyle<'_>, y: &AxisStyle<'_>) -> Frame {
+    let room = |label: &str| {
+        if label.is_empty() {
+            0.0
+        } else {
+            LABEL_SIZE + 10.0
+        }
+    };
+    let bottom = TICK_LENGTH + TICK_SIZE + 5.0 + room(x.label);
+    let height = (outer.height - bottom).max(1.0);
+    let widest = y_ticks(&y.axis, height)
+        .iter()
+        .map(|tick| font::width(&tick.label, TICK_SIZE, Weight::Regular))
+        .fold(0.0, f64::max);
+    let left = widest + TICK_LENGTH + 5.0 + room(y.label);
+    // Half of the last label of the x axis may stand out.
+    let width = (outer.width - left - 8.0).max(1.0);
+    Frame::new(outer.x + left, outer.y, width, height)
+}
+
+/// Draws both axes around `frame`, within `outer`.
+pub(crate) fn axes(
+    scene: &mut Scene,
+    outer: &Frame,
+    frame: &Frame,
+    x: &AxisStyle<'_>,
+    y: &AxisStyle<'_>,
+) {
+    for tick in &y_ticks(&y.axis, frame.height) {
+        let Some(t) = y.axis.position(tick.value) else {
+            continue;
+        };
+        let at = frame.bottom() - t * frame.height;
+        if y.grid {
+            scene.line(vec![(frame.x, at), (frame.right(), at)], Rgb::GRID, 1.0);
+        }
+        scene.line(
+            vec![(frame.x - TICK_LENGTH, at), (frame.x, at)],
+            Rgb::AXIS,
+            1.0,
+        );
+        scene.text(
+            Text::new(
+                (frame.x - TICK_LENGTH - 4.0, at + TICK_SIZE * 0.36),
+                &*tick.label,
+                TICK_SIZE,
+            )
+            .anchored(Anchor::End),
+        );
+    }
+    for tick in x.axis.ticks((frame.width / 80.0).clamp(2.0, 8.0) as usize) {
+        let Some(t) = x.axis.position(tick.value) else {
+            continue;
+        };
+        let at = frame.x + t * frame.width;
+        if x.grid {
+            scene.line(vec![(at, frame.y), (at, frame.bottom())], Rgb::GRID, 1.0);
+        }
+        scene.line(
+            vec![(at, frame.bottom()), (at, frame.bottom() + TICK_LENGTH)],
+            Rgb::AXIS,
+            1.0,
+        );
+        scene.text(
+            Text::new(
+                (at, frame.bottom() + TICK_LENGTH + TICK_SIZE + 1.0),
+                tick.label,
+                TICK_SIZE,
+            )
+            .anchored(Anchor::Middle),
+        );
+    }
+    scene.line(
+        vec![
+            (frame.x, frame.y),
+            (frame.x, frame.bottom()),
+            (frame.right(), frame.bottom()),
+        ],
+        Rgb::AXIS,
+        1.0,
+    );
+    axis_labels(scene, outer, frame, x.label, y.label);
+}
+
+/// Writes the labels of both axes at the outer edges.
+pub(crate) fn axis_labels(scene: &mut Scene, outer: &Frame, frame: &Frame, x: &str, y: &str) {
+    let (x_middle, y_middle) = frame.center();
+    let x = font::fit(x, LABEL_SIZE, Weight::Regular, outer.width);
+    let y = font::fit(y, LABEL_SIZE, Weight::Regular, outer.height);
+    scene.text(Text::new((x_middle, outer.bottom() - 2.0), x, LABEL_SIZE).anchored(Anchor::Middle));
+    scene.text(
+        Text::new((outer.x + LABEL_SIZE * 0.8, y_middle), y, LABEL_SIZE)
+            .anchored(Anchor::Middle)
+            .rotated(-90.0),
+    );
+}
+
+/// Two short arrows at the lower left, for axes whose numbers mean nothing.
+pub(crate) fn arrows(scene: &mut Scene, frame: &Frame, x_label: &str, y_label: &str) {
+    const LENGTH: f64 = 56.0;
+    let (x, y) = (
+        frame.x + LABEL_SIZE + 6.0,
+        frame.bottom() - LABEL_SIZE - 6.0,
+    );
+    scene.line(
+        vec![(x, y - LENGTH), (x, y), (x + LENGTH, y)],
+        Rgb::AXIS,
+        1.6,
+    );
+    for points in [
+        vec![
+            (x + LENGTH + 8.0, y),
+            (x + LENGTH, y - 4.0),
+            (x + LENGTH, y + 4.0),
+        ],
+        vec![
+            (x, y - LENGTH - 8.0),
+            (x - 4.0, y - LENGTH),
+            (x + 4.0, y - LENGTH),
+        ],
+    ] {
+        scene.push(Item::Polygon {
+            points,
+            fill: Rgb::AXIS,
+        });
+    }
+    scene.text(Text::new((x, y + TICK_SIZE + 5.0), x_label, TICK_SIZE).with_halo(2.0));
+    scene.text(
+        Text::new((x - 7.0, y), y_label, TICK_SIZE)
+            .rotated(-90.0)
+            .with_halo(2.0),
+    );
+}
+
+/// The sign before an entry of a legend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Sign {
+    Marker(Shape),
+    Line(Option<(f64, f64)>),
+}
+
+/// One line of a legend.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) label: String,
+    pub(crate) color: Rgb,
+    pub(crate) sign: Sign,
+}
+
+/// A list of entries under a heading.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Legend {
+    pub(crate) title: String,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Draws legends at the right of `outer`, one below the other, and returns what is left of it.
+pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> Frame {
+    let heading = |legend: &Legend| if legend.title.is_empty() { 0.0 } else { 22.0 };
+    let shown: Vec<&Legend> = legends.iter().filter(|l| !l.entries.is_empty()).collect();
+    let lines: usize = shown.iter().map(|l| l.entries.len()).sum();
+    if lines == 0 {
+        return *outer;
+    }
+    let fixed: f64 = shown.iter().map(|l| heading(l) + 12.0).sum();
+    let rows_at_most = (((outer.height - fixed) / ENTRY_HEIGHT).floor() as usize).max(1);
+    let columns = lines.div_ceil(rows_at_most).min(3);
+    let column_width = if columns > 1 { 110.0 } else { ENTRY_MAX };
+    let sign_width = |entry: &Entry| match entry.sign {
+        Sign::Marker(_) => 18.0,
+        Sign::Line(_) => 32.0,
+    };
+    let entry_width = |entry: &Entry| {
+        let text = font::width(&entry.label, TICK_SIZE, Weight::Regular);
+        sign_width(entry) + text.min(column_width - sign_width(entry))
+    };
+    let column_width = shown
+        .iter()
+        .flat_map(|legend| &legend.entries)
+        .map(entry_width)
+        .fold(0.0, f64::max)
+        + 6.0;
+    let titles = shown
+        .iter()
+        .map(|legend| font::width(&legend.title, LABEL_SIZE, Weight::Bold).min(ENTRY_MAX))
+        .fold(0.0, f64::max);
+    let width = (column_width * columns as f64).max(titles);
+    let x0 = outer.right() - width;
+    let mut y = outer.y + 4.0;
+    for legend in shown {
+        if !legend.title.is_empty() {
+            let title = font::fit(&legend.title, LABEL_SIZE, Weight::Bold, width);
+            scene.text(Text::new((x0, y + LABEL_SIZE * 0.75), title, LABEL_SIZE).bold());
+            y += heading(legend);
+        }
+        let rows = legend.entries.len().div_ceil(columns).min(rows_at_most);
+        let room = rows * columns;
+        let cut = legend.entries.len() > room;
+        let whole = if cut { room - 1 } else { legend.entries.len() };
+        for (i, entry) in legend.entries.iter().take(whole).enumerate() {
+            let x = x0 + (i / rows) as f64 * column_width;
+            let at = y + (i % rows) as f64 * ENTRY_HEIGHT + ENTRY_HEIGHT / 2.0;
+            match entry.sign {
+                Sign::Marker(shape) => scene.marker((x + 6.0, at), shape, entry.color, 5.0),
+                Sign::Line(dash) => scene.push(Item::Line {
+                    points: vec![(x + 1.0, at), (x + 24.0, at)],
+                    color: entry.color,
+                    width: 2.5,
+                    dash,
+                }),
+            }
+            let room = column_width - sign_width(entry) - 4.0;
+            let label = font::fit(&entry.label, TICK_SIZE, Weight::Regular, room);
+            scene.text(Text::new(
+                (x + sign_width(entry), at + TICK_SIZE * 0.36),
+                label,
+                TICK_SIZE,
+            ));
+        }
+        if cut {
+            let x = x0 + (whole / rows) as f64 * column_width;
+            let at = y + (whole % rows) as f64 * ENTRY_HEIGHT + ENTRY_HEIGHT / 2.0;
+            let text = format!("+ {} more", legend.entries.len() - whole);
+            scene.text(Text::new((x, at + TICK_SIZE * 0.36), text, TICK_SIZE).colored(Rgb::MUTED));
+        }
+        y += rows as f64 * ENTRY_HEIGHT + 12.0;
+    }
+    Frame::new(
+        outer.x,
+        outer.y,
+        (outer.width - width - 20.0).max(1.0),
+        outer.height,
+    )
+}
+
+/// Draws a colour bar at the right of `outer` and returns what is left of it.
+pub(crate) fn color_bar(
+    scene: &mut Scene,
+    outer: &Frame,
+    map: ColorMap,
+    range: (f64, f64),
+    title: &str,
+) -> Frame {
+    let axis = Axis::linear(range.0, range.1);
+    let height = (outer.height * 0.6).min(260.0);
+    let ticks = if range.1 > range.0 {
+        axis.ticks((height / 45.0).clamp(2.0, 6.0) as usize)
+    } else {
+        Vec::new()
+    };
+    let labels = ticks
+        .iter()
+        .map(|tick| font::width(&tick.label, TICK_SIZE, Weight::Regular))
+        .fold(
+            font::width(&fixed(range.0, 2), TICK_SIZE, Weight::Regular),
+            f64::max,
+        );
+    let title = font::fit(title, LABEL_SIZE, Weight::Bold, ENTRY_MAX);
+    let width = (BAR_WIDTH + 9.0 + labels).max(font::width(&title, LABEL_SIZE, Weight::Bold));
+    let x0 = outer.right() - width;
+    let mut y0 = outer.y + 4.0;
+    if !title.is_empty() {
+        scene.text(Text::new((x0, y0 + LABEL_SIZE * 0.75), title, LABEL_SIZE).bold());
+        y0 += 24.0;
+    }
+    let bar = Frame::new(x0, y0, BAR_WIDTH, height);
+    let steps = 128;
+    scene.push(Item::Grid {
+        frame: bar,
+        columns: 1,
+        rows: steps,
+        colors: (0..steps)
+            .map(|i| map.color(1.0 - (i as f64 + 0.5) / steps as f64))
+            .collect(),
+    });
+    scene.push(Item::Rect {
+        frame: bar,
+        fill: None,
+        stroke: Some((Rgb::AXIS, 0.8)),
+    });
+    let mut label = |t: f64, text: String| {
+        let at = bar.bottom() - t * bar.height;
+        scene.line(
+            vec![(bar.right(), at), (bar.right() + 3.0, at)],
+            Rgb::AXIS,
+            1.0,
+        );
+        scene.text(Text::new(
+            (bar.right() + 7.0, at + TICK_SIZE * 0.36),
+            text,
+            TICK_SIZE,
+        ));
+    };
+    if ticks.is_empty() {
+        label(0.5, fixed(range.0, 2));
+    }
+    for tick in ticks {
+        if let Some(t) = axis.position(tick.value) {
+            label(t, tick.label);
+        }
+    }
+    Frame::new(
+        outer.x,
+        outer.y,
+        (outer.width - width - 20.0).max(1.0),
+        outer.height,
+    )
+}
