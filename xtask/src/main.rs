@@ -1,1 +1,54 @@
-fn main() {}
+//! The chores of the workspace: `cargo xtask check` runs what CI runs, `cargo xtask tidy` what no compiler checks.
+#![allow(
+    clippy::print_stdout,
+    reason = "a command-line tool talks on standard output"
+)]
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod check;
+mod metadata;
+mod scan;
+mod tidy;
+mod workspace;
+
+use check::Options;
+use workspace::Workspace;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+Commands:
+  check    everything that must hold before a commit, the cheapest first:
+           format, tidy, clippy (default features, none, each alone), documentation, examples
+           --fast               leave out documentation and examples
+           --skip-example NAME  do not run this example (may be repeated)
+           --keep-going         run the later steps although an earlier one failed
+  tidy     import edges, feature lists, file names and sizes, dependency table, licences, Rust version
+  help     this text
+
+What it checks, and why, stands in docs/architecture.md and CONTRIBUTING.md.";
+
+fn main() -> Result<ExitCode> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let good = match args.split_first() {
+        Some((&"check", rest)) => {
+            let options = Options::parse(rest)?;
+            check::run(&Workspace::load()?, &options)?
+        }
+        Some((&"tidy", [])) => tidy::print(&Workspace::load()?)?,
+        Some((&("help" | "--help" | "-h"), _)) | None => {
+            println!("{HELP}");
+            true
+        }
+        Some((&other, _)) => bail!("`{other}` is no command, or has no such argument\n\n{HELP}"),
+    };
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Asks TensorBoard's own reader whether it understands the training record that phenocoder wrote.
+
+    python check_events.py FOLDER [--scalar NAME]... [--image NAME]...
+
+FOLDER holds event files, at any depth.  Every scalar must be finite and have rising steps, every image must decode
+to pixels.  `--scalar` and `--image` name tags that must be there; without them at least one of each kind must.
+Exit code: 0 accepted, 1 rejected, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import sys
+from pathlib import Path
+
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+
+
+def framed_records(path: Path) -> int:
+    """The number of records by the frames alone: length, its checksum, data, its checksum.
+
+    TensorBoard stops without a word at the first record that is cut off or damaged; then this number is larger.
+    """
+    data, offset, records = path.read_bytes(), 0, 0
+    while offset < len(data):
+        if offset + 8 <= len(data):
+            offset += 16 + int.from_bytes(data[offset : offset + 8], "little")
+        else:
+            offset = len(data) + 1
+        records += 1
+    if offset != len(data):
+        raise ValueError(f"the last of {records} records is cut off")
+    return records
+
+
+def check_file(path: Path, failures: list[str]) -> tuple[dict, dict]:
+    """The scalars (tag to values) and images (tag to sizes) of one event file."""
+    framed = framed_records(path)
+    records = sum(1 for _ in RawEventFileLoader(str(path)).Load())
+    if framed != records:
+        failures.append(f"{path.name}: TensorBoard reads {records} of {framed} records")
+    accumulator = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0})
+    accumulator.Reload()
+    tags = accumulator.Tags()
+    scalars, images = {}, {}
+    for tag in tags["scalars"]:
+        events = accumulator.Scalars(tag)
+        steps = [event.step for event in events]
+        scalars[tag] = [event.value for event in events]
+        if any(a >= b for a, b in zip(steps, steps[1:])):
+            failures.append(f"{path.name}: scalar `{tag}`: steps do not rise: {steps[:5]}…")
+        if not all(math.isfinite(value) for value in scalars[tag]):
+            failures.append(f"{path.name}: scalar `{tag}` has a value that is not finite")
+        if any(event.wall_time <= 0 for event in events):
+            failures.append(f"{path.name}: scalar `{tag}` has no time")
+    for tag in tags["images"]:
+        images[tag] = []
+        for event in accumulator.Images(tag):
+            with Image.open(io.BytesIO(event.encoded_image_string)) as picture:
+                picture.load()
+                images[tag].append(picture.size)
+                if picture.size != (event.width, event.height):
+                    failures.append(f"{path.name}: image `{tag}`: {picture.size}, the record says "
+                                    f"{(event.width, event.height)}")
+    if tags["tensors"]:
+        failures.append(f"{path.name}: {tags['tensors']} were read as tensors, not as scalars or images")
+    # One record names the version of the format; more of them follow only when something was logged.
+    if records < 2:
+        failures.append(f"{path.name}: {records} records")
+    print(f"{path}: {records} records")
+    for tag, values in scalars.items():
+        print(f"  scalar {tag}: {len(values)} values, {values[0]:.6g} to {values[-1]:.6g}")
+    for tag, sizes in images.items():
+        print(f"  image {tag}: {len(sizes)} of {sizes[0][0]} × {sizes[0][1]} pixels")
+    return scalars, images
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--scalar", action="append", default=[], help="a tag that must be there; may be repeated")
+    parser.add_argument("--image", action="append", default=[], help="a tag that must be there; may be repeated")
+    options = parser.parse_args()
+    if not options.folder.exists():
+        parser.error(f"{options.folder} does not exist")
+    paths = [options.folder] if options.folder.is_file() else sorted(options.folder.rglob("*tfevents*"))
+    failures: list[str] = []
+    scalars, images = set(), set()
+    for path in paths:
+        try:
+            found = check_file(path, failures)
+        except Exception as error:  # a reader that gives up is a finding
+            failures.append(f"{path.name}: {type(error).__name__}: {error}")
+            continue
+        scalars |= set(found[0])
+        images |= set(found[1])
+    if not paths:
+        failures.append(f"{options.folder}: no event file (`*tfevents*`)")
+    for kind, wanted, present in (("scalar", options.scalar, scalars), ("image", options.image, images)):
+        if wanted:
+            failures += [f"no {kind} `{tag}`, only {sorted(present)}" for tag in wanted if tag not in present]
+        elif not present:
+            failures.append(f"no {kind} at all")
+    for failure in failures:
+        print(f"FAILED  {failure}")
+    print(f"{'REJECTED' if failures else 'accepted'}: {len(paths)} files, {len(scalars)} scalars, {len(images)} images")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
