@@ -1,0 +1,142 @@
+//! Several sources as one.
+
+use phenocoder_core::{PatchBatch, PatchShape, PatchSource, SourceError};
+
+use super::check_numbers;
+use crate::{Error, Result};
+
+/// Serves several sources one after the other under running numbers.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::{PatchBatch, PatchShape, PatchSource};
+/// use phenocoder_patches::Merged;
+///
+/// let shape = PatchShape::new(2, 2, 1);
+/// let parts = [("a", PatchBatch::zeros(2, shape, 0)), ("b", PatchBatch::zeros(3, shape, 0))];
+/// let both = Merged::new(parts.map(|(name, part)| (name.to_owned(), Box::new(part) as _)).into())?;
+/// assert_eq!((both.len(), both.locate(3)), (5, Some((1, 1))));
+/// # Ok::<(), phenocoder_patches::Error>(())
+/// ```
+pub struct Merged {
+    parts: Vec<(String, Box<dyn PatchSource>)>,
+    /// Where each part starts, and the end.
+    starts: Vec<usize>,
+}
+
+impl std::fmt::Debug for Merged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.parts.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Merged")
+            .field("parts", &names)
+            .field("starts", &self.starts)
+            .finish()
+    }
+}
+
+impl Merged {
+    /// Joins named sources of the same patch extent and number of condition columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] without sources, [`Error::DatasetMismatch`] when one differs from the first.
+    pub fn new(parts: Vec<(String, Box<dyn PatchSource>)>) -> Result<Self> {
+        let Some((_, first)) = parts.first() else {
+            return Err(Error::Empty {
+                what: "the list of datasets",
+            });
+        };
+        for (name, part) in &parts {
+            let mismatch = |what, expected: String, found: String| Error::DatasetMismatch {
+                dataset: name.clone(),
+                what,
+                expected,
+                found,
+            };
+            let (expected, found) = (first.shape(), part.shape());
+            if expected != found {
+                let words = |s: PatchShape| format!("{} × {} × {}", s.height, s.width, s.channels);
+                return Err(mismatch("patch extent", words(expected), words(found)));
+            }
+            let (expected, found) = (first.n_conditions(), part.n_conditions());
+            if expected != found {
+                return Err(mismatch(
+                    "condition columns",
+                    expected.to_string(),
+                    found.to_string(),
+                ));
+            }
+        }
+        let mut starts = vec![0];
+        for (_, part) in &parts {
+            starts.push(starts.last().copied().unwrap_or(0) + part.len());
+        }
+        Ok(Self { parts, starts })
+    }
+
+    /// The source that a patch comes from and its number there.
+    #[must_use]
+    pub fn locate(&self, patch: usize) -> Option<(usize, usize)> {
+        (patch < self.len()).then(|| {
+            let part = self.starts.partition_point(|&start| start <= patch) - 1;
+            (part, patch - self.starts[part])
+        })
+    }
+}
+
+impl PatchSource for Merged {
+    fn len(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    fn shape(&self) -> PatchShape {
+        self.parts
+            .first()
+            .map_or(PatchShape::new(0, 0, 0), |(_, part)| part.shape())
+    }
+
+    fn n_conditions(&self) -> usize {
+        self.parts
+            .first()
+            .map_or(0, |(_, part)| part.n_conditions())
+    }
+
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        check_numbers("merged datasets", self.len(), patches)?;
+        let mut out = PatchBatch::zeros(patches.len(), self.shape(), self.n_conditions());
+        for (part, (_, source)) in self.parts.iter().enumerate() {
+            let range = self.starts[part]..self.starts[part + 1];
+            let (slots, numbers): (Vec<usize>, Vec<usize>) = patches
+                .iter()
+                .enumerate()
+                .filter(|(_, patch)| range.contains(patch))
+                .map(|(slot, patch)| (slot, patch - range.start))
+                .unzip();
+            if numbers.is_empty() {
+                continue;
+            }
+            let batch = source.read(&numbers)?;
+            for (from, slot) in slots.into_iter().enumerate() {
+                let pixels = batch.pixels.index_axis(ndarray::Axis(0), from);
+                out.pixels
+                    .index_axis_mut(ndarray::Axis(0), slot)
+                    .assign(&pixels);
+                out.conditions
+                    .row_mut(slot)
+                    .assign(&batch.conditions.row(from));
+            }
+        }
+        Ok(out)
+    }
+
+    fn describe(&self, patch: usize) -> String {
+        match self.locate(patch) {
+            Some((part, number)) => {
+                let (name, source) = &self.parts[part];
+                format!("{} of dataset `{name}`", source.describe(number))
+            }
+            None => format!("patch {patch}"),
+        }
+    }
+}

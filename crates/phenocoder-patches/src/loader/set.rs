@@ -1,0 +1,137 @@
+//! Patches that were made before.
+
+use ndarray::{Array2, Array4, Axis};
+use phenocoder_core::{PatchBatch, PatchShape, PatchSource, ShapeError, SourceError};
+
+use super::check_numbers;
+use crate::Result;
+
+/// Serves patches from any reader of `[n, c, y, x]` patches: a patch set on disk, say.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::{Array2, Array4};
+/// use phenocoder_core::{PatchShape, PatchSource};
+/// use phenocoder_patches::SetSource;
+///
+/// let reader = |numbers: &[usize]| Ok(Array4::from_shape_fn((numbers.len(), 1, 1, 2), |(n, _, _, x)| (numbers[n] + x) as f32));
+/// let source = SetSource::new(PatchShape::new(1, 2, 1), Array2::zeros((5, 0)), reader);
+/// assert_eq!(source.read(&[3])?.pixels.as_slice(), Some(&[3.0, 4.0][..]));
+/// # Ok::<(), phenocoder_core::SourceError>(())
+/// ```
+pub struct SetSource<R> {
+    shape: PatchShape,
+    conditions: Array2<f32>,
+    reader: R,
+}
+
+impl<R> std::fmt::Debug for SetSource<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetSource")
+            .field("patches", &self.conditions.nrows())
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R> SetSource<R>
+where
+    R: Fn(&[usize]) -> Result<Array4<f32>, SourceError> + Send + Sync,
+{
+    /// Serves as many patches as `conditions` `[n, k]` has rows; `reader` returns the patches of given numbers,
+    /// `[n, c, y, x]`.
+    pub fn new(shape: PatchShape, conditions: Array2<f32>, reader: R) -> Self {
+        Self {
+            shape,
+            conditions,
+            reader,
+        }
+    }
+}
+
+impl<R> PatchSource for SetSource<R>
+where
+    R: Fn(&[usize]) -> Result<Array4<f32>, SourceError> + Send + Sync,
+{
+    fn len(&self) -> usize {
+        self.conditions.nrows()
+    }
+
+    fn shape(&self) -> PatchShape {
+        self.shape
+    }
+
+    fn n_conditions(&self) -> usize {
+        self.conditions.ncols()
+    }
+
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        check_numbers("patch set", self.len(), patches)?;
+        let pixels = (self.reader)(patches)?;
+        let shape = self.shape;
+        let expected = [patches.len(), shape.channels, shape.height, shape.width];
+        if pixels.shape() != expected {
+            let error = ShapeError::Array {
+                what: "patches".to_owned(),
+                expected: format!("{expected:?}"),
+                found: pixels.shape().to_vec(),
+            };
+            return Err(SourceError::new("patch set", error));
+        }
+        Ok(PatchBatch {
+            pixels: channels_last(pixels),
+            conditions: self.conditions.select(Axis(0), patches),
+        })
+    }
+}
+
+/// `[n, c, y, x]` to `[n, y, x, c]`, in memory order.
+fn channels_last(pixels: Array4<f32>) -> Array4<f32> {
+    pixels
+        .permuted_axes([0, 2, 3, 1])
+        .as_standard_layout()
+        .into_owned()
+}
+
+/// Patches in memory, in the layout of patch sets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArraySource {
+    pixels: Array4<f32>,
+    conditions: Array2<f32>,
+}
+
+impl ArraySource {
+    /// Serves patches `[n, c, y, x]` with conditions `[n, k]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`](crate::Error::Shape) when the two differ in n.
+    pub fn new(pixels: Array4<f32>, conditions: Array2<f32>) -> Result<Self> {
+        ShapeError::check_len("conditions", pixels.shape()[0], conditions.nrows())?;
+        Ok(Self { pixels, conditions })
+    }
+}
+
+impl PatchSource for ArraySource {
+    fn len(&self) -> usize {
+        self.pixels.shape()[0]
+    }
+
+    fn shape(&self) -> PatchShape {
+        let (_, channels, height, width) = self.pixels.dim();
+        PatchShape::new(height, width, channels)
+    }
+
+    fn n_conditions(&self) -> usize {
+        self.conditions.ncols()
+    }
+
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        check_numbers("patches in memory", PatchSource::len(self), patches)?;
+        Ok(PatchBatch {
+            pixels: channels_last(self.pixels.select(Axis(0), patches)),
+            conditions: self.conditions.select(Axis(0), patches),
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Patches cut from the images when they are asked for.
+
+use ndarray::{Array2, Array4, Axis};
+use phenocoder_core::{NoProgress, PatchBatch, PatchShape, PatchSource, ShapeError, SourceError};
+
+use super::check_numbers;
+use crate::extract::fill::{Layout, Source, fill};
+use crate::scaling::Scaling;
+use crate::select::Selection;
+use crate::{Images, Masks, Result};
+
+/// Samples images directly: no patch is ever written to disk.
+///
+/// Each read decodes the blocks under the patches asked for, so ask for many patches that lie close together where you can;
+/// for many epochs over shuffled patches a patch set on disk is faster, and this is right for a single pass (encoding), for
+/// images in memory, and where there is no room for patches.
+///
+/// # Examples
+///
+/// ```
+/// use std::{collections::BTreeMap, sync::Arc};
+/// use ndarray::{Array2, Array4, array};
+/// use phenocoder_core::{Categorical, Cells, Column, Coords, MemoryImage, NoProgress, PatchSource, Unit};
+/// use phenocoder_patches::*;
+///
+/// let image = MemoryImage::new("tile", Array4::from_elem((1, 1, 8, 8), 3.0), vec!["DAPI".into()])?;
+/// let range = ChannelRange { low: 0.0, high: 6.0, degenerate: false };
+/// let scaling = Scaling::from_ranges(
+///     ScalingMode::PerSample, vec!["DAPI".into()], BTreeMap::from([("A".into(), vec![range])]),
+/// )?;
+/// let images: Images = BTreeMap::from([("A".into(), Arc::new(image) as _)]);
+/// let positions = Coords::new(array![[4.0, 4.0]], Unit::Pixel)?;
+/// let cells = Cells::new(Column::Int(vec![1]), Categorical::from_labels(["A"]), positions)?;
+/// let selection = select_cells(&images, &cells, &PatchConfig::new(2, 2))?;
+/// let source = StoreSource::new(images, None, selection, scaling, Array2::zeros((1, 0)))?;
+/// assert_eq!(source.read(&[0])?.pixels, Array4::from_elem((1, 2, 2, 1), 0.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct StoreSource {
+    images: Images,
+    masks: Option<Masks>,
+    selection: Selection,
+    scaling: Scaling,
+    conditions: Array2<f32>,
+}
+
+impl std::fmt::Debug for StoreSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreSource")
+            .field("samples", &self.images.keys())
+            .field("patches", &self.selection.len())
+            .field("shape", &self.selection.patch_shape())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StoreSource {
+    /// Serves the patches of a selection, with one row of `conditions` `[n, k]` each.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`](crate::Error::Shape) when there is not one row of conditions per patch, else as
+    /// [`extract_selection`](crate::extract_selection).
+    pub fn new(
+        images: Images,
+        masks: Option<Masks>,
+        selection: Selection,
+        scaling: Scaling,
+        conditions: Array2<f32>,
+    ) -> Result<Self> {
+        ShapeError::check_len("conditions", selection.len(), conditions.nrows())?;
+        Source::new(&images, masks.as_ref(), &selection, &scaling)?;
+        Ok(Self {
+            images,
+            masks,
+            selection,
+            scaling,
+            conditions,
+        })
+    }
+
+    /// The patches served.
+    #[must_use]
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// How they are scaled.
+    #[must_use]
+    pub fn scaling(&self) -> &Scaling {
+        &self.scaling
+    }
+}
+
+impl PatchSource for StoreSource {
+    fn len(&self) -> usize {
+        self.selection.len()
+    }
+
+    fn shape(&self) -> PatchShape {
+        self.selection.patch_shape()
+    }
+
+    fn n_conditions(&self) -> usize {
+        self.conditions.ncols()
+    }
+
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        check_numbers("images", self.selection.len(), patches)?;
+        let wrap = |error| SourceError::new("patches from images", error);
+        let source = Source::new(
+            &self.images,
+            self.masks.as_ref(),
+            &self.selection,
+            &self.scaling,
+        )
+        .map_err(wrap)?;
+        let shape = self.shape();
+        let mut pixels = Array4::zeros((patches.len(), shape.height, shape.width, shape.channels));
+        let memory = self.selection.config().memory / 2;
+        if let Some(out) = pixels.as_slice_mut() {
+            fill(
+                &source,
+                patches,
+                Layout::ChannelsLast,
+                memory,
+                out,
+                &NoProgress,
+            )
+            .map_err(wrap)?;
+        }
+        Ok(PatchBatch {
+            pixels,
+            conditions: self.conditions.select(Axis(0), patches),
+        })
+    }
+
+    fn describe(&self, patch: usize) -> String {
+        match self.selection.places().get(patch) {
+            Some(place) => format!(
+                "cell at row {} of sample `{}`",
+                place.row,
+                self.selection.samples()[place.sample]
+            ),
+            None => format!("patch {patch}"),
+        }
+    }
+}
