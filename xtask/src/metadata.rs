@@ -25,8 +25,14 @@ const LICENCES: [&str; 14] = [
 
 /// Packages with another licence, each with the reason why it is no harm.
 const EXCEPTIONS: [(&str, &str); 2] = [
-    ("intel-mkl-src", "feature `mkl` only, which the user asks for"),
-    ("option-ext", "MPL-2.0, runs in the build script of intel-mkl-src only"),
+    (
+        "intel-mkl-src",
+        "feature `mkl` only, which the user asks for",
+    ),
+    (
+        "option-ext",
+        "MPL-2.0, runs in the build script of intel-mkl-src only",
+    ),
 ];
 
 /// Compares every package of the lock file, of all features and platforms, with what we promise.

@@ -14,6 +14,7 @@ mod imports;
 mod manifests;
 mod sources;
 mod table;
+mod unused;
 
 /// Where the table of import edges stands.
 const ARCHITECTURE: &str = "docs/architecture.md";
@@ -51,6 +52,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Report> {
         findings.extend(features::check(member, &|path| {
             workspace.read(path).unwrap_or_default()
         }));
+        let inside = |path: &&String| {
+            path.strip_prefix(member.dir.as_str())
+                .is_some_and(|rest| rest.starts_with("/src/") || rest == "/build.rs")
+        };
+        let sources = workspace.files.iter().filter(inside);
+        let sources = sources
+            .map(|path| workspace.read(path))
+            .collect::<Result<Vec<_>>>()?;
+        findings.extend(unused::check(member, &sources));
     }
     for path in &workspace.files {
         let bytes = std::fs::read(workspace.root.join(path))?;
