@@ -1,0 +1,67 @@
+//! Groups of rows that belong together.
+
+mod kmeans;
+mod leiden;
+
+pub use kmeans::{KMeans, KMeansConfig, kmeans};
+pub use leiden::{LeidenConfig, LeidenObjective, leiden, quality};
+
+/// The cluster of every row.
+///
+/// Clusters are numbered by falling size, and of equal ones the one with the first row comes first.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Clustering {
+    /// The cluster of each row, `0..n_clusters`.
+    pub labels: Vec<u32>,
+    /// The number of clusters; none is empty.
+    pub n_clusters: usize,
+    /// The value of the objective that was maximized.
+    pub quality: f64,
+}
+
+impl Clustering {
+    /// Numbers clusters by falling size.
+    pub(crate) fn new(labels: &[u32], quality: f64) -> Self {
+        let count = labels.iter().max().map_or(0, |&m| m as usize + 1);
+        let (mut size, mut first) = (vec![0_usize; count], vec![usize::MAX; count]);
+        for (row, &label) in labels.iter().enumerate() {
+            size[label as usize] += 1;
+            first[label as usize] = first[label as usize].min(row);
+        }
+        let mut order: Vec<usize> = (0..count).filter(|&c| size[c] > 0).collect();
+        order.sort_by_key(|&c| (std::cmp::Reverse(size[c]), first[c]));
+        let mut number = vec![0_u32; count];
+        for (new, &old) in order.iter().enumerate() {
+            number[old] = new as u32;
+        }
+        Self {
+            labels: labels.iter().map(|&label| number[label as usize]).collect(),
+            n_clusters: order.len(),
+            quality,
+        }
+    }
+
+    /// The number of rows of each cluster, falling.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![0; self.n_clusters];
+        for &label in &self.labels {
+            sizes[label as usize] += 1;
+        }
+        sizes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_are_numbered_by_size_and_first_row() {
+        let clustering = Clustering::new(&[7, 2, 2, 4, 4, 9], 0.0);
+        assert_eq!(clustering.labels, [2, 0, 0, 1, 1, 3]);
+        assert_eq!(clustering.sizes(), [2, 2, 1, 1]);
+        assert_eq!(Clustering::new(&[], 0.0).n_clusters, 0);
+    }
+}

@@ -1,0 +1,587 @@
+//! Communities of a graph.
+
+use phenocoder_core::{CsrGraph, Progress, Seed, Stream};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Clustering;
+use crate::fuzzy::check_undirected;
+use crate::{ConfigError, Result};
+
+/// How freely the refinement chooses among communities that are better than none (Traag et al. 2019, θ).
+const RANDOMNESS: f64 = 0.01;
+/// What a move must gain to be made, relative to the total weight of the graph: above the rounding of sums.
+const LEAST_GAIN: f64 = 1e-13;
+
+/// What a clustering is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeidenObjective {
+    /// The weight within communities beyond what strengths alone let expect:
+    /// `Σ_c [w_c / 2m − γ (s_c / 2m)²]`, with `w_c` counting both directions and `s_c` the sum of strengths.
+    #[default]
+    Modularity,
+    /// The constant Potts model, `Σ_c [w_c − γ n_c²] / 2m`, with `n_c` the number of nodes.
+    Cpm,
+}
+
+/// Settings of [`leiden`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LeidenConfig {
+    /// γ: larger values make more and smaller clusters (default 1).
+    pub resolution: f64,
+    /// What is maximized (default modularity).
+    pub objective: LeidenObjective,
+    /// The largest number of passes over the graph; a run ends when a pass changes nothing (default 10).
+    pub iterations: usize,
+    /// Runs from different random orders, of which the best is kept (default 4).
+    pub restarts: usize,
+    /// The source of chance.
+    pub seed: Seed,
+}
+
+impl Default for LeidenConfig {
+    fn default() -> Self {
+        Self {
+            resolution: 1.0,
+            objective: LeidenObjective::Modularity,
+            iterations: 10,
+            restarts: 4,
+            seed: Seed::default(),
+        }
+    }
+}
+
+impl LeidenConfig {
+    /// Sets γ.
+    #[must_use]
+    pub fn with_resolution(mut self, resolution: f64) -> Self {
+        self.resolution = resolution;
+        self
+    }
+
+    /// Sets what is maximized.
+    #[must_use]
+    pub fn with_objective(mut self, objective: LeidenObjective) -> Self {
+        self.objective = objective;
+        self
+    }
+
+    /// Sets the largest number of passes.
+    #[must_use]
+    pub fn with_iterations(mut self, iterations: usize) -> Self {
+        self.iterations = iterations;
+        self
+    }
+
+    /// Sets the number of runs.
+    #[must_use]
+    pub fn with_restarts(mut self, restarts: usize) -> Self {
+        self.restarts = restarts;
+        self
+    }
+
+    /// Sets the source of chance.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Checks all rules.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] when the resolution is not positive or a number is 0.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let gamma = self.resolution;
+        let positive = gamma > 0.0 && gamma.is_finite();
+        ConfigError::check(positive, "resolution", "a positive number", gamma)?;
+        ConfigError::check(self.iterations > 0, "iterations", "at least 1", 0)?;
+        ConfigError::check(self.restarts > 0, "restarts", "at least 1", 0)
+    }
+}
+
+/// Finds communities of an undirected, weighted graph by the Leiden method: moving nodes, refining, aggregating.
+///
+/// Every community found is connected.
+/// A node without edges is a cluster of its own.
+/// Traag, Waltman & van Eck 2019, doi:10.1038/s41598-019-41695-z.
+///
+/// # Differences from scanpy's `tl.leiden`
+///
+/// Several runs are made and the best is kept, and each goes on until nothing changes, so quality is at least as high and
+/// depends less on the seed.
+///
+/// # Errors
+///
+/// [`Error::NotSymmetric`](crate::Error::NotSymmetric) or [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a directed graph or bad weights, [`Error::Config`](crate::Error::Config) for a setting
+/// outside its range, [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::{CsrGraph, NoProgress};
+/// use phenocoder_embed::cluster::{LeidenConfig, leiden};
+///
+/// // Two pairs.
+/// let graph = CsrGraph::new(vec![0, 1, 2, 3, 4], vec![1, 0, 3, 2], vec![1.0; 4])?;
+/// let found = leiden(&graph, &LeidenConfig::default(), &NoProgress)?;
+/// assert_eq!(found.labels, [0, 0, 1, 1]);
+/// assert!((found.quality - 0.5).abs() < 1e-12);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+#[doc(alias = "tl.leiden")]
+#[doc(alias = "community_leiden")]
+pub fn leiden(
+    graph: &CsrGraph,
+    config: &LeidenConfig,
+    progress: &dyn Progress,
+) -> Result<Clustering> {
+    config.validate()?;
+    check_undirected(graph)?;
+    let network = Network::new(graph, config);
+    progress.start("leiden", Some(config.restarts as u64));
+    let runs: Result<Vec<(f64, Vec<u32>)>> = (0..config.restarts)
+        .into_par_iter()
+        .map(|restart| {
+            let mut stream = config.seed.stream("leiden", restart as u64);
+            let mut labels: Vec<u32> = (0..graph.n_nodes() as u32).collect();
+            for _ in 0..config.iterations {
+                progress.check()?;
+                if !pass(&network, &mut labels, &mut stream, progress)? {
+                    break;
+                }
+            }
+            progress.advance(1);
+            Ok((network.quality(&labels), labels))
+        })
+        .collect();
+    progress.finish();
+    let mut best: Option<(f64, Vec<u32>)> = None;
+    for run in runs? {
+        if best.as_ref().is_none_or(|(quality, _)| run.0 > *quality) {
+            best = Some(run);
+        }
+    }
+    let (quality, labels) = best.unwrap_or_default();
+    Ok(Clustering::new(&labels, quality))
+}
+
+/// The objective of a given clustering of a graph.
+///
+/// # Errors
+///
+/// [`Error::Shape`](crate::Error::Shape) when there is not one label per node, otherwise as [`leiden`].
+pub fn quality(graph: &CsrGraph, labels: &[u32], config: &LeidenConfig) -> Result<f64> {
+    config.validate()?;
+    check_undirected(graph)?;
+    phenocoder_core::ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
+    let clustering = Clustering::new(&compact(labels).0, 0.0);
+    Ok(Network::new(graph, config).quality(&clustering.labels))
+}
+
+/// A graph whose nodes may stand for several nodes of the graph below.
+struct Network {
+    indptr: Vec<usize>,
+    indices: Vec<u32>,
+    weights: Vec<f64>,
+    /// The weight within a node, both directions counted.
+    within: Vec<f64>,
+    /// What the objective's penalty counts: strengths or nodes.
+    mass: Vec<f64>,
+    /// The penalty of two masses meeting.
+    penalty: f64,
+    /// The weight of all edges, both directions counted.
+    total: f64,
+}
+
+impl Network {
+    fn new(graph: &CsrGraph, config: &LeidenConfig) -> Self {
+        let n = graph.n_nodes();
+        let (mut indptr, mut indices, mut weights) = (vec![0], Vec::new(), Vec::new());
+        let (mut within, mut strength) = (vec![0.0; n], vec![0.0; n]);
+        for node in 0..n {
+            for (other, weight) in graph.row(node) {
+                strength[node] += weight;
+                if other == node {
+                    within[node] += weight;
+                } else if weight > 0.0 {
+                    indices.push(other as u32);
+                    weights.push(weight);
+                }
+            }
+            indptr.push(indices.len());
+        }
+        let total: f64 = strength.iter().sum();
+        let (mass, penalty) = match config.objective {
+            LeidenObjective::Modularity if total > 0.0 => (strength, config.resolution / total),
+            LeidenObjective::Modularity => (strength, 0.0),
+            LeidenObjective::Cpm => (vec![1.0; n], config.resolution),
+        };
+        Self {
+            indptr,
+            indices,
+            weights,
+            within,
+            mass,
+            penalty,
+            total,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.mass.len()
+    }
+
+    fn row(&self, node: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let range = self.indptr[node]..self.indptr[node + 1];
+        let others = self.indices[range.clone()].iter().map(|&i| i as usize);
+        others.zip(self.weights[range].iter().copied())
+    }
+
+    fn quality(&self, labels: &[u32]) -> f64 {
+        if self.total == 0.0 {
+            return 0.0;
+        }
+        let count = labels.iter().max().map_or(0, |&m| m as usize + 1);
+        let (mut within, mut mass) = (0.0, vec![0.0; count]);
+        for node in 0..self.len() {
+            let label = labels[node];
+            mass[label as usize] += self.mass[node];
+            within += self.within[node];
+            within += self
+                .row(node)
+                .filter(|edge| labels[edge.0] == label)
+                .map(|edge| edge.1)
+                .sum::<f64>();
+        }
+        let masses: f64 = mass.iter().map(|m| m * m).sum();
+        (within - self.penalty * masses) / self.total
+    }
+
+    /// The network whose nodes are the groups.
+    fn aggregate(&self, groups: &[u32], count: usize) -> Self {
+        let members = Members::new(groups, count);
+        let (mut indptr, mut indices, mut weights) = (vec![0], Vec::new(), Vec::new());
+        let (mut within, mut mass) = (vec![0.0; count], vec![0.0; count]);
+        let mut tally = Tally::new(count);
+        for group in 0..count {
+            for &node in members.of(group) {
+                let node = node as usize;
+                within[group] += self.within[node];
+                mass[group] += self.mass[node];
+                for (other, weight) in self.row(node) {
+                    tally.add(groups[other], weight);
+                }
+            }
+            tally.touched.sort_unstable();
+            for &other in &tally.touched {
+                let weight = tally.weight[other as usize];
+                if other as usize == group {
+                    within[group] += weight;
+                } else {
+                    indices.push(other);
+                    weights.push(weight);
+                }
+            }
+            tally.clear();
+            indptr.push(indices.len());
+        }
+        Self {
+            indptr,
+            indices,
+            weights,
+            within,
+            mass,
+            penalty: self.penalty,
+            total: self.total,
+        }
+    }
+}
+
+/// The members of each group, rising.
+struct Members {
+    indptr: Vec<usize>,
+    nodes: Vec<u32>,
+}
+
+impl Members {
+    fn new(groups: &[u32], count: usize) -> Self {
+        let mut indptr = vec![0; count + 1];
+        for &group in groups {
+            indptr[group as usize + 1] += 1;
+        }
+        for i in 0..count {
+            indptr[i + 1] += indptr[i];
+        }
+        let mut next = indptr.clone();
+        let mut nodes = vec![0; groups.len()];
+        for (node, &group) in groups.iter().enumerate() {
+            nodes[next[group as usize]] = node as u32;
+            next[group as usize] += 1;
+        }
+        Self { indptr, nodes }
+    }
+
+    fn of(&self, group: usize) -> &[u32] {
+        &self.nodes[self.indptr[group]..self.indptr[group + 1]]
+    }
+}
+
+/// Sums of weights per group, cleared in the time of the groups touched.
+struct Tally {
+    weight: Vec<f64>,
+    marked: Vec<bool>,
+    touched: Vec<u32>,
+}
+
+impl Tally {
+    fn new(count: usize) -> Self {
+        Self {
+            weight: vec![0.0; count],
+            marked: vec![false; count],
+            touched: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, group: u32, weight: f64) {
+        if !std::mem::replace(&mut self.marked[group as usize], true) {
+            self.touched.push(group);
+        }
+        self.weight[group as usize] += weight;
+    }
+
+    fn clear(&mut self) {
+        for group in self.touched.drain(..) {
+            self.weight[group as usize] = 0.0;
+            self.marked[group as usize] = false;
+        }
+    }
+}
+
+/// One pass: move, refine, aggregate until nothing can be aggregated. Says whether the clustering got better.
+fn pass(
+    base: &Network,
+    labels: &mut [u32],
+    stream: &mut Stream,
+    progress: &dyn Progress,
+) -> Result<bool> {
+    let before = base.quality(labels);
+    let mut level: Option<Network> = None;
+    // The node of the current level that each node of the base belongs to.
+    let mut member: Vec<u32> = (0..base.len() as u32).collect();
+    let mut communities = compact(labels).0;
+    loop {
+        progress.check()?;
+        let network = level.as_ref().unwrap_or(base);
+        move_nodes(network, &mut communities, stream);
+        let (compacted, count) = compact(&communities);
+        communities = compacted;
+        for (label, &node) in labels.iter_mut().zip(&member) {
+            *label = communities[node as usize];
+        }
+        if count == network.len() {
+            break;
+        }
+        let (refined, refined_count) = refine(network, &communities, count, stream);
+        // When the refinement merges nothing, the communities themselves become the nodes.
+        let (groups, groups_count) = if refined_count == network.len() {
+            (communities.clone(), count)
+        } else {
+            (refined, refined_count)
+        };
+        let mut next = vec![0_u32; groups_count];
+        for (node, &group) in groups.iter().enumerate() {
+            next[group as usize] = communities[node];
+        }
+        for node in &mut member {
+            *node = groups[*node as usize];
+        }
+        level = Some(network.aggregate(&groups, groups_count));
+        communities = next;
+    }
+    Ok(base.quality(labels) > before + 1e-12)
+}
+
+/// Moves nodes to the community that gains most until no node can gain, visiting those whose neighbours moved again.
+fn move_nodes(network: &Network, communities: &mut [u32], stream: &mut Stream) {
+    let n = network.len();
+    let least = LEAST_GAIN * network.total;
+    let (mut mass, mut size) = (vec![0.0; n], vec![0_u32; n]);
+    for (node, &community) in communities.iter().enumerate() {
+        mass[community as usize] += network.mass[node];
+        size[community as usize] += 1;
+    }
+    let mut empty: Vec<u32> = (0..n as u32)
+        .rev()
+        .filter(|&c| size[c as usize] == 0)
+        .collect();
+    let mut queue: std::collections::VecDeque<u32> = stream
+        .permutation(n)
+        .into_iter()
+        .map(|i| i as u32)
+        .collect();
+    let mut waiting = vec![true; n];
+    let mut tally = Tally::new(n);
+    while let Some(node) = queue.pop_front() {
+        let node = node as usize;
+        waiting[node] = false;
+        let own = communities[node];
+        let own_mass = network.mass[node];
+        for (other, weight) in network.row(node) {
+            tally.add(communities[other], weight);
+        }
+        mass[own as usize] -= own_mass;
+        let gain = |community: u32, tally: &Tally, mass: &[f64]| {
+            tally.weight[community as usize] - network.penalty * own_mass * mass[community as usize]
+        };
+        let (mut best, mut best_gain) = (own, gain(own, &tally, &mass) + least);
+        // Alone a node gains nothing and loses nothing.
+        if size[own as usize] > 1 && best_gain < 0.0 {
+            if let Some(&free) = empty.last() {
+                (best, best_gain) = (free, 0.0);
+            }
+        }
+        for &community in &tally.touched {
+            let here = gain(community, &tally, &mass);
+            if here > best_gain {
+                (best, best_gain) = (community, here);
+            }
+        }
+        tally.clear();
+        mass[best as usize] += own_mass;
+        if best == own {
+            continue;
+        }
+        communities[node] = best;
+        size[own as usize] -= 1;
+        if size[best as usize] == 0 {
+            empty.pop();
+        }
+        size[best as usize] += 1;
+        if size[own as usize] == 0 {
+            mass[own as usize] = 0.0;
+            empty.push(own);
+        }
+        for (other, _) in network.row(node) {
+            if communities[other] != best && !waiting[other] {
+                waiting[other] = true;
+                queue.push_back(other as u32);
+            }
+        }
+    }
+}
+
+/// Splits communities into well connected, connected parts, starting from single nodes.
+fn refine(
+    network: &Network,
+    communities: &[u32],
+    count: usize,
+    stream: &mut Stream,
+) -> (Vec<u32>, usize) {
+    let n = network.len();
+    let members = Members::new(communities, count);
+    let mut refined: Vec<u32> = (0..n as u32).collect();
+    let mut mass = network.mass.clone();
+    let mut alone = vec![true; n];
+    // The weight between a part and the rest of its community.
+    let mut outside = vec![0.0; n];
+    let mut tally = Tally::new(n);
+    let mut choices: Vec<(u32, f64)> = Vec::new();
+    for community in 0..count {
+        let nodes = members.of(community);
+        if nodes.len() == 1 {
+            continue;
+        }
+        let community_mass: f64 = nodes.iter().map(|&node| network.mass[node as usize]).sum();
+        for &node in nodes {
+            let inside = network
+                .row(node as usize)
+                .filter(|edge| communities[edge.0] as usize == community);
+            outside[node as usize] = inside.map(|edge| edge.1).sum();
+        }
+        let least = LEAST_GAIN * network.total;
+        let well_connected = |part_mass: f64, out: f64| {
+            out + least >= network.penalty * part_mass * (community_mass - part_mass)
+        };
+        let mut order: Vec<u32> = nodes.to_vec();
+        stream.shuffle(&mut order);
+        for node in order {
+            let node = node as usize;
+            let own_mass = network.mass[node];
+            if !alone[node] || !well_connected(own_mass, outside[node]) {
+                continue;
+            }
+            for (other, weight) in network.row(node) {
+                if communities[other] as usize == community {
+                    tally.add(refined[other], weight);
+                }
+            }
+            choices.clear();
+            for &part in &tally.touched {
+                let at = part as usize;
+                let gain = tally.weight[at] - network.penalty * own_mass * mass[at];
+                if gain >= 0.0 && well_connected(mass[at], outside[at]) {
+                    choices.push((part, gain));
+                }
+            }
+            if let Some(part) = choose(&choices, stream) {
+                let (from, to) = (refined[node] as usize, part as usize);
+                // What lay between the node and the part lies within it now.
+                outside[to] += outside[node] - 2.0 * tally.weight[to];
+                outside[from] = 0.0;
+                mass[to] += own_mass;
+                mass[from] = 0.0;
+                refined[node] = part;
+                alone[node] = false;
+                alone[to] = false;
+            }
+            tally.clear();
+        }
+    }
+    compact(&refined)
+}
+
+/// One of the choices, or none with the weight of gain 0, by `exp(gain / θ)`.
+fn choose(choices: &[(u32, f64)], stream: &mut Stream) -> Option<u32> {
+    let largest = choices.iter().map(|choice| choice.1).fold(0.0, f64::max);
+    let weight = |gain: f64| libm::exp((gain - largest) / RANDOMNESS);
+    let total: f64 = weight(0.0) + choices.iter().map(|choice| weight(choice.1)).sum::<f64>();
+    let mut left = stream.uniform() * total - weight(0.0);
+    if left < 0.0 {
+        return None;
+    }
+    for &(part, gain) in choices {
+        left -= weight(gain);
+        if left < 0.0 {
+            return Some(part);
+        }
+    }
+    choices.last().map(|choice| choice.0)
+}
+
+/// Numbers groups `0..count` in the order of their first member.
+fn compact(groups: &[u32]) -> (Vec<u32>, usize) {
+    let size = groups.iter().max().map_or(0, |&m| m as usize + 1);
+    let mut number = vec![u32::MAX; size];
+    let mut count = 0;
+    let compacted = groups
+        .iter()
+        .map(|&group| {
+            let slot = &mut number[group as usize];
+            if *slot == u32::MAX {
+                *slot = count;
+                count += 1;
+            }
+            *slot
+        })
+        .collect();
+    (compacted, count as usize)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! What can go wrong.
+
+use phenocoder_core::{Cancelled, GraphError, ShapeError};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What this crate reports when a caller's data or settings do not allow an answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value is NaN or infinite where a number is needed.
+    #[error("row {row}, column {column} holds {value}, expected a finite number")]
+    NotFinite {
+        /// The row of the value.
+        row: usize,
+        /// The column of the value.
+        column: usize,
+        /// The value.
+        value: f64,
+    },
+    /// There are fewer rows, columns, labels or nodes than the method needs.
+    #[error("{method} needs at least {needed} {what}, found {found}")]
+    TooFew {
+        /// The method.
+        method: &'static str,
+        /// What there is too little of.
+        what: &'static str,
+        /// The smallest number that works.
+        needed: usize,
+        /// The number given.
+        found: usize,
+    },
+    /// More rows than 32-bit neighbour indices can name.
+    #[error("{rows} rows are more than 32-bit neighbour indices can name")]
+    TooManyRows {
+        /// The number of rows.
+        rows: usize,
+    },
+    /// More neighbours are asked for than there are other rows.
+    #[error("{k} neighbours are asked for, but there are only {available} rows to choose from")]
+    TooManyNeighbors {
+        /// The number of neighbours asked for.
+        k: usize,
+        /// The number of rows that can be a neighbour.
+        available: usize,
+    },
+    /// A batch has fewer rows than neighbours are to be taken from it.
+    #[error("batch `{batch}` has {rows} rows, expected at least {needed}")]
+    SmallBatch {
+        /// The batch.
+        batch: String,
+        /// Its number of rows.
+        rows: usize,
+        /// The number of rows needed.
+        needed: usize,
+    },
+    /// A row has no label where every row needs one.
+    #[error("`{what}`: row {row} has no label")]
+    MissingLabel {
+        /// The labels.
+        what: &'static str,
+        /// The row.
+        row: usize,
+    },
+    /// Labels that a fitted method does not know.
+    #[error("`{what}`: category `{category}` was not there when the method was fitted")]
+    UnknownCategory {
+        /// The labels.
+        what: &'static str,
+        /// The unknown category.
+        category: String,
+    },
+    /// An edge weight is negative, NaN or infinite.
+    #[error(
+        "the edge from {row} to {column} weighs {weight}, expected a finite number of at least 0"
+    )]
+    EdgeWeight {
+        /// The node the edge leaves.
+        row: usize,
+        /// The node it reaches.
+        column: usize,
+        /// Its weight.
+        weight: f64,
+    },
+    /// A graph that should be undirected holds an edge in one direction only, or with two weights.
+    #[error(
+        "the edge from {row} to {column} differs from the edge back, expected an undirected graph"
+    )]
+    NotSymmetric {
+        /// The node the edge leaves.
+        row: usize,
+        /// The node it reaches.
+        column: usize,
+    },
+    /// A system of equations has no unique solution.
+    #[error("{method}: the equations have no unique solution")]
+    Singular {
+        /// The method.
+        method: &'static str,
+    },
+    /// A setting is outside its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Two inputs do not fit together.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// A graph is not well formed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A setting is outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("setting `{setting}` is {found}, expected {expected}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The name of the setting.
+    pub setting: &'static str,
+    /// What is allowed, in words.
+    pub expected: &'static str,
+    /// What was given.
+    pub found: String,
+}
+
+impl ConfigError {
+    /// Checks a rule on a setting and names the setting when it is broken.
+    pub(crate) fn check(
+        holds: bool,
+        setting: &'static str,
+        expected: &'static str,
+        found: impl ToString,
+    ) -> Result<(), Self> {
+        if holds {
+            Ok(())
+        } else {
+            Err(Self {
+                setting,
+                expected,
+                found: found.to_string(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_place_and_what_was_expected() {
+        let error = Error::SmallBatch {
+            batch: "b1".to_owned(),
+            rows: 2,
+            needed: 3,
+        };
+        assert_eq!(
+            error.to_string(),
+            "batch `b1` has 2 rows, expected at least 3"
+        );
+        let error = ConfigError::check(false, "alpha", "a positive number", -1.0).unwrap_err();
+        assert_eq!(
+            Error::from(error).to_string(),
+            "setting `alpha` is -1, expected a positive number"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! How good a map, a clustering or a correction is.
+//!
+//! Labels are `&[u32]`, one per row, any numbers; [`labels_of`] takes them from a [`Categorical`].
+
+mod agreement;
+mod local;
+mod silhouette;
+
+use phenocoder_core::Categorical;
+
+pub use agreement::{adjusted_rand_index, normalized_mutual_information};
+pub use local::{knn_purity, leave_one_out_accuracy, trustworthiness};
+pub use silhouette::{Silhouette, silhouette};
+
+use crate::Result;
+
+/// The codes of labels of which none is missing.
+///
+/// # Errors
+///
+/// [`Error::MissingLabel`](crate::Error::MissingLabel) with the first row that has none.
+pub fn labels_of(labels: &Categorical) -> Result<Vec<u32>> {
+    let codes = crate::matrix::full_codes(labels, "labels", labels.len())?;
+    Ok(codes.into_iter().map(|code| code as u32).collect())
+}
+
+/// Labels numbered `0..count` by rising value, and their counts.
+fn ranked(labels: &[u32]) -> (Vec<usize>, Vec<usize>) {
+    let mut values = labels.to_vec();
+    values.sort_unstable();
+    values.dedup();
+    let mut counts = vec![0; values.len()];
+    let ranks = labels
+        .iter()
+        .map(|label| {
+            let rank = values.partition_point(|value| value < label);
+            counts[rank] += 1;
+            rank
+        })
+        .collect();
+    (ranks, counts)
+}

@@ -1,0 +1,366 @@
+//! The fuzzy graph: how strongly rows belong together.
+
+use phenocoder_core::CsrGraph;
+use serde::{Deserialize, Serialize};
+
+use crate::knn::Neighbors;
+use crate::{ConfigError, Error, Result};
+
+/// The number of halvings, the tolerance and the least share of the mean distance that a scale may be (McInnes et al. 2018,
+/// algorithm 3 and its published implementation).
+const HALVINGS: usize = 64;
+const TOLERANCE: f64 = 1e-5;
+const LEAST_SHARE: f64 = 1e-3;
+
+/// Settings of [`fuzzy_graph`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct FuzzyConfig {
+    /// 1 joins two directed weights as "either" (`a + b − ab`), 0 as "both" (`ab`), values between mix them (default 1).
+    pub mix_ratio: f64,
+}
+
+impl Default for FuzzyConfig {
+    fn default() -> Self {
+        Self { mix_ratio: 1.0 }
+    }
+}
+
+impl FuzzyConfig {
+    /// Sets how two directed weights are joined.
+    #[must_use]
+    pub fn with_mix_ratio(mut self, mix_ratio: f64) -> Self {
+        self.mix_ratio = mix_ratio;
+        self
+    }
+
+    /// Checks all rules.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] when `mix_ratio` is outside 0 to 1.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let ratio = self.mix_ratio;
+        let holds = (0.0..=1.0).contains(&ratio);
+        ConfigError::check(holds, "mix_ratio", "a number from 0 to 1", ratio)
+    }
+}
+
+/// The graph of memberships that UMAP and Leiden work on: what AnnData keeps in `obsp["connectivities"]`.
+///
+/// A row's distances are measured from its nearest neighbour and scaled so that the weights `exp(−(d − ρ)/σ)` add up to
+/// `log₂(k + 1)`; the two directed weights of an edge are joined to `a + b − ab`.
+/// The result is undirected with weights in `(0, 1]`.
+/// McInnes et al. 2018, arXiv:1802.03426.
+///
+/// # Differences from umap-learn
+///
+/// All arithmetic is in double precision, so weights differ by about 1e-6, by the tolerance of the search for σ.
+/// The row itself is never among its neighbours, so duplicates cannot push it out.
+///
+/// # Errors
+///
+/// [`Error::Graph`] when a neighbour is not a row or occurs twice, [`Error::Config`] for a setting outside its range.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
+/// use phenocoder_embed::knn::{Metric, nearest_neighbors};
+///
+/// let x = array![[0.0], [1.0], [3.0]];
+/// let neighbors = nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress)?;
+/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+/// assert_eq!(graph.row(1).collect::<Vec<_>>(), [(0, 1.0), (2, 1.0)]);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+#[doc(alias = "fuzzy_simplicial_set")]
+pub fn fuzzy_graph(neighbors: &Neighbors, config: &FuzzyConfig) -> Result<CsrGraph> {
+    config.validate()?;
+    let mut directed = neighbors.to_graph()?;
+    let mean = neighbors.distances().sum() / (neighbors.len() * (neighbors.k() + 1)).max(1) as f64;
+    let scales: Vec<Scale> = (0..neighbors.len())
+        .map(|row| {
+            let distances: Vec<f64> = neighbors.row(row).map(|pair| pair.1).collect();
+            Scale::of(&distances, mean)
+        })
+        .collect();
+    let indptr = directed.indptr().to_vec();
+    for (row, scale) in scales.iter().enumerate() {
+        for value in &mut directed.values_mut()[indptr[row]..indptr[row + 1]] {
+            *value = scale.weight(*value);
+        }
+    }
+    symmetrize(&directed, config.mix_ratio)
+}
+
+/// The directed weights of new rows towards the rows they have as neighbours, row by row: `[n, k]` beside
+/// [`Neighbors::indices`].
+#[must_use]
+pub fn membership(neighbors: &Neighbors) -> ndarray::Array2<f64> {
+    let mean = neighbors.distances().mean().unwrap_or(0.0);
+    let mut weights = neighbors.distances().to_owned();
+    for mut row in weights.outer_iter_mut() {
+        let scale = Scale::of(&row.to_vec(), mean);
+        row.mapv_inplace(|d| scale.weight(d));
+    }
+    weights
+}
+
+/// Keeps, of each node's edges, those at least as strong as its `keep`-th strongest, and drops every edge that either of
+/// its two nodes does not keep.
+///
+/// # Differences from bbknn's `trim`
+///
+/// None.
+///
+/// # Errors
+///
+/// [`Error::Config`] when `keep` is 0.
+pub fn trim(graph: &CsrGraph, keep: usize) -> Result<CsrGraph> {
+    ConfigError::check(keep > 0, "keep", "at least 1", keep)?;
+    let n = graph.n_nodes();
+    let threshold: Vec<f64> = (0..n)
+        .map(|node| {
+            let mut weights: Vec<f64> = graph.row(node).map(|edge| edge.1).collect();
+            if weights.len() <= keep {
+                return 0.0;
+            }
+            *weights
+                .select_nth_unstable_by(keep - 1, |a, b| b.total_cmp(a))
+                .1
+        })
+        .collect();
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for node in 0..n {
+        for (other, weight) in graph.row(node) {
+            if weight >= threshold[node] && weight >= threshold[other] {
+                indices.push(other as u32);
+                values.push(weight);
+            }
+        }
+        indptr.push(indices.len());
+    }
+    Ok(CsrGraph::new(indptr, indices, values)?)
+}
+
+/// How a row's distances become weights.
+struct Scale {
+    rho: f64,
+    sigma: f64,
+}
+
+impl Scale {
+    /// The scale for rising distances to the neighbours; `mean` is that of all rows.
+    fn of(distances: &[f64], mean: f64) -> Self {
+        let rho = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
+        let count = distances.len() as f64 + 1.0;
+        let target = libm::log2(count);
+        let (mut low, mut high, mut sigma) = (0.0, f64::INFINITY, 1.0);
+        for _ in 0..HALVINGS {
+            let sum: f64 = distances
+                .iter()
+                .map(|&d| libm::exp(-(d - rho).max(0.0) / sigma))
+                .sum();
+            if (sum - target).abs() < TOLERANCE {
+                break;
+            }
+            if sum > target {
+                high = sigma;
+            } else {
+                low = sigma;
+            }
+            sigma = if high == f64::INFINITY {
+                sigma * 2.0
+            } else {
+                (low + high) / 2.0
+            };
+        }
+        let typical = if rho > 0.0 {
+            distances.iter().sum::<f64>() / count
+        } else {
+            mean
+        };
+        Self {
+            rho,
+            sigma: sigma.max(LEAST_SHARE * typical),
+        }
+    }
+
+    fn weight(&self, distance: f64) -> f64 {
+        if distance <= self.rho || self.sigma == 0.0 {
+            1.0
+        } else {
+            libm::exp(-(distance - self.rho) / self.sigma)
+        }
+    }
+}
+
+/// Joins the two directions of each edge.
+fn symmetrize(directed: &CsrGraph, mix_ratio: f64) -> Result<CsrGraph> {
+    let back = directed.transposed();
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for node in 0..directed.n_nodes() {
+        let (mut a, mut b) = (directed.row(node).peekable(), back.row(node).peekable());
+        loop {
+            let next_a = a.peek().map_or(usize::MAX, |edge| edge.0);
+            let next_b = b.peek().map_or(usize::MAX, |edge| edge.0);
+            let column = next_a.min(next_b);
+            if column == usize::MAX {
+                break;
+            }
+            let there = a
+                .next_if(|edge| edge.0 == column)
+                .map_or(0.0, |edge| edge.1);
+            let here = b
+                .next_if(|edge| edge.0 == column)
+                .map_or(0.0, |edge| edge.1);
+            let product = there * here;
+            let weight = mix_ratio * (there + here - product) + (1.0 - mix_ratio) * product;
+            if weight > 0.0 && column != node {
+                indices.push(column as u32);
+                values.push(weight);
+            }
+        }
+        indptr.push(indices.len());
+    }
+    Ok(CsrGraph::new(indptr, indices, values)?)
+}
+
+/// Refuses negative, infinite and NaN weights and directed edges.
+pub(crate) fn check_undirected(graph: &CsrGraph) -> Result<()> {
+    let back = graph.transposed();
+    for row in 0..graph.n_nodes() {
+        for (column, weight) in graph.row(row) {
+            if !(weight >= 0.0 && weight.is_finite()) {
+                return Err(Error::EdgeWeight {
+                    row,
+                    column,
+                    weight,
+                });
+            }
+        }
+        let mut turned = back.row(row);
+        for (column, weight) in graph.row(row) {
+            let same = turned.next().is_some_and(|(c, w)| {
+                c == column && (w - weight).abs() <= 1e-6 * w.abs().max(weight.abs())
+            });
+            if !same {
+                return Err(Error::NotSymmetric { row, column });
+            }
+        }
+        if let Some((column, _)) = turned.next() {
+            return Err(Error::NotSymmetric {
+                row: column,
+                column: row,
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use phenocoder_core::{NoProgress, Seed};
+
+    use super::*;
+    use crate::knn::{Metric, nearest_neighbors};
+
+    fn graph_of(x: &Array2<f64>, k: usize) -> CsrGraph {
+        let neighbors = nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
+        fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap()
+    }
+
+    fn random(n: usize) -> Array2<f64> {
+        let mut stream = Seed::new(11).stream("x", 0);
+        Array2::from_shape_fn((n, 3), |_| stream.normal())
+    }
+
+    #[test]
+    fn weights_are_symmetric_and_at_most_one() {
+        let graph = graph_of(&random(200), 10);
+        assert_eq!(graph, graph.transposed());
+        assert!(graph.values().iter().all(|&w| w > 0.0 && w <= 1.0));
+        // The nearest neighbour belongs fully.
+        for node in 0..200 {
+            assert!(graph.row(node).any(|(_, w)| w == 1.0));
+        }
+    }
+
+    #[test]
+    fn directed_weights_add_up_to_the_target() {
+        let neighbors =
+            nearest_neighbors(random(100).view(), 7, Metric::Euclidean, &NoProgress).unwrap();
+        for row in membership(&neighbors).outer_iter() {
+            assert!((row.sum() - 3.0).abs() < 1e-4, "{}", row.sum());
+        }
+    }
+
+    #[test]
+    fn duplicates_belong_fully_together() {
+        let x = Array2::from_elem((6, 2), 1.0);
+        let graph = graph_of(&x, 5);
+        assert!(graph.values().iter().all(|&w| w == 1.0));
+        assert_eq!(graph.n_edges(), 30);
+    }
+
+    #[test]
+    fn both_and_either_bracket_the_mixture() {
+        let neighbors =
+            nearest_neighbors(random(60).view(), 5, Metric::Euclidean, &NoProgress).unwrap();
+        let sum = |ratio| {
+            let config = FuzzyConfig::default().with_mix_ratio(ratio);
+            fuzzy_graph(&neighbors, &config)
+                .unwrap()
+                .values()
+                .iter()
+                .sum::<f64>()
+        };
+        assert!(sum(0.0) < sum(0.5) && sum(0.5) < sum(1.0));
+        assert!(
+            FuzzyConfig::default()
+                .with_mix_ratio(1.5)
+                .validate()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn trimming_keeps_the_strongest_of_both_ends() {
+        // A star with weights 1, 2, 3 around node 0.
+        let graph = CsrGraph::new(
+            vec![0, 3, 4, 5, 6],
+            vec![1, 2, 3, 0, 0, 0],
+            vec![1.0, 2.0, 3.0, 1.0, 2.0, 3.0],
+        )
+        .unwrap();
+        let trimmed = trim(&graph, 2).unwrap();
+        assert_eq!(trimmed.neighbors(0), [2, 3]);
+        assert_eq!(trimmed.degree(1), 0);
+        assert_eq!(trim(&graph, 3).unwrap(), graph);
+        assert!(trim(&graph, 0).is_err());
+    }
+
+    #[test]
+    fn directed_graphs_and_bad_weights_are_found() {
+        let one_way = CsrGraph::new(vec![0, 1, 1], vec![1], vec![1.0]).unwrap();
+        assert_eq!(
+            check_undirected(&one_way),
+            Err(Error::NotSymmetric { row: 0, column: 1 })
+        );
+        let uneven = CsrGraph::new(vec![0, 1, 2], vec![1, 0], vec![1.0, 2.0]).unwrap();
+        assert!(check_undirected(&uneven).is_err());
+        let negative = CsrGraph::new(vec![0, 1, 2], vec![1, 0], vec![-1.0, -1.0]).unwrap();
+        assert!(matches!(
+            check_undirected(&negative),
+            Err(Error::EdgeWeight { .. })
+        ));
+        assert_eq!(check_undirected(&graph_of(&random(30), 4)), Ok(()));
+        let neighbors = Neighbors::new(array![[9]], array![[1.0]]).unwrap();
+        assert!(fuzzy_graph(&neighbors, &FuzzyConfig::default()).is_err());
+    }
+}

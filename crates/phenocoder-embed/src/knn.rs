@@ -1,0 +1,206 @@
+//! The nearest rows of each row.
+
+mod balanced;
+mod search;
+
+use ndarray::{Array2, ArrayView2};
+use phenocoder_core::{CsrGraph, Progress, ShapeError};
+use serde::{Deserialize, Serialize};
+
+pub use balanced::batch_balanced_neighbors;
+
+use crate::{Error, Result};
+use search::{Points, search};
+
+/// How far two rows are apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Metric {
+    /// The length of the difference.
+    #[default]
+    Euclidean,
+    /// 1 − the cosine of the angle; a row of zeros is at distance 1 from every row.
+    Cosine,
+}
+
+/// The nearest other rows of each row, nearest first.
+///
+/// A row is never its own neighbour, but another row of the same values is, at distance 0.
+/// What other libraries call `n_neighbors = 15` counts the row itself and is 14 here.
+///
+/// # Shapes
+///
+/// Both `[n, k]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neighbors {
+    indices: Array2<u32>,
+    distances: Array2<f64>,
+}
+
+impl Neighbors {
+    /// Takes neighbours found elsewhere, for example by an approximate search or for new rows among old ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] when the two shapes differ, [`Error::NotFinite`] for a distance that is negative or no number,
+    /// or when distances fall within a row.
+    pub fn new(indices: Array2<u32>, distances: Array2<f64>) -> Result<Self> {
+        if indices.dim() != distances.dim() {
+            return Err(ShapeError::Array {
+                what: "distances".to_owned(),
+                expected: format!("{:?}", indices.shape()),
+                found: distances.shape().to_vec(),
+            }
+            .into());
+        }
+        for ((row, column), &value) in distances.indexed_iter() {
+            let before = if column == 0 {
+                0.0
+            } else {
+                distances[[row, column - 1]]
+            };
+            if !(value.is_finite() && value >= before) {
+                return Err(Error::NotFinite { row, column, value });
+            }
+        }
+        Ok(Self { indices, distances })
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.indices.nrows()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The number of neighbours of each row.
+    #[must_use]
+    pub fn k(&self) -> usize {
+        self.indices.ncols()
+    }
+
+    /// The neighbours' rows, `[n, k]`.
+    #[must_use]
+    pub fn indices(&self) -> ArrayView2<'_, u32> {
+        self.indices.view()
+    }
+
+    /// The neighbours' distances, rising along a row, `[n, k]`.
+    #[must_use]
+    pub fn distances(&self) -> ArrayView2<'_, f64> {
+        self.distances.view()
+    }
+
+    /// The neighbours of a row with their distances, nearest first.
+    ///
+    /// # Panics
+    ///
+    /// When `row` is not a row.
+    pub fn row(&self, row: usize) -> impl ExactSizeIterator<Item = (usize, f64)> + '_ {
+        let pairs = self
+            .indices
+            .row(row)
+            .into_iter()
+            .zip(self.distances.row(row));
+        pairs.map(|(&index, &distance)| (index as usize, distance))
+    }
+
+    /// The first `k` neighbours of every row; all of them when there are fewer.
+    #[must_use]
+    pub fn truncated(&self, k: usize) -> Self {
+        let k = k.min(self.k());
+        let cut = ndarray::s![.., ..k];
+        Self {
+            indices: self.indices.slice(cut).to_owned(),
+            distances: self.distances.slice(cut).to_owned(),
+        }
+    }
+
+    /// The distances as a directed graph: what AnnData keeps in `obsp["distances"]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Graph`] when an index is not a row or occurs twice in a row, as can be with neighbours found elsewhere.
+    pub fn to_graph(&self) -> Result<CsrGraph> {
+        let mut indptr = Vec::with_capacity(self.len() + 1);
+        indptr.push(0);
+        let (mut indices, mut values) = (Vec::new(), Vec::new());
+        for row in 0..self.len() {
+            let mut pairs: Vec<(usize, f64)> = self.row(row).collect();
+            pairs.sort_unstable_by_key(|pair| pair.0);
+            for (index, distance) in pairs {
+                indices.push(index as u32);
+                values.push(distance);
+            }
+            indptr.push(indices.len());
+        }
+        Ok(CsrGraph::new(indptr, indices, values)?)
+    }
+}
+
+/// Finds the `k` nearest other rows of every row, exactly.
+///
+/// Blocks of rows are compared in single precision first; whatever the rounding leaves open is decided in double precision,
+/// so the answer is exact and of equally distant rows the first comes first.
+/// Cost: `O(n² p)` time, `O(n p)` memory.
+///
+/// # Errors
+///
+/// [`Error::TooManyNeighbors`] when there are not `k` other rows, [`Error::Config`] when `k` is 0, [`Error::NotFinite`] for
+/// NaN or infinity, [`Error::Cancelled`] when the caller stops it.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_embed::knn::{Metric, nearest_neighbors};
+///
+/// let x = array![[0.0], [1.0], [3.0]];
+/// let neighbors = nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress)?;
+/// assert_eq!(neighbors.indices(), array![[1], [0], [1]]);
+/// assert_eq!(neighbors.distances(), array![[1.0], [1.0], [2.0]]);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+#[doc(alias = "pp.neighbors")]
+#[doc(alias = "NearestNeighbors")]
+pub fn nearest_neighbors(
+    x: ArrayView2<'_, f64>,
+    k: usize,
+    metric: Metric,
+    progress: &dyn Progress,
+) -> Result<Neighbors> {
+    let points = Points::new(x, metric)?;
+    let found = search(&points, &points, k, |row| Some(row), "neighbours", progress)?;
+    Ok(found.into_neighbors(k))
+}
+
+/// Finds the `k` nearest rows of `reference` for every row of `query`, exactly.
+///
+/// For new data against old: a row of `query` that also stands in `reference` finds itself.
+///
+/// # Errors
+///
+/// As [`nearest_neighbors`], and [`Error::Shape`] when the columns differ in number.
+pub fn query_neighbors(
+    reference: ArrayView2<'_, f64>,
+    query: ArrayView2<'_, f64>,
+    k: usize,
+    metric: Metric,
+    progress: &dyn Progress,
+) -> Result<Neighbors> {
+    crate::matrix::check_columns(query, reference.ncols())?;
+    let reference = Points::new(reference, metric)?;
+    let query = Points::new(query, metric)?;
+    let found = search(&query, &reference, k, |_| None, "neighbours", progress)?;
+    Ok(found.into_neighbors(k))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use ndarray::array;
+use phenocoder_core::{CancelToken, Categorical, NoProgress, Seed};
+use proptest::prelude::*;
+
+use super::*;
+use crate::matrix::squared_distance;
+
+fn plain(x: &Array2<f64>, k: usize) -> Vec<Vec<(f64, usize)>> {
+    let n = x.nrows();
+    let mut all = Vec::new();
+    for i in 0..n {
+        let key =
+            |j: usize| squared_distance(x.row(i).as_slice().unwrap(), x.row(j).as_slice().unwrap());
+        let mut row: Vec<(f64, usize)> = (0..n).filter(|&j| j != i).map(|j| (key(j), j)).collect();
+        row.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        row.truncate(k);
+        all.push(row);
+    }
+    all
+}
+
+fn check(x: &Array2<f64>, k: usize) {
+    let found = nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
+    for (i, expected) in plain(x, k).into_iter().enumerate() {
+        let row: Vec<(f64, usize)> = found.row(i).map(|(j, d)| (d, j)).collect();
+        let expected: Vec<(f64, usize)> = expected.iter().map(|&(d, j)| (d.sqrt(), j)).collect();
+        assert_eq!(row, expected, "row {i}");
+    }
+}
+
+#[test]
+fn blocks_find_what_a_plain_search_finds() {
+    let mut stream = Seed::new(1).stream("x", 0);
+    let x = Array2::from_shape_fn((2_300, 5), |_| stream.normal());
+    check(&x, 15);
+    // Far from the origin, single precision alone would see nothing.
+    check(&(x + 1e6), 7);
+}
+
+#[test]
+fn outliers_and_tight_clusters_do_not_mislead() {
+    let mut stream = Seed::new(2).stream("x", 0);
+    let mut x = Array2::from_shape_fn((400, 3), |(i, _)| {
+        (i % 4) as f64 * 1e4 + stream.normal() * 1e-4
+    });
+    x[[7, 1]] = 1e12;
+    check(&x, 9);
+}
+
+#[test]
+fn a_lattice_with_many_ties_is_ordered_by_index() {
+    let x = Array2::from_shape_fn((900, 2), |(i, j)| {
+        if j == 0 {
+            (i / 30) as f64
+        } else {
+            (i % 30) as f64
+        }
+    });
+    check(&x, 6);
+}
+
+#[test]
+fn duplicates_are_neighbors_at_distance_zero_but_never_oneself() {
+    let x = Array2::from_elem((300, 2), 0.3);
+    let found = nearest_neighbors(x.view(), 3, Metric::Euclidean, &NoProgress).unwrap();
+    assert!(found.distances().iter().all(|&d| d == 0.0));
+    assert_eq!(found.indices().row(0), array![1, 2, 3]);
+    assert_eq!(found.indices().row(2), array![0, 1, 3]);
+}
+
+#[test]
+fn cosine_sees_only_the_direction() {
+    let x = array![[1.0, 0.0], [0.0, 2.0], [5.0, 0.1], [0.0, 0.0]];
+    let found = nearest_neighbors(x.view(), 3, Metric::Cosine, &NoProgress).unwrap();
+    assert_eq!(found.indices().row(0), array![2, 1, 3]);
+    assert!((found.distances()[[0, 1]] - 1.0).abs() < 1e-15);
+    assert_eq!(found.distances().row(3), array![1.0, 1.0, 1.0]);
+}
+
+#[test]
+fn new_rows_find_old_ones() {
+    let old = array![[0.0], [10.0]];
+    let new = array![[9.0], [0.0], [1.0]];
+    let found = query_neighbors(old.view(), new.view(), 1, Metric::Euclidean, &NoProgress).unwrap();
+    assert_eq!(found.indices(), array![[1], [0], [0]]);
+    assert!(
+        query_neighbors(
+            old.view(),
+            array![[0.0, 1.0]].view(),
+            1,
+            Metric::Euclidean,
+            &NoProgress
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn too_many_neighbors_and_bad_values_are_refused() {
+    let x = array![[0.0], [1.0]];
+    let find = |x: &Array2<f64>, k| nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress);
+    assert_eq!(
+        find(&x, 2),
+        Err(Error::TooManyNeighbors { k: 2, available: 1 })
+    );
+    assert!(matches!(find(&x, 0), Err(Error::Config(_))));
+    assert!(matches!(
+        find(&array![[0.0], [f64::NAN]], 1),
+        Err(Error::NotFinite { row: 1, .. })
+    ));
+    assert!(find(&array![[0.0]], 1).is_err());
+    let token = CancelToken::new();
+    token.cancel();
+    let stopped = nearest_neighbors(x.view(), 1, Metric::Euclidean, &token);
+    assert!(matches!(stopped, Err(Error::Cancelled(_))));
+}
+
+#[test]
+fn a_small_batch_is_named() {
+    let x = array![[0.0], [1.0], [2.0]];
+    let batch = Categorical::from_labels(["a", "a", "b"]);
+    let error =
+        batch_balanced_neighbors(x.view(), &batch, 2, Metric::Euclidean, &NoProgress).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "batch `b` has 1 rows, expected at least 2"
+    );
+    let one = Categorical::from_labels(["a", "a", "a"]);
+    let error =
+        batch_balanced_neighbors(x.view(), &one, 1, Metric::Euclidean, &NoProgress).unwrap_err();
+    assert!(matches!(error, Error::TooFew { .. }));
+}
+
+#[test]
+fn one_batch_is_a_plain_search() {
+    let mut stream = Seed::new(3).stream("x", 0);
+    let x = Array2::from_shape_fn((50, 3), |_| stream.normal());
+    let batch = Categorical::from_labels(std::iter::repeat_n("a", 50));
+    let balanced =
+        batch_balanced_neighbors(x.view(), &batch, 6, Metric::Euclidean, &NoProgress).unwrap();
+    let plain = nearest_neighbors(x.view(), 5, Metric::Euclidean, &NoProgress).unwrap();
+    assert_eq!(balanced, plain);
+}
+
+#[test]
+fn neighbors_made_elsewhere_are_checked() {
+    assert!(Neighbors::new(array![[0]], array![[0.0, 1.0]]).is_err());
+    assert!(Neighbors::new(array![[0, 1]], array![[1.0, 0.5]]).is_err());
+    assert!(Neighbors::new(array![[0, 1]], array![[0.5, f64::NAN]]).is_err());
+    let twice = Neighbors::new(array![[0, 0]], array![[0.5, 0.5]]).unwrap();
+    assert!(twice.to_graph().is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_small_set_agrees_with_the_plain_search(values in prop::collection::vec(-5_i32..5, 6..60), k in 1_usize..3) {
+        let n = values.len() / 2;
+        let x = Array2::from_shape_fn((n, 2), |(i, j)| f64::from(values[2 * i + j]) * 0.1);
+        check(&x, k.min(n - 1));
+    }
+}

@@ -1,0 +1,109 @@
+//! Small things that several methods do to a matrix.
+
+use ndarray::ArrayView2;
+use phenocoder_core::{Categorical, ShapeError};
+
+use crate::{Error, Result};
+
+/// Refuses NaN and infinity and names the first one.
+pub(crate) fn check_finite(x: ArrayView2<'_, f64>) -> Result<()> {
+    for ((row, column), &value) in x.indexed_iter() {
+        if !value.is_finite() {
+            return Err(Error::NotFinite { row, column, value });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a matrix with another number of columns than a method was fitted on.
+pub(crate) fn check_columns(x: ArrayView2<'_, f64>, expected: usize) -> Result<()> {
+    if x.ncols() == expected {
+        return Ok(());
+    }
+    Err(ShapeError::Array {
+        what: "x".to_owned(),
+        expected: format!("[n, {expected}]"),
+        found: x.shape().to_vec(),
+    }
+    .into())
+}
+
+/// The codes of labels of which none may be missing.
+pub(crate) fn full_codes(
+    labels: &Categorical,
+    what: &'static str,
+    rows: usize,
+) -> Result<Vec<usize>> {
+    ShapeError::check_len(what, rows, labels.len())?;
+    (0..rows)
+        .map(|row| labels.code(row).ok_or(Error::MissingLabel { what, row }))
+        .collect()
+}
+
+/// The squared Euclidean distance, summed in an order that is the same everywhere.
+#[inline]
+pub(crate) fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
+    const LANES: usize = 4;
+    let mut sums = [0.0; LANES];
+    let (heads_a, tail_a) = a.as_chunks::<LANES>();
+    let (heads_b, tail_b) = b.as_chunks::<LANES>();
+    for (u, v) in heads_a.iter().zip(heads_b) {
+        for lane in 0..LANES {
+            let difference = u[lane] - v[lane];
+            sums[lane] += difference * difference;
+        }
+    }
+    let mut rest = 0.0;
+    for (u, v) in tail_a.iter().zip(tail_b) {
+        rest += (u - v) * (u - v);
+    }
+    (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest
+}
+
+/// The dot product, summed in an order that is the same everywhere.
+#[inline]
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    const LANES: usize = 4;
+    let mut sums = [0.0; LANES];
+    let (heads_a, tail_a) = a.as_chunks::<LANES>();
+    let (heads_b, tail_b) = b.as_chunks::<LANES>();
+    for (u, v) in heads_a.iter().zip(heads_b) {
+        for lane in 0..LANES {
+            sums[lane] += u[lane] * v[lane];
+        }
+    }
+    let mut rest = 0.0;
+    for (u, v) in tail_a.iter().zip(tail_b) {
+        rest += u * v;
+    }
+    (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_and_products_of_any_length_are_right() {
+        for n in 0..11_u32 {
+            let a: Vec<f64> = (0..n).map(f64::from).collect();
+            let b: Vec<f64> = (0..n).map(|i| f64::from(i) + 2.0).collect();
+            assert_eq!(squared_distance(&a, &b), 4.0 * f64::from(n));
+            let sum: f64 = (0..n).map(|i| f64::from(i * (i + 2))).sum();
+            assert_eq!(dot(&a, &b), sum);
+        }
+    }
+
+    #[test]
+    fn the_first_bad_value_is_named() {
+        let x = ndarray::array![[0.0, 1.0], [f64::NAN, 2.0]];
+        assert!(matches!(
+            check_finite(x.view()),
+            Err(Error::NotFinite {
+                row: 1,
+                column: 0,
+                ..
+            })
+        ));
+    }
+}

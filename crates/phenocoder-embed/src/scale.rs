@@ -1,0 +1,317 @@
+//! Columns brought to a common scale.
+
+use ndarray::{Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::matrix::check_columns;
+use crate::{ConfigError, Error, Result};
+
+/// What to do with NaN when columns are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NanPolicy {
+    /// Refuse it and name the place.
+    #[default]
+    Error,
+    /// Set every entry of a column to 0 as soon as one entry is NaN or infinite, which is what the original does.
+    ///
+    /// The column then says nothing about the other rows either; [`ImputeMean`](Self::ImputeMean) keeps them.
+    ColumnToZero,
+    /// Compute mean and deviation from the entries that are there and put the column's mean in place of NaN.
+    ///
+    /// Infinity is refused.
+    ImputeMean,
+}
+
+/// Settings of a [`Scaler`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ScaleConfig {
+    /// Whether the mean is subtracted (default yes).
+    pub center: bool,
+    /// Values beyond this are set to it, below its negative too when `center` (default none).
+    pub max_value: Option<f64>,
+    /// What to do with NaN (default refuse).
+    pub nan: NanPolicy,
+}
+
+impl Default for ScaleConfig {
+    fn default() -> Self {
+        Self {
+            center: true,
+            max_value: None,
+            nan: NanPolicy::Error,
+        }
+    }
+}
+
+impl ScaleConfig {
+    /// Sets whether the mean is subtracted.
+    #[must_use]
+    pub fn with_center(mut self, center: bool) -> Self {
+        self.center = center;
+        self
+    }
+
+    /// Sets the largest value that is kept.
+    #[must_use]
+    pub fn with_max_value(mut self, max_value: impl Into<Option<f64>>) -> Self {
+        self.max_value = max_value.into();
+        self
+    }
+
+    /// Sets what happens to NaN.
+    #[must_use]
+    pub fn with_nan(mut self, nan: NanPolicy) -> Self {
+        self.nan = nan;
+        self
+    }
+
+    /// Checks all rules.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] when `max_value` is not positive.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let max = self.max_value.unwrap_or(1.0);
+        ConfigError::check(max > 0.0, "max_value", "a positive number", max)
+    }
+}
+
+/// The means and deviations of columns, to scale the rows they came from and new ones.
+///
+/// A value becomes `(x − mean) / deviation`; the deviation is that of a sample (`n − 1` in the denominator).
+/// A column without variation has deviation 1 and becomes 0.
+///
+/// # Differences from scanpy's `pp.scale`
+///
+/// None in the numbers; what happens to NaN is a choice ([`NanPolicy`]), not a column of NaN.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_embed::scale::{ScaleConfig, Scaler};
+///
+/// let x = array![[0.0, 5.0], [2.0, 5.0]];
+/// let scaler = Scaler::fit(x.view(), &ScaleConfig::default())?;
+/// let root = 0.5_f64.sqrt();
+/// assert_eq!(scaler.transform(x.view())?, array![[-root, 0.0], [root, 0.0]]);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+#[doc(alias = "pp.scale")]
+#[doc(alias = "StandardScaler")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaler {
+    config: ScaleConfig,
+    mean: Vec<f64>,
+    std: Vec<f64>,
+    /// Rising positions of columns that [`NanPolicy::ColumnToZero`] gave up.
+    zeroed: Vec<usize>,
+}
+
+impl Scaler {
+    /// Learns means and deviations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooFew`] for fewer than two rows, [`Error::NotFinite`] for a value that the policy does not allow,
+    /// [`Error::Config`] for a setting outside its range.
+    pub fn fit(x: ArrayView2<'_, f64>, config: &ScaleConfig) -> Result<Self> {
+        config.validate()?;
+        if x.nrows() < 2 {
+            return Err(Error::TooFew {
+                method: "scaling",
+                what: "rows",
+                needed: 2,
+                found: x.nrows(),
+            });
+        }
+        let p = x.ncols();
+        let (mut mean, mut std, mut zeroed) = (vec![0.0; p], vec![1.0; p], Vec::new());
+        for (column, values) in x.axis_iter(Axis(1)).enumerate() {
+            for (row, &value) in values.iter().enumerate() {
+                refuse(config.nan, row, column, value)?;
+            }
+            if config.nan == NanPolicy::ColumnToZero && values.iter().any(|v| !v.is_finite()) {
+                zeroed.push(column);
+                continue;
+            }
+            let there = || values.iter().copied().filter(|v| !v.is_nan());
+            let n = there().count() as f64;
+            if n > 0.0 {
+                mean[column] = there().sum::<f64>() / n;
+            }
+            if n > 1.0 {
+                let m = mean[column];
+                let constant = there().all(|v| v == values[0]);
+                let variance = there().map(|v| (v - m) * (v - m)).sum::<f64>() / (n - 1.0);
+                if variance > 0.0 && !constant {
+                    std[column] = variance.sqrt();
+                } else if constant {
+                    // The rounding of the mean must not turn a constant into a signal.
+                    mean[column] = values[0];
+                }
+            }
+        }
+        Ok(Self {
+            config: config.clone(),
+            mean,
+            std,
+            zeroed,
+        })
+    }
+
+    /// Scales rows, those of the fit or new ones.
+    ///
+    /// # Shapes
+    ///
+    /// `[n, p]` to `[n, p]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for a value that the policy does not allow.
+    pub fn transform(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        check_columns(x, self.mean.len())?;
+        let mut scaled = x.to_owned();
+        for (column, mut values) in scaled.axis_iter_mut(Axis(1)).enumerate() {
+            if self.zeroed.binary_search(&column).is_ok() {
+                values.fill(0.0);
+                continue;
+            }
+            let (mean, std) = (self.mean[column], self.std[column]);
+            let shift = if self.config.center { mean } else { 0.0 };
+            for (row, value) in values.iter_mut().enumerate() {
+                refuse(self.config.nan, row, column, *value)?;
+                if self.config.nan == NanPolicy::ColumnToZero && !value.is_finite() {
+                    *value = 0.0;
+                    continue;
+                }
+                let there = if value.is_nan() { mean } else { *value };
+                *value = (there - shift) / std;
+                if let Some(max) = self.config.max_value {
+                    *value = value.min(max);
+                    if self.config.center {
+                        *value = value.max(-max);
+                    }
+                }
+            }
+        }
+        Ok(scaled)
+    }
+
+    /// The mean of each column.
+    #[must_use]
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The deviation of each column, 1 where there is no variation.
+    #[must_use]
+    pub fn std(&self) -> &[f64] {
+        &self.std
+    }
+
+    /// The columns, rising, that became 0 because they held NaN or infinity ([`NanPolicy::ColumnToZero`]).
+    #[must_use]
+    pub fn zeroed_columns(&self) -> &[usize] {
+        &self.zeroed
+    }
+}
+
+fn refuse(policy: NanPolicy, row: usize, column: usize, value: f64) -> Result<()> {
+    let bad = match policy {
+        NanPolicy::Error => !value.is_finite(),
+        NanPolicy::ImputeMean => value.is_infinite(),
+        NanPolicy::ColumnToZero => false,
+    };
+    if bad {
+        Err(Error::NotFinite { row, column, value })
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn with_nan() -> Array2<f64> {
+        array![[1.0, 2.0], [f64::NAN, 4.0], [3.0, 9.0]]
+    }
+
+    #[test]
+    fn nan_is_refused_by_default() {
+        let error = Scaler::fit(with_nan().view(), &ScaleConfig::default()).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::NotFinite {
+                row: 1,
+                column: 0,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn nan_gives_the_column_up_in_compat() {
+        let config = ScaleConfig::default().with_nan(NanPolicy::ColumnToZero);
+        let scaler = Scaler::fit(with_nan().view(), &config).unwrap();
+        let scaled = scaler.transform(with_nan().view()).unwrap();
+        assert_eq!(scaled.column(0), array![0.0, 0.0, 0.0]);
+        assert!(scaled.column(1).iter().any(|&v| v != 0.0));
+        assert_eq!(scaler.zeroed_columns(), [0]);
+    }
+
+    #[test]
+    fn nan_becomes_the_mean_when_imputed() {
+        let config = ScaleConfig::default().with_nan(NanPolicy::ImputeMean);
+        let scaler = Scaler::fit(with_nan().view(), &config).unwrap();
+        assert_eq!(scaler.mean()[0], 2.0);
+        let scaled = scaler.transform(with_nan().view()).unwrap();
+        assert_eq!(scaled[[1, 0]], 0.0);
+        assert_eq!(scaled[[0, 0]], -0.5_f64.sqrt());
+        let infinite = array![[f64::INFINITY, 0.0], [0.0, 0.0]];
+        assert!(Scaler::fit(infinite.view(), &config).is_err());
+    }
+
+    #[test]
+    fn a_constant_column_becomes_exactly_zero() {
+        let x = Array2::from_elem((7, 1), 0.1);
+        let scaler = Scaler::fit(x.view(), &ScaleConfig::default()).unwrap();
+        assert!(
+            scaler
+                .transform(x.view())
+                .unwrap()
+                .iter()
+                .all(|&v| v == 0.0)
+        );
+        assert_eq!(scaler.std(), [1.0]);
+    }
+
+    #[test]
+    fn one_row_and_wrong_columns_are_refused() {
+        let config = ScaleConfig::default();
+        let x = array![[1.0]];
+        assert!(matches!(
+            Scaler::fit(x.view(), &config),
+            Err(Error::TooFew { .. })
+        ));
+        let scaler = Scaler::fit(array![[1.0], [2.0]].view(), &config).unwrap();
+        assert!(scaler.transform(array![[1.0, 2.0]].view()).is_err());
+        assert!(config.with_max_value(0.0).validate().is_err());
+    }
+
+    #[test]
+    fn a_scaler_survives_json() {
+        let config = ScaleConfig::default().with_nan(NanPolicy::ColumnToZero);
+        let scaler = Scaler::fit(with_nan().view(), &config).unwrap();
+        let text = serde_json::to_string(&scaler).unwrap();
+        assert_eq!(serde_json::from_str::<Scaler>(&text).unwrap(), scaler);
+    }
+}

@@ -1,0 +1,97 @@
+//! From distance on the map to membership.
+
+use serde::{Deserialize, Serialize};
+
+/// The curve `1 / (1 + a d^(2b))` that turns a distance on the map into a membership.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Curve {
+    /// How soon the curve falls.
+    pub a: f64,
+    /// How steeply it falls.
+    pub b: f64,
+}
+
+impl Curve {
+    /// The curve closest (least squares at 300 distances from 0 to three times `spread`) to the one that is 1 up to
+    /// `min_dist` and falls as `exp(−(d − min_dist) / spread)` from there.
+    ///
+    /// Both must be finite, `spread` positive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let curve = phenocoder_embed::umap::Curve::fit(1.0, 0.1);
+    /// assert!((curve.a - 1.5769434603).abs() < 1e-6 && (curve.b - 0.8950608779).abs() < 1e-6);
+    /// ```
+    #[doc(alias = "find_ab_params")]
+    #[must_use]
+    pub fn fit(spread: f64, min_dist: f64) -> Self {
+        const POINTS: usize = 300;
+        let samples: Vec<(f64, f64)> = (0..POINTS)
+            .map(|i| {
+                let d = 3.0 * spread * i as f64 / (POINTS - 1) as f64;
+                let wanted = if d < min_dist {
+                    1.0
+                } else {
+                    libm::exp(-(d - min_dist) / spread)
+                };
+                (d, wanted)
+            })
+            .collect();
+        let cost = |curve: &Self| {
+            samples
+                .iter()
+                .map(|&(d, y)| (curve.at(d * d) - y).powi(2))
+                .sum::<f64>()
+        };
+        let mut curve = Self { a: 1.0, b: 1.0 };
+        let (mut best, mut damping) = (cost(&curve), 1e-3);
+        // Levenberg–Marquardt with two unknowns; far fewer rounds are needed.
+        for _ in 0..500 {
+            let (mut aa, mut ab, mut bb, mut ga, mut gb) = (0.0, 0.0, 0.0, 0.0, 0.0);
+            for &(d, y) in &samples[1..] {
+                let power = libm::pow(d, 2.0 * curve.b);
+                let q = 1.0 / (1.0 + curve.a * power);
+                let (da, db) = (
+                    -q * q * power,
+                    -q * q * curve.a * power * 2.0 * libm::log(d),
+                );
+                aa += da * da;
+                ab += da * db;
+                bb += db * db;
+                ga += da * (q - y);
+                gb += db * (q - y);
+            }
+            let (daa, dbb) = (aa * (1.0 + damping), bb * (1.0 + damping));
+            let determinant = daa * dbb - ab * ab;
+            let step = Self {
+                a: curve.a - (dbb * ga - ab * gb) / determinant,
+                b: curve.b - (daa * gb - ab * ga) / determinant,
+            };
+            let next = cost(&step);
+            if step.a > 0.0 && step.b > 0.0 && next <= best {
+                let done = (step.a - curve.a).abs() <= 1e-14 * step.a
+                    && (step.b - curve.b).abs() <= 1e-14 * step.b;
+                curve = step;
+                best = next;
+                damping = (damping * 0.1).max(1e-12);
+                if done {
+                    break;
+                }
+            } else {
+                damping *= 10.0;
+                if damping > 1e12 {
+                    break;
+                }
+            }
+        }
+        curve
+    }
+
+    /// The membership at a squared distance.
+    #[must_use]
+    pub fn at(&self, squared_distance: f64) -> f64 {
+        1.0 / (1.0 + self.a * libm::pow(squared_distance, self.b))
+    }
+}

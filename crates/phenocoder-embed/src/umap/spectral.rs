@@ -1,0 +1,347 @@
+//! Where the nodes of a map start.
+
+use nalgebra::{DMatrix, SymmetricEigen};
+use ndarray::{Array2, Axis};
+use phenocoder_core::{CsrGraph, Progress, Seed, Stream};
+use rayon::prelude::*;
+
+use crate::Result;
+
+/// Parts up to this size are solved densely.
+const DENSE: usize = 128;
+/// Extra directions that speed the iteration up.
+const GUARDS: usize = 6;
+/// The degree of the filter, the largest number of rounds and the residual that ends them.
+const DEGREE: usize = 20;
+const ROUNDS: usize = 40;
+const RESIDUAL: f64 = 1e-4;
+/// The side of the box that a map starts in, and the deviation of the noise that parts equal nodes.
+const SIDE: f64 = 10.0;
+const NOISE: f64 = 1e-4;
+
+/// Positions from the leading eigenvectors of `D^−½ W D^−½` without the trivial one, part by part, filling `[0, 10]`.
+pub(super) fn start(
+    graph: &CsrGraph,
+    dimensions: usize,
+    seed: Seed,
+    progress: &dyn Progress,
+) -> Result<Array2<f64>> {
+    let parts = connected_parts(graph);
+    let mut positions = Array2::zeros((graph.n_nodes(), dimensions));
+    progress.start("spectral start", Some(parts.len() as u64));
+    let biggest = parts.iter().map(Vec::len).max().unwrap_or(0);
+    for (index, nodes) in parts.iter().enumerate() {
+        progress.check()?;
+        let mut stream = seed.stream("umap/spectral", index as u64);
+        let mut local = part_positions(graph, nodes, dimensions, &mut stream, progress)?;
+        let largest = local.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+        // A part takes an area in proportion to its nodes.
+        let share = (nodes.len() as f64 / biggest as f64).powf(1.0 / dimensions as f64);
+        let factor = if largest > 0.0 {
+            share * SIDE / largest
+        } else {
+            0.0
+        };
+        local.mapv_inplace(|v| v * factor + NOISE * stream.normal());
+        let center = place(index, dimensions);
+        for (row, &node) in local.outer_iter().zip(nodes) {
+            for axis in 0..dimensions {
+                positions[[node, axis]] = row[axis] + 2.5 * SIDE * center[axis];
+            }
+        }
+        progress.advance(1);
+    }
+    progress.finish();
+    Ok(fill_box(positions))
+}
+
+/// Moves and scales every axis to `[0, 10]`; an axis without extent is set to the middle.
+pub(super) fn fill_box(mut positions: Array2<f64>) -> Array2<f64> {
+    for mut axis in positions.axis_iter_mut(Axis(1)) {
+        let low = axis.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = axis.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let extent = high - low;
+        axis.mapv_inplace(|v| {
+            if extent > 0.0 {
+                SIDE * (v - low) / extent
+            } else {
+                SIDE / 2.0
+            }
+        });
+    }
+    positions
+}
+
+/// The place of the `index`-th part, in units of the distance between parts: a walk outwards over the whole numbers.
+fn place(index: usize, dimensions: usize) -> Vec<f64> {
+    let mut center = vec![0.0; dimensions];
+    if dimensions == 1 {
+        center[0] = index as f64;
+        return center;
+    }
+    // A square spiral in the first two dimensions.
+    let (mut x, mut y, mut dx, mut dy) = (0_i64, 0_i64, 1_i64, 0_i64);
+    let (mut run, mut walked, mut turns) = (1, 0, 0);
+    for _ in 0..index {
+        x += dx;
+        y += dy;
+        walked += 1;
+        if walked == run {
+            walked = 0;
+            (dx, dy) = (-dy, dx);
+            turns += 1;
+            if turns % 2 == 0 {
+                run += 1;
+            }
+        }
+    }
+    center[0] = x as f64;
+    center[1] = y as f64;
+    center
+}
+
+/// The nodes of each connected part, rising; parts by falling size, then by first node.
+fn connected_parts(graph: &CsrGraph) -> Vec<Vec<usize>> {
+    let n = graph.n_nodes();
+    let mut seen = vec![false; n];
+    let mut parts = Vec::new();
+    for first in 0..n {
+        if seen[first] {
+            continue;
+        }
+        seen[first] = true;
+        let (mut nodes, mut at) = (vec![first], 0);
+        while at < nodes.len() {
+            for (other, weight) in graph.row(nodes[at]) {
+                if weight > 0.0 && !seen[other] {
+                    seen[other] = true;
+                    nodes.push(other);
+                }
+            }
+            at += 1;
+        }
+        nodes.sort_unstable();
+        parts.push(nodes);
+    }
+    parts.sort_by_key(|nodes| (std::cmp::Reverse(nodes.len()), nodes[0]));
+    parts
+}
+
+fn part_positions(
+    graph: &CsrGraph,
+    nodes: &[usize],
+    dimensions: usize,
+    stream: &mut Stream,
+    progress: &dyn Progress,
+) -> Result<Array2<f64>> {
+    let m = nodes.len();
+    if m <= dimensions + 1 {
+        // Too few nodes for as many directions: anywhere.
+        return Ok(Array2::from_shape_simple_fn((m, dimensions), || {
+            stream.uniform_in(-1.0, 1.0)
+        }));
+    }
+    let operator = Operator::new(graph, nodes);
+    let mut vectors = if m <= DENSE {
+        operator.dense_eigenvectors(dimensions)
+    } else {
+        operator.eigenvectors(dimensions, stream, progress)?
+    };
+    for mut column in vectors.axis_iter_mut(Axis(1)) {
+        let largest = column
+            .iter()
+            .fold(0.0_f64, |m, &v| if v.abs() > m.abs() { v } else { m });
+        if largest < 0.0 {
+            column.mapv_inplace(|v| -v);
+        }
+        // Every axis gets the same extent.
+        if largest != 0.0 {
+            column.mapv_inplace(|v| v / largest.abs());
+        }
+    }
+    Ok(vectors)
+}
+
+/// `D^−½ W D^−½` of one connected part.
+struct Operator {
+    indptr: Vec<usize>,
+    indices: Vec<u32>,
+    values: Vec<f64>,
+    /// The eigenvector of eigenvalue 1, of length 1.
+    trivial: Vec<f64>,
+}
+
+impl Operator {
+    fn new(graph: &CsrGraph, nodes: &[usize]) -> Self {
+        let mut local = vec![u32::MAX; graph.n_nodes()];
+        for (i, &node) in nodes.iter().enumerate() {
+            local[node] = i as u32;
+        }
+        let strength: Vec<f64> = nodes
+            .iter()
+            .map(|&node| graph.row(node).map(|edge| edge.1).sum())
+            .collect();
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for (i, &node) in nodes.iter().enumerate() {
+            for (other, weight) in graph.row(node).filter(|edge| edge.1 > 0.0) {
+                let j = local[other];
+                indices.push(j);
+                values.push(weight / (strength[i] * strength[j as usize]).sqrt());
+            }
+            indptr.push(indices.len());
+        }
+        let total: f64 = strength.iter().sum();
+        let trivial = strength.iter().map(|s| (s / total).sqrt()).collect();
+        Self {
+            indptr,
+            indices,
+            values,
+            trivial,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.trivial.len()
+    }
+
+    fn dense_eigenvectors(&self, dimensions: usize) -> Array2<f64> {
+        let m = self.len();
+        let mut dense = DMatrix::<f64>::zeros(m, m);
+        for i in 0..m {
+            for at in self.indptr[i]..self.indptr[i + 1] {
+                dense[(i, self.indices[at] as usize)] = self.values[at];
+            }
+            // The trivial eigenvalue is moved from 1 to −2, below all others.
+            for j in 0..m {
+                dense[(i, j)] -= 3.0 * self.trivial[i] * self.trivial[j];
+            }
+        }
+        let eigen = SymmetricEigen::new(dense);
+        let order = falling(eigen.eigenvalues.as_slice());
+        Array2::from_shape_fn((m, dimensions), |(i, j)| eigen.eigenvectors[(i, order[j])])
+    }
+
+    /// Subspace iteration with a Chebyshev filter (Zhou et al. 2006, doi:10.1016/j.jcp.2006.03.017).
+    fn eigenvectors(
+        &self,
+        dimensions: usize,
+        stream: &mut Stream,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>> {
+        let m = self.len();
+        let width = (dimensions + GUARDS).min(m - 1);
+        let mut block = Array2::from_shape_simple_fn((m, width), || stream.normal());
+        self.orthonormalize(&mut block, stream);
+        let mut cut = 0.5;
+        for _ in 0..ROUNDS {
+            progress.check()?;
+            block = self.filter(block, cut);
+            self.orthonormalize(&mut block, stream);
+            let image = self.apply(&block);
+            let small = block.t().dot(&image);
+            let lower = |i: usize, j: usize| small[[i.max(j), i.min(j)]];
+            let eigen = SymmetricEigen::new(DMatrix::from_fn(width, width, lower));
+            let order = falling(eigen.eigenvalues.as_slice());
+            let turn =
+                Array2::from_shape_fn((width, width), |(i, j)| eigen.eigenvectors[(i, order[j])]);
+            block = block.dot(&turn);
+            let image = image.dot(&turn);
+            let mut worst = 0.0_f64;
+            for (j, &at) in order.iter().enumerate().take(dimensions) {
+                let value = eigen.eigenvalues[at];
+                let error: f64 = (0..m)
+                    .map(|i| (image[[i, j]] - value * block[[i, j]]).powi(2))
+                    .sum();
+                worst = worst.max(error.sqrt());
+            }
+            if worst <= RESIDUAL {
+                break;
+            }
+            cut = eigen.eigenvalues[order[width - 1]].clamp(-0.5, 0.999_999);
+        }
+        Ok(block.slice_move(ndarray::s![.., ..dimensions]))
+    }
+
+    /// A Chebyshev polynomial of the operator that damps eigenvalues from −1 to `cut` and raises those above.
+    fn filter(&self, block: Array2<f64>, cut: f64) -> Array2<f64> {
+        let (half, middle) = ((cut + 1.0) / 2.0, (cut - 1.0) / 2.0);
+        let mut before = block;
+        let mut now = self.apply(&before);
+        now.zip_mut_with(&before, |y, x| *y = (*y - middle * x) / half);
+        for _ in 1..DEGREE {
+            let mut next = self.apply(&now);
+            next.zip_mut_with(&now, |y, x| *y = 2.0 * (*y - middle * x) / half);
+            next -= &before;
+            before = now;
+            now = next;
+        }
+        now
+    }
+
+    /// The operator on each column of `block`, without the trivial direction.
+    fn apply(&self, block: &Array2<f64>) -> Array2<f64> {
+        let (m, width) = block.dim();
+        let from = block.as_slice().unwrap_or_default();
+        let mut to = vec![0.0; m * width];
+        to.par_chunks_mut(width)
+            .with_min_len(256)
+            .enumerate()
+            .for_each(|(i, row)| {
+                for at in self.indptr[i]..self.indptr[i + 1] {
+                    let other = self.indices[at] as usize * width;
+                    for (to, from) in row.iter_mut().zip(&from[other..other + width]) {
+                        *to += self.values[at] * from;
+                    }
+                }
+            });
+        Array2::from_shape_vec((m, width), to).expect("one entry per row and column")
+    }
+
+    /// Makes the columns orthonormal and orthogonal to the trivial direction; one that is lost is drawn anew.
+    fn orthonormalize(&self, block: &mut Array2<f64>, stream: &mut Stream) {
+        let (m, width) = block.dim();
+        let mut columns: Vec<Vec<f64>> = Vec::with_capacity(width);
+        for j in 0..width {
+            let mut column: Vec<f64> = block.column(j).to_vec();
+            let mut tries = 0;
+            loop {
+                let before = norm(&column);
+                for _ in 0..2 {
+                    subtract(&mut column, &self.trivial);
+                    for other in &columns {
+                        subtract(&mut column, other);
+                    }
+                }
+                let after = norm(&column);
+                if after > 1e-10 * before && after > 0.0 || tries == 8 {
+                    let factor = if after > 0.0 { 1.0 / after } else { 0.0 };
+                    column.iter_mut().for_each(|v| *v *= factor);
+                    break;
+                }
+                tries += 1;
+                column.iter_mut().for_each(|v| *v = stream.normal());
+            }
+            columns.push(column);
+        }
+        *block = Array2::from_shape_fn((m, width), |(i, j)| columns[j][i]);
+    }
+}
+
+fn norm(v: &[f64]) -> f64 {
+    crate::matrix::dot(v, v).sqrt()
+}
+
+/// Takes from `v` its share along `unit`.
+fn subtract(v: &mut [f64], unit: &[f64]) {
+    let share = crate::matrix::dot(v, unit);
+    for (v, u) in v.iter_mut().zip(unit) {
+        *v -= share * u;
+    }
+}
+
+/// The positions of values by falling value.
+fn falling(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    order
+}
