@@ -65,7 +65,7 @@ enum Action {
 ///
 /// # Errors
 ///
-/// When cargo or git cannot be started.
+/// When nothing can be printed; a step that fails, for whatever reason, is a verdict.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let steps = steps(&workspace.members, options);
     let count = steps.len();
@@ -74,11 +74,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         println!("== {}/{count} {}", i + 1, step.name);
         std::io::stdout().flush()?;
         let start = Instant::now();
-        let passed = match &step.action {
-            Action::Tidy => tidy::print(workspace)?,
-            Action::Cargo(args) => run_cargo(workspace, args)?,
-            Action::Examples => run_examples(workspace, options)?,
+        let result = match &step.action {
+            Action::Tidy => tidy::print(workspace),
+            Action::Cargo(args) => run_cargo(workspace, args),
+            Action::Examples => run_examples(workspace, options),
         };
+        let passed = result.unwrap_or_else(|error| {
+            println!("{error:#}");
+            false
+        });
         verdicts.push((step.name, start.elapsed(), passed));
         if !passed && !options.keep_going {
             break;

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::workspace::Member;
+use crate::workspace::{Member, is_ours};
 
 /// Checks the manifests of all members.
 pub(super) fn check(root: &Table, members: &[Member]) -> Vec<String> {
@@ -11,7 +11,9 @@ pub(super) fn check(root: &Table, members: &[Member]) -> Vec<String> {
         .get("workspace")
         .and_then(|w| w.get("dependencies"))
         .and_then(Value::as_table);
-    for name in shared.into_iter().flat_map(Table::keys) {
+    // Our own crates are listed whether or not another one needs them.
+    let foreign = shared.into_iter().flat_map(Table::keys);
+    for name in foreign.filter(|name| !is_ours(name)) {
         let used = |m: &Member| m.dependencies().iter().any(|(n, ..)| n == name);
         if !members.iter().any(used) {
             findings.push(format!(
