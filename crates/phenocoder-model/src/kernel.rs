@@ -1,0 +1,34 @@
+//! The loops that training spends its time in: convolutions, dense layers and the fused cross-entropy.
+//!
+//! All tensors are NHWC, all kernels HWIO (Keras' layout; a transposed convolution's kernel is height, width, out, in).
+//! On the CPU the functions run on direct kernels in safe Rust: [`pulp`] picks AVX-512, AVX2, NEON or plain code at run
+//! time, and [`rayon`] spreads chunks of samples over threads.
+//! The chunks depend on the shapes alone and partial sums are added in their order, so results have the same bits for any
+//! number of threads.
+//! On CUDA and Metal the same functions call candle's operations.
+//!
+//! # Examples
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use phenocoder_model::kernel::{Activation, conv2d};
+//!
+//! let x = Tensor::ones((1, 4, 4, 1), candle_core::DType::F32, &Device::Cpu)?;
+//! let kernel = Tensor::ones((3, 3, 1, 2), candle_core::DType::F32, &Device::Cpu)?;
+//! let bias = Tensor::zeros(2, candle_core::DType::F32, &Device::Cpu)?;
+//! let y = conv2d(&x, &kernel, &bias, 2, Activation::Relu)?;
+//! assert_eq!(y.dims(), [1, 2, 2, 2]);
+//! # Ok::<(), phenocoder_model::Error>(())
+//! ```
+
+mod cross_entropy;
+mod direct;
+mod fallback;
+mod geometry;
+mod op;
+mod tile;
+
+pub use cross_entropy::binary_cross_entropy;
+pub use op::{Activation, conv_transpose2d, conv2d, dense};
+
+pub(crate) use op::with_slice;

@@ -1,0 +1,260 @@
+//! Binary cross-entropy from logits, forward and backward in one pass each.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::op::{slice, with_slice};
+use crate::Result;
+
+/// The binary cross-entropy of `sigmoid(logits)` and `targets`, summed over pixels and channels, mean over samples.
+///
+/// It is computed as `max(x, 0) − x·t + ln(1 + e^−|x|)`, which neither overflows nor saturates: logit 30 with target 0 gives
+/// 30 with gradient 1.
+/// Targets receive no gradient.
+///
+/// # Shapes
+///
+/// `logits` and `targets`: the same, samples first; result: a scalar.
+///
+/// # Errors
+///
+/// [`Error::Tensor`](crate::Error::Tensor) when the shapes differ, there is no sample, or a tensor is not `f32`.
+pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let n = logits.dims().first().copied().unwrap_or(0);
+    if logits.dims() != targets.dims() || n == 0 {
+        let message = format!(
+            "binary_cross_entropy: logits {:?} and targets {:?} do not fit",
+            logits.dims(),
+            targets.dims()
+        );
+        return Err(candle_core::Error::msg(message).into());
+    }
+    if !logits.device().is_cpu() {
+        return Ok(composed(logits, targets, n)?);
+    }
+    let (logits, targets) = (logits.contiguous()?, targets.contiguous()?);
+    Ok(logits.apply_op2(&targets, CrossEntropy { samples: n })?)
+}
+
+/// The same in candle's operations.
+fn composed(logits: &Tensor, targets: &Tensor, n: usize) -> candle_core::Result<Tensor> {
+    let log_term = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    let sum = ((logits.relu()? - (logits * targets)?)? + log_term)?.sum_all()?;
+    sum / n as f64
+}
+
+#[derive(Debug)]
+struct CrossEntropy {
+    samples: usize,
+}
+
+/// Values per task and per `f32` partial sum; sums of tasks are added in `f64` in their order.
+const CHUNK: usize = 1 << 13;
+
+impl CustomOp2 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "binary-cross-entropy"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (logits, targets) = (slice(s1, l1)?, slice(s2, l2)?);
+        let parts: Vec<f64> = logits
+            .par_chunks(CHUNK)
+            .zip(targets.par_chunks(CHUNK))
+            .map(|(logits, targets)| Arch::new().dispatch(Forward { logits, targets }))
+            .collect();
+        let mean = parts.iter().sum::<f64>() / self.samples as f64;
+        Ok((CpuStorage::F32(vec![mean as f32]), Shape::from(())))
+    }
+
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        targets: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let factor = gradient.to_scalar::<f32>()? / self.samples as f32;
+        let values = with_slice(logits, |logits| {
+            with_slice(targets, |targets| {
+                let mut out = vec![0.0; logits.len()];
+                out.par_chunks_mut(CHUNK)
+                    .zip(logits.par_chunks(CHUNK).zip(targets.par_chunks(CHUNK)))
+                    .for_each(|(out, (logits, targets))| {
+                        Arch::new().dispatch(Backward {
+                            logits,
+                            targets,
+                            factor,
+                            out,
+                        });
+                    });
+                out
+            })
+        })??;
+        let dx = Tensor::from_vec(values, logits.shape(), logits.device())?;
+        Ok((Some(dx), None))
+    }
+}
+
+struct Forward<'a> {
+    logits: &'a [f32],
+    targets: &'a [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let mut sums = [0.0_f32; 16];
+        let (logits, last) = self.logits.as_chunks::<16>();
+        let (targets, last_targets) = self.targets.as_chunks::<16>();
+        for (x, t) in logits.iter().zip(targets) {
+            for i in 0..16 {
+                sums[i] += term(x[i], t[i]);
+            }
+        }
+        for (i, (&x, &t)) in last.iter().zip(last_targets).enumerate() {
+            sums[i] += term(x, t);
+        }
+        sums.iter().map(|&sum| f64::from(sum)).sum()
+    }
+}
+
+#[inline(always)]
+fn term(x: f32, t: f32) -> f32 {
+    // `x.max(0.0)` would turn a NaN into 0 and hide it.
+    let positive = if x < 0.0 { 0.0 } else { x };
+    positive - x * t + ln_1p(exp(-x.abs()))
+}
+
+struct Backward<'a> {
+    logits: &'a [f32],
+    targets: &'a [f32],
+    factor: f32,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for ((out, &x), &t) in self.out.iter_mut().zip(self.logits).zip(self.targets) {
+            *out = (sigmoid(x) - t) * self.factor;
+        }
+    }
+}
+
+/// `1 / (1 + e^−x)`.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `e^x` to 2 units in the last place, for `x` up to 88; below −87 it is `e^−87`.
+///
+/// `e^x = 2^n · e^r` with `n` the nearest whole number to `x / ln 2`, and the Taylor polynomial of degree 7 for `e^r`,
+/// `|r| ≤ ln 2 / 2`, whose remainder is below 6e-9.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // Adding and subtracting 1.5 · 2^23 rounds to a whole number.
+    const ROUND: f32 = 12_582_912.0;
+    // ln 2 in two parts, the first with trailing zeros so that its product with n is exact (Cody and Waite 1980).
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
+    let mut p = 1.0 / 5040.0_f32;
+    p = p.mul_add(r, 1.0 / 720.0);
+    p = p.mul_add(r, 1.0 / 120.0);
+    p = p.mul_add(r, 1.0 / 24.0);
+    p = p.mul_add(r, 1.0 / 6.0);
+    p = p.mul_add(r, 0.5);
+    p = p.mul_add(r, 1.0);
+    p = p.mul_add(r, 1.0);
+    // For NaN the cast gives 0 and the product stays NaN.
+    p * f32::from_bits((((n as i32) + 127) << 23) as u32)
+}
+
+/// `ln(1 + e)` for `e` in `[0, 1]`: `2 artanh(e / (2 + e))` by its series, argument at most 1/3, remainder below 2e-9.
+#[inline(always)]
+fn ln_1p(e: f32) -> f32 {
+    let z = e / (2.0 + e);
+    let z2 = z * z;
+    let mut p = 1.0 / 17.0_f32;
+    for odd in [15.0_f32, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        p = p.mul_add(z2, 1.0 / odd);
+    }
+    2.0 * z * p
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    #[test]
+    fn elementary_functions_are_accurate() {
+        for i in -8_700..=8_700 {
+            let x = i as f32 / 100.0;
+            let exact = f64::from(x).exp();
+            assert!((f64::from(exp(x)) - exact).abs() <= 3e-7 * exact, "exp {x}");
+        }
+        for i in 0..=1000 {
+            let e = i as f32 / 1000.0;
+            let exact = f64::from(e).ln_1p();
+            let error = (f64::from(ln_1p(e)) - exact).abs();
+            assert!(error <= 3e-7 * exact, "ln_1p {e}: {error}");
+        }
+        assert!(exp(f32::NAN).is_nan() && term(f32::NAN, 0.0).is_nan());
+        assert!(term(f32::INFINITY, 0.0).is_infinite());
+    }
+
+    #[test]
+    fn a_saturated_logit_keeps_its_loss_and_gradient() {
+        // The golden's `saturation_logit30_target0`: 30.0 and 1.0, not the 16.118 and 0 of clipped probabilities.
+        let logits = Var::new(&[[30.0_f32]], &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[[0.0_f32]], &Device::Cpu).unwrap();
+        let loss = binary_cross_entropy(&logits, &targets).unwrap();
+        assert_eq!(loss.to_scalar::<f32>().unwrap(), 30.0);
+        let gradient = loss.backward().unwrap();
+        let gradient = gradient.get(&logits).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(gradient, [[1.0]]);
+    }
+
+    #[test]
+    fn the_fused_operation_equals_the_composed_one() {
+        let mut stream = phenocoder_core::Seed::new(5).stream("bce", 0);
+        let n = 3 * 5 * 7 * 31;
+        let x: Vec<f32> = (0..n).map(|_| (stream.normal() * 4.0) as f32).collect();
+        let t: Vec<f32> = (0..n).map(|_| stream.uniform() as f32).collect();
+        let logits = Var::from_vec(x, (3, 5, 7, 31), &Device::Cpu).unwrap();
+        let targets = Tensor::from_vec(t, (3, 5, 7, 31), &Device::Cpu).unwrap();
+        let fused = binary_cross_entropy(&logits, &targets).unwrap();
+        let plain = composed(&logits, &targets, 3).unwrap();
+        let (a, b) = (
+            fused.to_scalar::<f32>().unwrap(),
+            plain.to_scalar::<f32>().unwrap(),
+        );
+        assert!((a - b).abs() <= 1e-5 * b, "{a} {b}");
+        let values = |loss: Tensor| {
+            let gradients = loss.backward().unwrap();
+            let gradient = gradients.get(&logits).unwrap().flatten_all().unwrap();
+            gradient.to_vec1::<f32>().unwrap()
+        };
+        for (a, b) in values(fused).into_iter().zip(values(plain)) {
+            assert!((a - b).abs() <= 1e-6, "{a} {b}");
+        }
+    }
+}

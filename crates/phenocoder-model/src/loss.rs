@@ -1,0 +1,46 @@
+//! The parts of the losses.
+
+use candle_core::Tensor;
+
+use crate::{Result, kernel};
+
+/// The reconstruction loss: binary cross-entropy from the logits, summed over pixels and channels, mean over patches.
+///
+/// # Shapes
+///
+/// `logits` and `pixels`: `[n, y, x, c]`; result: a scalar.
+///
+/// # Errors
+///
+/// [`Error::Tensor`](crate::Error::Tensor) when the shapes differ or there is no patch.
+#[doc(alias = "binary_crossentropy")]
+pub fn reconstruction(logits: &Tensor, pixels: &Tensor) -> Result<Tensor> {
+    kernel::binary_cross_entropy(logits, pixels)
+}
+
+/// The Kullback–Leibler divergence from a standard normal: `−½ Σ (1 + lv − μ² − e^lv)`, summed over latents, mean over
+/// patches (Kingma and Welling 2014, arXiv:1312.6114, appendix B).
+///
+/// # Examples
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+///
+/// let mean = Tensor::new(&[[2.0_f32, 0.0]], &Device::Cpu)?;
+/// let kl = phenocoder_model::loss::kl(&mean, &mean.zeros_like()?)?;
+/// assert_eq!(kl.to_scalar::<f32>()?, 2.0);
+/// # Ok::<(), phenocoder_model::Error>(())
+/// ```
+///
+/// # Shapes
+///
+/// `mean` and `log_var`: `[n, latent]`; result: a scalar.
+///
+/// # Errors
+///
+/// [`Error::Tensor`](crate::Error::Tensor) when the shapes differ.
+pub fn kl(mean: &Tensor, log_var: &Tensor) -> Result<Tensor> {
+    let n = mean.dim(0)?;
+    let terms = ((log_var + 1.0)? - mean.sqr()?)?.sub(&log_var.exp()?)?;
+    Ok((terms.sum_all()? * (-0.5 / n as f64))?)
+}

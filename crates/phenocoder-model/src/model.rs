@@ -1,0 +1,309 @@
+//! What all models have in common.
+
+use candle_core::{Device, Tensor};
+use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Seed};
+
+use crate::{Error, Parameters, Result};
+
+/// A batch of patches on a device.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Batch {
+    /// Scaled pixels, `[n, y, x, c]`.
+    pub pixels: Tensor,
+    /// One-hot conditions, `[n, k]`; none when `k = 0`.
+    pub conditions: Option<Tensor>,
+}
+
+impl Batch {
+    /// Copies patches to a device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device refuses.
+    pub fn new(patches: &PatchBatch, device: &Device) -> Result<Self> {
+        let pixels = patches.pixels.as_standard_layout();
+        let flat: Vec<f32> = pixels.iter().copied().collect();
+        let pixels = Tensor::from_vec(flat, pixels.dim(), device)?;
+        let conditions = match patches.conditions.ncols() {
+            0 => None,
+            _ => {
+                let flat: Vec<f32> = patches.conditions.iter().copied().collect();
+                Some(Tensor::from_vec(flat, patches.conditions.dim(), device)?)
+            }
+        };
+        Ok(Self { pixels, conditions })
+    }
+
+    /// The number of patches.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pixels.dims().first().copied().unwrap_or(0)
+    }
+
+    /// Whether there are no patches.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How a loss is computed: whether the network is being trained, and where its chance comes from.
+///
+/// Chance is drawn from streams named by what they are for and indexed by the step, so it does not depend on threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Whether dropout is active.
+    pub dropout: bool,
+    /// Whether latents are sampled; else their mean is decoded.
+    pub noise: bool,
+    /// The source of all chance.
+    pub seed: Seed,
+    /// The number of the step.
+    pub index: u64,
+}
+
+impl Step {
+    /// A training step: dropout and noise.
+    #[must_use]
+    pub const fn training(seed: Seed, index: u64) -> Self {
+        Self {
+            dropout: true,
+            noise: true,
+            seed,
+            index,
+        }
+    }
+
+    /// A step without any chance: no dropout, the latent means are decoded.
+    #[must_use]
+    pub const fn evaluation() -> Self {
+        Self {
+            dropout: false,
+            noise: false,
+            seed: Seed::new(0),
+            index: 0,
+        }
+    }
+
+    /// The same step with or without noise on the latents.
+    #[must_use]
+    pub const fn with_noise(mut self, noise: bool) -> Self {
+        self.noise = noise;
+        self
+    }
+
+    /// The same step with this source of chance.
+    #[must_use]
+    pub const fn with_seed(mut self, seed: Seed, index: u64) -> Self {
+        self.seed = seed;
+        self.index = index;
+        self
+    }
+
+    /// Standard normal numbers of this shape for the purpose `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device refuses.
+    pub fn normal(&self, name: &str, shape: (usize, usize), device: &Device) -> Result<Tensor> {
+        let mut stream = self.seed.stream(name, self.index);
+        let values = (0..shape.0 * shape.1).map(|_| stream.normal() as f32);
+        Ok(Tensor::from_vec(values.collect::<Vec<_>>(), shape, device)?)
+    }
+
+    /// Applies dropout of this rate to a matrix: kept values are divided by the probability of being kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device refuses.
+    pub fn drop_out(&self, name: &str, x: &Tensor, rate: f64) -> Result<Tensor> {
+        if !self.dropout || rate <= 0.0 {
+            return Ok(x.clone());
+        }
+        let mut stream = self.seed.stream(name, self.index);
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        let mut draw = || if stream.chance(rate) { 0.0 } else { kept };
+        let mask: Vec<f32> = (0..x.elem_count()).map(|_| draw()).collect();
+        let mask = Tensor::from_vec(mask, x.shape(), x.device())?;
+        Ok((x * mask)?)
+    }
+}
+
+/// A loss with the parts that make it up.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Losses {
+    /// What is minimized, a scalar.
+    pub total: Tensor,
+    /// The parts by name, scalars, in the order in which they are recorded: `reconstruction`, `kl`, …
+    pub parts: Vec<(&'static str, Tensor)>,
+}
+
+impl Losses {
+    /// A loss and its parts.
+    #[must_use]
+    pub fn new(total: Tensor, parts: Vec<(&'static str, Tensor)>) -> Self {
+        Self { total, parts }
+    }
+}
+
+/// The distribution of the latents of a batch.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Posterior {
+    /// Means, `[n, latent]`.
+    pub mean: Tensor,
+    /// Logarithms of the variances, `[n, latent]`; none for models without chance.
+    pub log_var: Option<Tensor>,
+}
+
+impl Posterior {
+    /// A distribution with these moments.
+    #[must_use]
+    pub fn new(mean: Tensor, log_var: Option<Tensor>) -> Self {
+        Self { mean, log_var }
+    }
+
+    /// `mean + e^(log_var / 2) · noise`; the mean itself where there is no variance.
+    ///
+    /// # Shapes
+    ///
+    /// `noise`: `[n, latent]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the shapes differ.
+    pub fn sample(&self, noise: &Tensor) -> Result<Tensor> {
+        match &self.log_var {
+            Some(log_var) => sample(&self.mean, log_var, noise),
+            None => Ok(self.mean.clone()),
+        }
+    }
+}
+
+/// `mean + e^(log_var / 2) · noise`.
+pub(crate) fn sample(mean: &Tensor, log_var: &Tensor, noise: &Tensor) -> Result<Tensor> {
+    Ok(((log_var * 0.5)?.exp()? * noise)?.add(mean)?)
+}
+
+/// A network that turns patches into latents and latents into patches.
+///
+/// Training, encoding and the weights file know models by this trait alone.
+pub trait Autoencoder: Send + Sync {
+    /// The name of the kind of model in weights files.
+    fn kind(&self) -> &'static str;
+
+    /// The configuration as JSON, from which the same network can be built.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Section`] when the configuration has no JSON form.
+    fn config_json(&self) -> Result<serde_json::Value>;
+
+    /// The patches that the network takes.
+    fn input(&self) -> PatchShape;
+
+    /// The number of one-hot condition columns that the network takes; 0 without conditions.
+    fn n_conditions(&self) -> usize;
+
+    /// The number of latents.
+    fn latent_dim(&self) -> usize;
+
+    /// Where the network computes.
+    fn device(&self) -> &Device;
+
+    /// The named tensors: weights and running statistics.
+    fn parameters(&self) -> &Parameters;
+
+    /// The latents of a batch.
+    ///
+    /// # Shapes
+    ///
+    /// `[n, y, x, c]` to `[n, latent]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Patches`] when the batch does not fit the network; [`Error::Tensor`] when the device fails.
+    fn encode(&self, batch: &Batch) -> Result<Posterior>;
+
+    /// The patches that belong to latents, values in `[0, 1]`.
+    ///
+    /// # Shapes
+    ///
+    /// `[n, latent]` (and `[n, k]`) to `[n, y, x, c]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Patches`] when latents or conditions do not fit the network; [`Error::Tensor`] when the device fails.
+    fn decode(&self, latents: &Tensor, conditions: Option<&Tensor>) -> Result<Tensor>;
+
+    /// The loss of a batch with its parts.
+    ///
+    /// Running statistics are updated here when `step` is a training step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Patches`] when the batch does not fit the network; [`Error::Tensor`] when the device fails.
+    fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses>;
+}
+
+/// Checks that patches fit a model.
+pub(crate) fn check_source(model: &dyn Autoencoder, source: &dyn PatchSource) -> Result<()> {
+    check_patches(model, source.shape(), source.n_conditions())
+}
+
+fn check_patches(model: &dyn Autoencoder, shape: PatchShape, conditions: usize) -> Result<()> {
+    if shape == model.input() && conditions == model.n_conditions() {
+        return Ok(());
+    }
+    let words = |shape: PatchShape, conditions: usize| {
+        let PatchShape {
+            height,
+            width,
+            channels,
+        } = shape;
+        format!("{height}×{width}×{channels} with {conditions} condition columns")
+    };
+    Err(Error::Patches {
+        expected: words(model.input(), model.n_conditions()),
+        found: words(shape, conditions),
+    })
+}
+
+/// Checks that a batch fits a model.
+pub(crate) fn check_batch(model: &dyn Autoencoder, batch: &Batch) -> Result<()> {
+    let (n, height, width, channels) = batch.pixels.dims4()?;
+    let conditions = match &batch.conditions {
+        Some(conditions) => {
+            let (rows, columns) = conditions.dims2()?;
+            phenocoder_core::ShapeError::check_len("conditions", n, rows)?;
+            columns
+        }
+        None => 0,
+    };
+    check_patches(model, PatchShape::new(height, width, channels), conditions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropout_keeps_the_mean_and_repeats() {
+        let x = Tensor::ones((50, 40), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let step = Step::training(Seed::new(3), 7);
+        let dropped = step.drop_out("dropout", &x, 0.25).unwrap();
+        let mean = dropped.mean_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!((mean - 1.0).abs() < 0.05, "{mean}");
+        let again = step.drop_out("dropout", &x, 0.25).unwrap();
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(&dropped), values(&again));
+        let next = Step::training(Seed::new(3), 8);
+        let other = next.drop_out("dropout", &x, 0.25).unwrap();
+        assert_ne!(values(&dropped), values(&other));
+        let off = Step::evaluation().drop_out("dropout", &x, 0.25).unwrap();
+        assert_eq!(values(&off), values(&x));
+    }
+}

@@ -1,0 +1,3 @@
+//! The models, one directory each.
+
+pub mod cvae;

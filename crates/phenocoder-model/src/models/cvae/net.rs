@@ -1,0 +1,288 @@
+//! The network.
+
+use candle_core::{Device, Tensor, Var};
+use phenocoder_core::{PatchShape, Seed};
+
+use super::CvaeConfig;
+use crate::kernel::{Activation, conv_transpose2d, conv2d, dense};
+use crate::model::{check_batch, sample};
+use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Result, Role, Step, loss};
+
+/// The convolutional variational autoencoder, with conditions where its configuration has some.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::{PatchBatch, PatchShape, Seed};
+/// use phenocoder_model::models::cvae::CvaeConfig;
+/// use phenocoder_model::{Autoencoder, Batch};
+///
+/// let config = CvaeConfig::new(PatchShape::new(8, 8, 2), 4).with_conv_layers([8, 16]);
+/// let model = config.build(Seed::new(1), &candle_core::Device::Cpu)?;
+/// let batch = Batch::new(&PatchBatch::zeros(3, config.input, 0), model.device())?;
+/// let posterior = model.encode(&batch)?;
+/// assert_eq!(posterior.mean.dims(), [3, 4]);
+/// assert_eq!(model.decode(&posterior.mean, None)?.dims(), [3, 8, 8, 2]);
+/// # Ok::<(), phenocoder_model::Error>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "CVAE")]
+pub struct Cvae {
+    config: CvaeConfig,
+    device: Device,
+    parameters: Parameters,
+    encoder: Vec<Layer>,
+    encoder_dense: Layer,
+    mean: Layer,
+    log_var: Layer,
+    decoder_dense: Layer,
+    decoder: Vec<Layer>,
+    output: Layer,
+}
+
+/// The same network with conditions: [`CvaeConfig::n_conditions`] is above 0.
+#[doc(alias = "CondCVAE")]
+pub type CondCvae = Cvae;
+
+#[derive(Debug)]
+struct Layer {
+    kernel: Var,
+    bias: Var,
+}
+
+/// Makes layers with seeded weights under their names.
+struct Builder<'a> {
+    parameters: Parameters,
+    seed: Seed,
+    device: &'a Device,
+}
+
+impl Builder<'_> {
+    /// A kernel with `outputs` on its last axis, or last but one where `transposed`, and its bias.
+    fn layer(&mut self, name: &str, shape: &[usize], outputs: usize) -> Result<Layer> {
+        let kernel_name = format!("{name}.kernel");
+        // Glorot and Bengio (2010), uniform: ±√(6 / (fan in + fan out)); the taps of a kernel count in both fans.
+        let values: usize = shape.iter().product();
+        let (a, b) = match shape {
+            [.., a, b] => (*a, *b),
+            _ => (1, 1),
+        };
+        let taps = values / (a * b);
+        let limit = (6.0 / (taps * (a + b)) as f64).sqrt();
+        let mut stream = self.seed.stream(&kernel_name, 0);
+        let drawn = (0..values).map(|_| stream.uniform_in(-limit, limit) as f32);
+        let kernel = Tensor::from_vec(drawn.collect::<Vec<_>>(), shape, self.device)?;
+        let bias = Tensor::zeros(outputs, candle_core::DType::F32, self.device)?;
+        let bias_name = format!("{name}.bias");
+        Ok(Layer {
+            kernel: self
+                .parameters
+                .insert(&kernel_name, Role::Weight, &kernel)?,
+            bias: self.parameters.insert(&bias_name, Role::Weight, &bias)?,
+        })
+    }
+}
+
+impl Cvae {
+    /// Builds the network with Glorot-uniform kernels and zero biases drawn from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the configuration is not valid; [`Error::Tensor`] when the device refuses.
+    pub fn new(config: &CvaeConfig, seed: Seed, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let mut builder = Builder {
+            parameters: Parameters::new(),
+            seed: seed.derive("initialization", 0),
+            device,
+        };
+        let [h, w, first] = config.bottleneck();
+        let conditions = config.n_conditions;
+        let mut encoder = Vec::new();
+        let mut channels = config.input.channels;
+        for (i, &width) in config.conv_layers.iter().enumerate() {
+            let name = format!("encoder.conv.{i}");
+            encoder.push(builder.layer(&name, &[3, 3, channels, width], width)?);
+            channels = width;
+        }
+        let flat = h * w * channels + conditions;
+        let (dense_dim, latent) = (config.dense_dim, config.latent_dim);
+        let encoder_dense = builder.layer("encoder.dense", &[flat, dense_dim], dense_dim)?;
+        let mean = builder.layer("encoder.z_mean", &[dense_dim, latent], latent)?;
+        let log_var = builder.layer("encoder.z_log_var", &[dense_dim, latent], latent)?;
+        let inner = h * w * first;
+        let decoder_dense = builder.layer("decoder.dense", &[latent + conditions, inner], inner)?;
+        let mut decoder = Vec::new();
+        let mut channels = first;
+        for (i, &width) in config.conv_layers.iter().rev().enumerate() {
+            let name = format!("decoder.conv.{i}");
+            decoder.push(builder.layer(&name, &[3, 3, width, channels], width)?);
+            channels = width;
+        }
+        let pixels = config.input.channels;
+        let output = builder.layer("decoder.output", &[3, 3, pixels, channels], pixels)?;
+        Ok(Self {
+            config: config.clone(),
+            device: device.clone(),
+            parameters: builder.parameters,
+            encoder,
+            encoder_dense,
+            mean,
+            log_var,
+            decoder_dense,
+            decoder,
+            output,
+        })
+    }
+
+    /// The settings of the network.
+    #[must_use]
+    pub fn config(&self) -> &CvaeConfig {
+        &self.config
+    }
+
+    /// Means and logarithms of the variances.
+    fn moments(&self, batch: &Batch, step: &Step) -> Result<(Tensor, Tensor)> {
+        check_batch(self, batch)?;
+        let mut x = batch.pixels.clone();
+        for layer in &self.encoder {
+            x = conv2d(&x, &layer.kernel, &layer.bias, 2, Activation::Relu)?;
+        }
+        let x = join(&x.flatten_from(1)?, batch.conditions.as_ref())?;
+        let x = self.encoder_dense.dense(&x, Activation::Relu)?;
+        let x = step.drop_out("encoder-dropout", &x, self.config.dropout)?;
+        let mean = self.mean.dense(&x, Activation::Linear)?;
+        let log_var = self.log_var.dense(&x, Activation::Linear)?;
+        Ok((mean, log_var))
+    }
+
+    /// The decoder before its sigmoid.
+    fn logits(&self, z: &Tensor, conditions: Option<&Tensor>, step: &Step) -> Result<Tensor> {
+        let x = self
+            .decoder_dense
+            .dense(&join(z, conditions)?, Activation::Relu)?;
+        let x = step.drop_out("decoder-dropout", &x, self.config.dropout)?;
+        let [h, w, c] = self.config.bottleneck();
+        let mut x = x.reshape(((), h, w, c))?;
+        for layer in &self.decoder {
+            x = conv_transpose2d(&x, &layer.kernel, &layer.bias, 2, Activation::Relu)?;
+        }
+        let output = &self.output;
+        conv_transpose2d(&x, &output.kernel, &output.bias, 1, Activation::Linear)
+    }
+
+    /// The loss of a batch with given noise: `z = z_mean + e^(z_log_var / 2) · noise`.
+    ///
+    /// # Shapes
+    ///
+    /// `noise`: `[n, latent]`; none decodes the mean.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Patches`] when the batch does not fit the network; [`Error::Tensor`] when the device fails.
+    pub fn loss_with_noise(
+        &self,
+        batch: &Batch,
+        noise: Option<&Tensor>,
+        step: &Step,
+    ) -> Result<Losses> {
+        let (mean, log_var) = self.moments(batch, step)?;
+        let z = match noise {
+            Some(noise) => sample(&mean, &log_var, noise)?,
+            None => mean.clone(),
+        };
+        let logits = self.logits(&z, batch.conditions.as_ref(), step)?;
+        let reconstruction = loss::reconstruction(&logits, &batch.pixels)?;
+        let kl = loss::kl(&mean, &log_var)?;
+        let total = (&reconstruction + (&kl * self.config.beta)?)?;
+        Ok(Losses::new(
+            total,
+            vec![("reconstruction", reconstruction), ("kl", kl)],
+        ))
+    }
+}
+
+impl Layer {
+    fn dense(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        dense(x, &self.kernel, &self.bias, activation)
+    }
+}
+
+/// Appends the condition columns.
+fn join(x: &Tensor, conditions: Option<&Tensor>) -> Result<Tensor> {
+    match conditions {
+        Some(conditions) => Ok(Tensor::cat(&[x, conditions], 1)?),
+        None => Ok(x.clone()),
+    }
+}
+
+impl Autoencoder for Cvae {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn config_json(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(&self.config).map_err(|source| Error::Section {
+            name: "config".to_owned(),
+            source,
+        })
+    }
+
+    fn input(&self) -> PatchShape {
+        self.config.input
+    }
+
+    fn n_conditions(&self) -> usize {
+        self.config.n_conditions
+    }
+
+    fn latent_dim(&self) -> usize {
+        self.config.latent_dim
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn encode(&self, batch: &Batch) -> Result<Posterior> {
+        let (mean, log_var) = self.moments(batch, &Step::evaluation())?;
+        Ok(Posterior::new(mean, Some(log_var)))
+    }
+
+    fn decode(&self, latents: &Tensor, conditions: Option<&Tensor>) -> Result<Tensor> {
+        let (n, latent) = latents.dims2()?;
+        let (rows, columns) = match conditions {
+            Some(conditions) => conditions.dims2()?,
+            None => (n, 0),
+        };
+        if latent != self.config.latent_dim || rows != n || columns != self.config.n_conditions {
+            let words = |l: usize, k: usize| format!("{l} latents with {k} condition columns");
+            return Err(Error::Patches {
+                expected: words(self.config.latent_dim, self.config.n_conditions),
+                found: format!("{} for {rows} of {n} rows", words(latent, columns)),
+            });
+        }
+        let logits = self.logits(latents, conditions, &Step::evaluation())?;
+        Ok(candle_nn::ops::sigmoid(&logits)?)
+    }
+
+    fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses> {
+        let noise = match step.noise {
+            true => {
+                let shape = (batch.len(), self.config.latent_dim);
+                Some(step.normal("latent-noise", shape, &self.device)?)
+            }
+            false => None,
+        };
+        self.loss_with_noise(batch, noise.as_ref(), step)
+    }
+}
+
+impl Cvae {
+    /// The name of this kind of model in weights files.
+    pub const KIND: &'static str = "cvae";
+}

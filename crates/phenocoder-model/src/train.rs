@@ -1,0 +1,23 @@
+//! Training: the loop, the optimizer, the schedule, and who listens.
+//!
+//! [`fit`] trains any [`Autoencoder`](crate::Autoencoder) on any [`PatchSource`](phenocoder_core::PatchSource).
+//! Every choice by chance (order of the patches, flips, dropout, noise) comes from [`FitConfig::seed`], and on the CPU the
+//! trained weights have the same bits for any number of threads.
+
+mod config;
+mod early_stopping;
+mod flip;
+mod observe;
+mod optim;
+mod record;
+mod schedule;
+mod trainer;
+
+pub use config::{FitConfig, ValidationNoise};
+pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
+pub use flip::FlipConfig;
+pub use observe::{CsvObserver, Observer, TensorBoardObserver};
+pub use optim::{Adam, AdamConfig, Optimizer};
+pub use record::{EpochRecord, LossRecord, TrainingRecord};
+pub use schedule::{Plateau, PlateauConfig};
+pub use trainer::fit;
