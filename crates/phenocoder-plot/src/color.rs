@@ -71,7 +71,7 @@ const OKABE_ITO: [Rgb; 8] = [
     Rgb::hex(0x00_0000),
 ];
 
-/// Okabe and Ito's colours, continued.
+/// Okabe and Ito's colours without black, continued.
 const EXTENDED: [Rgb; 24] = [
     Rgb::hex(0x00_72b2),
     Rgb::hex(0xe6_9f00),
@@ -80,23 +80,23 @@ const EXTENDED: [Rgb; 24] = [
     Rgb::hex(0xd5_5e00),
     Rgb::hex(0x56_b4e9),
     Rgb::hex(0xf0_e442),
-    Rgb::hex(0x00_0000),
-    Rgb::hex(0x5a_0f00),
-    Rgb::hex(0x00_0078),
-    Rgb::hex(0x00_00ff),
-    Rgb::hex(0xa5_0f4b),
+    Rgb::hex(0x78_003c),
+    Rgb::hex(0x3c_00a5),
+    Rgb::hex(0x78_00ff),
+    Rgb::hex(0x87_4b1e),
     Rgb::hex(0x87_78ff),
-    Rgb::hex(0x5a_00b4),
-    Rgb::hex(0x2d_003c),
+    Rgb::hex(0xb4_0f78),
     Rgb::hex(0x78_c387),
-    Rgb::hex(0xc3_1e96),
-    Rgb::hex(0x4b_4b00),
-    Rgb::hex(0x1e_3c78),
-    Rgb::hex(0x69_0f4b),
-    Rgb::hex(0x87_f096),
-    Rgb::hex(0x2d_5a69),
-    Rgb::hex(0xe1_00d2),
+    Rgb::hex(0xd2_0fc3),
+    Rgb::hex(0x69_0078),
     Rgb::hex(0xff_3c69),
+    Rgb::hex(0x00_00d2),
+    Rgb::hex(0xa5_e187),
+    Rgb::hex(0xff_78d2),
+    Rgb::hex(0x87_d2ff),
+    Rgb::hex(0xd2_004b),
+    Rgb::hex(0x69_2d00),
+    Rgb::hex(0x69_3ca5),
 ];
 
 /// The colour of category `code` of `n`.

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_font_has_every_character_that_labels_are_made_of() {
         for weight in [Weight::Regular, Weight::Bold] {
-            for c in "Az09 −…×µ°αβσ≤≥⁰¹²³⁴⁵⁶⁷⁸⁹⁻".chars() {
+            for c in "Az09 −…×µ°αβσ≤≥²³".chars() {
                 assert!(face(weight).glyph_index(c).is_some(), "{c} in {weight:?}");
             }
         }

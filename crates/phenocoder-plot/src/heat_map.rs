@@ -308,7 +308,6 @@ struct Names {
     size: f64,
     slanted: bool,
     left: f64,
-    below: f64,
 }
 
 impl Names {
@@ -351,7 +350,6 @@ impl Names {
             size: TICK_SIZE.min(side * 0.95),
             slanted,
             left,
-            below,
         }
     }
 
@@ -389,6 +387,5 @@ impl Names {
             };
             scene.text(text);
         }
-        debug_assert!(self.below > 0.0, "the names have room");
     }
 }

@@ -91,7 +91,7 @@ impl MontageConfig {
 
 /// Draws patches beside their reconstructions: one row per patch, two columns per channel.
 ///
-/// Values beyond 0…1 are shown as black or white, values that are not finite as the grey-red of no colour map.
+/// Values beyond 0…1 are shown as black or white, values that are not finite in a strong orange.
 /// Without patches the picture says so.
 ///
 /// # Shapes

@@ -299,7 +299,8 @@ impl Target {
             |center: f64, side: usize| ((center + radius + 1.0).ceil().max(0.0) as usize).min(side);
         // A disk smaller than a pixel keeps its area.
         let weight = (radius / 0.5).min(1.0).powi(2);
-        let radius = radius.max(0.5);
+        // The rim of one pixel's width adds π/12 to the area.
+        let radius = (radius.max(0.5).powi(2) - 1.0 / 12.0).sqrt();
         let channels = [color.0, color.1, color.2, 255].map(f64::from);
         let data = self.pixels.data_mut();
         for y in from(cy)..to(cy, height) {

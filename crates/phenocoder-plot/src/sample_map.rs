@@ -100,7 +100,7 @@ impl SampleMapConfig {
 /// Draws samples as labelled points: the colour is the condition, the shape is the batch.
 ///
 /// A missing condition is grey, a missing batch a circle; samples with a coordinate that is not finite are left out.
-/// Labels are placed where they cover the least; six shapes repeat with more batches.
+/// Labels are placed where they cover the least, up to 400 of them; six shapes repeat with more batches.
 /// Without samples, the picture says so.
 ///
 /// # Shapes
@@ -172,15 +172,21 @@ pub fn sample_map<S: AsRef<str>>(
         .collect();
     let radius = if shown.len() <= 60 { 7.0 } else { 5.0 };
     let centers: Vec<Point> = markers.iter().map(|marker| marker.at).collect();
+    let names: Vec<&str> = shown.iter().map(|&row| labels[row].as_ref()).collect();
+    let labels = place_labels(&centers, &names, radius, &places.frame);
+    for (center, label) in centers.iter().zip(&labels) {
+        if let Some(end) = label.leader {
+            scene.line(vec![*center, end], Rgb::MUTED, 0.8);
+        }
+    }
     scene.push(Item::Markers(Markers {
         markers,
         radius,
         alpha: 1.0,
         outline: 1.2,
     }));
-    let names: Vec<&str> = shown.iter().map(|&row| labels[row].as_ref()).collect();
-    for text in place_labels(&centers, &names, radius, &places.frame) {
-        scene.text(text);
+    for label in labels {
+        scene.text(label.text);
     }
     Ok(Figure::new(scene))
 }
@@ -213,10 +219,19 @@ fn legends(condition: &Categorical, batch: &Categorical, config: &SampleMapConfi
     ]
 }
 
+/// A name and where it stands.
+struct Label {
+    text: Text,
+    /// The end of a line to the point, for names that stand away from it.
+    leader: Option<Point>,
+}
+
 /// One label per point, each at the side of its point where it covers the least of points and earlier labels.
-fn place_labels(centers: &[Point], names: &[&str], radius: f64, frame: &Frame) -> Vec<Text> {
+fn place_labels(centers: &[Point], names: &[&str], radius: f64, frame: &Frame) -> Vec<Label> {
     // Above this many, labels would cover each other wherever they stand.
     const MOST: usize = 400;
+    // Times the distance of a label that touches its point.
+    const RINGS: [f64; 3] = [1.0, 2.2, 3.4];
     if centers.len() > MOST {
         return Vec::new();
     }
@@ -225,40 +240,83 @@ fn place_labels(centers: &[Point], names: &[&str], radius: f64, frame: &Frame) -
         .map(|&(x, y)| Frame::new(x - radius, y - radius, 2.0 * radius, 2.0 * radius))
         .collect();
     let mut taken: Vec<Frame> = Vec::new();
-    let mut texts = Vec::new();
+    let mut labels = Vec::new();
     for (&(x, y), name) in centers.iter().zip(names) {
         let name = font::fit(name, TICK_SIZE, Weight::Regular, 140.0);
         let (width, height) = (
             font::width(&name, TICK_SIZE, Weight::Regular),
             TICK_SIZE * 1.05,
         );
-        let near = radius + 4.0;
-        let candidates = [
-            (x + near, y - height / 2.0),
-            (x - near - width, y - height / 2.0),
-            (x - width / 2.0, y - near - height),
-            (x - width / 2.0, y + near),
-            (x + near * 0.7, y - near * 0.7 - height),
-            (x + near * 0.7, y + near * 0.7),
-            (x - near * 0.7 - width, y - near * 0.7 - height),
-            (x - near * 0.7 - width, y + near * 0.7),
-        ];
-        let cost = |place: &Frame| {
-            let covered = |frames: &[Frame]| frames.iter().map(|f| f.overlap(place)).sum::<f64>();
-            covered(&dots) + 2.0 * covered(&taken) + 3.0 * place.outside(frame)
+        let sides = |ring: f64| {
+            let near = (radius + 4.0) * ring;
+            let slant = near * 0.7;
+            [
+                (x + near, y - height / 2.0),
+                (x - near - width, y - height / 2.0),
+                (x - width / 2.0, y - near - height),
+                (x - width / 2.0, y + near),
+                (x + slant, y - slant - height),
+                (x + slant, y + slant),
+                (x - slant - width, y - slant - height),
+                (x - slant - width, y + slant),
+            ]
         };
-        let best = candidates
+        let covered =
+            |place: &Frame, frames: &[Frame]| frames.iter().map(|f| f.overlap(place)).sum::<f64>();
+        let best = RINGS
             .into_iter()
-            .map(|(x, y)| Frame::new(x, y, width, height))
-            .min_by(|a, b| cost(a).total_cmp(&cost(b)));
-        if let Some(best) = best {
-            taken.push(best);
-            texts.push(
-                Text::new((best.x, best.y + TICK_SIZE * 0.85), name, TICK_SIZE)
+            .flat_map(|ring| sides(ring).map(|(x, y)| (ring, Frame::new(x, y, width, height))))
+            .map(|(ring, place)| {
+                let lost = covered(&place, &dots) + covered(&place, &taken) + place.outside(frame);
+                (lost + 0.04 * width * height * (ring - 1.0), ring, place)
+            })
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, ring, place)) = best {
+            let nearest = (
+                x.clamp(place.x - 1.0, place.right() + 1.0),
+                y.clamp(place.y, place.bottom()),
+            );
+            labels.push(Label {
+                text: Text::new((place.x, place.y + TICK_SIZE * 0.85), name, TICK_SIZE)
                     .anchored(Anchor::Start)
                     .with_halo(1.6),
+                leader: (ring > 1.0).then_some(nearest),
+            });
+            taken.push(place);
+        }
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_with_room_stands_at_the_right_of_its_point() {
+        let frame = Frame::new(0.0, 0.0, 400.0, 300.0);
+        let labels = place_labels(&[(100.0, 100.0), (200.0, 200.0)], &["a", "b"], 5.0, &frame);
+        for (label, center) in labels.iter().zip([(100.0, 100.0), (200.0, 200.0)]) {
+            assert_eq!(label.text.at.0, center.0 + 9.0);
+            assert_eq!(label.leader, None);
+        }
+    }
+
+    #[test]
+    fn labels_of_points_in_a_heap_do_not_cover_each_other() {
+        let frame = Frame::new(0.0, 0.0, 400.0, 300.0);
+        let centers: Vec<Point> = (0..6).map(|i| (200.0 + f64::from(i), 150.0)).collect();
+        let labels = place_labels(&centers, &["sample"; 6], 5.0, &frame);
+        let width = font::width("sample", TICK_SIZE, Weight::Regular);
+        let places: Vec<Frame> = labels
+            .iter()
+            .map(|label| Frame::new(label.text.at.0, label.text.at.1, width, TICK_SIZE))
+            .collect();
+        for (i, place) in places.iter().enumerate() {
+            assert!(
+                places[..i].iter().all(|other| other.overlap(place) < 1.0),
+                "{i}"
             );
         }
     }
-    texts
 }

@@ -48,7 +48,7 @@ impl Frame {
 
     /// The part of this rectangle's area that lies outside `other`.
     pub(crate) fn outside(&self, other: &Self) -> f64 {
-        self.width * self.height - self.overlap(other)
+        (self.width * self.height - self.overlap(other)).max(0.0)
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{Result, raster};
 /// Groups with more markers than this are embedded as pixels.
 const MAX_MARKERS: usize = 8_000;
 
-/// Grids with more cells than this are embedded as pixels.
-const MAX_CELLS: usize = 4_096;
+/// Grids with more cells than this are embedded as pixels: patches, and matrices of more than 30 rows and columns.
+const MAX_CELLS: usize = 900;
 
 /// Pixels per point of what is embedded.
 const EMBED_SCALE: f64 = 3.0;

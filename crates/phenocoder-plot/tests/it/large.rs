@@ -1,0 +1,79 @@
+//! As much as there is in practice, and as extreme.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+#[test]
+fn a_hundred_thousand_points_are_drawn_quickly() {
+    let points = cloud(100_000);
+    let kinds = thirds(100_000);
+    let start = Instant::now();
+    let config = ScatterConfig::embedding("UMAP");
+    let figure = scatter(points.view(), ColorBy::Categories(&kinds), &config).unwrap();
+    let png = figure.to_png(2.0).unwrap();
+    let svg = figure.to_svg().unwrap();
+    // About 0.2 s; the limit leaves room for a busy machine.
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        svg.contains("<image") && svg.len() < 4_000_000,
+        "{}",
+        svg.len()
+    );
+    assert!(decode(&png).count(Rgb(255, 255, 255)) > 1_000);
+}
+
+#[test]
+fn more_categories_and_longer_names_than_fit_do_not_break_the_layout() {
+    let names =
+        (0..300).map(|i| format!("category number {i} with a name that is too long to show"));
+    let kinds = Categorical::from_labels(names);
+    let points = cloud(300);
+    for (width, height) in [(120.0, 120.0), (720.0, 540.0)] {
+        let config = ScatterConfig::default()
+            .with_title("title ".repeat(50))
+            .with_labels("x ".repeat(400), "y ".repeat(400))
+            .with_size(width, height);
+        let figure = scatter(points.view(), ColorBy::Categories(&kinds), &config).unwrap();
+        assert!(figure.to_svg().unwrap().contains(" more</text>"));
+        draw(&figure);
+    }
+    let config = BarsConfig::default().with_size(120.0, 120.0);
+    draw(&bars(&kinds, None, &config).unwrap());
+}
+
+#[test]
+fn a_matrix_of_many_cells_is_embedded_as_pixels() {
+    let values = Array2::from_shape_fn((200, 300), |(i, j)| (i * j) as f64);
+    let rows: Vec<String> = (0..200).map(|i| i.to_string()).collect();
+    let columns: Vec<String> = (0..300).map(|i| i.to_string()).collect();
+    let figure = heat_map(values.view(), &rows, &columns, &HeatMapConfig::default()).unwrap();
+    let svg = figure.to_svg().unwrap();
+    assert!(svg.contains("<image"));
+    draw(&figure);
+}
+
+#[test]
+fn the_most_extreme_numbers_can_be_drawn() {
+    for scale in [f64::MAX / 4.0, 1e300, 1e-300, f64::MIN_POSITIVE] {
+        let points = array![[-scale, -scale], [scale, scale], [0.0, scale]];
+        let config = ScatterConfig::default();
+        let values: Vec<f64> = points.column(0).to_vec();
+        draw(&scatter(points.view(), ColorBy::Values(&values, "v"), &config).unwrap());
+        let matrix = heat_map(
+            points.view(),
+            &["a", "b", "c"],
+            &["u", "v"],
+            &HeatMapConfig::diverging(),
+        );
+        draw(&matrix.unwrap());
+        for log in [false, true] {
+            let curve = Curve::over_epochs("a", values.clone());
+            draw(&curves(&[curve], &CurvesConfig::default().with_log_y(log)).unwrap());
+        }
+    }
+}
