@@ -1,1 +1,66 @@
-//! Placeholder.
+//! Neighborhoods of cells and their statistics.
+//!
+//! Take only this crate if you have coordinates and labels and want to know who lies beside whom: no images, no networks and
+//! no file formats are involved.
+//!
+//! ```
+//! use ndarray::array;
+//! use phenocoder_core::{Categorical, Coords, NoProgress, Unit};
+//! use phenocoder_spatial::summary::{StatisticsConfig, spatial_statistics};
+//!
+//! // (y, x) in micrometers, one sample and one type per cell.
+//! let points = array![[0.0, 0.0], [0.0, 8.0], [6.0, 0.0], [40.0, 40.0], [40.0, 45.0]];
+//! let points = Coords::new(points, Unit::Micrometer)?;
+//! let samples = Categorical::from_labels(["s1", "s1", "s1", "s2", "s2"]);
+//! let types = Categorical::from_labels(["T", "T", "B", "T", "B"]);
+//!
+//! let config = StatisticsConfig::new([10.0]);
+//! let table = spatial_statistics(&points, &samples, &types, None, &config, &NoProgress)?;
+//! assert_eq!(table.units, ["s1", "s2"]);
+//! assert_eq!(table.column("radius:10_stat:interactions_interaction_B_T"), Some(vec![2.0, 1.0]));
+//! # Ok::<(), phenocoder_spatial::Error>(())
+//! ```
+//!
+//! # Catalogue
+//!
+//! | question | items |
+//! |---|---|
+//! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`NeighborGraph`] |
+//! | Which types lie beside which? | [`interactions::interaction_matrix`] |
+//! | Which types are in the middle of things? | [`centrality::group_centrality`], [`centrality::clustering_coefficients`] |
+//! | How crowded is it, and what hangs together? | [`connectivity::degree_statistics`], [`connectivity::connected_components`] |
+//! | Do neighbors resemble each other? | [`autocorrelation::moran_i`], [`autocorrelation::geary_c`], with p-values [`autocorrelation::moran_test`], [`autocorrelation::geary_test`] |
+//! | How large are the structures? | [`hull::hull_components`], [`hull::convex_hull`] |
+//! | What does a sample consist of? | [`composition::composition`] |
+//! | What is a cell like together with its neighbors? | [`smooth::message_passing`] |
+//! | How are large samples cut into pieces? | [`subunits::assign_subunits`] |
+//! | All of it, as one table per sample? | [`summary::spatial_statistics`] |
+//!
+//! # Conventions
+//!
+//! Points are the rows of a matrix, in any axis order that all axes share a unit in: distances are Euclidean, so scale
+//! anisotropic voxels first.
+//! Graphs are [`CsrGraph`](phenocoder_core::CsrGraph)s whose values are distances; statistics count edges, not distances, unless they say so.
+//! What is not defined is NaN; what cannot be understood is an [`Error`].
+//! The number of threads never changes a bit of a result.
+//!
+//! # Differences from squidpy and the original
+//!
+//! Every item lists its own. `Compat` variants ([`summary::Mode::Compat`], [`smooth::Smoothing::Compat`]) give the original's
+//! numbers.
+
+pub mod autocorrelation;
+pub mod centrality;
+pub mod composition;
+pub mod connectivity;
+mod error;
+pub mod hull;
+pub mod interactions;
+pub mod neighbors;
+mod reduce;
+pub mod smooth;
+pub mod subunits;
+pub mod summary;
+
+pub use error::{ConfigError, Error, Result};
+pub use neighbors::{NeighborGraph, radius_graph, radius_graph_within};

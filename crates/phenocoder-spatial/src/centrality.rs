@@ -1,0 +1,271 @@
+//! How central clusters and cells are in the graph.
+
+use std::collections::VecDeque;
+
+use phenocoder_core::{Categorical, CsrGraph, ShapeError};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::neighbors::undirected;
+
+/// Which nodes the closeness of a cluster counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Closeness {
+    /// All nodes outside the cluster; those that cannot be reached count as if their distance were 0.
+    ///
+    /// This is squidpy's and networkx' definition; it exceeds 1 in graphs of several pieces.
+    #[default]
+    AllNodes,
+    /// Only the nodes that can be reached from the cluster.
+    ReachableOnly,
+}
+
+/// Why a cluster's centralities are what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupState {
+    /// The cluster has members, and there are nodes outside it.
+    Proper,
+    /// The cluster has no members: closeness and clustering are NaN, degree is 0.
+    Empty,
+    /// Every node is a member: degree is NaN.
+    WholeGraph,
+}
+
+/// The centralities of every cluster, in the order of the categories.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct GroupCentrality {
+    /// The fraction of the nodes outside the cluster that touch it.
+    pub degree: Vec<f64>,
+    /// The mean clustering coefficient of the members.
+    pub clustering: Vec<f64>,
+    /// The number of nodes outside the cluster, divided by the sum of their distances to it in steps; 0 where the sum is 0.
+    pub closeness: Vec<f64>,
+    /// Whether the cluster is a proper one.
+    pub state: Vec<GroupState>,
+}
+
+/// Computes the degree centrality, clustering and closeness of every cluster.
+///
+/// The graph is taken as undirected and unweighted, without loops.
+/// For the members S of a cluster among all nodes V:
+/// degree = |N(S) \ S| / |V \ S|; clustering = the mean of [`clustering_coefficients`] over S;
+/// closeness = |V \ S| / Σ d(S, v) over the nodes v outside S, with the distance d in steps.
+/// Nodes without a label belong to no cluster but to V.
+///
+/// The cost is k breadth-first searches for k clusters and one count of triangles.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::Categorical;
+/// use phenocoder_spatial::centrality::{Closeness, group_centrality};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0]].view(), 1.0)?;
+/// let labels = Categorical::from_labels(["a", "a", "b", "b"]);
+/// let centrality = group_centrality(&graph, &labels, Closeness::AllNodes)?;
+/// assert_eq!(centrality.degree, [0.5, 0.5]);
+/// assert_eq!(centrality.closeness[0], 2.0 / (1.0 + 2.0));
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`ShapeError::Length`] when there is not one label per node.
+///
+/// # Differences from squidpy
+///
+/// Where squidpy fails (an empty cluster, a cluster that is the whole graph) the value is NaN and
+/// [`GroupState`] says why.
+#[doc(alias = "centrality_scores")]
+pub fn group_centrality(
+    graph: &CsrGraph,
+    labels: &Categorical,
+    closeness: Closeness,
+) -> Result<GroupCentrality> {
+    ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
+    let graph = &*undirected(graph);
+    let n = graph.n_nodes();
+    let coefficients = coefficients(graph);
+    let groups: Vec<(f64, f64, f64, GroupState)> = (0..labels.categories().len())
+        .into_par_iter()
+        .map(|code| {
+            let members = labels.members(code);
+            let outside = n - members.len();
+            if members.is_empty() {
+                return (0.0, f64::NAN, f64::NAN, GroupState::Empty);
+            }
+            let search = search(graph, &members);
+            let sum: f64 = members.iter().map(|&node| coefficients[node]).sum();
+            let clustering = sum / members.len() as f64;
+            let counted = match closeness {
+                Closeness::AllNodes => outside,
+                Closeness::ReachableOnly => search.reached,
+            };
+            let closeness = match search.steps {
+                0 => 0.0,
+                steps => counted as f64 / steps as f64,
+            };
+            if outside == 0 {
+                return (f64::NAN, clustering, closeness, GroupState::WholeGraph);
+            }
+            let degree = search.touching as f64 / outside as f64;
+            (degree, clustering, closeness, GroupState::Proper)
+        })
+        .collect();
+    Ok(GroupCentrality {
+        degree: groups.iter().map(|g| g.0).collect(),
+        clustering: groups.iter().map(|g| g.1).collect(),
+        closeness: groups.iter().map(|g| g.2).collect(),
+        state: groups.iter().map(|g| g.3).collect(),
+    })
+}
+
+/// What a breadth-first search from all members of a cluster at once finds outside it.
+struct Search {
+    /// Nodes one step away.
+    touching: u64,
+    /// Nodes any number of steps away.
+    reached: usize,
+    /// The sum of the steps to them.
+    steps: u64,
+}
+
+fn search(graph: &CsrGraph, members: &[usize]) -> Search {
+    let mut seen = vec![false; graph.n_nodes()];
+    let mut queue: VecDeque<(u32, u32)> = VecDeque::with_capacity(members.len());
+    for &node in members {
+        seen[node] = true;
+        queue.push_back((node as u32, 0));
+    }
+    let mut found = Search {
+        touching: 0,
+        reached: 0,
+        steps: 0,
+    };
+    while let Some((node, steps)) = queue.pop_front() {
+        for &next in graph.neighbors(node as usize) {
+            if !std::mem::replace(&mut seen[next as usize], true) {
+                found.touching += u64::from(steps == 0);
+                found.reached += 1;
+                found.steps += u64::from(steps + 1);
+                queue.push_back((next, steps + 1));
+            }
+        }
+    }
+    found
+}
+
+/// Computes, for every node, which fraction of the pairs of its neighbors are neighbors of each other.
+///
+/// c = 2 T / (k (k − 1)) for a node in T triangles with k neighbors, 0 for fewer than two neighbors.
+/// The graph is taken as undirected and unweighted, without loops.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_spatial::{centrality::clustering_coefficients, radius_graph};
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [2.0], [4.0]].view(), 2.0)?;
+/// let c = clustering_coefficients(&graph);
+/// assert_eq!(c, [1.0, 1.0, 1.0 / 3.0, 0.0]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+#[doc(alias = "average_clustering")]
+#[must_use]
+pub fn clustering_coefficients(graph: &CsrGraph) -> Vec<f64> {
+    coefficients(&undirected(graph))
+}
+
+fn coefficients(graph: &CsrGraph) -> Vec<f64> {
+    let twice_triangles = |node: usize| -> u64 {
+        let mine = graph.neighbors(node);
+        let shared = |&other: &u32| shared(mine, graph.neighbors(other as usize));
+        mine.iter().map(shared).sum()
+    };
+    (0..graph.n_nodes())
+        .into_par_iter()
+        .with_min_len(256)
+        .map(|node| match graph.degree(node) as u64 {
+            0 | 1 => 0.0,
+            k => twice_triangles(node) as f64 / (k * (k - 1)) as f64,
+        })
+        .collect()
+}
+
+/// The number of entries that two rising lists share.
+fn shared(mut a: &[u32], mut b: &[u32]) -> u64 {
+    let mut count = 0;
+    while let (Some(&x), Some(&y)) = (a.first(), b.first()) {
+        count += u64::from(x == y);
+        a = &a[usize::from(x <= y)..];
+        b = &b[usize::from(y <= x)..];
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::radius_graph;
+
+    fn chain(n: usize) -> CsrGraph {
+        let points = ndarray::Array2::from_shape_fn((n, 1), |(i, _)| i as f64);
+        radius_graph(points.view(), 1.0).unwrap()
+    }
+
+    #[test]
+    fn an_empty_cluster_and_the_whole_graph_are_flagged() {
+        let labels = Categorical::new(vec![1; 3], vec!["none".into(), "all".into()]).unwrap();
+        let c = group_centrality(&chain(3), &labels, Closeness::AllNodes).unwrap();
+        assert_eq!(c.state, [GroupState::Empty, GroupState::WholeGraph]);
+        assert_eq!(
+            (c.degree[0], c.closeness[1], c.clustering[1]),
+            (0.0, 0.0, 0.0)
+        );
+        assert!(c.degree[1].is_nan() && c.closeness[0].is_nan() && c.clustering[0].is_nan());
+    }
+
+    #[test]
+    fn no_edges_give_zeros() {
+        let labels = Categorical::from_labels(["a", "b"]);
+        let c = group_centrality(&CsrGraph::empty(2), &labels, Closeness::AllNodes).unwrap();
+        assert_eq!(
+            (c.degree, c.clustering, c.closeness),
+            (vec![0.0; 2], vec![0.0; 2], vec![0.0; 2])
+        );
+    }
+
+    #[test]
+    fn closeness_of_a_graph_in_pieces_depends_on_what_is_counted() {
+        let graph = radius_graph(array![[0.0], [1.0], [50.0], [51.0]].view(), 1.0).unwrap();
+        let labels = Categorical::from_labels(["a", "b", "b", "b"]);
+        let all = group_centrality(&graph, &labels, Closeness::AllNodes).unwrap();
+        let reachable = group_centrality(&graph, &labels, Closeness::ReachableOnly).unwrap();
+        assert_eq!((all.closeness[0], reachable.closeness[0]), (3.0, 1.0));
+    }
+
+    #[test]
+    fn nodes_without_a_label_stay_in_the_graph() {
+        let labels = Categorical::from_optional_labels([Some("a"), None, Some("b")]);
+        let c = group_centrality(&chain(3), &labels, Closeness::AllNodes).unwrap();
+        assert_eq!(c.degree, [0.5, 0.5]);
+        assert_eq!(c.closeness[0], 2.0 / 3.0);
+    }
+
+    #[test]
+    fn a_directed_graph_with_loops_is_taken_as_undirected_and_simple() {
+        // 0 → 1 → 2 → 0 and a loop at 0: a triangle.
+        let graph = CsrGraph::new(vec![0, 2, 3, 4], vec![0, 1, 2, 0], vec![1.0; 4]).unwrap();
+        assert_eq!(clustering_coefficients(&graph), [1.0; 3]);
+    }
+}

@@ -1,0 +1,143 @@
+//! What can go wrong, and where.
+
+use phenocoder_core::{Cancelled, GraphError, ShapeError};
+
+/// What the functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An input from which no statistic can be made.
+///
+/// Statistics that are merely undefined (the clustering of an empty cluster, say) are no errors: they are NaN.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A coordinate is NaN or infinite.
+    #[error("row {row}, axis {axis}: the coordinate {value} is not finite")]
+    NotFinite {
+        /// The row of the point.
+        row: usize,
+        /// The axis of the coordinate.
+        axis: usize,
+        /// The coordinate.
+        value: f64,
+    },
+    /// More points than 32-bit indices can name.
+    #[error("{points} points are more than 32-bit indices can name")]
+    TooManyPoints {
+        /// The number of points.
+        points: usize,
+    },
+    /// Points in another number of dimensions than the function takes.
+    #[error("expected points in {expected} dimensions, found {found}")]
+    Dimensions {
+        /// The numbers of dimensions that are possible, in words.
+        expected: &'static str,
+        /// The number of columns found.
+        found: usize,
+    },
+    /// As many or more neighbours are asked for than there are other points.
+    #[error("{k} neighbours were asked for, but {place} has {points} points")]
+    TooManyNeighbors {
+        /// The number of neighbours asked for.
+        k: usize,
+        /// The set of points, in words.
+        place: String,
+        /// The number of its points.
+        points: usize,
+    },
+    /// A label is missing where every point needs one.
+    #[error("row {row} has no label")]
+    MissingLabel {
+        /// The row.
+        row: usize,
+    },
+    /// No point has a label.
+    #[error("no point has a label")]
+    NoLabels,
+    /// The labels have fewer than two categories, so there is nothing to compare.
+    #[error("expected labels of at least 2 categories, found {found}")]
+    TooFewCategories {
+        /// The number of categories.
+        found: usize,
+    },
+    /// Two inputs do not fit together.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// Parts that do not make a graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A radius is NaN or negative.
+    #[error("the radius {value} is not a number ≥ 0")]
+    Radius {
+        /// The radius.
+        value: f64,
+    },
+    /// The lower end of an interval lies above its upper end.
+    #[error("the interval from {min} to {max} is empty")]
+    Interval {
+        /// The lower end.
+        min: f64,
+        /// The upper end.
+        max: f64,
+    },
+    /// A number of things is zero.
+    #[error("`{setting}` must be at least 1")]
+    Zero {
+        /// The name of the setting.
+        setting: &'static str,
+    },
+    /// A list is empty.
+    #[error("`{setting}` is empty")]
+    Empty {
+        /// The name of the setting.
+        setting: &'static str,
+    },
+    /// An entry occurs twice in a list.
+    #[error("`{entry}` occurs twice in `{setting}`")]
+    Twice {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The entry.
+        entry: String,
+    },
+    /// A length is NaN, infinite, zero or negative.
+    #[error("`{setting}` is {value}, expected a finite number > 0")]
+    Length {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// A number is NaN or infinite.
+    #[error("`{setting}` is {value}, expected a finite number")]
+    NotFinite {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// A lower bound exceeds an upper one.
+    #[error("`{lower}` is {low}, more than `{upper}`, which is {high}")]
+    Bounds {
+        /// The name of the lower bound.
+        lower: &'static str,
+        /// The lower bound.
+        low: usize,
+        /// The name of the upper bound.
+        upper: &'static str,
+        /// The upper bound.
+        high: usize,
+    },
+}

@@ -1,0 +1,225 @@
+//! Nearest neighbors by a k-d tree.
+
+use ndarray::ArrayView2;
+use phenocoder_core::{Categorical, CsrGraph};
+use rayon::prelude::*;
+
+use super::padded;
+use crate::error::{ConfigError, Error, Result};
+
+/// Points in a leaf at most; below it a scan beats another split.
+const LEAF: usize = 16;
+
+/// Links every point to the `k` other points nearest to it; the values are the distances.
+///
+/// The graph is directed: that b is near a does not make a near b; see [`symmetrized`](super::symmetrized) and
+/// [`mutual`](super::mutual).
+/// Among points at the same distance the one of the smaller row is nearer, so the graph is unique.
+///
+/// # Shapes
+///
+/// `points`: `[n, d]` with any d from 1 to 3.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_spatial::neighbors::knn_graph;
+///
+/// let points = array![[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]];
+/// let graph = knn_graph(points.view(), 1)?;
+/// assert_eq!(graph.row(2).collect::<Vec<_>>(), [(1, 4.0)]);
+/// assert_eq!(graph.neighbors(1), [0]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`ConfigError::Zero`] for `k = 0`, [`Error::TooManyNeighbors`] when there are not `k` other points, and those of
+/// [`radius_graph`](super::radius_graph) for the points.
+#[doc(alias = "spatial_neighbors")]
+pub fn knn_graph(points: ArrayView2<'_, f64>, k: usize) -> Result<CsrGraph> {
+    let points = padded(points, None)?;
+    let rows: Vec<u32> = (0..points.len() as u32).collect();
+    build(&points, k, vec![("the whole set".to_owned(), rows)])
+}
+
+/// As [`knn_graph`] among the points of the same sample; points whose sample is missing have no neighbors.
+///
+/// # Errors
+///
+/// As [`knn_graph`], where the sample that is too small is named; a sample without points is none.
+pub fn knn_graph_within(
+    points: ArrayView2<'_, f64>,
+    samples: &Categorical,
+    k: usize,
+) -> Result<CsrGraph> {
+    let points = padded(points, Some(samples))?;
+    let mut sets: Vec<(String, Vec<u32>)> = samples
+        .categories()
+        .iter()
+        .map(|name| (format!("sample `{name}`"), Vec::new()))
+        .collect();
+    for row in 0..points.len() {
+        if let Some(code) = samples.code(row) {
+            sets[code].1.push(row as u32);
+        }
+    }
+    sets.retain(|(_, rows)| !rows.is_empty());
+    build(&points, k, sets)
+}
+
+fn build(points: &[[f64; 3]], k: usize, sets: Vec<(String, Vec<u32>)>) -> Result<CsrGraph> {
+    if k == 0 {
+        return Err(ConfigError::Zero { setting: "k" }.into());
+    }
+    let mut degree = vec![0_usize; points.len()];
+    for (place, rows) in &sets {
+        if k >= rows.len() {
+            return Err(Error::TooManyNeighbors {
+                k,
+                place: place.clone(),
+                points: rows.len(),
+            });
+        }
+        for &row in rows {
+            degree[row as usize] = k;
+        }
+    }
+    let mut indptr = Vec::with_capacity(points.len() + 1);
+    indptr.push(0);
+    for (row, &k) in degree.iter().enumerate() {
+        indptr.push(indptr[row] + k);
+    }
+    let mut tree_of = vec![u32::MAX; points.len()];
+    for (tree, (_, rows)) in sets.iter().enumerate() {
+        for &row in rows {
+            tree_of[row as usize] = tree as u32;
+        }
+    }
+    let trees: Vec<Tree<'_>> = sets
+        .into_par_iter()
+        .map(|(_, rows)| Tree::new(points, rows))
+        .collect();
+    let linked: Vec<u32> = (0..points.len() as u32)
+        .filter(|&row| tree_of[row as usize] != u32::MAX)
+        .collect();
+    let mut indices = vec![0_u32; indptr[points.len()]];
+    let mut values = vec![0.0; indices.len()];
+    indices
+        .par_chunks_mut(k)
+        .zip(values.par_chunks_mut(k))
+        .zip(&linked)
+        .for_each_init(Vec::new, |nearest, ((columns, distances), &row)| {
+            trees[tree_of[row as usize] as usize].nearest(row, k, nearest);
+            nearest.sort_unstable_by_key(|&(_, row)| row);
+            for (i, &(squared, row)) in nearest.iter().enumerate() {
+                columns[i] = row;
+                distances[i] = squared.sqrt();
+            }
+        });
+    Ok(CsrGraph::new(indptr, indices, values)?)
+}
+
+/// Points split at the median of their longest axis, over and over; node `i` has the children `2i + 1` and `2i + 2`.
+struct Tree<'a> {
+    points: &'a [[f64; 3]],
+    rows: Vec<u32>,
+    /// Axis and position of every split.
+    splits: Vec<(u8, f64)>,
+}
+
+impl<'a> Tree<'a> {
+    fn new(points: &'a [[f64; 3]], mut rows: Vec<u32>) -> Self {
+        let mut splits = vec![(0, 0.0); inner_nodes(rows.len())];
+        split(points, &mut rows, 0, &mut splits);
+        Self {
+            points,
+            rows,
+            splits,
+        }
+    }
+
+    /// The `k` nearest other points of the point in `row`, as squared distance and row.
+    fn nearest(&self, row: u32, k: usize, nearest: &mut Vec<(f64, u32)>) {
+        nearest.clear();
+        self.descend(0, 0..self.rows.len(), row, k, nearest);
+    }
+
+    fn descend(
+        &self,
+        node: usize,
+        range: std::ops::Range<usize>,
+        row: u32,
+        k: usize,
+        nearest: &mut Vec<(f64, u32)>,
+    ) {
+        let p = self.points[row as usize];
+        if range.len() <= LEAF {
+            for &other in &self.rows[range] {
+                if other == row {
+                    continue;
+                }
+                let q = self.points[other as usize];
+                let (dz, dy, dx) = (p[0] - q[0], p[1] - q[1], p[2] - q[2]);
+                let found = (dz * dz + dy * dy + dx * dx, other);
+                let is_before = |&(d, r): &(f64, u32)| d < found.0 || (d == found.0 && r < found.1);
+                let place = nearest.partition_point(is_before);
+                if place < k {
+                    nearest.truncate(k - 1);
+                    nearest.insert(place, found);
+                }
+            }
+            return;
+        }
+        let (axis, at) = self.splits[node];
+        let middle = range.start + range.len() / 2;
+        let offset = p[axis as usize] - at;
+        let (low, high) = (range.start..middle, middle..range.end);
+        let (near, far) = if offset < 0.0 {
+            ((2 * node + 1, low), (2 * node + 2, high))
+        } else {
+            ((2 * node + 2, high), (2 * node + 1, low))
+        };
+        self.descend(near.0, near.1, row, k, nearest);
+        if nearest.len() < k || offset * offset <= nearest[k - 1].0 {
+            self.descend(far.0, far.1, row, k, nearest);
+        }
+    }
+}
+
+/// The number of nodes that a tree over `n` points can have.
+fn inner_nodes(n: usize) -> usize {
+    let mut nodes = 1;
+    let mut left = n;
+    while left > LEAF {
+        left = left.div_ceil(2);
+        nodes = 2 * nodes + 1;
+    }
+    nodes
+}
+
+fn split(points: &[[f64; 3]], rows: &mut [u32], node: usize, splits: &mut [(u8, f64)]) {
+    if rows.len() <= LEAF {
+        return;
+    }
+    let mut low = [f64::INFINITY; 3];
+    let mut high = [f64::NEG_INFINITY; 3];
+    for &row in rows.iter() {
+        for axis in 0..3 {
+            low[axis] = low[axis].min(points[row as usize][axis]);
+            high[axis] = high[axis].max(points[row as usize][axis]);
+        }
+    }
+    let longest = |a: &usize, b: &usize| (high[*a] - low[*a]).total_cmp(&(high[*b] - low[*b]));
+    let axis = (0..3).max_by(longest).unwrap_or(0);
+    let middle = rows.len() / 2;
+    let position = |row: &u32| points[*row as usize][axis];
+    rows.select_nth_unstable_by(middle, |a, b| {
+        position(a).total_cmp(&position(b)).then(a.cmp(b))
+    });
+    splits[node] = (axis as u8, position(&rows[middle]));
+    let (left, right) = rows.split_at_mut(middle);
+    split(points, left, 2 * node + 1, splits);
+    split(points, right, 2 * node + 2, splits);
+}

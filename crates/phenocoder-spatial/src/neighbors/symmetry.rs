@@ -1,0 +1,109 @@
+//! From directed to undirected graphs.
+
+use std::borrow::Cow;
+
+use phenocoder_core::CsrGraph;
+
+/// Whether every edge has a counterpart in the other direction; values are not compared.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::CsrGraph;
+/// use phenocoder_spatial::neighbors::is_symmetric;
+///
+/// let one_way = CsrGraph::new(vec![0, 1, 1], vec![1], vec![2.0])?;
+/// assert!(!is_symmetric(&one_way));
+/// # Ok::<(), phenocoder_core::GraphError>(())
+/// ```
+#[must_use]
+pub fn is_symmetric(graph: &CsrGraph) -> bool {
+    (0..graph.n_nodes()).all(|row| {
+        let back = |&c: &u32| {
+            graph
+                .neighbors(c as usize)
+                .binary_search(&(row as u32))
+                .is_ok()
+        };
+        graph.neighbors(row).iter().all(back)
+    })
+}
+
+/// The graph with every edge in both directions and without loops; where both directions exist, each keeps its value.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::CsrGraph;
+/// use phenocoder_spatial::neighbors::symmetrized;
+///
+/// let one_way = CsrGraph::new(vec![0, 1, 1], vec![1], vec![2.0])?;
+/// assert_eq!(symmetrized(&one_way).row(1).collect::<Vec<_>>(), [(0, 2.0)]);
+/// # Ok::<(), phenocoder_core::GraphError>(())
+/// ```
+#[must_use]
+pub fn symmetrized(graph: &CsrGraph) -> CsrGraph {
+    merged(graph, true)
+}
+
+/// The edges that exist in both directions, without loops.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::CsrGraph;
+/// use phenocoder_spatial::neighbors::mutual;
+///
+/// let one_way = CsrGraph::new(vec![0, 1, 1], vec![1], vec![2.0])?;
+/// assert_eq!(mutual(&one_way).n_edges(), 0);
+/// # Ok::<(), phenocoder_core::GraphError>(())
+/// ```
+#[must_use]
+pub fn mutual(graph: &CsrGraph) -> CsrGraph {
+    merged(graph, false)
+}
+
+/// The graph itself where it is undirected and has no loops, or else its symmetrized form.
+pub(crate) fn undirected(graph: &CsrGraph) -> Cow<'_, CsrGraph> {
+    let looped = |row: usize| graph.neighbors(row).binary_search(&(row as u32)).is_ok();
+    if is_symmetric(graph) && !(0..graph.n_nodes()).any(looped) {
+        Cow::Borrowed(graph)
+    } else {
+        Cow::Owned(symmetrized(graph))
+    }
+}
+
+fn merged(graph: &CsrGraph, either: bool) -> CsrGraph {
+    let turned = graph.transposed();
+    let mut indptr = vec![0];
+    let (mut indices, mut values) = (Vec::new(), Vec::new());
+    for row in 0..graph.n_nodes() {
+        let mut there = graph.row(row).peekable();
+        let mut back = turned.row(row).peekable();
+        loop {
+            let (column, value, both) = match (there.peek().copied(), back.peek().copied()) {
+                (None, None) => break,
+                (Some((a, value)), Some((b, _))) if a == b => {
+                    there.next();
+                    back.next();
+                    (a, value, true)
+                }
+                (Some((a, value)), other) if other.is_none_or(|(b, _)| a < b) => {
+                    there.next();
+                    (a, value, false)
+                }
+                (_, Some((b, value))) => {
+                    back.next();
+                    (b, value, false)
+                }
+                (Some(_), None) => break,
+            };
+            if column != row && (either || both) {
+                indices.push(column as u32);
+                values.push(value);
+            }
+        }
+        indptr.push(indices.len());
+    }
+    CsrGraph::new(indptr, indices, values).expect("merging two sorted rows gives a sorted row")
+}

@@ -1,0 +1,40 @@
+//! Sums over nodes that do not depend on the number of threads.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+/// Nodes per part. A constant, so that the parts, and with them the rounding, are the same on every machine.
+const CHUNK: usize = 8192;
+
+/// Applies `part` to runs of nodes in parallel and folds the results in the order of the runs.
+pub(crate) fn fold_nodes<T: Send>(
+    n: usize,
+    part: impl Fn(Range<usize>) -> T + Sync,
+    mut fold: impl FnMut(T),
+) {
+    // A group of parts at a time, so that few results wait in memory.
+    const GROUP: usize = 64;
+    let parts = n.div_ceil(CHUNK);
+    for first in (0..parts).step_by(GROUP) {
+        let group: Vec<T> = (first..parts.min(first + GROUP))
+            .into_par_iter()
+            .map(|i| part(i * CHUNK..n.min((i + 1) * CHUNK)))
+            .collect();
+        group.into_iter().for_each(&mut fold);
+    }
+}
+
+/// The sum of `term` over all nodes.
+pub(crate) fn sum_nodes(n: usize, term: impl Fn(usize) -> f64 + Sync) -> f64 {
+    let mut sum = 0.0;
+    fold_nodes(n, |nodes| nodes.map(&term).sum::<f64>(), |part| sum += part);
+    sum
+}
+
+/// Adds `part` to `total`, entry by entry.
+pub(crate) fn add<T: Copy + std::ops::AddAssign>(total: &mut [T], part: &[T]) {
+    for (total, &part) in total.iter_mut().zip(part) {
+        *total += part;
+    }
+}

@@ -1,0 +1,214 @@
+//! The statistics of one unit.
+
+use ndarray::Array2;
+use phenocoder_core::{Categorical, Coords, CsrGraph, Features, Progress};
+
+use super::columns::HULL_MEASURES;
+use super::{DropReason, Group, Mode, Note, NoteKind, StatisticsConfig};
+use crate::autocorrelation::{Precision, SpatialWeights, moran_i};
+use crate::centrality::group_centrality;
+use crate::connectivity::degree_statistics;
+use crate::error::Result;
+use crate::hull::{ComponentConfig, DegreeFilter, HullComponent, centroid, hull_components};
+use crate::interactions::{EdgeWeight, interaction_matrix, row_normalized};
+use crate::neighbors::radius_graph;
+
+/// The rows of one unit.
+pub(super) struct Unit<'a> {
+    pub(super) name: &'a str,
+    points: Coords,
+    labels: Categorical,
+    features: Option<Features>,
+}
+
+impl<'a> Unit<'a> {
+    pub(super) fn new(
+        name: &'a str,
+        rows: &[usize],
+        points: &Coords,
+        labels: &Categorical,
+        features: Option<&Features>,
+    ) -> Self {
+        Self {
+            name,
+            points: points.select(rows),
+            labels: labels.select(rows),
+            features: features.map(|features| features.select(rows)),
+        }
+    }
+
+    fn n_labels(&self) -> usize {
+        self.labels
+            .counts()
+            .iter()
+            .filter(|&&count| count > 0)
+            .count()
+    }
+
+    pub(super) fn reason_to_drop(&self, mode: Mode) -> Option<DropReason> {
+        if self.points.is_empty() {
+            Some(DropReason::NoRows)
+        } else if mode == Mode::Compat && self.n_labels() < 2 {
+            Some(DropReason::SingleLabel)
+        } else {
+            None
+        }
+    }
+
+    /// One value per column, and what to note.
+    pub(super) fn statistics(
+        &self,
+        config: &StatisticsConfig,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<f64>, Vec<Note>)> {
+        let mut values = Vec::new();
+        let mut notes = Vec::new();
+        for &radius in &config.radii {
+            progress.check()?;
+            let graph = radius_graph(self.points.view(), radius)?;
+            let mut note = |kind| {
+                notes.push(Note {
+                    unit: self.name.to_owned(),
+                    radius,
+                    kind,
+                });
+            };
+            if graph.n_edges() == 0 {
+                note(NoteKind::NoEdges);
+            }
+            if self.n_labels() == 1 {
+                note(NoteKind::SingleLabel);
+            }
+            for &group in &config.groups {
+                progress.check()?;
+                match group {
+                    Group::Interactions => self.interactions(&graph, &mut values)?,
+                    Group::Centrality => self.centrality(&graph, config, &mut values)?,
+                    Group::Connectivity => self.connectivity(&graph, &mut values)?,
+                    Group::MoranFeatures => {
+                        if let Some(features) = &self.features {
+                            values.extend(moran_i(&graph, features.view(), &weights(config.mode))?);
+                        }
+                    }
+                    Group::MoranClusters => {
+                        let membership = self.membership();
+                        values.extend(moran_i(&graph, membership.view(), &weights(config.mode))?);
+                    }
+                    Group::Chull => {
+                        let flat = self.hulls(&graph, config, &mut values)?;
+                        if flat > 0 {
+                            note(NoteKind::FlatComponents { count: flat });
+                        }
+                    }
+                }
+            }
+            progress.advance(1);
+        }
+        Ok((values, notes))
+    }
+
+    fn interactions(&self, graph: &CsrGraph, values: &mut Vec<f64>) -> Result<()> {
+        let matrix = interaction_matrix(graph, &self.labels, EdgeWeight::One)?;
+        values.extend(row_normalized(&matrix));
+        values.extend(matrix);
+        Ok(())
+    }
+
+    fn centrality(
+        &self,
+        graph: &CsrGraph,
+        config: &StatisticsConfig,
+        values: &mut Vec<f64>,
+    ) -> Result<()> {
+        let scores = group_centrality(graph, &self.labels, config.closeness)?;
+        for label in 0..scores.degree.len() {
+            values.extend([
+                scores.degree[label],
+                scores.clustering[label],
+                scores.closeness[label],
+            ]);
+        }
+        Ok(())
+    }
+
+    fn connectivity(&self, graph: &CsrGraph, values: &mut Vec<f64>) -> Result<()> {
+        let degrees = degree_statistics(graph, &self.labels)?;
+        for statistic in std::iter::once(&degrees.overall).chain(&degrees.per_cluster) {
+            values.extend([statistic.mean, statistic.std]);
+        }
+        Ok(())
+    }
+
+    /// A column per label that is 1 for its members.
+    fn membership(&self) -> Array2<f64> {
+        let shape = (self.labels.len(), self.labels.categories().len());
+        let member = |(row, label)| self.labels.code(row) == Some(label);
+        Array2::from_shape_fn(shape, |at| f64::from(u8::from(member(at))))
+    }
+
+    /// The hulls of all cells and of those of every label; returns how many components are flat.
+    fn hulls(
+        &self,
+        graph: &CsrGraph,
+        config: &StatisticsConfig,
+        values: &mut Vec<f64>,
+    ) -> Result<usize> {
+        let components = ComponentConfig::default()
+            .with_min_degree(config.hull.min_degree)
+            .with_min_nodes(config.hull.min_nodes)
+            .with_filter(match config.mode {
+                Mode::Default => DegreeFilter::Simultaneous,
+                Mode::Compat => DegreeFilter::Sequential,
+            });
+        let center = centroid(self.points.view());
+        let labels = 0..self.labels.categories().len();
+        let sets =
+            std::iter::once(None).chain(labels.map(|label| Some(self.labels.members(label))));
+        let mut flat = 0;
+        for members in sets {
+            let found =
+                hull_components(self.points.view(), graph, members.as_deref(), &components)?;
+            flat += found.flat;
+            summarize(&found.components, &center, config.mode, values);
+        }
+        Ok(flat)
+    }
+}
+
+fn weights(mode: Mode) -> SpatialWeights {
+    SpatialWeights::default().with_precision(match mode {
+        Mode::Default => Precision::Double,
+        Mode::Compat => Precision::Single,
+    })
+}
+
+/// Means, then standard deviations (divided by n − 1), then the number of hulls.
+fn summarize(hulls: &[HullComponent], center: &[f64], mode: Mode, values: &mut Vec<f64>) {
+    let measures = |component: &HullComponent| -> [f64; HULL_MEASURES.len()] {
+        let n = component.nodes.len() as f64;
+        let volume = component.hull.volume;
+        let density = match mode {
+            Mode::Default => n / volume,
+            Mode::Compat => volume / n,
+        };
+        [
+            volume,
+            component.hull.area,
+            n,
+            component.distance_to(center),
+            density,
+        ]
+    };
+    let measured: Vec<_> = hulls.iter().map(measures).collect();
+    let n = measured.len() as f64;
+    let mean = |i: usize| measured.iter().map(|m| m[i]).sum::<f64>() / n;
+    let sd = |i: usize| {
+        let mean = mean(i);
+        let squares: f64 = measured.iter().map(|m| (m[i] - mean) * (m[i] - mean)).sum();
+        // Of one hull there is no deviation: 0 / 0.
+        (squares / (n - 1.0)).sqrt()
+    };
+    values.extend((0..HULL_MEASURES.len()).map(mean));
+    values.extend((0..HULL_MEASURES.len()).map(sd));
+    values.push(n);
+}
