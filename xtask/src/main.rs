@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 mod check;
 mod metadata;
+mod rooms;
 mod scan;
 mod tidy;
 mod workspace;
@@ -27,6 +28,8 @@ Commands:
            --skip-example NAME  do not run this example (may be repeated)
            --keep-going         run the later steps although an earlier one failed
   tidy     import edges, feature lists, file names and sizes, dependency table, licences, Rust version
+  tables   writes anew what docs/ repeats of the sources: the list of modules in architecture.md, versions and
+           users in dependencies.md
   help     this text
 
 What it checks, and why, stands in docs/architecture.md and CONTRIBUTING.md.";
@@ -40,6 +43,12 @@ fn main() -> Result<ExitCode> {
             check::run(&Workspace::load()?, &options)?
         }
         Some((&"tidy", [])) => tidy::print(&Workspace::load()?)?,
+        Some((&"tables", [])) => {
+            let workspace = Workspace::load()?;
+            rooms::write(&workspace)?;
+            tidy::write_dependencies(&workspace)?;
+            true
+        }
         Some((&("help" | "--help" | "-h"), _)) | None => {
             println!("{HELP}");
             true

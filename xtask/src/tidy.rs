@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::metadata;
+use crate::rooms;
 use crate::workspace::Workspace;
 
 mod dependencies;
@@ -73,6 +74,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Report> {
         }
     }
     findings.extend(files::missing(&workspace.files));
+    findings.extend(rooms::check(workspace)?);
     findings.extend(metadata::check(workspace)?);
     Ok(report)
 }
@@ -99,4 +101,19 @@ pub(crate) fn print(workspace: &Workspace) -> Result<bool> {
         start.elapsed().as_secs_f64()
     );
     Ok(report.findings.is_empty())
+}
+
+/// Writes versions and users in the table of dependencies anew.
+///
+/// # Errors
+///
+/// When the page has no table or cannot be written.
+pub(crate) fn write_dependencies(workspace: &Workspace) -> Result<()> {
+    let page = workspace.read(DEPENDENCIES)?;
+    let new = dependencies::renewed(&page, &workspace.manifest, &workspace.members)
+        .map_err(|why| anyhow!("{DEPENDENCIES}: {why}"))?;
+    if new != page {
+        std::fs::write(workspace.root.join(DEPENDENCIES), new)?;
+    }
+    Ok(())
 }

@@ -13,23 +13,7 @@ pub(super) fn check(text: &str, root: &Table, members: &[Member]) -> Vec<String>
         Ok(rows) => rows,
         Err(finding) => return vec![format!("{DEPENDENCIES}: {finding}")],
     };
-    let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for member in members {
-        let dependencies = member.dependencies();
-        let normal = |name: &str| {
-            let mut all = dependencies.iter();
-            all.any(|(n, _, kind)| *n == name && *kind == Use::Normal)
-        };
-        for &(name, _, kind) in dependencies.iter().filter(|(n, ..)| !is_ours(n)) {
-            // What a crate depends on anyway needs no second mention for its tests.
-            let user = match kind {
-                Use::Normal => member.short.clone(),
-                Use::Tests if normal(name) => continue,
-                Use::Tests => format!("{} (tests)", member.short),
-            };
-            used.entry(name).or_default().insert(user);
-        }
-    }
+    let used = used(members);
     let mut findings = Vec::new();
     let mut listed = BTreeSet::new();
     for row in &rows {
@@ -78,6 +62,74 @@ pub(super) fn check(text: &str, root: &Table, members: &[Member]) -> Vec<String>
     findings
 }
 
+/// The crates of others, and who depends on each.
+fn used(members: &[Member]) -> BTreeMap<&str, BTreeSet<String>> {
+    let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for member in members {
+        let dependencies = member.dependencies();
+        let normal = |name: &str| {
+            let mut all = dependencies.iter();
+            all.any(|(n, _, kind)| *n == name && *kind == Use::Normal)
+        };
+        for &(name, _, kind) in dependencies.iter().filter(|(n, ..)| !is_ours(n)) {
+            // What a crate depends on anyway needs no second mention for its tests.
+            let user = match kind {
+                Use::Normal => member.short.clone(),
+                Use::Tests if normal(name) => continue,
+                Use::Tests => format!("{} (tests)", member.short),
+            };
+            used.entry(name).or_default().insert(user);
+        }
+    }
+    used
+}
+
+/// The page with versions and users as the manifests have them; reasons stay, and are empty where a row is new.
+///
+/// # Errors
+///
+/// When there is no table.
+pub(super) fn renewed(text: &str, root: &Table, members: &[Member]) -> Result<String, String> {
+    let rows = table::rows(text, "dependencies")?;
+    let mut reasons = BTreeMap::new();
+    for row in &rows {
+        if let [name, _, _, purpose, instead] = row[..] {
+            reasons.insert(name.trim_matches('`'), (purpose, instead));
+        }
+    }
+    let mut table = String::new();
+    for (name, by) in used(members) {
+        let (purpose, instead) = reasons.get(name).copied().unwrap_or_default();
+        // Those who compile it for every user come before those who test with it.
+        let (tests, normal): (Vec<&String>, Vec<&String>) =
+            by.iter().partition(|user| user.ends_with("(tests)"));
+        let by: Vec<&str> = normal
+            .into_iter()
+            .chain(tests)
+            .map(String::as_str)
+            .collect();
+        let version = version_of(root, name).unwrap_or_default();
+        table += &format!(
+            "| `{name}` | {version} | {} | {purpose} | {instead} |\n",
+            by.join(", ")
+        );
+    }
+    let (before, rest) = text
+        .split_once("<!-- tidy: dependencies -->")
+        .unwrap_or((text, ""));
+    let mut lines = rest.split_inclusive('\n').peekable();
+    let mut page = format!("{before}<!-- tidy: dependencies -->");
+    while let Some(line) = lines.next_if(|line| !line.starts_with('|')) {
+        page.push_str(line);
+    }
+    let old: Vec<&str> =
+        std::iter::from_fn(|| lines.next_if(|line| line.starts_with('|'))).collect();
+    page.extend(old.into_iter().take(2));
+    page.push_str(&table);
+    page.extend(lines);
+    Ok(page)
+}
+
 fn join(names: &BTreeSet<String>) -> String {
     if names.is_empty() {
         return "nobody".to_owned();
@@ -101,8 +153,8 @@ mod tests {
     const TABLE: &str = "<!-- tidy: dependencies -->\n| c | v | u | f | i |\n|-|-|-|-|-|\n\
         | `libm` | 0.2 | core, io (tests) | math | std |\n| `rayon` | 1.1 | io | threads | std |\n";
 
-    fn findings(text: &str) -> Vec<String> {
-        let members = [
+    fn members() -> [Member; 2] {
+        [
             member(
                 "c",
                 "phenocoder-core",
@@ -113,13 +165,27 @@ mod tests {
                 "phenocoder-io",
                 "[dependencies]\nphenocoder-core = {}\nrayon = {}\n[dev-dependencies]\nlibm = {}\nrayon = {}",
             ),
-        ];
-        check(text, &ROOT.parse().unwrap(), &members)
+        ]
+    }
+
+    fn findings(text: &str) -> Vec<String> {
+        check(text, &ROOT.parse().unwrap(), &members())
     }
 
     #[test]
     fn a_true_table_passes() {
         assert!(findings(TABLE).is_empty(), "{:?}", findings(TABLE));
+    }
+
+    #[test]
+    fn renewing_keeps_reasons_and_text_and_corrects_the_rest() {
+        let old = TABLE
+            .replace("| 1.1 | io |", "| 1.0 | core |")
+            .replace("| `libm` | 0.2 | core, io (tests) | math | std |\n", "");
+        let page = format!("before\n{old}\nafter\n");
+        let new = renewed(&page, &ROOT.parse().unwrap(), &members()).unwrap();
+        let expected = TABLE.replace("| math | std |", "|  |  |");
+        assert_eq!(new, format!("before\n{expected}\nafter\n"));
     }
 
     #[test]
