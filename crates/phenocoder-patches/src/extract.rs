@@ -65,7 +65,7 @@ pub fn extract_selection(
     sink: &mut dyn PatchSink,
     progress: &dyn Progress,
 ) -> Result<ExtractReport> {
-    let source = Source::new(images, masks, selection, scaling)?;
+    let source = Source::new(images, masks, selection, scaling, None)?;
     let shape = selection.patch_shape();
     let mut report = selection.report().clone();
     report.degenerate = used_degenerate(selection, scaling);
@@ -161,6 +161,3 @@ fn missing(sample: &str, what: &'static str, known: impl Iterator<Item = String>
         known: crate::error::list(known),
     }
 }
-
-#[cfg(test)]
-mod tests;

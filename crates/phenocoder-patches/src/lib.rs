@@ -3,7 +3,7 @@
 //! A patch is a window of fixed size around a cell.
 //! This crate measures images ([`stats`]), fits a scaling on the result ([`scaling`]), decides which cells get a patch
 //! ([`select`]), cuts the patches with each stored block of pixels decoded about once ([`extract`]), encodes conditions
-//! ([`conditions`]), splits training from validation ([`split`]) and serves batches to a network ([`loader`]), from a patch
+//! ([`conditions`]), splits training from validation ([`mod@split`]) and serves batches to a network ([`loader`]), from a patch
 //! set or from the images themselves.
 //!
 //! Take only this crate if you have images and cell positions and a network of your own: it knows no file format and no

@@ -163,7 +163,23 @@ pub fn split(
         Ok(column)
     };
     let strata = match &config.stratify {
-        Some(name) => codes(name, find(name)?)?,
+        Some(name) => {
+            let column = find(name)?;
+            // Numbered by name, so that the draw does not depend on the order of the categories.
+            let rank = |code: usize| {
+                let name = &column.categories()[code];
+                column
+                    .categories()
+                    .iter()
+                    .filter(|other| *other < name)
+                    .count()
+            };
+            let ranks: Vec<usize> = (0..column.categories().len()).map(rank).collect();
+            codes(name, column)?
+                .into_iter()
+                .map(|code| ranks[code])
+                .collect()
+        }
         None => vec![0; n],
     };
     let (by, groups) = match &config.by {

@@ -251,6 +251,3 @@ fn percentiles(
 fn slice_pixels(shape: ImageShape) -> u64 {
     shape.y as u64 * shape.x as u64
 }
-
-#[cfg(test)]
-mod tests;

@@ -58,21 +58,27 @@ fn extent(shape: ImageShape) -> String {
 }
 
 impl<'a> Source<'a> {
+    /// Checks what the patches of these numbers need, or all patches.
     pub(crate) fn new(
         images: &'a Images,
         masks: Option<&'a Masks>,
         selection: &'a Selection,
         scaling: &'a Scaling,
+        patches: Option<&[usize]>,
     ) -> Result<Self> {
+        let places: Vec<&Place> = match patches {
+            Some(patches) => patches.iter().map(|&i| &selection.places[i]).collect(),
+            None => selection.places.iter().collect(),
+        };
         let mut samples: Vec<Option<Sample<'a>>> = Vec::new();
         samples.resize_with(selection.samples().len(), || None);
-        for place in selection.places() {
+        for place in &places {
             let name = &selection.samples()[place.sample];
             if samples[place.sample].is_none() {
                 samples[place.sample] = Some(sample(images, masks, selection, scaling, name)?);
             }
         }
-        for place in selection.places() {
+        for place in &places {
             if let Some(sample) = &samples[place.sample] {
                 let shape = sample.image.shape();
                 if place.z >= shape.z || place.y >= shape.y || place.x >= shape.x {

@@ -70,7 +70,7 @@ impl StoreSource {
         conditions: Array2<f32>,
     ) -> Result<Self> {
         ShapeError::check_len("conditions", selection.len(), conditions.nrows())?;
-        Source::new(&images, masks.as_ref(), &selection, &scaling)?;
+        Source::new(&images, masks.as_ref(), &selection, &scaling, None)?;
         Ok(Self {
             images,
             masks,
@@ -114,6 +114,7 @@ impl PatchSource for StoreSource {
             self.masks.as_ref(),
             &self.selection,
             &self.scaling,
+            Some(patches),
         )
         .map_err(wrap)?;
         let shape = self.shape();

@@ -1,0 +1,9 @@
+//! Integration tests: statistics and extraction against naive versions on images with arbitrary chunks, and against the
+//! reference data.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod extraction;
+mod loading;
+mod statistics;
+mod support;
