@@ -32,3 +32,6 @@ pub use cross_entropy::binary_cross_entropy;
 pub use op::{Activation, conv_transpose2d, conv2d, dense};
 
 pub(crate) use op::with_slice;
+
+#[cfg(test)]
+mod tests;

@@ -218,7 +218,7 @@ mod tests {
             assert!(error <= 3e-7 * exact, "ln_1p {e}: {error}");
         }
         assert!(exp(f32::NAN).is_nan() && term(f32::NAN, 0.0).is_nan());
-        assert!(term(f32::INFINITY, 0.0).is_infinite());
+        assert!(!term(f32::INFINITY, 0.0).is_finite());
     }
 
     #[test]
