@@ -65,6 +65,7 @@ pub fn extract_selection(
     sink: &mut dyn PatchSink,
     progress: &dyn Progress,
 ) -> Result<ExtractReport> {
+    let _span = tracing::info_span!("extract_selection", patches = selection.len()).entered();
     let source = Source::new(images, masks, selection, scaling, None)?;
     let shape = selection.patch_shape();
     let mut report = selection.report().clone();
@@ -79,13 +80,20 @@ pub fn extract_selection(
     progress.start("patches", Some(selection.len() as u64));
     for batch in batches(&source, selection, per_batch) {
         let mut pixels = vec![0.0; batch.len() * shape.len()];
+        let mut advanced = 0;
         fill(
             &source,
             &batch,
             Layout::ChannelsFirst,
             memory,
             &mut pixels,
-            progress,
+            &mut |done, total| {
+                progress.check()?;
+                let reached = batch.len() * done / total.max(1);
+                progress.advance((reached - advanced) as u64);
+                advanced = reached;
+                Ok(())
+            },
         )?;
         let plane = shape.height * shape.width;
         for patch in pixels.chunks_exact(shape.len()) {
@@ -107,7 +115,7 @@ pub fn extract_selection(
             sink.write(run[0], view)?;
             start += run.len();
         }
-        progress.advance(batch.len() as u64);
+        progress.advance((batch.len() - advanced) as u64);
     }
     progress.finish();
     report.saturated = saturation

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::list;
-use crate::stats::SliceStatistics;
+use crate::stats::{SliceStatistics, StatisticsConfig};
 use crate::{Error, Result};
 
 /// Over what a scaling range is taken.
@@ -65,6 +65,9 @@ impl ChannelRange {
 pub struct Scaling {
     mode: ScalingMode,
     degenerate: Degenerate,
+    /// How the images were measured, so that new samples are measured alike.
+    #[serde(default)]
+    statistics: StatisticsConfig,
     channels: Vec<String>,
     /// Per sample, one range per channel; with [`ScalingMode::Global`] every sample seen has the same ranges.
     samples: BTreeMap<String, Vec<ChannelRange>>,
@@ -169,6 +172,7 @@ impl Scaling {
         Ok(Self {
             mode,
             degenerate,
+            statistics: StatisticsConfig::default(),
             channels: channels.into_iter().map(str::to_owned).collect(),
             samples: complete
                 .into_iter()
@@ -197,9 +201,32 @@ impl Scaling {
         Ok(Self {
             mode,
             degenerate: Degenerate::default(),
+            statistics: StatisticsConfig::default(),
             channels,
             samples,
         })
+    }
+
+    /// The same, with the settings that the images were measured with.
+    ///
+    /// Say them here when they are not the defaults: samples that are added later ([`extend`](Self::extend)) must be measured
+    /// with [`statistics`](Self::statistics) to be comparable.
+    #[must_use]
+    pub fn with_statistics(mut self, statistics: StatisticsConfig) -> Self {
+        self.statistics = statistics;
+        self
+    }
+
+    /// How the images were measured.
+    #[must_use]
+    pub fn statistics(&self) -> &StatisticsConfig {
+        &self.statistics
+    }
+
+    /// What was done with ranges without extent.
+    #[must_use]
+    pub fn degenerate_policy(&self) -> Degenerate {
+        self.degenerate
     }
 
     /// Over what the ranges were taken.

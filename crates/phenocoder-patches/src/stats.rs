@@ -171,6 +171,7 @@ pub fn image_statistics(
     progress: &dyn Progress,
 ) -> Result<Vec<SliceStatistics>> {
     config.validate()?;
+    let _span = tracing::info_span!("image_statistics", sample).entered();
     let shape = source.shape();
     if pixels(shape) == 0 {
         return Err(Error::EmptyImage {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phenocoder_core::{
-    ImageRegion, ImageShape, ImageSource, LabelSource, PatchShape, Progress, SourceError,
-};
+use phenocoder_core::{ImageRegion, ImageShape, ImageSource, LabelSource, PatchShape, SourceError};
 use rayon::prelude::*;
 
 use super::missing;
@@ -187,6 +185,7 @@ struct Task {
 
 /// Fills one patch after the other with the places of these numbers, scaled.
 ///
+/// `step` is called with the blocks done and their number before each group, and can stop the work.
 /// Blocks are read in parallel, some at a time so that about `memory` bytes of pixels are held; then all patches copy their
 /// part of them in parallel, each thread its own patches, so the result does not depend on the number of threads.
 pub(crate) fn fill(
@@ -195,14 +194,20 @@ pub(crate) fn fill(
     layout: Layout,
     memory: usize,
     out: &mut [f32],
-    progress: &dyn Progress,
+    step: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<()> {
     let places: Vec<&Place> = patches.iter().map(|&i| &source.places[i]).collect();
     let length = source.shape.len();
     prefill(source, &places, layout, out)?;
     let tasks = plan(source, &places, |sample| Some(sample.grid))?;
+    let masked = plan(source, &places, |sample| {
+        sample.mask.as_ref().map(|(_, grid)| *grid)
+    })?;
+    let total = tasks.len() + masked.len();
+    let mut done = 0;
     waves(&tasks, 4, memory, |wave| {
-        progress.check()?;
+        step(done, total)?;
+        done += wave.len();
         let blocks: Vec<Vec<f32>> = wave
             .par_iter()
             .map(|task| match &source.samples[task.sample] {
@@ -226,11 +231,9 @@ pub(crate) fn fill(
         });
         Ok(())
     })?;
-    let tasks = plan(source, &places, |sample| {
-        sample.mask.as_ref().map(|(_, grid)| *grid)
-    })?;
-    waves(&tasks, 8, memory, |wave| {
-        progress.check()?;
+    waves(&masked, 8, memory, |wave| {
+        step(done, total)?;
+        done += wave.len();
         let blocks: Vec<Vec<u64>> = wave
             .par_iter()
             .map(|task| {

@@ -1,18 +1,18 @@
 //! Patches cut from the images when they are asked for.
 
 use ndarray::{Array2, Array4, Axis};
-use phenocoder_core::{NoProgress, PatchBatch, PatchShape, PatchSource, ShapeError, SourceError};
+use phenocoder_core::{ImageShape, PatchBatch, PatchShape, PatchSource, ShapeError, SourceError};
 
 use super::check_numbers;
 use crate::extract::fill::{Layout, Source, fill};
 use crate::scaling::Scaling;
-use crate::select::Selection;
+use crate::select::{Place, Selection};
 use crate::{Images, Masks, Result};
 
 /// Samples images directly: no patch is ever written to disk.
 ///
-/// Each read decodes the blocks under the patches asked for, so ask for many patches that lie close together where you can;
-/// for many epochs over shuffled patches a patch set on disk is faster, and this is right for a single pass (encoding), for
+/// Each read decodes the blocks under the patches asked for, so ask for many patches that lie close together where you can
+/// ([`reading_order`](StoreSource::reading_order)); for many epochs over shuffled patches a patch set on disk is faster, and this is right for a single pass (encoding), for
 /// images in memory, and where there is no room for patches.
 ///
 /// # Examples
@@ -86,6 +86,28 @@ impl StoreSource {
         &self.selection
     }
 
+    /// All patches in the order in which their blocks lie in the images.
+    ///
+    /// A single pass in this order, in large batches, decodes each block about once, whatever the order of the cells.
+    #[must_use]
+    pub fn reading_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.selection.len()).collect();
+        let places = self.selection.places();
+        let chunk = |place: &Place| {
+            let image = self.images.get(&self.selection.samples()[place.sample]);
+            let chunk = image.map_or(ImageShape::new(1, 1, 1, 1), |image| image.chunk_shape());
+            let block = |at: usize, size: usize| at / size.max(1);
+            (
+                place.sample,
+                block(place.z, chunk.z),
+                block(place.y, chunk.y),
+                block(place.x, chunk.x),
+            )
+        };
+        order.sort_by_cached_key(|&i| (chunk(&places[i]), places[i].y, places[i].x));
+        order
+    }
+
     /// How they are scaled.
     #[must_use]
     pub fn scaling(&self) -> &Scaling {
@@ -127,7 +149,7 @@ impl PatchSource for StoreSource {
                 Layout::ChannelsLast,
                 memory,
                 out,
-                &NoProgress,
+                &mut |_, _| Ok(()),
             )
             .map_err(wrap)?;
         }

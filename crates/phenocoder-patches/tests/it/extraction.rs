@@ -112,6 +112,9 @@ proptest! {
             let n = selection.len();
             let conditions = ndarray::Array2::zeros((n, 0));
             let source = StoreSource::new(known, None, selection, scaling, conditions).unwrap();
+            let mut reading = source.reading_order();
+            reading.sort_unstable();
+            prop_assert_eq!(reading, (0..n).collect::<Vec<_>>());
             let order: Vec<usize> = (0..n).rev().chain([0]).collect();
             let batch = source.read(&order).unwrap();
             let expected = found.select(Axis(0), &order).permuted_axes([0, 2, 3, 1]);
@@ -191,7 +194,7 @@ fn chunks_are_decoded_about_once_when_patches_do_not_fit() {
         &NoProgress,
     )
     .unwrap();
-    assert_eq!(sink.inner.pixels(), &whole);
+    assert_eq!(sink.inner.pixels(), whole);
     assert!(sink.largest <= 60);
     let mean = image.decodes().iter().sum::<usize>() as f64 / 64.0;
     assert!(mean < 4.0, "each chunk was decoded {mean} times on average");
