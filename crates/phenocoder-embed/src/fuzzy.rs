@@ -218,8 +218,10 @@ fn symmetrize(directed: &CsrGraph, mix_ratio: f64) -> Result<CsrGraph> {
             let here = b
                 .next_if(|edge| edge.0 == column)
                 .map_or(0.0, |edge| edge.1);
-            let product = there * here;
-            let weight = mix_ratio * (there + here - product) + (1.0 - mix_ratio) * product;
+            // Equal to `a + b − ab`, and exactly 1 when one of the two is.
+            let (large, small) = (there.max(here), there.min(here));
+            let either = large + small * (1.0 - large);
+            let weight = mix_ratio * either + (1.0 - mix_ratio) * there * here;
             if weight > 0.0 && column != node {
                 indices.push(column as u32);
                 values.push(weight);

@@ -58,6 +58,11 @@ pub struct UmapConfig {
     pub negative_samples: usize,
     /// The weight of that push (default 1).
     pub repulsion: f64,
+    /// How often an edge draws each of its two nodes when it acts: 1 (default), or 2 as in umap-learn.
+    ///
+    /// With 2, nodes of a group lie closer than their memberships ask for; with 1 the objective comes out a third to a half
+    /// lower and neighbourhoods are kept better on the reference sets.
+    pub edge_pulls: usize,
     /// Where the nodes start (default spectral).
     pub init: UmapInit,
     /// The source of chance.
@@ -74,6 +79,7 @@ impl Default for UmapConfig {
             learning_rate: 1.0,
             negative_samples: 5,
             repulsion: 1.0,
+            edge_pulls: 1,
             init: UmapInit::Spectral,
             seed: Seed::default(),
         }
@@ -130,6 +136,13 @@ impl UmapConfig {
         self
     }
 
+    /// Sets how often an edge draws each of its nodes.
+    #[must_use]
+    pub fn with_edge_pulls(mut self, edge_pulls: usize) -> Self {
+        self.edge_pulls = edge_pulls;
+        self
+    }
+
     /// Sets where the nodes start.
     #[must_use]
     pub fn with_init(mut self, init: UmapInit) -> Self {
@@ -181,6 +194,8 @@ impl UmapConfig {
             "a number of at least 0",
             push,
         )?;
+        let pulls = self.edge_pulls;
+        ConfigError::check((1..=2).contains(&pulls), "edge_pulls", "1 or 2", pulls)?;
         let samples = self.negative_samples;
         ConfigError::check(samples <= 1000, "negative_samples", "at most 1000", samples)
     }
@@ -209,7 +224,9 @@ impl UmapConfig {
 /// # Differences from umap-learn
 ///
 /// A node's moves within an epoch see the other nodes as they were before it, so that nodes can move in parallel and the
-/// result does not depend on the number of threads; the objective reached is the same (see the crate's tests).
+/// result does not depend on the number of threads.
+/// An edge, which stands in the graph in both directions, draws its nodes once when it acts and not once per direction
+/// ([`UmapConfig::edge_pulls`] = 2 is umap-learn's way); the objective is lower for it and trustworthiness no worse.
 /// Powers are computed in single precision with a relative error below 1e-5, the same on every machine.
 ///
 /// # Errors
@@ -281,7 +298,7 @@ fn run(
     progress: &dyn Progress,
 ) -> Result<Array2<f64>> {
     let epochs = config.epochs(graph.n_nodes());
-    let pulls = Pulls::of_graph(graph, epochs);
+    let pulls = Pulls::of_graph(graph, epochs, config.edge_pulls);
     optimize(start.view(), None, &pulls, config, epochs, progress)
 }
 
@@ -367,7 +384,7 @@ impl Umap {
     ///
     /// # Errors
     ///
-    /// [`Error::Graph`] when a neighbour is not a row of the map, [`Error::Cancelled`] when the caller stops it.
+    /// [`Error::Graph`] when a neighbour is not a row of the map, [`Error::TooFew`] without neighbours, [`Error::Cancelled`] when the caller stops it.
     pub fn transform(&self, neighbors: &Neighbors, progress: &dyn Progress) -> Result<Array2<f64>> {
         let n = self.embedding.nrows();
         for ((row, _), &index) in neighbors.indices().indexed_iter() {
@@ -378,6 +395,14 @@ impl Umap {
                     nodes: n,
                 }));
             }
+        }
+        if neighbors.k() == 0 {
+            return Err(Error::TooFew {
+                method: "placing rows on a map",
+                what: "neighbours",
+                needed: 1,
+                found: 0,
+            });
         }
         let weights = membership(neighbors);
         let mut start = Array2::zeros((neighbors.len(), self.config.n_components));

@@ -26,15 +26,15 @@ pub(super) struct Pulls {
     targets: Vec<u32>,
     /// The share of epochs in which the pull acts, in units of 2⁻³².
     rates: Vec<u64>,
-    /// 2 where the other end's pull moves this node as well, 1 where the other end stands still.
+    /// How often a pull that is due moves the node.
     moves: usize,
 }
 
 impl Pulls {
     /// The pulls along the edges of a graph; those too weak to act even once are left out.
-    pub(super) fn of_graph(graph: &CsrGraph, epochs: usize) -> Self {
+    pub(super) fn of_graph(graph: &CsrGraph, epochs: usize, moves: usize) -> Self {
         let rows = (0..graph.n_nodes()).map(|node| graph.row(node));
-        Self::collect(rows, graph.values(), epochs, 2)
+        Self::collect(rows, graph.values(), epochs, moves)
     }
 
     /// The pulls of a map's nodes on new rows.

@@ -36,7 +36,7 @@ pub(super) fn start(
         let mut local = part_positions(graph, nodes, dimensions, &mut stream, progress)?;
         let largest = local.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
         // A part takes an area in proportion to its nodes.
-        let share = (nodes.len() as f64 / biggest as f64).powf(1.0 / dimensions as f64);
+        let share = libm::pow(nodes.len() as f64 / biggest as f64, 1.0 / dimensions as f64);
         let factor = if largest > 0.0 {
             share * SIDE / largest
         } else {

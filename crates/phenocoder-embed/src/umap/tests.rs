@@ -1,1 +1,211 @@
+use ndarray::array;
+use phenocoder_core::{CancelToken, NoProgress};
 
+use super::*;
+use crate::fuzzy::{FuzzyConfig, fuzzy_graph};
+use crate::knn::{Metric, nearest_neighbors, query_neighbors};
+
+/// Rows around `groups` centers, `apart` from each other.
+fn rows(n: usize, groups: usize, apart: f64) -> Array2<f64> {
+    let mut stream = Seed::new(17).stream("rows", 0);
+    Array2::from_shape_fn((n, 6), |(i, j)| {
+        let center = if j == i % groups { apart } else { 0.0 };
+        center + stream.normal()
+    })
+}
+
+fn graph_of(x: &Array2<f64>, k: usize) -> CsrGraph {
+    let neighbors = nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
+    fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap()
+}
+
+fn draw(graph: &CsrGraph, config: &UmapConfig) -> Array2<f64> {
+    let map = layout(graph, config, &NoProgress).unwrap();
+    assert_eq!(map.dim(), (graph.n_nodes(), config.n_components));
+    assert!(map.iter().all(|v| v.is_finite()));
+    map
+}
+
+fn distance(map: &Array2<f64>, i: usize, j: usize) -> f64 {
+    let difference = &map.row(i) - &map.row(j);
+    difference.dot(&difference).sqrt()
+}
+
+#[test]
+fn groups_lie_apart_on_the_map() {
+    let x = rows(300, 3, 12.0);
+    let map = draw(&graph_of(&x, 10), &UmapConfig::default());
+    let labels: Vec<u32> = (0..300).map(|i| i % 3).collect();
+    let apart = crate::evaluate::silhouette(map.view(), &labels, &NoProgress).unwrap();
+    assert!(apart.mean > 0.7, "{}", apart.mean);
+}
+
+#[test]
+fn the_same_seed_draws_the_same_map_and_another_seed_another() {
+    let graph = graph_of(&rows(200, 2, 3.0), 8);
+    let config = UmapConfig::default().with_n_epochs(50);
+    let map = draw(&graph, &config);
+    assert_eq!(map, draw(&graph, &config));
+    assert_ne!(map, draw(&graph, &config.with_seed(Seed::new(1))));
+}
+
+#[test]
+fn every_number_of_dimensions_and_every_start_works() {
+    let graph = graph_of(&rows(150, 2, 4.0), 6);
+    for dimensions in [1, 2, 3, 5, 12, 30] {
+        for init in [UmapInit::Spectral, UmapInit::Random] {
+            let config = UmapConfig::default()
+                .with_n_components(dimensions)
+                .with_init(init)
+                .with_n_epochs(20);
+            draw(&graph, &config);
+        }
+    }
+}
+
+#[test]
+fn connected_parts_start_and_stay_apart() {
+    // Two rings of 200 nodes, large enough for the iterative solver, and a lone node.
+    let n = 401;
+    let (mut indptr, mut indices) = (vec![0], Vec::new());
+    for i in 0..400_usize {
+        let base = i / 200 * 200;
+        let mut pair = [base + (i - base + 1) % 200, base + (i - base + 199) % 200];
+        pair.sort_unstable();
+        indices.extend(pair.map(|j| j as u32));
+        indptr.push(indices.len());
+    }
+    indptr.push(indices.len());
+    let values = vec![1.0; indices.len()];
+    let graph = CsrGraph::new(indptr, indices, values).unwrap();
+    let start = spectral::start(&graph, 2, Seed::new(0), &NoProgress).unwrap();
+    assert_eq!(start.nrows(), n);
+    // A ring starts as a circle: all nodes equally far from the middle of their part.
+    let middle = (start.slice(ndarray::s![..200, ..]))
+        .mean_axis(ndarray::Axis(0))
+        .unwrap();
+    for (i, j) in [(0, 250), (10, 400), (399, 400)] {
+        assert!(distance(&start, i, j) > 0.5, "{i} {j}");
+    }
+    let spread: Vec<f64> = (0..200)
+        .map(|i| (start[[i, 0]] - middle[0]).abs())
+        .collect();
+    assert!(spread.iter().copied().fold(0.0, f64::max) > 0.5);
+    let map = draw(&graph, &UmapConfig::default().with_n_epochs(100));
+    assert!(distance(&map, 0, 1) < distance(&map, 0, 300));
+}
+
+#[test]
+fn the_spectral_start_of_a_path_is_its_order() {
+    let n = 300_usize;
+    let (mut indptr, mut indices) = (vec![0], Vec::new());
+    for i in 0..n {
+        if i > 0 {
+            indices.push(i as u32 - 1);
+        }
+        if i + 1 < n {
+            indices.push(i as u32 + 1);
+        }
+        indptr.push(indices.len());
+    }
+    let values = vec![1.0; indices.len()];
+    let graph = CsrGraph::new(indptr, indices, values).unwrap();
+    let start = spectral::start(&graph, 1, Seed::new(3), &NoProgress).unwrap();
+    // The leading eigenvector falls or rises along the path; every tenth node is clear of the noise.
+    let steps: Vec<f64> = (1..29)
+        .map(|i| start[[10 * i + 10, 0]] - start[[10 * i, 0]])
+        .collect();
+    assert!(
+        steps.iter().all(|&s| s > 0.0) || steps.iter().all(|&s| s < 0.0),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn graphs_of_few_nodes_or_none_are_drawn() {
+    let config = UmapConfig::default();
+    for nodes in 0..4 {
+        draw(&CsrGraph::empty(nodes), &config);
+    }
+    let pair = CsrGraph::new(vec![0, 1, 2], vec![1, 0], vec![0.3, 0.3]).unwrap();
+    let map = draw(&pair, &config);
+    assert!(distance(&map, 0, 1) < 10.0);
+    // All rows the same.
+    draw(&graph_of(&Array2::zeros((40, 3)), 5), &config);
+}
+
+#[test]
+fn a_start_of_the_callers_is_kept_in_shape() {
+    let x = rows(120, 2, 6.0);
+    let graph = graph_of(&x, 8);
+    let config = UmapConfig::default().with_n_epochs(30);
+    let start = x.slice(ndarray::s![.., ..2]);
+    let map = layout_from(&graph, start, &config, &NoProgress).unwrap();
+    assert_eq!(map.dim(), (120, 2));
+    assert!(
+        layout_from(
+            &graph,
+            start.slice(ndarray::s![..5, ..]),
+            &config,
+            &NoProgress
+        )
+        .is_err()
+    );
+    assert!(layout_from(&graph, x.view(), &config, &NoProgress).is_err());
+}
+
+#[test]
+fn new_rows_land_among_their_own() {
+    let x = rows(300, 3, 12.0);
+    let map = Umap::fit(&graph_of(&x, 10), &UmapConfig::default(), &NoProgress).unwrap();
+    let new = rows(330, 3, 12.0).slice_move(ndarray::s![300.., ..]);
+    let found = query_neighbors(x.view(), new.view(), 10, Metric::Euclidean, &NoProgress).unwrap();
+    let placed = map.transform(&found, &NoProgress).unwrap();
+    let nearest = query_neighbors(
+        map.embedding(),
+        placed.view(),
+        1,
+        Metric::Euclidean,
+        &NoProgress,
+    )
+    .unwrap();
+    for (i, &index) in nearest.indices().iter().enumerate() {
+        assert_eq!(index % 3, (300 + i as u32) % 3, "new row {i}");
+    }
+    // A new row lands where it would land alone but for its random numbers, which go by its position.
+    let alone = map.transform(&found.truncated(10), &NoProgress).unwrap();
+    assert_eq!(alone, placed);
+    let wrong = Neighbors::new(array![[300]], array![[0.0]]).unwrap();
+    assert!(matches!(
+        map.transform(&wrong, &NoProgress),
+        Err(Error::Graph(_))
+    ));
+}
+
+#[test]
+fn bad_graphs_and_settings_are_refused() {
+    let one_way = CsrGraph::new(vec![0, 1, 1], vec![1], vec![1.0]).unwrap();
+    let config = UmapConfig::default();
+    assert!(layout(&one_way, &config, &NoProgress).is_err());
+    for wrong in [
+        config.clone().with_n_components(0),
+        config.clone().with_n_components(65),
+        config.clone().with_min_dist(-0.1),
+        config.clone().with_min_dist(2.0),
+        config.clone().with_spread(0.0),
+        config.clone().with_n_epochs(0),
+        config.clone().with_learning_rate(f64::NAN),
+        config.clone().with_repulsion(-1.0),
+        config.clone().with_edge_pulls(3),
+        config.clone().with_negative_samples(1001),
+    ] {
+        assert!(wrong.validate().is_err(), "{wrong:?}");
+    }
+    let token = CancelToken::new();
+    token.cancel();
+    let graph = graph_of(&rows(30, 1, 0.0), 3);
+    assert!(matches!(
+        layout(&graph, &config, &token),
+        Err(Error::Cancelled(_))
+    ));
+}

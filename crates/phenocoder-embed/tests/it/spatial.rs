@@ -1,0 +1,275 @@
+//! The embedding stages of the point sets in `spatial/`, at the tolerances of the specification.
+
+use ndarray::{Array1, Array2};
+use phenocoder_core::{NoProgress, Seed};
+use phenocoder_embed::batch::ridge_removal;
+use phenocoder_embed::cluster::{LeidenConfig, leiden, quality};
+use phenocoder_embed::evaluate::trustworthiness;
+use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph, trim};
+use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors};
+use phenocoder_embed::pca::{Pca, PcaConfig};
+use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
+use phenocoder_embed::umap::{Curve, UmapConfig, cross_entropy, layout};
+use phenocoder_testdata::{Npz, find};
+use serde_json::Value;
+
+use crate::golden::{categorical, csr, graph_difference, max_difference};
+
+const SETS: [&str; 2] = ["random2d", "grid2d"];
+
+/// Runs a check on every set that is here.
+fn on_sets(check: impl Fn(&str, &Npz, &Value)) {
+    for set in SETS {
+        let (Some(npz), Some(json)) = (
+            find(&format!("spatial/{set}.npz")),
+            find(&format!("spatial/{set}.json")),
+        ) else {
+            return;
+        };
+        let json: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+        check(set, &Npz::open(&npz), &json["embed"]);
+    }
+}
+
+/// Scores as the reference keeps them: rounded to single precision.
+fn scores(npz: &Npz) -> Array2<f64> {
+    npz.array::<f32, ndarray::Ix2>("e_pca_X").mapv(f64::from)
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+#[test]
+fn scaling_equals_scanpy() {
+    on_sets(|set, npz, _| {
+        let x: Array2<f64> = npz.array("in_X");
+        let base = ScaleConfig::default().with_nan(NanPolicy::ColumnToZero);
+        for (name, config) in [
+            ("e_scaled", base.clone()),
+            ("e_scaled_max2", base.clone().with_max_value(2.0)),
+            (
+                "e_scaled_nocentre_max2",
+                base.clone().with_max_value(2.0).with_center(false),
+            ),
+        ] {
+            let scaled = Scaler::fit(x.view(), &config)
+                .unwrap()
+                .transform(x.view())
+                .unwrap();
+            let error = max_difference(&scaled, &npz.array(name));
+            assert!(error < 1e-10, "{set} {name}: {error:e}");
+        }
+    });
+}
+
+#[test]
+fn ridge_removal_equals_bbknn() {
+    on_sets(|set, npz, _| {
+        let x: Array2<f64> = npz.array("e_scaled");
+        let (batch, other) = (categorical(npz, "in_batch"), categorical(npz, "in_conf"));
+        for (name, confounders) in [("b", vec![]), ("bc", vec![&other])] {
+            let result = ridge_removal(x.view(), &batch, &confounders, 1.0).unwrap();
+            let residual = npz.array(&format!("e_ridge_{name}_residual"));
+            let explained = npz.array(&format!("e_ridge_{name}_explained"));
+            let error = max_difference(&result.residual, &residual)
+                .max(max_difference(&result.explained, &explained));
+            assert!(error < 1e-10, "{set} ridge {name}: {error:e}");
+        }
+    });
+}
+
+#[test]
+fn components_variances_and_signs_equal_scanpy() {
+    on_sets(|set, npz, json| {
+        let x: Array2<f64> = npz.array("e_scaled");
+        let pca = Pca::fit(x.view(), &PcaConfig::new(8)).unwrap();
+        let error = max_difference(
+            &pca.components().to_owned(),
+            &npz.array("e_pca_components_rows"),
+        );
+        assert!(error < 1e-8, "{set}: {error:e}");
+        for (name, ours, tolerance) in [
+            ("variance", pca.explained_variance().to_vec(), 1e-10),
+            ("variance_ratio", pca.explained_variance_ratio(), 1e-10),
+        ] {
+            for (i, &value) in ours.iter().enumerate() {
+                let expected = number(&json["pca"][name][i]);
+                assert!(
+                    (value - expected).abs() < tolerance * expected,
+                    "{set} {name} {i}"
+                );
+            }
+        }
+        let error = max_difference(&pca.transform(x.view()).unwrap(), &scores(npz));
+        assert!(error < 1e-5, "{set} scores in single precision: {error:e}");
+    });
+}
+
+#[test]
+fn neighbors_and_fuzzy_weights_equal_scanpy() {
+    on_sets(|set, npz, _| {
+        let neighbors =
+            nearest_neighbors(scores(npz).view(), 14, Metric::Euclidean, &NoProgress).unwrap();
+        let distances = neighbors.to_graph().unwrap();
+        let expected = csr(npz, "e_nb_dist");
+        assert_eq!(distances.indices(), expected.indices(), "{set}");
+        let error = graph_difference(&distances, &expected);
+        assert!(error < 1e-5, "{set}: {error:e}");
+        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+        let error = graph_difference(&graph, &csr(npz, "e_nb_conn"));
+        assert!(error < 1e-4, "{set}: {error:e}");
+    });
+}
+
+#[test]
+fn batch_balanced_graphs_equal_bbknn() {
+    on_sets(|set, npz, _| {
+        let x = scores(npz);
+        let batch = categorical(npz, "in_batch");
+        for (name, within, keep) in [
+            ("e_bbknn3", 3, 90),
+            ("e_bbknn5", 5, 150),
+            ("e_bbknn5_trim8", 5, 8),
+        ] {
+            let neighbors =
+                batch_balanced_neighbors(x.view(), &batch, within, Metric::Euclidean, &NoProgress)
+                    .unwrap();
+            if keep > 8 {
+                let distances = neighbors.to_graph().unwrap();
+                let expected = csr(npz, &format!("{name}_dist"));
+                assert_eq!(distances.indices(), expected.indices(), "{set} {name}");
+                assert!(
+                    graph_difference(&distances, &expected) < 1e-5,
+                    "{set} {name}"
+                );
+            }
+            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+            let graph = trim(&graph, keep).unwrap();
+            let error = graph_difference(&graph, &csr(npz, &format!("{name}_conn")));
+            assert!(error < 1e-4, "{set} {name}: {error:e}");
+        }
+    });
+}
+
+#[test]
+fn the_curve_equals_umap_learn() {
+    on_sets(|set, _, json| {
+        for (name, spread, min_dist) in [
+            ("spread1_min_dist0.1", 1.0, 0.1),
+            ("spread1_min_dist0.5", 1.0, 0.5),
+            ("spread2_min_dist0.25", 2.0, 0.25),
+        ] {
+            let curve = Curve::fit(spread, min_dist);
+            let expected = &json["umap_ab"][name];
+            let error = (curve.a - number(&expected[0]))
+                .abs()
+                .max((curve.b - number(&expected[1])).abs());
+            assert!(error < 1e-6, "{set} {name}: {curve:?}");
+        }
+    });
+}
+
+#[test]
+fn the_objective_of_the_reference_map_is_the_reference_value() {
+    on_sets(|set, npz, json| {
+        let graph = csr(npz, "e_nb_conn");
+        let map: Array2<f64> = npz.array("e_umap_seed0");
+        let curve = Curve::fit(1.0, 0.1);
+        let value = cross_entropy(&graph, map.view(), curve, &NoProgress).unwrap();
+        let expected = number(&json["umap"][0]["cross_entropy_all_pairs"]);
+        assert!(
+            (value - expected).abs() < 1e-6 * expected,
+            "{set}: {value} and {expected}"
+        );
+        let trust = trustworthiness(scores(npz).view(), map.view(), 15, &NoProgress).unwrap();
+        let expected = number(&json["umap"][0]["trustworthiness15"]);
+        assert!(
+            (trust - expected).abs() < 1e-6,
+            "{set}: {trust} and {expected}"
+        );
+    });
+}
+
+#[test]
+fn maps_are_as_good_as_those_of_umap_learn() {
+    on_sets(|set, npz, json| {
+        let graph = csr(npz, "e_nb_conn");
+        let runs = json["umap"].as_array().unwrap();
+        let mut entropies: Vec<f64> = runs
+            .iter()
+            .map(|r| number(&r["cross_entropy_all_pairs"]))
+            .collect();
+        entropies.sort_by(f64::total_cmp);
+        let trusts = runs.iter().map(|r| number(&r["trustworthiness15"]));
+        let least = trusts.fold(1.0, f64::min);
+        for seed in 0..3 {
+            let config = UmapConfig::default().with_seed(Seed::new(seed));
+            let map = layout(&graph, &config, &NoProgress).unwrap();
+            let curve = config.curve().unwrap();
+            let entropy = cross_entropy(&graph, map.view(), curve, &NoProgress).unwrap();
+            let trust = trustworthiness(scores(npz).view(), map.view(), 15, &NoProgress).unwrap();
+            let ratio = entropy / entropies[1];
+            assert!(ratio <= 1.05, "{set} seed {seed}: {ratio}");
+            assert!(
+                trust >= least - 0.01,
+                "{set} seed {seed}: {trust} and {least}"
+            );
+        }
+    });
+}
+
+/// With two pulls an edge the map is that of umap-learn in kind: its objective lies where umap-learn's does.
+#[test]
+fn two_pulls_an_edge_reach_the_objective_of_umap_learn() {
+    on_sets(|set, npz, json| {
+        let graph = csr(npz, "e_nb_conn");
+        let config = UmapConfig::default().with_edge_pulls(2);
+        let map = layout(&graph, &config, &NoProgress).unwrap();
+        let curve = config.curve().unwrap();
+        let entropy = cross_entropy(&graph, map.view(), curve, &NoProgress).unwrap();
+        let expected = number(&json["umap"][0]["cross_entropy_all_pairs"]);
+        let ratio = entropy / expected;
+        assert!((0.7..1.1).contains(&ratio), "{set}: {ratio}");
+    });
+}
+
+#[test]
+fn clusterings_are_as_good_as_those_of_igraph_and_leidenalg() {
+    on_sets(|set, npz, json| {
+        let graph = csr(npz, "e_nb_conn");
+        for resolution in [0.5, 1.0, 2.0] {
+            let config = LeidenConfig::default().with_resolution(resolution);
+            let best = json["leiden"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|run| number(&run["resolution"]) == resolution)
+                .map(|run| number(&run["Q_formula_at_resolution"]))
+                .fold(0.0, f64::max);
+            let labels: Array1<i64> = npz.array(&format!("e_leiden_igraph_r{resolution:.1}"));
+            let labels: Vec<u32> = labels.iter().map(|&l| l as u32).collect();
+            let theirs = quality(&graph, &labels, &config).unwrap();
+            assert!(
+                (theirs - best).abs() < 1e-6,
+                "{set} {resolution}: {theirs} and {best}"
+            );
+            for seed in 0..3 {
+                for restarts in [1, 4] {
+                    let config = config
+                        .clone()
+                        .with_seed(Seed::new(seed))
+                        .with_restarts(restarts);
+                    let found = leiden(&graph, &config, &NoProgress).unwrap();
+                    let again = quality(&graph, &found.labels, &config).unwrap();
+                    assert!((found.quality - again).abs() < 1e-12);
+                    assert!(
+                        found.quality >= best - 0.005,
+                        "{set} {resolution} {seed}: {} < {best}",
+                        found.quality
+                    );
+                }
+            }
+        }
+    });
+}

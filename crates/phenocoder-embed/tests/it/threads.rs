@@ -1,0 +1,83 @@
+//! The same bits on any number of threads.
+
+use ndarray::Array2;
+use phenocoder_core::{Categorical, NoProgress, Seed};
+use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
+use phenocoder_embed::evaluate::{silhouette, trustworthiness};
+use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
+use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors, query_neighbors};
+use phenocoder_embed::pca::{Pca, PcaConfig};
+use phenocoder_embed::umap::{Umap, UmapConfig, cross_entropy};
+use sha2::{Digest, Sha256};
+
+fn hash_everything(threads: usize) -> Vec<u8> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
+    pool.install(|| {
+        let mut stream = Seed::new(21).stream("x", 0);
+        let x = Array2::from_shape_fn((700, 6), |(i, _)| (i % 4) as f64 * 3.0 + stream.normal());
+        let mut hash = Sha256::new();
+        let mut add = |values: &mut dyn Iterator<Item = f64>| {
+            for value in values {
+                hash.update(value.to_bits().to_le_bytes());
+            }
+        };
+        let scores = Pca::fit(x.view(), &PcaConfig::new(4))
+            .unwrap()
+            .transform(x.view())
+            .unwrap();
+        add(&mut scores.iter().copied());
+        let neighbors =
+            nearest_neighbors(scores.view(), 14, Metric::Euclidean, &NoProgress).unwrap();
+        add(&mut neighbors.distances().iter().copied());
+        add(&mut neighbors.indices().iter().map(|&i| f64::from(i)));
+        let batch = Categorical::from_labels((0..700).map(|i| if i % 3 == 0 { "a" } else { "b" }));
+        let balanced =
+            batch_balanced_neighbors(scores.view(), &batch, 4, Metric::Cosine, &NoProgress)
+                .unwrap();
+        add(&mut balanced.distances().iter().copied());
+        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+        let config = UmapConfig::default().with_n_epochs(60);
+        let map = Umap::fit(&graph, &config, &NoProgress).unwrap();
+        add(&mut map.embedding().iter().copied());
+        let query = query_neighbors(
+            scores.view(),
+            (&scores + 0.1).view(),
+            5,
+            Metric::Euclidean,
+            &NoProgress,
+        );
+        let placed = map.transform(&query.unwrap(), &NoProgress).unwrap();
+        add(&mut placed.iter().copied());
+        let clusters = leiden(&graph, &LeidenConfig::default(), &NoProgress).unwrap();
+        add(&mut clusters.labels.iter().map(|&l| f64::from(l)));
+        let means = kmeans(x.view(), &KMeansConfig::new(5), &NoProgress).unwrap();
+        add(&mut means.centers.iter().copied());
+        let measures = [
+            clusters.quality,
+            silhouette(x.view(), &clusters.labels, &NoProgress)
+                .unwrap()
+                .mean,
+            trustworthiness(x.view(), map.embedding(), 10, &NoProgress).unwrap(),
+            cross_entropy(
+                &graph,
+                map.embedding(),
+                config.curve().unwrap(),
+                &NoProgress,
+            )
+            .unwrap(),
+        ];
+        add(&mut measures.into_iter());
+        hash.finalize().to_vec()
+    })
+}
+
+#[test]
+fn one_two_four_and_eight_threads_give_the_same_bits() {
+    let one = hash_everything(1);
+    for threads in [2, 4, 8] {
+        assert_eq!(hash_everything(threads), one, "{threads} threads");
+    }
+}
