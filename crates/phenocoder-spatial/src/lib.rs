@@ -27,6 +27,7 @@
 //! |---|---|
 //! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`NeighborGraph`] |
 //! | Which types lie beside which? | [`interactions::interaction_matrix`] |
+//! | More often than by chance? | [`enrichment::enrichment_exact`], [`enrichment::enrichment_permuted`] |
 //! | Which types are in the middle of things? | [`centrality::group_centrality`], [`centrality::clustering_coefficients`] |
 //! | How crowded is it, and what hangs together? | [`connectivity::degree_statistics`], [`connectivity::connected_components`] |
 //! | Do neighbors resemble each other? | [`autocorrelation::moran_i`], [`autocorrelation::geary_c`], with p-values [`autocorrelation::moran_test`], [`autocorrelation::geary_test`] |
@@ -53,6 +54,7 @@ pub mod autocorrelation;
 pub mod centrality;
 pub mod composition;
 pub mod connectivity;
+pub mod enrichment;
 mod error;
 pub mod hull;
 pub mod interactions;

@@ -134,9 +134,9 @@ fn weight_sums(graph: &CsrGraph, weights: &SpatialWeights) -> [f64; 3] {
         0.5 * graph.neighbors(i).iter().map(pair).sum::<f64>()
     });
     let mut arriving = vec![0.0; n];
-    for i in 0..n {
+    for (i, scale) in scale.iter().enumerate() {
         for &j in graph.neighbors(i) {
-            arriving[j as usize] += scale[i];
+            arriving[j as usize] += scale;
         }
     }
     let s2 = sum_nodes(n, |i| {

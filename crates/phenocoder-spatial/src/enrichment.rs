@@ -1,0 +1,414 @@
+//! Whether clusters lie beside each other more often than by chance.
+
+use ndarray::{Array2, Zip};
+use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};
+use rayon::prelude::*;
+
+use crate::error::{ConfigError, Error, Result};
+use crate::reduce::{add, fold_nodes};
+
+/// The interactions of clusters, compared with those of randomly permuted labels.
+///
+/// # Shapes
+///
+/// All matrices: `[k, k]` for k categories.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Enrichment {
+    /// The number of edges from every cluster to every cluster, loops left out.
+    pub count: Array2<f64>,
+    /// The mean of these numbers over permutations of the labels.
+    pub mean: Array2<f64>,
+    /// Their variance (divided by the number of permutations).
+    pub variance: Array2<f64>,
+    /// (count − mean) / √variance; NaN where both are 0, infinite where only the variance is.
+    pub z: Array2<f64>,
+}
+
+impl Enrichment {
+    fn new(count: Array2<f64>, mean: Array2<f64>, variance: Array2<f64>) -> Self {
+        let z = Zip::from(&count)
+            .and(&mean)
+            .and(&variance)
+            .map_collect(|count, mean, variance| (count - mean) / variance.sqrt());
+        Self {
+            count,
+            mean,
+            variance,
+            z,
+        }
+    }
+}
+
+/// Compares the interactions with their exact mean and variance over **all** permutations of the labels.
+///
+/// With the sizes m of the clusters, rows r and columns c of the adjacency a, and n⁽ʳ⁾ = n (n − 1) … (n − r + 1), the moments
+/// are sums over pairs of edges that share no, one or two nodes:
+/// for a ≠ b, E M = S₀ mₐ m_b / n⁽²⁾ and
+/// E M² = S₂ mₐ m_b / n⁽²⁾ + R mₐ m_b (m_b − 1) / n⁽³⁾ + C mₐ (mₐ − 1) m_b / n⁽³⁾ + T mₐ (mₐ − 1) m_b (m_b − 1) / n⁽⁴⁾,
+/// with R = Σ rᵢ² − S₂, C = Σ cⱼ² − S₂ and T the number of ordered pairs of edges without a common node; for a = b likewise.
+///
+/// The cost is that of counting once, O(edges + k²): take this where only z is asked for.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::Categorical;
+/// use phenocoder_spatial::{enrichment::enrichment_exact, radius_graph};
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [5.0], [6.0]].view(), 1.0)?;
+/// let labels = Categorical::from_labels(["a", "a", "b", "b"]);
+/// let found = enrichment_exact(&graph, &labels)?;
+/// // Of the six ways to place the labels, two link a with a, in both directions.
+/// assert!((found.mean[[0, 0]] - 4.0 / 6.0).abs() < 1e-12);
+/// assert!(found.z[[0, 0]] > 1.0 && found.z[[0, 1]] < -1.0);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::TooFewCategories`] for fewer than two categories, [`Error::MissingLabel`] for the first row without a label,
+/// [`Error::Shape`] when there is not one label per node.
+///
+/// # Differences from squidpy
+///
+/// squidpy draws permutations; this is the limit for infinitely many.
+#[doc(alias = "nhood_enrichment")]
+pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrichment> {
+    check(graph, labels)?;
+    let n = graph.n_nodes();
+    let sums = PairSums::new(graph);
+    let m: Vec<f64> = labels.counts().iter().map(|&count| count as f64).collect();
+    let k = m.len();
+    let mut mean = Array2::zeros((k, k));
+    let mut variance = Array2::zeros((k, k));
+    // Falling powers; a term whose power is 0 has no pairs to count.
+    let over = |pairs: f64, ways: f64, r: usize| {
+        let power: f64 = (0..r).map(|i| n as f64 - i as f64).product();
+        if power > 0.0 {
+            pairs * ways / power
+        } else {
+            0.0
+        }
+    };
+    for a in 0..k {
+        for b in 0..k {
+            let (first, square) = if a == b {
+                let two = m[a] * (m[a] - 1.0);
+                let three = two * (m[a] - 2.0);
+                let four = three * (m[a] - 3.0);
+                let square = over(sums.edges + sums.mutual, two, 2)
+                    + over(sums.rows + sums.columns + 2.0 * sums.paths, three, 3)
+                    + over(sums.apart, four, 4);
+                (over(sums.edges, two, 2), square)
+            } else {
+                let (x, y) = (m[a], m[b]);
+                let square = over(sums.edges, x * y, 2)
+                    + over(sums.rows, x * y * (y - 1.0), 3)
+                    + over(sums.columns, x * (x - 1.0) * y, 3)
+                    + over(sums.apart, x * (x - 1.0) * y * (y - 1.0), 4);
+                (over(sums.edges, x * y, 2), square)
+            };
+            mean[[a, b]] = first;
+            // Rounding must not make a variance of nothing negative or tiny.
+            let spread = square - first * first;
+            let noise = 1e-13 * square;
+            variance[[a, b]] = if spread > noise { spread } else { 0.0 };
+        }
+    }
+    Ok(Enrichment::new(
+        counts(graph, labels.codes(), k),
+        mean,
+        variance,
+    ))
+}
+
+/// Compares the interactions with those of `permutations` seeded permutations of the labels.
+///
+/// With `within` labels are permuted only among the nodes of the same sample (nodes without a sample keep theirs).
+/// Every permutation has a random stream of its own, so the number of threads does not change a bit.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::{Categorical, NoProgress, Seed};
+/// use phenocoder_spatial::{enrichment::enrichment_permuted, radius_graph};
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [5.0], [6.0]].view(), 1.0)?;
+/// let labels = Categorical::from_labels(["a", "a", "b", "b"]);
+/// let found = enrichment_permuted(&graph, &labels, None, 1000, Seed::new(7), &NoProgress)?;
+/// assert!((found.mean[[0, 0]] - 4.0 / 6.0).abs() < 0.1);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`enrichment_exact`], [`ConfigError::Zero`] for no permutations, [`Error::Cancelled`] when `progress` asks to stop.
+///
+/// # Differences from squidpy
+///
+/// The draws differ, and do not depend on the number of threads.
+#[doc(alias = "nhood_enrichment")]
+pub fn enrichment_permuted(
+    graph: &CsrGraph,
+    labels: &Categorical,
+    within: Option<&Categorical>,
+    permutations: usize,
+    seed: Seed,
+    progress: &dyn Progress,
+) -> Result<Enrichment> {
+    check(graph, labels)?;
+    if permutations == 0 {
+        return Err(ConfigError::Zero {
+            setting: "permutations",
+        }
+        .into());
+    }
+    let sets: Vec<Vec<usize>> = match within {
+        None => vec![(0..labels.len()).collect()],
+        Some(samples) => {
+            ShapeError::check_len("samples", labels.len(), samples.len())?;
+            (0..samples.categories().len())
+                .map(|code| samples.members(code))
+                .collect()
+        }
+    };
+    let k = labels.categories().len();
+    let permuted = |i: usize| -> Result<Array2<f64>> {
+        progress.check()?;
+        let mut stream = seed.stream("neighborhood enrichment", i as u64);
+        let mut codes = labels.codes().to_vec();
+        for set in &sets {
+            let mut mine: Vec<i32> = set.iter().map(|&row| codes[row]).collect();
+            stream.shuffle(&mut mine);
+            for (&row, code) in set.iter().zip(mine) {
+                codes[row] = code;
+            }
+        }
+        progress.advance(1);
+        Ok(counts(graph, &codes, k))
+    };
+    progress.start("neighborhood enrichment", Some(permutations as u64));
+    // Whole numbers: their sums are exact, so the order does not matter.
+    let zero = || (vec![0_u64; k * k], vec![0_u128; k * k]);
+    let (sum, square) = (0..permutations)
+        .into_par_iter()
+        .map(permuted)
+        .try_fold(zero, |(mut sum, mut square), count| {
+            for (i, count) in count?.into_iter().enumerate() {
+                sum[i] += count as u64;
+                square[i] += (count as u128) * (count as u128);
+            }
+            Ok::<_, Error>((sum, square))
+        })
+        .try_reduce(zero, |mut a, b| {
+            add(&mut a.0, &b.0);
+            add(&mut a.1, &b.1);
+            Ok(a)
+        })?;
+    progress.finish();
+    let p = permutations as u128;
+    let mean = sum.iter().map(|&sum| sum as f64 / p as f64).collect();
+    let variance = sum.iter().zip(square).map(|(&sum, square)| {
+        // p Σx² − (Σx)² in whole numbers: exact, and never below 0.
+        (p * square - u128::from(sum) * u128::from(sum)) as f64 / (p * p) as f64
+    });
+    let matrix = |values: Vec<f64>| {
+        Array2::from_shape_vec((k, k), values).expect("k · k values were summed")
+    };
+    let count = counts(graph, labels.codes(), k);
+    Ok(Enrichment::new(
+        count,
+        matrix(mean),
+        matrix(variance.collect()),
+    ))
+}
+
+fn check(graph: &CsrGraph, labels: &Categorical) -> Result<()> {
+    ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
+    let found = labels.categories().len();
+    if found < 2 {
+        return Err(Error::TooFewCategories { found });
+    }
+    match labels.codes().iter().position(|&code| code < 0) {
+        Some(row) => Err(Error::MissingLabel { row }),
+        None => Ok(()),
+    }
+}
+
+/// The number of edges between clusters, without loops.
+fn counts(graph: &CsrGraph, codes: &[i32], k: usize) -> Array2<f64> {
+    let mut total = vec![0_u64; k * k];
+    fold_nodes(
+        graph.n_nodes(),
+        |nodes| {
+            let mut part = vec![0_u64; k * k];
+            for node in nodes {
+                let row = &mut part[codes[node] as usize * k..][..k];
+                for &other in graph.neighbors(node) {
+                    if other as usize != node {
+                        row[codes[other as usize] as usize] += 1;
+                    }
+                }
+            }
+            part
+        },
+        |part| add(&mut total, &part),
+    );
+    let total = total.into_iter().map(|count| count as f64).collect();
+    Array2::from_shape_vec((k, k), total).expect("k · k numbers were counted")
+}
+
+/// How many ordered pairs of edges share which ends.
+struct PairSums {
+    /// Edges, which are the pairs of an edge with itself.
+    edges: f64,
+    /// Pairs of an edge and its reverse.
+    mutual: f64,
+    /// Pairs of different edges from one node.
+    rows: f64,
+    /// Pairs of different edges to one node.
+    columns: f64,
+    /// Pairs of an edge to a node and one from it that is not its reverse.
+    paths: f64,
+    /// Pairs of edges that share no node.
+    apart: f64,
+}
+
+impl PairSums {
+    fn new(graph: &CsrGraph) -> Self {
+        let n = graph.n_nodes();
+        let mut leaving = vec![0_u64; n];
+        let mut arriving = vec![0_u64; n];
+        let (mut edges, mut mutual) = (0_u64, 0_u64);
+        for (node, leaving) in leaving.iter_mut().enumerate() {
+            for &other in graph.neighbors(node) {
+                if other as usize == node {
+                    continue;
+                }
+                *leaving += 1;
+                arriving[other as usize] += 1;
+                edges += 1;
+                let back = graph
+                    .neighbors(other as usize)
+                    .binary_search(&(node as u32));
+                mutual += u64::from(back.is_ok());
+            }
+        }
+        let sum = |a: &[u64], b: &[u64]| -> u128 {
+            let products = a
+                .iter()
+                .zip(b)
+                .map(|(&a, &b)| u128::from(a) * u128::from(b));
+            products.sum()
+        };
+        let (e, m) = (u128::from(edges), u128::from(mutual));
+        let rows = sum(&leaving, &leaving) - e;
+        let columns = sum(&arriving, &arriving) - e;
+        let paths = sum(&leaving, &arriving) - m;
+        Self {
+            edges: e as f64,
+            mutual: m as f64,
+            rows: rows as f64,
+            columns: columns as f64,
+            paths: paths as f64,
+            apart: (e * e - e - m - rows - columns - 2 * paths) as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use phenocoder_core::{CancelToken, NoProgress};
+
+    use super::*;
+    use crate::neighbors::knn_graph;
+
+    fn random(n: usize, k: usize) -> (CsrGraph, Categorical) {
+        let mut stream = Seed::new(3).stream("points", 0);
+        let points = Array2::from_shape_simple_fn((n, 2), || stream.uniform());
+        let labels = Categorical::from_labels((0..n).map(|i| (i % k).to_string()));
+        (knn_graph(points.view(), 3).unwrap(), labels)
+    }
+
+    #[test]
+    fn the_exact_moments_are_those_of_all_permutations_one_by_one() {
+        let (graph, _) = random(6, 2);
+        for sizes in [[3, 3], [1, 5], [0, 6], [2, 4]] {
+            let codes: Vec<i32> = (0..6).map(|i| i32::from(i >= sizes[0])).collect();
+            let labels = Categorical::new(codes, vec!["a".into(), "b".into()]).unwrap();
+            // All ways to choose which nodes are a: the bits of a number.
+            let ways: Vec<Array2<f64>> = (0_u32..64)
+                .filter(|bits| bits.count_ones() == sizes[0] as u32)
+                .map(|bits| {
+                    let codes: Vec<i32> = (0..6).map(|i| 1 - (bits >> i & 1) as i32).collect();
+                    counts(&graph, &codes, 2)
+                })
+                .collect();
+            let n = ways.len() as f64;
+            let mean = ways.iter().fold(Array2::zeros((2, 2)), |s, w| s + w) / n;
+            let variance = ways.iter().fold(Array2::zeros((2, 2)), |s, w| {
+                s + (w - &mean).mapv(|d| d * d)
+            }) / n;
+            let found = enrichment_exact(&graph, &labels).unwrap();
+            let close = |a: &Array2<f64>, b: &Array2<f64>| (a - b).iter().all(|d| d.abs() < 1e-10);
+            assert!(close(&found.mean, &mean), "{sizes:?}");
+            assert!(
+                close(&found.variance, &variance),
+                "{sizes:?}: {} {variance}",
+                found.variance
+            );
+        }
+    }
+
+    #[test]
+    fn permutations_stay_within_samples() {
+        let (graph, labels) = random(60, 3);
+        // Every sample holds one label only, so nothing can change.
+        let found = enrichment_permuted(
+            &graph,
+            &labels,
+            Some(&labels),
+            10,
+            Seed::new(1),
+            &NoProgress,
+        )
+        .unwrap();
+        assert_eq!(found.mean, found.count);
+        assert!(found.z.iter().all(|z| z.is_nan()));
+    }
+
+    #[test]
+    fn missing_labels_single_categories_and_no_permutations_are_refused() {
+        let graph = CsrGraph::empty(2);
+        let missing = Categorical::new(vec![0, -1], vec!["a".into(), "b".into()]).unwrap();
+        assert_eq!(
+            enrichment_exact(&graph, &missing),
+            Err(Error::MissingLabel { row: 1 })
+        );
+        let one = Categorical::from_labels(["a", "a"]);
+        assert_eq!(
+            enrichment_exact(&graph, &one),
+            Err(Error::TooFewCategories { found: 1 })
+        );
+        let two = Categorical::from_labels(["a", "b"]);
+        let permuted = |n, progress: &dyn Progress| {
+            enrichment_permuted(&graph, &two, None, n, Seed::new(0), progress)
+        };
+        assert!(matches!(permuted(0, &NoProgress), Err(Error::Config(_))));
+        let token = CancelToken::new();
+        token.cancel();
+        assert!(matches!(permuted(5, &token), Err(Error::Cancelled(_))));
+    }
+
+    #[test]
+    fn without_edges_counts_are_zero_and_scores_missing() {
+        let labels = Categorical::from_labels(["a", "b"]);
+        let found = enrichment_exact(&CsrGraph::empty(2), &labels).unwrap();
+        assert_eq!(found.count, array![[0.0, 0.0], [0.0, 0.0]]);
+        assert!(found.z.iter().all(|z| z.is_nan()));
+    }
+}

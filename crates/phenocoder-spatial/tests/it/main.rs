@@ -1,0 +1,11 @@
+//! Tests against reference values and invariants; one binary, so that the crate is linked once.
+//!
+//! `organoid`: the original's numbers of two real wells. `reference_sets`: those of squidpy, networkx and esda for two
+//! synthetic point sets. `invariants`: what must hold for any points. `degenerate`: input at the edge of definition.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "tests report the errors they measured")]
+
+mod degenerate;
+mod invariants;
+mod organoid;
+mod reference_sets;
