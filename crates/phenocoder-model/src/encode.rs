@@ -64,6 +64,7 @@ pub fn encode(
     check_source(model, patches)?;
     let batch_size = check_batch_size(batch_size)?;
     let (n, width) = (patches.len(), model.latent_dim());
+    let _span = tracing::info_span!("encode", patches = n).entered();
     let rows: Vec<usize> = (0..n).collect();
     let mut latents = Vec::with_capacity(n * width);
     progress.start("encode", Some(n as u64));

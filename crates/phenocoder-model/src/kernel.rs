@@ -31,6 +31,7 @@ mod tile;
 pub use cross_entropy::binary_cross_entropy;
 pub use op::{Activation, conv_transpose2d, conv2d, dense};
 
+#[cfg(feature = "train")]
 pub(crate) use op::with_slice;
 
 #[cfg(test)]

@@ -29,7 +29,7 @@
 //! | question | items |
 //! |---|---|
 //! | Which networks are there? | [`models::cvae`]: CVAE and conditional CVAE |
-//! | How is one trained? | [`train::fit`], [`train::FitConfig`], [`train::Observer`] |
+//! | How is one trained? | `train::fit`, `train::FitConfig`, `train::Observer` (feature `train`) |
 //! | What does it say of my patches? | [`encode`](fn@encode), [`reconstruct`], [`decode`] |
 //! | How is it kept? | [`weights::SavedModel`], [`weights::Sections`], [`weights::names`] |
 //! | How do I add a network? | [`Autoencoder`], [`Parameters`], [`kernel`], [`loss`] |
@@ -37,7 +37,7 @@
 //!
 //! # Features
 //!
-//! * `train` (default): [`train`](mod@train); without it the crate only encodes.
+//! * `train` (default): the module `train`; without it the crate only encodes.
 //! * `cuda`, `cudnn`, `metal`: GPUs. `mkl`, `accelerate`: matrix products of these libraries inside candle.
 //!
 //! # Conventions

@@ -65,6 +65,7 @@ pub fn fit(
             }
         }
     }
+    let _span = tracing::info_span!("fit", patches = train.len()).entered();
     let run = Run {
         model,
         config,

@@ -14,6 +14,8 @@ use proptest::prelude::*;
 
 use crate::synthetic::blobs;
 
+type Arrays = BTreeMap<String, ArrayD<f32>>;
+
 const SHAPE: PatchShape = PatchShape::new(8, 8, 2);
 
 fn model(seed: u64) -> Cvae {
@@ -204,7 +206,7 @@ fn a_configuration_larger_than_the_tensors_is_refused_before_it_is_built() {
 fn arrays_of_another_program_must_be_complete_and_fit() {
     let model = model(1);
     let names = keras_names(model.config()).unwrap();
-    let mut arrays: BTreeMap<String, ArrayD<f32>> = BTreeMap::new();
+    let mut arrays: Arrays = BTreeMap::new();
     for (ours, theirs) in &names {
         let shape = model.parameters().get(ours).unwrap().dims().to_vec();
         arrays.insert(theirs.clone(), ArrayD::from_elem(shape, 0.5));
@@ -219,7 +221,7 @@ fn arrays_of_another_program_must_be_complete_and_fit() {
             .all(|&v| v == 0.5)
     );
 
-    let fails = |change: &dyn Fn(&mut BTreeMap<String, ArrayD<f32>>)| {
+    let fails = |change: &dyn Fn(&mut Arrays)| {
         let mut changed = arrays.clone();
         change(&mut changed);
         load_arrays(model.parameters(), &names, &changed)

@@ -158,10 +158,11 @@ impl CvaeConfig {
             .ok()
             .and_then(|layers| 1_usize.checked_shl(layers))
             .unwrap_or(usize::MAX);
-        if self.input.height % divisor != 0 || self.input.width % divisor != 0 {
+        let PatchShape { height, width, .. } = self.input;
+        if !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
             return Err(ConfigError::Patch {
-                height: self.input.height,
-                width: self.input.width,
+                height,
+                width,
                 layers,
                 divisor,
             });
