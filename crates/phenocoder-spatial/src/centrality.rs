@@ -90,7 +90,15 @@ pub fn group_centrality(
     closeness: Closeness,
 ) -> Result<GroupCentrality> {
     ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
-    let graph = &*undirected(graph);
+    Ok(of_undirected(&undirected(graph), labels, closeness))
+}
+
+/// As [`group_centrality`] for a graph that is known to be symmetric and without loops.
+pub(crate) fn of_undirected(
+    graph: &CsrGraph,
+    labels: &Categorical,
+    closeness: Closeness,
+) -> GroupCentrality {
     let n = graph.n_nodes();
     let coefficients = coefficients(graph);
     let groups: Vec<(f64, f64, f64, GroupState)> = (0..labels.categories().len())
@@ -119,12 +127,12 @@ pub fn group_centrality(
             (degree, clustering, closeness, GroupState::Proper)
         })
         .collect();
-    Ok(GroupCentrality {
+    GroupCentrality {
         degree: groups.iter().map(|g| g.0).collect(),
         clustering: groups.iter().map(|g| g.1).collect(),
         closeness: groups.iter().map(|g| g.2).collect(),
         state: groups.iter().map(|g| g.3).collect(),
-    })
+    }
 }
 
 /// What a breadth-first search from all members of a cluster at once finds outside it.

@@ -9,10 +9,10 @@ use ndarray::ArrayView2;
 use crate::error::{Error, Result};
 use crate::neighbors::check_finite;
 
-pub(crate) use components::centroid;
 pub use components::{
     ComponentConfig, DegreeFilter, HullComponent, HullComponents, hull_components,
 };
+pub(crate) use components::{centroid, of_undirected};
 
 /// The size of a convex hull.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -71,31 +71,21 @@ pub fn interaction_matrix(
         })
     };
     let mut total = vec![0.0_f64; k * k];
-    match weight {
-        // Whole numbers: exact in any order, and exact in double precision up to 2⁵³ edges.
-        EdgeWeight::One => fold_nodes(
-            graph.n_nodes(),
-            |nodes| {
-                let mut part = vec![0.0; k * k];
-                nodes
-                    .flat_map(edges)
-                    .for_each(|(slot, _)| part[slot] += 1.0);
-                part
-            },
-            |part| add(&mut total, &part),
-        ),
-        EdgeWeight::Value => fold_nodes(
-            graph.n_nodes(),
-            |nodes| {
-                let mut part = vec![0.0; k * k];
-                nodes
-                    .flat_map(edges)
-                    .for_each(|(slot, value)| part[slot] += value);
-                part
-            },
-            |part| add(&mut total, &part),
-        ),
-    }
+    // Ones add up without rounding, up to 2⁵³ edges.
+    fold_nodes(
+        graph.n_nodes(),
+        |nodes| {
+            let mut part = vec![0.0; k * k];
+            for (slot, value) in nodes.flat_map(edges) {
+                part[slot] += match weight {
+                    EdgeWeight::One => 1.0,
+                    EdgeWeight::Value => value,
+                };
+            }
+            part
+        },
+        |part| add(&mut total, &part),
+    );
     Ok(Array2::from_shape_vec((k, k), total).expect("k · k sums were made"))
 }
 

@@ -102,15 +102,14 @@ pub fn spatial_statistics(
             None => report.rows_without_unit += 1,
         }
     }
-    let mut chosen: Vec<Unit<'_>> = Vec::new();
+    let mut chosen: Vec<(&String, Vec<usize>)> = Vec::new();
     for (name, rows) in units.categories().iter().zip(members) {
-        let unit = Unit::new(name, &rows, points, labels, features);
-        match unit.reason_to_drop(config.mode) {
+        match reason_to_drop(&rows, labels, config.mode) {
             Some(reason) => report.dropped.push(DroppedUnit {
                 unit: name.clone(),
                 reason,
             }),
-            None => chosen.push(unit),
+            None => chosen.push((name, rows)),
         }
     }
 
@@ -118,7 +117,9 @@ pub fn spatial_statistics(
     progress.start("spatial statistics", Some(steps));
     let rows: Vec<(Vec<f64>, Vec<Note>)> = chosen
         .par_iter()
-        .map(|unit| unit.statistics(config, progress))
+        .map(|(name, rows)| {
+            Unit::new(name, rows, points, labels, features).statistics(config, progress)
+        })
         .collect::<Result<_>>()?;
     progress.finish();
 
@@ -131,11 +132,22 @@ pub fn spatial_statistics(
         report.notes.extend(notes);
     }
     Ok(StatisticsTable {
-        units: chosen.iter().map(|unit| unit.name.to_owned()).collect(),
+        units: chosen.into_iter().map(|(name, _)| name.clone()).collect(),
         values,
         names,
         report,
     })
+}
+
+fn reason_to_drop(rows: &[usize], labels: &Categorical, mode: Mode) -> Option<DropReason> {
+    let mut codes = rows.iter().filter_map(|&row| labels.code(row));
+    let first = codes.next();
+    let several = codes.any(|code| Some(code) != first);
+    match mode {
+        _ if rows.is_empty() => Some(DropReason::NoRows),
+        Mode::Compat if !several => Some(DropReason::SingleLabel),
+        _ => None,
+    }
 }
 
 /// Names the first coordinate that is not finite in a row that has a unit.

@@ -112,7 +112,7 @@ pub struct HullComponents {
 /// Finds the connected components of well linked nodes and their convex hulls.
 ///
 /// Nodes with fewer than `min_degree` neighbors are left out, then components of fewer than `min_nodes` nodes.
-/// With `members` only these nodes and the edges between them are looked at: those of one cluster, say.
+/// With `members` (rising) only these nodes and the edges between them are looked at: those of one cluster, say.
 ///
 /// # Shapes
 ///
@@ -154,20 +154,31 @@ pub fn hull_components(
     let n = graph.n_nodes();
     ShapeError::check_len("points", n, points.nrows())?;
     check_finite(points)?;
-    if !(2..=3).contains(&points.ncols()) {
+    if !matches!(points.ncols(), 2 | 3) {
         return Err(Error::Dimensions {
             expected: "2 or 3",
             found: points.ncols(),
         });
     }
-    let mut kept = vec![members.is_none(); n];
-    for &node in members.unwrap_or_default() {
+    of_undirected(points, &undirected(graph), members, config)
+}
+
+/// As [`hull_components`] for a graph that is known to be symmetric and without loops.
+pub(crate) fn of_undirected(
+    points: ArrayView2<'_, f64>,
+    graph: &CsrGraph,
+    members: Option<&[usize]>,
+    config: &ComponentConfig,
+) -> Result<HullComponents> {
+    let n = graph.n_nodes();
+    let nodes: Vec<usize> = members.map_or_else(|| (0..n).collect(), <[usize]>::to_vec);
+    let mut kept = vec![false; n];
+    for &node in &nodes {
         kept[node] = true;
     }
-    let graph = &*undirected(graph);
-    filter(graph, &mut kept, config);
+    filter(graph, &nodes, &mut kept, config);
 
-    let pieces: Vec<Vec<usize>> = components(graph, kept, config.filter)
+    let pieces: Vec<Vec<usize>> = components(graph, &nodes, kept, config.filter)
         .into_iter()
         .filter(|nodes| nodes.len() >= config.min_nodes)
         .collect();
@@ -202,50 +213,55 @@ fn linked(graph: &CsrGraph, node: usize, filter: DegreeFilter) -> impl Iterator<
 }
 
 /// Leaves out the nodes with few neighbors.
-fn filter(graph: &CsrGraph, kept: &mut [bool], config: &ComponentConfig) {
-    let degree = |node: usize| {
-        linked(graph, node, config.filter)
-            .filter(|&o| kept[o])
-            .count()
-    };
-    let mut degree: Vec<usize> = (0..graph.n_nodes()).map(degree).collect();
-    for node in 0..graph.n_nodes() {
-        if !kept[node] || degree[node] >= config.min_degree {
+fn filter(graph: &CsrGraph, nodes: &[usize], kept: &mut [bool], config: &ComponentConfig) {
+    let mut degree = vec![0_usize; graph.n_nodes()];
+    for &node in nodes {
+        degree[node] = linked(graph, node, config.filter)
+            .filter(|&other| kept[other])
+            .count();
+    }
+    let mut left = nodes.len();
+    for &node in nodes {
+        if degree[node] >= config.min_degree {
             continue;
         }
         kept[node] = false;
+        left -= 1;
         if config.filter == DegreeFilter::Sequential {
             for other in linked(graph, node, config.filter) {
                 degree[other] = degree[other].saturating_sub(1);
             }
         }
     }
-    let left = kept.iter().filter(|&&kept| kept).count();
     if config.filter == DegreeFilter::Sequential && left <= config.min_nodes {
         kept.fill(false);
     }
 }
 
 /// The connected components of the kept nodes, each rising.
-fn components(graph: &CsrGraph, mut kept: Vec<bool>, filter: DegreeFilter) -> Vec<Vec<usize>> {
+fn components(
+    graph: &CsrGraph,
+    nodes: &[usize],
+    mut kept: Vec<bool>,
+    filter: DegreeFilter,
+) -> Vec<Vec<usize>> {
     let mut found = Vec::new();
-    for first in 0..graph.n_nodes() {
-        if !kept[first] {
+    for &first in nodes {
+        if !std::mem::replace(&mut kept[first], false) {
             continue;
         }
-        kept[first] = false;
-        let mut nodes = vec![first];
+        let mut piece = vec![first];
         let mut next = 0;
-        while let Some(&node) = nodes.get(next) {
+        while let Some(&node) = piece.get(next) {
             next += 1;
             for other in linked(graph, node, filter) {
                 if std::mem::replace(&mut kept[other], false) {
-                    nodes.push(other);
+                    piece.push(other);
                 }
             }
         }
-        nodes.sort_unstable();
-        found.push(nodes);
+        piece.sort_unstable();
+        found.push(piece);
     }
     found
 }

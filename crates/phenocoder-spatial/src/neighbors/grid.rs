@@ -117,8 +117,10 @@ struct Grid {
     rows: Vec<u32>,
     /// The point in every slot.
     points: Vec<[f64; 3]>,
-    /// Whether points have neighbors at all in this slot's sample.
+    /// The sample that stands for none: its points have no neighbors.
     missing: Option<u32>,
+    /// Whether all points lie in one layer of cubes along the first axis, as points in the plane do.
+    one_layer: bool,
 }
 
 impl Grid {
@@ -169,6 +171,7 @@ impl Grid {
             rows,
             points,
             missing,
+            one_layer: index(high[0], low[0]) == 1,
         }
     }
 
@@ -185,8 +188,9 @@ impl Grid {
         }
         let mut runs = Vec::with_capacity(9);
         let (z, y) = (1_u64 << (2 * BITS), 1_u64 << BITS);
-        for dz in [key - z, key, key + z] {
-            for middle in [dz - y, dz, dz + y] {
+        let layers = [key, key - z, key + z];
+        for layer in &layers[..if self.one_layer { 1 } else { 3 }] {
+            for middle in [layer - y, *layer, layer + y] {
                 let from = self.cells.partition_point(|&c| c < (sample, middle - 1));
                 let mut to = from;
                 while to < self.cells.len() && self.cells[to] <= (sample, middle + 1) {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use phenocoder_core::CsrGraph;
+use rayon::prelude::*;
 
 /// Whether every edge has a counterpart in the other direction; values are not compared.
 ///
@@ -18,7 +19,7 @@ use phenocoder_core::CsrGraph;
 /// ```
 #[must_use]
 pub fn is_symmetric(graph: &CsrGraph) -> bool {
-    (0..graph.n_nodes()).all(|row| {
+    (0..graph.n_nodes()).into_par_iter().all(|row| {
         let back = |&c: &u32| {
             graph
                 .neighbors(c as usize)

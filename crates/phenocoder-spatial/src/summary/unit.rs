@@ -2,14 +2,15 @@
 
 use ndarray::Array2;
 use phenocoder_core::{Categorical, Coords, CsrGraph, Features, Progress};
+use rayon::prelude::*;
 
 use super::columns::HULL_MEASURES;
-use super::{DropReason, Group, Mode, Note, NoteKind, StatisticsConfig};
+use super::{Group, Mode, Note, NoteKind, StatisticsConfig};
 use crate::autocorrelation::{Precision, SpatialWeights, moran_i};
-use crate::centrality::group_centrality;
+use crate::centrality;
 use crate::connectivity::degree_statistics;
 use crate::error::Result;
-use crate::hull::{ComponentConfig, DegreeFilter, HullComponent, centroid, hull_components};
+use crate::hull::{self, ComponentConfig, DegreeFilter, HullComponent};
 use crate::interactions::{EdgeWeight, interaction_matrix, row_normalized};
 use crate::neighbors::radius_graph;
 
@@ -45,16 +46,6 @@ impl<'a> Unit<'a> {
             .count()
     }
 
-    pub(super) fn reason_to_drop(&self, mode: Mode) -> Option<DropReason> {
-        if self.points.is_empty() {
-            Some(DropReason::NoRows)
-        } else if mode == Mode::Compat && self.n_labels() < 2 {
-            Some(DropReason::SingleLabel)
-        } else {
-            None
-        }
-    }
-
     /// One value per column, and what to note.
     pub(super) fn statistics(
         &self,
@@ -83,7 +74,7 @@ impl<'a> Unit<'a> {
                 progress.check()?;
                 match group {
                     Group::Interactions => self.interactions(&graph, &mut values)?,
-                    Group::Centrality => self.centrality(&graph, config, &mut values)?,
+                    Group::Centrality => self.centrality(&graph, config, &mut values),
                     Group::Connectivity => self.connectivity(&graph, &mut values)?,
                     Group::MoranFeatures => {
                         if let Some(features) = &self.features {
@@ -114,13 +105,9 @@ impl<'a> Unit<'a> {
         Ok(())
     }
 
-    fn centrality(
-        &self,
-        graph: &CsrGraph,
-        config: &StatisticsConfig,
-        values: &mut Vec<f64>,
-    ) -> Result<()> {
-        let scores = group_centrality(graph, &self.labels, config.closeness)?;
+    fn centrality(&self, graph: &CsrGraph, config: &StatisticsConfig, values: &mut Vec<f64>) {
+        // A radius graph is symmetric and has no loops.
+        let scores = centrality::of_undirected(graph, &self.labels, config.closeness);
         for label in 0..scores.degree.len() {
             values.extend([
                 scores.degree[label],
@@ -128,7 +115,6 @@ impl<'a> Unit<'a> {
                 scores.closeness[label],
             ]);
         }
-        Ok(())
     }
 
     fn connectivity(&self, graph: &CsrGraph, values: &mut Vec<f64>) -> Result<()> {
@@ -160,17 +146,19 @@ impl<'a> Unit<'a> {
                 Mode::Default => DegreeFilter::Simultaneous,
                 Mode::Compat => DegreeFilter::Sequential,
             });
-        let center = centroid(self.points.view());
+        let center = hull::centroid(self.points.view());
         let labels = 0..self.labels.categories().len();
         let sets =
             std::iter::once(None).chain(labels.map(|label| Some(self.labels.members(label))));
-        let mut flat = 0;
-        for members in sets {
-            let found =
-                hull_components(self.points.view(), graph, members.as_deref(), &components)?;
-            flat += found.flat;
+        let sets: Vec<Option<Vec<usize>>> = sets.collect();
+        let found: Vec<_> = sets
+            .into_par_iter()
+            .map(|set| hull::of_undirected(self.points.view(), graph, set.as_deref(), &components))
+            .collect::<Result<_>>()?;
+        for found in &found {
             summarize(&found.components, &center, config.mode, values);
         }
+        let flat = found.iter().map(|found| found.flat).sum();
         Ok(flat)
     }
 }
