@@ -253,7 +253,7 @@ fn draw(
             });
         }
         if i % every == 0 {
-            let name = font::fit(bar.name, size, Weight::Regular, widest + 1.0);
+            let name = font::fit_middle(bar.name, size, Weight::Regular, widest + 1.0);
             let at = (frame.x - 7.0, middle + size * 0.36);
             scene.text(Text::new(at, name, size).anchored(Anchor::End));
         }

@@ -69,6 +69,24 @@ pub(crate) fn fit(text: &str, size: f64, weight: Weight, max: f64) -> String {
     String::new()
 }
 
+/// The text with `…` in its middle where it is wider than `max`: names of categories often differ at their ends.
+pub(crate) fn fit_middle(text: &str, size: f64, weight: Weight, max: f64) -> String {
+    if width(text, size, weight) <= max {
+        return text.to_owned();
+    }
+    let chars: Vec<char> = text.chars().collect();
+    for kept in (1..chars.len()).rev() {
+        let (head, tail) = (kept.div_ceil(2), kept / 2);
+        let head: String = chars[..head].iter().collect();
+        let tail: String = chars[chars.len() - tail..].iter().collect();
+        let shortened = format!("{}…{}", head.trim_end(), tail.trim_start());
+        if width(&shortened, size, weight) <= max {
+            return shortened;
+        }
+    }
+    String::new()
+}
+
 /// Scales and moves what passes through.
 struct Moved<'a> {
     builder: &'a mut dyn OutlineBuilder,
@@ -128,5 +146,8 @@ mod tests {
         assert!(cut.ends_with('…') && width(&cut, 12.0, Weight::Regular) <= 80.0);
         assert_eq!(fit("B", 12.0, Weight::Regular, 80.0), "B");
         assert_eq!(fit("B", 12.0, Weight::Regular, 1.0), "");
+        let cut = fit_middle(long, 12.0, Weight::Regular, 80.0);
+        assert!(cut.starts_with("a r") && cut.ends_with("type"), "{cut}");
+        assert!(width(&cut, 12.0, Weight::Regular) <= 80.0);
     }
 }

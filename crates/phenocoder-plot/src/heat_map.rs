@@ -263,7 +263,13 @@ pub fn heat_map<R: AsRef<str>, C: AsRef<str>>(
         }
     }
     names.draw(&mut scene, &rows, &columns);
-    layout::axis_labels(&mut scene, &area, &frame, &config.x_label, &config.y_label);
+    let used = Frame::new(
+        area.x,
+        area.y,
+        area.width,
+        (frame.bottom() + names.below + LABEL_SIZE + 10.0).min(area.bottom()) - area.y,
+    );
+    layout::axis_labels(&mut scene, &used, &frame, &config.x_label, &config.y_label);
     Ok(Figure::new(scene))
 }
 
@@ -308,6 +314,7 @@ struct Names {
     size: f64,
     slanted: bool,
     left: f64,
+    below: f64,
 }
 
 impl Names {
@@ -347,9 +354,10 @@ impl Names {
         Self {
             frame,
             side,
-            size: TICK_SIZE.min(side * 0.95),
+            size: TICK_SIZE.min(side * 0.9),
             slanted,
             left,
+            below,
         }
     }
 
@@ -365,19 +373,27 @@ impl Names {
     /// Writes the names, leaving out some where there are more than can be read.
     fn draw(&self, scene: &mut Scene, rows: &[&str], columns: &[&str]) {
         const LEAST: f64 = 7.0;
+        let step = |size: f64, room: f64| (size / room).ceil().max(1.0) as usize;
         let size = self.size.max(LEAST);
-        let every = (size * 1.05 / self.side).ceil().max(1.0) as usize;
+        let every = step(size, self.side);
         for (row, name) in rows.iter().enumerate().step_by(every) {
             let (_, y) = self.cell(row, 0).center();
-            let name = font::fit(name, size, Weight::Regular, self.left - 8.0);
+            let name = font::fit_middle(name, size, Weight::Regular, self.left - 8.0);
             scene.text(
                 Text::new((self.frame.x - 6.0, y + size * 0.36), name, size).anchored(Anchor::End),
             );
         }
-        for (column, name) in columns.iter().enumerate().step_by(every) {
+        // Slanted lines of text lie closer together by the root of two.
+        let room = if self.slanted {
+            self.side * std::f64::consts::FRAC_1_SQRT_2
+        } else {
+            self.side
+        };
+        let size = TICK_SIZE.min(room).max(LEAST);
+        for (column, name) in columns.iter().enumerate().step_by(step(size, room)) {
             let (x, _) = self.cell(0, column).center();
             let y = self.frame.bottom() + 6.0;
-            let name = font::fit(name, size, Weight::Regular, Self::MAX_WIDTH);
+            let name = font::fit_middle(name, size, Weight::Regular, Self::MAX_WIDTH);
             let text = if self.slanted {
                 Text::new((x + size * 0.35, y + size * 0.6), name, size)
                     .anchored(Anchor::End)

@@ -266,7 +266,7 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
                 }),
             }
             let room = column_width - sign_width(entry) - 4.0;
-            let label = font::fit(&entry.label, TICK_SIZE, Weight::Regular, room);
+            let label = font::fit_middle(&entry.label, TICK_SIZE, Weight::Regular, room);
             scene.text(Text::new(
                 (x + sign_width(entry), at + TICK_SIZE * 0.36),
                 label,

@@ -242,7 +242,7 @@ fn place_labels(centers: &[Point], names: &[&str], radius: f64, frame: &Frame) -
     let mut taken: Vec<Frame> = Vec::new();
     let mut labels = Vec::new();
     for (&(x, y), name) in centers.iter().zip(names) {
-        let name = font::fit(name, TICK_SIZE, Weight::Regular, 140.0);
+        let name = font::fit_middle(name, TICK_SIZE, Weight::Regular, 140.0);
         let (width, height) = (
             font::width(&name, TICK_SIZE, Weight::Regular),
             TICK_SIZE * 1.05,

@@ -29,7 +29,8 @@ pub enum ColorBy<'a> {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LegendPlace {
-    /// At the right; with more than 8 categories also on the points, because so many colours are hard to tell apart.
+    /// At the right; with more than 8 categories their short names also stand on the points, as far as there is room,
+    /// because so many colours are hard to tell apart.
     Auto,
     /// At the right.
     Right,
@@ -309,7 +310,8 @@ pub fn scatter(
     if let ColorBy::Categories(categories) = color {
         let many = categories.categories().len() > 8;
         if config.legend == LegendPlace::OnData || (config.legend == LegendPlace::Auto && many) {
-            name_categories(&mut scene, &places, &points, &shown, categories);
+            let all = config.legend == LegendPlace::OnData;
+            name_categories(&mut scene, &places, &points, &shown, categories, all);
         }
     }
     Ok(Figure::new(scene))
@@ -491,14 +493,18 @@ fn equalize(mut x: Axis, mut y: Axis, frame: &Frame) -> (Axis, Axis) {
     (x, y)
 }
 
-/// Writes the name of each category at the median of its points.
+/// Writes the name of each category at the median of its points; unless `all` are asked for, those that are short and
+/// cover no name before them.
 fn name_categories(
     scene: &mut Scene,
     places: &Places,
     points: &ArrayView2<'_, f64>,
     shown: &[usize],
     categories: &Categorical,
+    all: bool,
 ) {
+    const SHORT: f64 = 70.0;
+    let mut taken: Vec<Frame> = Vec::new();
     let median = |rows: &[usize], column: usize| {
         let mut values: Vec<f64> = rows.iter().map(|&row| points[[row, column]]).collect();
         values.sort_unstable_by(f64::total_cmp);
@@ -514,7 +520,14 @@ fn name_categories(
             continue;
         }
         let (x, y) = places.at(median(&rows, 0), median(&rows, 1));
-        let label = font::fit(label, LABEL_SIZE, Weight::Bold, 140.0);
+        let label = font::fit_middle(label, LABEL_SIZE, Weight::Bold, 140.0);
+        let width = font::width(&label, LABEL_SIZE, Weight::Bold);
+        let covered = Frame::new(x - width / 2.0, y - LABEL_SIZE / 2.0, width, LABEL_SIZE);
+        let free = taken.iter().all(|other| other.overlap(&covered) <= 0.0);
+        if !all && (width > SHORT || !free) {
+            continue;
+        }
+        taken.push(covered);
         scene.text(
             Text::new((x, y + LABEL_SIZE * 0.36), label, LABEL_SIZE)
                 .bold()
