@@ -1,16 +1,20 @@
 //! Trains a conditional CVAE on patches made in memory, and times its training step.
 //!
 //! It proves that the crate works alone: no store, no table, only patches.
-//! Run it with `cargo run --release -p phenocoder-model --example train_cvae`; `RAYON_NUM_THREADS` sets the threads.
+//! Run it with `cargo run --release -p phenocoder-model --example train_cvae [FOLDER]`; with a folder it writes the history
+//! there as CSV and as TensorBoard event file. `RAYON_NUM_THREADS` sets the threads.
 
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::Device;
 use ndarray::Axis;
 use phenocoder_core::{NoProgress, PatchBatch, PatchShape, Seed};
-use phenocoder_model::train::{Adam, FitConfig, FlipConfig, Optimizer, fit};
+use phenocoder_model::train::{
+    Adam, CsvObserver, FitConfig, FlipConfig, Observer, Optimizer, TensorBoardObserver, fit,
+};
 use phenocoder_model::{Autoencoder, Batch, CvaeConfig, Latent, SavedModel, Step, encode};
 
 const SHAPE: PatchShape = PatchShape::new(32, 32, 4);
@@ -27,12 +31,19 @@ fn main() -> anyhow::Result<()> {
     let settings = FitConfig::new()
         .with_epochs(5)
         .with_augment(Some(FlipConfig::default()));
+    let mut observers: Vec<Box<dyn Observer>> = Vec::new();
+    if let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) {
+        observers.push(Box::new(TensorBoardObserver::create(&folder)?));
+        observers.push(Box::new(CsvObserver::create(folder.join("history.csv"))?));
+    }
+    let mut observers: Vec<&mut dyn Observer> =
+        observers.iter_mut().map(|o| &mut **o as _).collect();
     let record = fit(
         &mut model,
         &train,
         Some(&validation),
         &settings,
-        &mut [],
+        &mut observers,
         &NoProgress,
     )?;
     for (epoch, seconds) in record.epochs.iter().zip(&record.seconds) {

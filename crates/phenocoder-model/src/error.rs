@@ -57,6 +57,17 @@ pub enum Error {
         /// The patches at fault where their pixels tell, else those of the batch.
         patches: String,
     },
+    /// A weight is infinite or no number after an epoch whose losses were finite; the model holds the last good weights.
+    #[error(
+        "`{name}` is no longer finite after epoch {epoch}; the weights of the last good epoch are restored, \
+         a lower learning rate may help"
+    )]
+    NonFiniteWeight {
+        /// The weight.
+        name: String,
+        /// The epoch, from 1 on.
+        epoch: usize,
+    },
     /// A loss does not depend on a parameter that it should train.
     #[error("parameter `{name}` received no gradient")]
     NoGradient {

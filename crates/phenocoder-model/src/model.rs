@@ -22,14 +22,14 @@ impl Batch {
     ///
     /// [`Error::Tensor`] when the device refuses.
     pub fn new(patches: &PatchBatch, device: &Device) -> Result<Self> {
-        let pixels = patches.pixels.as_standard_layout();
-        let flat: Vec<f32> = pixels.iter().copied().collect();
-        let pixels = Tensor::from_vec(flat, pixels.dim(), device)?;
-        let conditions = match patches.conditions.ncols() {
-            0 => None,
-            _ => {
+        let pixels = patches.pixels.as_standard_layout().into_owned();
+        let shape = pixels.dim();
+        let pixels = Tensor::from_vec(pixels.into_raw_vec_and_offset().0, shape, device)?;
+        let conditions = match patches.conditions.dim() {
+            (_, 0) => None,
+            shape => {
                 let flat: Vec<f32> = patches.conditions.iter().copied().collect();
-                Some(Tensor::from_vec(flat, patches.conditions.dim(), device)?)
+                Some(Tensor::from_vec(flat, shape, device)?)
             }
         };
         Ok(Self { pixels, conditions })

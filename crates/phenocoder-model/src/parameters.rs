@@ -186,6 +186,21 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The first name whose values are not all finite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when values cannot be read.
+    pub fn first_non_finite(&self) -> Result<Option<&str>> {
+        for (name, tensor) in &self.0 {
+            let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+            if !values.iter().all(|v| v.is_finite()) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     /// The values of one name.
     ///
     /// # Errors

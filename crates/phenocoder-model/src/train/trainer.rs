@@ -46,6 +46,7 @@ use crate::{Autoencoder, Batch, Error, Losses, Result, Snapshot, Step};
 ///   the patches do not fit the model: nothing was changed.
 /// * [`Error::NonFinite`] when a loss is infinite or no number: the model has the weights of the last good epoch (the best
 ///   one where early stopping keeps it), and the error names the epoch, the batch and the patches.
+/// * [`Error::NonFiniteWeight`] when the last update of an epoch broke a weight; the model is restored likewise.
 /// * [`Error::Cancelled`] after the running batch; [`Error::Source`] when patches cannot be read; errors of observers.
 ///   The model keeps the weights it has then.
 pub fn fit(
@@ -130,7 +131,13 @@ impl Run<'_> {
             }
             let is_best = stopping.as_mut().is_none_or(|s| s.observe(watched));
             if is_best {
-                good = self.model.parameters().snapshot()?;
+                let now = self.model.parameters().snapshot()?;
+                if let Some(name) = now.first_non_finite()? {
+                    let name = name.to_owned();
+                    self.model.parameters().restore(&good)?;
+                    return Err(Error::NonFiniteWeight { name, epoch });
+                }
+                good = now;
                 record.best_epoch = epoch;
             }
             if stopping.as_ref().is_some_and(EarlyStopping::should_stop) {

@@ -244,6 +244,20 @@ fn an_exploding_loss_ends_with_the_weights_of_the_last_good_epoch() {
 }
 
 #[test]
+fn an_update_that_breaks_the_weights_is_noticed_though_no_loss_follows_it() {
+    let source = recorded(4);
+    let mut model = model(0);
+    let before = dense_kernel(&model);
+    let settings = FitConfig::new().with_learning_rate(1e300).with_epochs(1);
+    let error = fit(&mut model, &source, None, &settings, &mut [], &NoProgress).unwrap_err();
+    assert!(
+        matches!(error, Error::NonFiniteWeight { epoch: 1, .. }),
+        "{error}"
+    );
+    assert_eq!(before, dense_kernel(&model));
+}
+
+#[test]
 fn data_that_does_not_fit_is_refused_before_training() {
     let refused = |source: &PatchBatch, validation: Option<&dyn PatchSource>| {
         let settings = FitConfig::new().with_epochs(1);
