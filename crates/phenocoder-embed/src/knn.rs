@@ -177,7 +177,7 @@ pub fn nearest_neighbors(
     progress: &dyn Progress,
 ) -> Result<Neighbors> {
     let points = Points::new(x, metric)?;
-    let found = search(&points, &points, k, |row| Some(row), "neighbours", progress)?;
+    let found = search(&points, &points, k, Some, "neighbours", progress)?;
     Ok(found.into_neighbors(k))
 }
 

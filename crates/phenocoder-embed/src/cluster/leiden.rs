@@ -441,10 +441,11 @@ fn move_nodes(network: &Network, communities: &mut [u32], stream: &mut Stream) {
         };
         let (mut best, mut best_gain) = (own, gain(own, &tally, &mass) + least);
         // Alone a node gains nothing and loses nothing.
-        if size[own as usize] > 1 && best_gain < 0.0 {
-            if let Some(&free) = empty.last() {
-                (best, best_gain) = (free, 0.0);
-            }
+        if size[own as usize] > 1
+            && best_gain < 0.0
+            && let Some(&free) = empty.last()
+        {
+            (best, best_gain) = (free, 0.0);
         }
         for &community in &tally.touched {
             let here = gain(community, &tally, &mass);

@@ -176,7 +176,7 @@ fn move_node<const D: usize>(
     let mut chance = Draws::new(epoch.key, node as u64);
     for edge in pulls.indptr[node]..pulls.indptr[node + 1] {
         let rate = pulls.rates[edge];
-        if (epoch.index + 1) * rate >> 32 == epoch.index * rate >> 32 {
+        if ((epoch.index + 1) * rate) >> 32 == (epoch.index * rate) >> 32 {
             continue;
         }
         let target = &others[pulls.targets[edge] as usize];

@@ -159,9 +159,7 @@ fn the_batch_balanced_graph_follows_from_the_neighbors_found() {
             same += usize::from(mine.iter().any(|pair| pair.0 == index));
             worst = worst.max(mine[i].1 - distance);
         }
-    } ours are farther by at most {worst:e}",
-        ROWS * 9
-    );
+    }
     assert!(
         worst < 1e-4,
         "exact neighbours are never farther: {worst:e}"
