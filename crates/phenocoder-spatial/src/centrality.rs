@@ -1,7 +1,5 @@
 //! How central clusters and cells are in the graph.
 
-use std::collections::VecDeque;
-
 use phenocoder_core::{Categorical, CsrGraph, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -57,7 +55,7 @@ pub struct GroupCentrality {
 /// closeness = |V \ S| / Σ d(S, v) over the nodes v outside S, with the distance d in steps.
 /// Nodes without a label belong to no cluster but to V.
 ///
-/// The cost is k breadth-first searches for k clusters and one count of triangles.
+/// The cost is one count of triangles and the breadth-first searches of k clusters, 16 at a time.
 ///
 /// # Examples
 ///
@@ -101,32 +99,40 @@ pub(crate) fn of_undirected(
 ) -> GroupCentrality {
     let n = graph.n_nodes();
     let coefficients = coefficients(graph);
-    let groups: Vec<(f64, f64, f64, GroupState)> = (0..labels.categories().len())
+    let k = labels.categories().len();
+    let searches: Vec<Search> = (0..k.div_ceil(LANES))
         .into_par_iter()
-        .map(|code| {
-            let members = labels.members(code);
-            let outside = n - members.len();
-            if members.is_empty() {
-                return (0.0, f64::NAN, f64::NAN, GroupState::Empty);
-            }
-            let search = search(graph, &members);
-            let sum: f64 = members.iter().map(|&node| coefficients[node]).sum();
-            let clustering = sum / members.len() as f64;
-            let counted = match closeness {
-                Closeness::AllNodes => outside,
-                Closeness::ReachableOnly => search.reached,
-            };
-            let closeness = match search.steps {
-                0 => 0.0,
-                steps => counted as f64 / steps as f64,
-            };
-            if outside == 0 {
-                return (f64::NAN, clustering, closeness, GroupState::WholeGraph);
-            }
-            let degree = search.touching as f64 / outside as f64;
-            (degree, clustering, closeness, GroupState::Proper)
-        })
+        .flat_map_iter(|block| search(graph, labels, block * LANES))
         .collect();
+    let mut coefficient_sums = vec![0.0; k];
+    for (node, coefficient) in coefficients.iter().enumerate() {
+        if let Some(code) = labels.code(node) {
+            coefficient_sums[code] += coefficient;
+        }
+    }
+    let sizes = labels.counts();
+    let group = |code: usize| {
+        let (size, search) = (sizes[code], &searches[code]);
+        if size == 0 {
+            return (0.0, f64::NAN, f64::NAN, GroupState::Empty);
+        }
+        let outside = (n - size) as u64;
+        let clustering = coefficient_sums[code] / size as f64;
+        let counted = match closeness {
+            Closeness::AllNodes => outside,
+            Closeness::ReachableOnly => search.reached,
+        };
+        let closeness = match search.steps {
+            0 => 0.0,
+            steps => counted as f64 / steps as f64,
+        };
+        if outside == 0 {
+            return (f64::NAN, clustering, closeness, GroupState::WholeGraph);
+        }
+        let degree = search.touching as f64 / outside as f64;
+        (degree, clustering, closeness, GroupState::Proper)
+    };
+    let groups: Vec<(f64, f64, f64, GroupState)> = (0..k).map(group).collect();
     GroupCentrality {
         degree: groups.iter().map(|g| g.0).collect(),
         clustering: groups.iter().map(|g| g.1).collect(),
@@ -135,37 +141,71 @@ pub(crate) fn of_undirected(
     }
 }
 
+/// Clusters that are searched from at once: the bits of a mask.
+const LANES: usize = u16::BITS as usize;
+
 /// What a breadth-first search from all members of a cluster at once finds outside it.
+#[derive(Clone, Copy, Default)]
 struct Search {
     /// Nodes one step away.
     touching: u64,
     /// Nodes any number of steps away.
-    reached: usize,
+    reached: u64,
     /// The sum of the steps to them.
     steps: u64,
 }
 
-fn search(graph: &CsrGraph, members: &[usize]) -> Search {
-    let mut seen = vec![false; graph.n_nodes()];
-    let mut queue: VecDeque<(u32, u32)> = VecDeque::with_capacity(members.len());
-    for &node in members {
-        seen[node] = true;
-        queue.push_back((node as u32, 0));
-    }
-    let mut found = Search {
-        touching: 0,
-        reached: 0,
-        steps: 0,
+/// Searches from the clusters `first..first + LANES` together (Then et al. 2014, doi:10.14778/2735496.2735507).
+///
+/// Where several clusters reach a node after the same number of steps its edges are walked once for all of them.
+fn search(graph: &CsrGraph, labels: &Categorical, first: usize) -> Vec<Search> {
+    let n = graph.n_nodes();
+    let lanes = LANES.min(labels.categories().len() - first);
+    let mut found = vec![Search::default(); lanes];
+    let lane = |node: usize| {
+        labels
+            .code(node)?
+            .checked_sub(first)
+            .filter(|&lane| lane < lanes)
     };
-    while let Some((node, steps)) = queue.pop_front() {
-        for &next in graph.neighbors(node as usize) {
-            if !std::mem::replace(&mut seen[next as usize], true) {
-                found.touching += u64::from(steps == 0);
-                found.reached += 1;
-                found.steps += u64::from(steps + 1);
-                queue.push_back((next, steps + 1));
+    let mut seen: Vec<u16> = (0..n)
+        .map(|node| lane(node).map_or(0, |lane| 1 << lane))
+        .collect();
+    // The clusters that reached a node in the last step, and those that reach it in this one.
+    let mut fresh = seen.clone();
+    let mut coming = vec![0_u16; n];
+    let mut front: Vec<u32> = (0..n as u32)
+        .filter(|&node| seen[node as usize] != 0)
+        .collect();
+    let mut step = 0;
+    while !front.is_empty() {
+        step += 1;
+        let mut next = Vec::new();
+        for &node in &front {
+            let mask = fresh[node as usize];
+            for &other in graph.neighbors(node as usize) {
+                let new = mask & !seen[other as usize];
+                if new != 0 {
+                    if coming[other as usize] == 0 {
+                        next.push(other);
+                    }
+                    coming[other as usize] |= new;
+                }
             }
         }
+        for &node in &next {
+            let mut new = std::mem::take(&mut coming[node as usize]);
+            seen[node as usize] |= new;
+            fresh[node as usize] = new;
+            while new != 0 {
+                let found = &mut found[new.trailing_zeros() as usize];
+                found.touching += u64::from(step == 1);
+                found.reached += 1;
+                found.steps += step;
+                new &= new - 1;
+            }
+        }
+        front = next;
     }
     found
 }
@@ -268,6 +308,22 @@ mod tests {
         let c = group_centrality(&chain(3), &labels, Closeness::AllNodes).unwrap();
         assert_eq!(c.degree, [0.5, 0.5]);
         assert_eq!(c.closeness[0], 2.0 / 3.0);
+    }
+
+    #[test]
+    fn many_clusters_are_searched_from_as_if_each_were_alone() {
+        let n = 60;
+        let labels = Categorical::from_labels((0..n).map(|i| format!("{:02}", i * 7 % 40)));
+        let all = group_centrality(&chain(n), &labels, Closeness::AllNodes).unwrap();
+        for code in 0..40 {
+            let members = labels.members(code);
+            let distance = |i: usize| members.iter().map(|&m| m.abs_diff(i)).min().unwrap();
+            let steps: usize = (0..n).map(distance).sum();
+            let touching = (0..n).filter(|&i| distance(i) == 1).count();
+            let outside = (n - members.len()) as f64;
+            assert_eq!(all.closeness[code], outside / steps as f64, "{code}");
+            assert_eq!(all.degree[code], touching as f64 / outside, "{code}");
+        }
     }
 
     #[test]

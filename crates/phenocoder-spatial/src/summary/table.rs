@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 use phenocoder_core::{Features, ShapeError};
+use serde::{Deserialize, Serialize};
 
 /// One row of statistics per unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +65,8 @@ impl StatisticsTable {
 }
 
 /// What takes the place of missing values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fill {
     /// 0, as in the original.
@@ -74,7 +76,7 @@ pub enum Fill {
 }
 
 /// What was left out of a [`StatisticsTable`], and what is out of the ordinary in it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StatisticsReport {
     /// The number of rows that belong to no unit.
@@ -86,7 +88,7 @@ pub struct StatisticsReport {
 }
 
 /// A unit that is not in the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DroppedUnit {
     /// The unit.
@@ -96,7 +98,8 @@ pub struct DroppedUnit {
 }
 
 /// Why a unit is not in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DropReason {
     /// The category has no rows.
@@ -108,7 +111,7 @@ pub enum DropReason {
 }
 
 /// Something that could not be computed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Note {
     /// The unit.
@@ -120,7 +123,8 @@ pub struct Note {
 }
 
 /// Why statistics are missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NoteKind {
     /// The graph has no edges, so no autocorrelation and no normalized interactions are defined.
