@@ -351,11 +351,11 @@ fn show_synthetic(n: usize) -> Result<()> {
         println!("{what:48} {:8.3} {:8.3}", column[0], column[1]);
     }
     println!(
-        "\nall {} statistics of both samples: {statistics_time:.0?}",
+        "\nall {} statistics of both samples: {statistics_time:.2?}",
         table.names.len()
     );
     println!(
-        "the graph of all cells alone ({} directed edges): {graph_time:.0?}",
+        "the graph of all cells alone ({} directed edges): {graph_time:.2?}",
         graph.n_edges()
     );
     println!("your own cells: spatial_statistics CELLS.csv --radius R, see --help");
