@@ -1,1 +1,113 @@
-//! Placeholder.
+//! SpatialData stores, read and written natively.
+//!
+//! A store is a Zarr hierarchy with images, label masks, points, shapes and tables (AnnData).
+//! Opening one reads names and metadata; windows, columns and matrices are read when they are asked for.
+//! Take only this crate if you want SpatialData without the rest of phenocoder.
+//!
+//! # Getting started
+//!
+//! ```
+//! use ndarray::{Array3, Array4};
+//! use phenocoder_core::{
+//!     Categorical, Column, DataType, ImageSource, LabelSource, MemoryImage, MemoryLabels, NoProgress,
+//! };
+//! use phenocoder_io::{
+//!     Annotation, ContainerVersion, ImageWriteOptions, LabelWriteOptions, Store, TableData, WriteMode,
+//! };
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("tissue.zarr");
+//! let mut store = Store::create(&path, ContainerVersion::V02)?;
+//!
+//! let image = MemoryImage::new("dapi", Array4::from_elem((1, 1, 64, 64), 7.0), vec!["DAPI".into()])?;
+//! store.write_image("dapi", &image, &ImageWriteOptions::new(DataType::UInt16), &NoProgress)?;
+//! let mask = MemoryLabels::new("nuclei", Array3::from_elem((1, 64, 64), 1));
+//! store.write_labels("nuclei", &mask, &LabelWriteOptions::default(), &NoProgress)?;
+//!
+//! let cells = TableData::new(vec!["cell_1".into()], vec![], None)
+//!     .with_obs_column("region", Column::Categorical(Categorical::from_labels(["nuclei"])))?
+//!     .with_obs_column("instance_id", Column::Int(vec![1]))?
+//!     .with_annotation(Annotation {
+//!         regions: vec!["nuclei".into()],
+//!         region_key: "region".into(),
+//!         instance_key: "instance_id".into(),
+//!     });
+//! store.write_table("cells", &cells, WriteMode::Create)?;
+//!
+//! let store = Store::open(&path)?;
+//! let image = store.image("dapi")?;
+//! let mut pixels = vec![0.0; 64 * 64];
+//! image.read_region(&image.shape().region(), &mut pixels)?;
+//! assert_eq!(pixels[0], 7.0);
+//! assert_eq!(store.table("cells")?.obs_column("instance_id")?, Column::Int(vec![1]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is read and written
+//!
+//! | element | versions | read | written |
+//! |---|---|---|---|
+//! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
+//! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, one level |
+//! | tables | 0.1, 0.2, legacy `table/table` | every AnnData encoding but `rec-array`, `awkward-array` and `bytes` | yes |
+//! | points, shapes | – | listed only | no |
+//!
+//! # Catalogue
+//!
+//! | question | items |
+//! |---|---|
+//! | What is in a store? | [`Store`], [`Element`], [`ElementKind`], [`validate`] |
+//! | How are pixels read? | [`Image`], [`Labels`], [`OpenOptions`] |
+//! | Where do pixels lie? | [`Transformation`], [`Affine`] |
+//! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Annotation`] |
+//! | How do columns convert? | [`column_to_arrow`], [`column_from_arrow`], [`features_to_record_batch`] |
+//! | How are elements written? | [`Store::write_table`], [`Store::write_image`], [`Store::write_labels`], [`WriteMode`] |
+//! | Where do patches go? | [`PatchSetWriter`], [`PatchSet`] |
+//! | How do results leave? | [`write_parquet`], [`write_csv`], [`copy_store`] |
+//!
+//! # Safety of data
+//!
+//! A write happens whole or not at all: elements are written beside their place, waited for until they are on the disk, and renamed.
+//! When a program is killed in between, the next [`Store::open`] finds the old or the new element.
+//! Every array in Zarr v3 that this crate writes carries CRC-32C checksums, so that flipped bits are an error and no wrong number.
+//!
+//! What a file claims is checked before memory is taken for it, paths in metadata and links cannot leave the store, and a damaged
+//! element leaves the others readable.
+//! A chunk that is not stored holds the fill value, as Zarr defines.
+//!
+//! # Differences from Python's `spatialdata`
+//!
+//! - Reading lists folders instead of trusting consolidated metadata, which may be stale.
+//! - Indices of sparse matrices and codes of categories are checked.
+//! - Links that lead out of the store are refused.
+
+mod array;
+mod error;
+pub mod export;
+mod file;
+mod json;
+mod node;
+mod ome;
+mod options;
+mod patchset;
+mod path;
+mod root;
+mod store;
+mod table;
+mod transform;
+mod validate;
+
+pub use array::{NumericArray, NumericValues};
+pub use error::{Error, Result};
+#[doc(no_inline)]
+pub use export::{features_to_record_batch, read_parquet, write_csv, write_parquet};
+pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels};
+pub use options::OpenOptions;
+pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
+pub use store::{ContainerVersion, Element, ElementKind, Store, WriteMode, copy_store};
+pub use table::{
+    Annotation, Frame, Matrix, RawData, SparseFormat, SparseMatrix, Table, TableData, TextArray,
+    Uns, column_from_arrow, column_to_arrow,
+};
+pub use transform::{Affine, Transformation};
+pub use validate::{Violation, validate};

@@ -1,0 +1,308 @@
+//! One Zarr array: its metadata, and blocks and windows of it.
+//!
+//! zarrs supplies data types, fill values, chunk keys and codecs.
+//! Files, limits, shards and text are handled here, because what a file claims must be checked before memory is taken for it.
+
+mod cache;
+mod chain;
+mod compressed;
+mod copy;
+mod element;
+mod numbers;
+mod shard;
+mod vlen;
+mod window;
+mod write;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value};
+use zarrs::array::{Array, ArrayMetadata};
+
+use crate::node::{Node, ZarrFormat};
+use crate::path::child;
+use crate::root::{RangeFile, Root};
+use crate::{Error, Result, json};
+
+pub(crate) use cache::ChunkCache;
+pub(crate) use chain::Block;
+use chain::{Chain, Codecs};
+pub(crate) use element::ElementType;
+pub use numbers::{NumericArray, NumericValues};
+pub(crate) use shard::encode_index;
+use shard::{ShardIndex, Sharding};
+pub(crate) use window::{Pixel, indices};
+pub(crate) use write::{ArraySpec, ArrayWriter};
+
+/// The most axes that an array may have.
+const MAX_AXES: usize = 16;
+
+/// An open array; no data is held.
+#[derive(Debug)]
+pub(crate) struct ZarrArray {
+    root: Arc<Root>,
+    key: String,
+    shape: Vec<u64>,
+    element: ElementType,
+    /// The extent of a chunk file's content.
+    chunk: Vec<u64>,
+    /// The extent of what is decoded at once: a chunk, or an inner chunk of a shard.
+    block: Vec<u64>,
+    codecs: Codecs,
+    keys: Array<()>,
+    /// The indexes of the shards that were read last.
+    indexes: Mutex<VecDeque<(String, Arc<ShardIndex>)>>,
+}
+
+/// How many shard indexes an open array keeps.
+const KEPT_INDEXES: usize = 16;
+
+impl ZarrArray {
+    /// Opens the array at a key.
+    pub(crate) fn open(root: &Arc<Root>, key: &str, format: ZarrFormat) -> Result<Self> {
+        Self::from_node(root, Node::open(root, key, format)?)
+    }
+
+    /// Opens the array whose metadata have been read.
+    pub(crate) fn from_node(root: &Arc<Root>, node: Node) -> Result<Self> {
+        let key = node.key;
+        let Some(metadata) = node.array else {
+            return Err(Error::invalid(key, "an array", "a group"));
+        };
+        let shape = json::counts(&key, &metadata, "shape")?;
+        if shape.len() > MAX_AXES {
+            let found = format!("{} axes", shape.len());
+            return Err(Error::invalid(key, "at most 16 axes", found));
+        }
+        if shape
+            .iter()
+            .try_fold(1_u64, |n, &s| n.checked_mul(s))
+            .is_none()
+        {
+            let found = format!("{shape:?}");
+            return Err(Error::invalid(
+                key,
+                "a shape with fewer than 2^64 places",
+                found,
+            ));
+        }
+        let element = ElementType::parse(&key, &metadata, node.format)?;
+        let chunk = chunk_shape(&key, &metadata, node.format)?;
+        if chunk.len() != shape.len() || chunk.contains(&0) {
+            let found = format!("{chunk:?}");
+            return Err(Error::invalid(
+                key,
+                "one chunk length of at least 1 per axis",
+                found,
+            ));
+        }
+        let v3_codecs = match node.format {
+            ZarrFormat::V3 => {
+                check_extensions(&key, &metadata)?;
+                metadata.get("codecs").cloned()
+            }
+            ZarrFormat::V2 => None,
+        };
+        let keys = create(&key, metadata)?;
+        let fill = keys.fill_value().as_ne_bytes().to_vec();
+        let chain = match v3_codecs {
+            Some(codecs) => Chain::parse(&key, &codecs, element)?,
+            None => Chain::plain(&key, keys.codecs(), element)?,
+        };
+        let block = chain.block_shape(&chunk);
+        let codecs = Codecs {
+            key: key.clone(),
+            chain,
+            element,
+            data_type: keys.data_type().clone(),
+            fill,
+            max_chunk_bytes: root.options.max_chunk_bytes,
+        };
+        codecs.check_shapes(&chunk)?;
+        Ok(Self {
+            root: Arc::clone(root),
+            key,
+            shape,
+            element,
+            chunk,
+            block,
+            codecs,
+            keys,
+            indexes: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    pub(crate) fn element(&self) -> ElementType {
+        self.element
+    }
+
+    /// The extent of what is decoded at once.
+    pub(crate) fn block_shape(&self) -> &[u64] {
+        &self.block
+    }
+
+    /// The number of places, which the constructor has checked.
+    pub(crate) fn len(&self) -> u64 {
+        self.shape.iter().product()
+    }
+
+    /// Decodes one block; a block that is not stored is the fill value.
+    pub(crate) fn block(&self, index: &[u64]) -> Result<Block> {
+        let per_chunk: Vec<u64> = self
+            .chunk
+            .iter()
+            .zip(&self.block)
+            .map(|(chunk, block)| chunk / block)
+            .collect();
+        let chunk_index: Vec<u64> = index.iter().zip(&per_chunk).map(|(i, n)| i / n).collect();
+        let key = child(&self.key, self.keys.chunk_key(&chunk_index).as_str());
+        if let Some(sharding) = self.codecs.chain.sharding() {
+            let inner: Vec<u64> = index.iter().zip(&per_chunk).map(|(i, n)| i % n).collect();
+            let Some(mut file) = self.root.ranges(&key)? else {
+                return Ok(Block::Fill);
+            };
+            let index = self.shard_index(sharding, &key, &mut file, &per_chunk)?;
+            return match index.locate(&key, &inner, file.size)? {
+                Some((offset, len)) => {
+                    let bytes = file.read(offset, self.codecs.check_encoded(&key, len)?)?;
+                    self.codecs.decode_inner(&key, sharding, bytes)
+                }
+                None => Ok(Block::Fill),
+            };
+        }
+        match self.root.read(&key, self.codecs.encoded_limit())? {
+            Some(bytes) => self.codecs.decode(&key, bytes, &self.chunk),
+            None => Ok(Block::Fill),
+        }
+    }
+
+    fn shard_index(
+        &self,
+        sharding: &Sharding,
+        key: &str,
+        file: &mut RangeFile,
+        per_shard: &[u64],
+    ) -> Result<Arc<ShardIndex>> {
+        let kept = || self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, index)) = kept().iter().find(|(shard, _)| shard == key) {
+            return Ok(Arc::clone(index));
+        }
+        let index = Arc::new(sharding.read_index(key, file, per_shard)?);
+        let mut kept = kept();
+        if kept.len() == KEPT_INDEXES {
+            kept.pop_front();
+        }
+        kept.push_back((key.to_owned(), Arc::clone(&index)));
+        Ok(index)
+    }
+
+    /// The value of a place that is not stored.
+    pub(crate) fn fill(&self) -> &[u8] {
+        &self.codecs.fill
+    }
+}
+
+fn chunk_shape(key: &str, metadata: &Map<String, Value>, format: ZarrFormat) -> Result<Vec<u64>> {
+    match format {
+        ZarrFormat::V2 => json::counts(key, metadata, "chunks"),
+        ZarrFormat::V3 => {
+            let grid = metadata
+                .get("chunk_grid")
+                .and_then(Value::as_object)
+                .ok_or_else(|| Error::missing(key, "`chunk_grid`"))?;
+            let name = json::text(key, grid, "name")?;
+            if name != "regular" {
+                return Err(Error::UnsupportedCodec {
+                    key: key.to_owned(),
+                    problem: format!("unknown chunk grid `{name}`"),
+                });
+            }
+            let configuration = grid
+                .get("configuration")
+                .and_then(Value::as_object)
+                .ok_or_else(|| Error::missing(key, "`chunk_grid.configuration`"))?;
+            json::counts(key, configuration, "chunk_shape")
+        }
+    }
+}
+
+/// Refuses extensions that must be understood.
+fn check_extensions(key: &str, metadata: &Map<String, Value>) -> Result<()> {
+    const KNOWN: [&str; 11] = [
+        "zarr_format",
+        "node_type",
+        "shape",
+        "data_type",
+        "chunk_grid",
+        "chunk_key_encoding",
+        "fill_value",
+        "codecs",
+        "attributes",
+        "dimension_names",
+        "storage_transformers",
+    ];
+    for (name, value) in metadata {
+        let optional = value.get("must_understand").and_then(Value::as_bool) == Some(false);
+        if !KNOWN.contains(&name.as_str()) && !optional {
+            return Err(Error::UnsupportedCodec {
+                key: key.to_owned(),
+                problem: format!("unknown extension `{name}`"),
+            });
+        }
+    }
+    match metadata.get("storage_transformers") {
+        None => Ok(()),
+        Some(Value::Array(list)) if list.is_empty() => Ok(()),
+        Some(_) => Err(Error::UnsupportedCodec {
+            key: key.to_owned(),
+            problem: "storage transformers are not supported".to_owned(),
+        }),
+    }
+}
+
+/// Has zarrs read the metadata.
+fn create(key: &str, metadata: Map<String, Value>) -> Result<Array<()>> {
+    use zarrs::array::ArrayCreateError as E;
+    let metadata: ArrayMetadata = serde_json::from_value(Value::Object(metadata))
+        .map_err(|error| Error::invalid(key, "metadata of an array", error))?;
+    let made = std::panic::catch_unwind(|| Array::new_with_metadata(Arc::new(()), "/", metadata));
+    match made {
+        Ok(Ok(array)) => Ok(array),
+        Ok(Err(error @ (E::CodecsCreateError(_) | E::StorageTransformersCreateError(_)))) => {
+            Err(Error::UnsupportedCodec {
+                key: key.to_owned(),
+                problem: with_causes(&error),
+            })
+        }
+        Ok(Err(error)) => Err(Error::invalid(
+            key,
+            "metadata of an array",
+            with_causes(&error),
+        )),
+        Err(_) => Err(Error::invalid(key, "metadata of an array", "nonsense")),
+    }
+}
+
+/// An error with all its causes in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,135 @@
+//! The types of values that SpatialData stores hold.
+
+use phenocoder_core::DataType;
+use serde_json::{Map, Value};
+
+use crate::node::ZarrFormat;
+use crate::{Error, Result, json};
+
+/// What one place of an array holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ElementType {
+    Number(DataType),
+    /// Text of any length, `vlen-utf8`.
+    Text,
+    /// Text of at most this many characters of four bytes.
+    Utf32(usize),
+}
+
+impl ElementType {
+    pub(crate) fn parse(
+        key: &str,
+        metadata: &Map<String, Value>,
+        format: ZarrFormat,
+    ) -> Result<Self> {
+        let parsed = match format {
+            ZarrFormat::V2 => {
+                let dtype = metadata
+                    .get("dtype")
+                    .ok_or_else(|| Error::missing(key, "`dtype`"))?;
+                (dtype.as_str().and_then(Self::from_numpy), dtype)
+            }
+            ZarrFormat::V3 => {
+                let dtype = metadata
+                    .get("data_type")
+                    .ok_or_else(|| Error::missing(key, "`data_type`"))?;
+                let parsed = match dtype {
+                    Value::String(name) => Self::from_zarr(name),
+                    Value::Object(object) => Self::from_extension(key, object)?,
+                    _ => None,
+                };
+                (parsed, dtype)
+            }
+        };
+        parsed.0.ok_or_else(|| Error::DataType {
+            key: key.to_owned(),
+            expected: "whole numbers, floating-point numbers, truth values or text",
+            found: parsed.1.to_string(),
+        })
+    }
+
+    fn from_numpy(name: &str) -> Option<Self> {
+        let (order, rest) = name.split_at_checked(1)?;
+        if !matches!(order, "<" | ">" | "|") {
+            return None;
+        }
+        if let Some(length) = rest.strip_prefix('U') {
+            return length.parse().ok().map(Self::Utf32);
+        }
+        Some(Self::Number(match rest {
+            "O" => return Some(Self::Text),
+            "b1" => DataType::Bool,
+            "u1" => DataType::UInt8,
+            "u2" => DataType::UInt16,
+            "u4" => DataType::UInt32,
+            "u8" => DataType::UInt64,
+            "i1" => DataType::Int8,
+            "i2" => DataType::Int16,
+            "i4" => DataType::Int32,
+            "i8" => DataType::Int64,
+            "f2" => DataType::Float16,
+            "f4" => DataType::Float32,
+            "f8" => DataType::Float64,
+            _ => return None,
+        }))
+    }
+
+    fn from_zarr(name: &str) -> Option<Self> {
+        Some(Self::Number(match name {
+            "string" => return Some(Self::Text),
+            "bool" => DataType::Bool,
+            "uint8" => DataType::UInt8,
+            "uint16" => DataType::UInt16,
+            "uint32" => DataType::UInt32,
+            "uint64" => DataType::UInt64,
+            "int8" => DataType::Int8,
+            "int16" => DataType::Int16,
+            "int32" => DataType::Int32,
+            "int64" => DataType::Int64,
+            "float16" => DataType::Float16,
+            "float32" => DataType::Float32,
+            "float64" => DataType::Float64,
+            _ => return None,
+        }))
+    }
+
+    fn from_extension(key: &str, object: &Map<String, Value>) -> Result<Option<Self>> {
+        let name = json::text(key, object, "name")?;
+        if name != "fixed_length_utf32" {
+            return Ok(Self::from_zarr(name));
+        }
+        let bytes = object
+            .get("configuration")
+            .and_then(|c| c.get("length_bytes"))
+            .and_then(Value::as_u64);
+        match bytes {
+            Some(bytes) if bytes % 4 == 0 => Ok(usize::try_from(bytes / 4).ok().map(Self::Utf32)),
+            _ => Err(Error::invalid(
+                key,
+                "`length_bytes` as a multiple of 4",
+                Value::Object(object.clone()),
+            )),
+        }
+    }
+
+    /// Bytes per place; `None` for text of any length.
+    pub(crate) fn size(self) -> Option<usize> {
+        match self {
+            Self::Number(data_type) => Some(data_type.size()),
+            Self::Text => None,
+            Self::Utf32(length) => length.checked_mul(4),
+        }
+    }
+
+    /// The type of numbers, or an error that says what was needed.
+    pub(crate) fn number(self, key: &str, expected: &'static str) -> Result<DataType> {
+        match self {
+            Self::Number(data_type) => Ok(data_type),
+            Self::Text | Self::Utf32(_) => Err(Error::DataType {
+                key: key.to_owned(),
+                expected,
+                found: "text".to_owned(),
+            }),
+        }
+    }
+}

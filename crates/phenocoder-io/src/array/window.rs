@@ -1,0 +1,314 @@
+//! Windows of an array, put together from its blocks.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::cache::ChunkCache;
+use super::chain::Block;
+use super::copy::{self, Fill};
+use super::{NumericArray, ZarrArray};
+use crate::{Error, Result};
+
+pub(crate) use super::copy::Pixel;
+
+/// Part of a window that lies in one block.
+struct Piece {
+    index: Vec<u64>,
+    /// Where the part begins in the block and in the window, and its extent.
+    from: Vec<usize>,
+    to: Vec<usize>,
+    extent: Vec<usize>,
+}
+
+impl ZarrArray {
+    /// Fills `out` with the numbers of a window, in C order.
+    ///
+    /// The caller has checked that the window is within the array and that `out` has its size.
+    pub(crate) fn read_window<T: Pixel>(
+        &self,
+        window: &[Range<u64>],
+        cache: Option<&ChunkCache>,
+        out: &mut [T],
+    ) -> Result<()> {
+        let data_type = self.element().number(self.key(), "numbers")?;
+        let shape = extents(window);
+        self.visit(window, cache, |piece, block| {
+            let source = match block {
+                Block::Fill => Fill::One(self.fill()),
+                Block::Bytes(bytes) => Fill::All(bytes),
+                Block::Text(_) => return,
+            };
+            let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
+            runs(piece, &block_shape, &shape, |from, to, len| {
+                copy::convert(data_type, source, from, &mut out[to..to + len]);
+            });
+        })
+    }
+
+    /// All numbers of the array in their own type.
+    pub(crate) fn read_numbers(&self) -> Result<NumericArray> {
+        let data_type = self.element().number(self.key(), "numbers")?;
+        let bytes = self.read_bytes(data_type.size())?;
+        let shape = self.shape().iter().map(|&n| n as usize).collect();
+        Ok(NumericArray::from_ne_bytes(shape, data_type, &bytes))
+    }
+
+    /// All numbers of a one-dimensional part, as [`Pixel`]s.
+    pub(crate) fn read_vec<T: Pixel>(&self, range: Range<u64>) -> Result<Vec<T>> {
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut out = self.reserve::<T>(len)?;
+        out.resize(len, T::default());
+        self.read_window(std::slice::from_ref(&range), None, &mut out)?;
+        Ok(out)
+    }
+
+    /// All texts of the array, in C order.
+    pub(crate) fn read_texts(&self) -> Result<Vec<String>> {
+        if let super::ElementType::Utf32(length) = self.element() {
+            let bytes = self.read_bytes(length * 4)?;
+            return Ok(if length == 0 {
+                vec![String::new(); usize::try_from(self.len()).unwrap_or(0)]
+            } else {
+                bytes.chunks_exact(length * 4).map(utf32).collect()
+            });
+        }
+        if self.element() != super::ElementType::Text {
+            return Err(Error::DataType {
+                key: self.key().to_owned(),
+                expected: "text",
+                found: format!("{:?}", self.element()),
+            });
+        }
+        let len = usize::try_from(self.len()).unwrap_or(usize::MAX);
+        let mut out = self.reserve::<String>(len)?;
+        out.resize(len, String::new());
+        let window: Vec<Range<u64>> = self.shape().iter().map(|&n| 0..n).collect();
+        let shape = extents(&window);
+        let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
+        let fill = String::from_utf8(self.fill().to_vec()).unwrap_or_default();
+        self.visit(&window, None, |piece, block| {
+            runs(piece, &block_shape, &shape, |from, to, len| match block {
+                Block::Text(texts) => out[to..to + len].clone_from_slice(&texts[from..from + len]),
+                _ => out[to..to + len].fill(fill.clone()),
+            });
+        })?;
+        Ok(out)
+    }
+
+    fn read_bytes(&self, size: usize) -> Result<Vec<u8>> {
+        let len = usize::try_from(self.len())
+            .ok()
+            .and_then(|n| n.checked_mul(size))
+            .unwrap_or(usize::MAX);
+        let mut out = self.reserve::<u8>(len)?;
+        out.resize(len, 0);
+        let window: Vec<Range<u64>> = self.shape().iter().map(|&n| 0..n).collect();
+        let shape = extents(&window);
+        let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
+        self.visit(&window, None, |piece, block| {
+            runs(piece, &block_shape, &shape, |from, to, len| {
+                let part = &mut out[to * size..(to + len) * size];
+                match block {
+                    Block::Bytes(bytes) => {
+                        part.copy_from_slice(&bytes[from * size..(from + len) * size]);
+                    }
+                    _ if size > 0 => {
+                        for place in part.chunks_exact_mut(size) {
+                            place.copy_from_slice(self.fill());
+                        }
+                    }
+                    _ => {}
+                }
+            });
+        })?;
+        Ok(out)
+    }
+
+    /// An empty vector with room, when that is within the limits.
+    fn reserve<T>(&self, len: usize) -> Result<Vec<T>> {
+        let bytes = (len as u128).saturating_mul(size_of::<T>() as u128);
+        let limit = self.root.options.max_array_bytes;
+        let too_large = || Error::TooLarge {
+            key: self.key().to_owned(),
+            what: "an array with bytes",
+            found: bytes,
+            limit,
+        };
+        if bytes > u128::from(limit) {
+            return Err(too_large());
+        }
+        let mut vec = Vec::new();
+        vec.try_reserve_exact(len).map_err(|_| too_large())?;
+        Ok(vec)
+    }
+
+    /// Decodes the blocks of a window, a few at a time and in parallel, and hands them out in order.
+    fn visit(
+        &self,
+        window: &[Range<u64>],
+        cache: Option<&ChunkCache>,
+        mut use_block: impl FnMut(&Piece, &Block),
+    ) -> Result<()> {
+        if window.iter().any(|r| r.start >= r.end) {
+            return Ok(());
+        }
+        let fetch = |piece: &Piece| match cache {
+            Some(cache) => cache.get(self.key(), &piece.index, || self.block(&piece.index)),
+            None => self.block(&piece.index).map(Arc::new),
+        };
+        let together = rayon::current_num_threads().max(1) * 2;
+        let mut pieces = Pieces::new(window, self.block_shape());
+        loop {
+            let group: Vec<Piece> = pieces.by_ref().take(together).collect();
+            match group.as_slice() {
+                [] => return Ok(()),
+                [piece] => use_block(piece, &*fetch(piece)?),
+                _ => {
+                    let blocks: Vec<Result<Arc<Block>>> = group.par_iter().map(fetch).collect();
+                    for (piece, block) in group.iter().zip(blocks) {
+                        use_block(piece, &*block?);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The pieces of a window, in C order of their blocks.
+struct Pieces<'a> {
+    window: &'a [Range<u64>],
+    block: &'a [u64],
+    next: Option<Vec<u64>>,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(window: &'a [Range<u64>], block: &'a [u64]) -> Self {
+        let next = window.iter().zip(block).map(|(r, b)| r.start / b).collect();
+        Self {
+            window,
+            block,
+            next: Some(next),
+        }
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let index = self.next.take()?;
+        let mut piece = Piece {
+            index: index.clone(),
+            from: Vec::with_capacity(index.len()),
+            to: Vec::with_capacity(index.len()),
+            extent: Vec::with_capacity(index.len()),
+        };
+        for ((range, &block), &i) in self.window.iter().zip(self.block).zip(&index) {
+            let begin = (i * block).max(range.start);
+            let end = (i * block).saturating_add(block).min(range.end);
+            piece.from.push((begin - i * block) as usize);
+            piece.to.push((begin - range.start) as usize);
+            piece.extent.push((end - begin) as usize);
+        }
+        let mut following = index;
+        for axis in (0..following.len()).rev() {
+            let (range, block) = (&self.window[axis], self.block[axis]);
+            if following[axis] < (range.end - 1) / block {
+                following[axis] += 1;
+                self.next = Some(following);
+                break;
+            }
+            following[axis] = range.start / block;
+        }
+        Some(piece)
+    }
+}
+
+fn extents(window: &[Range<u64>]) -> Vec<usize> {
+    window.iter().map(|r| (r.end - r.start) as usize).collect()
+}
+
+/// Every index into a box of this shape, in C order.
+pub(crate) fn indices(shape: &[u64]) -> impl Iterator<Item = Vec<u64>> {
+    let total: u64 = shape.iter().product();
+    let shape = shape.to_vec();
+    (0..total).map(move |mut n| {
+        let mut index = vec![0; shape.len()];
+        for (place, &len) in index.iter_mut().zip(&shape).rev() {
+            *place = n % len;
+            n /= len;
+        }
+        index
+    })
+}
+
+/// The stretches along the last axis that a piece consists of: offset in the block, offset in the window, length.
+fn runs(
+    piece: &Piece,
+    block: &[usize],
+    window: &[usize],
+    mut use_run: impl FnMut(usize, usize, usize),
+) {
+    let Some(&len) = piece.extent.last() else {
+        return use_run(0, 0, 1);
+    };
+    let leading = &piece.extent[..piece.extent.len() - 1];
+    let rows: usize = leading.iter().product();
+    let mut index = vec![0; leading.len()];
+    for _ in 0..rows {
+        let offset = |start: &[usize], shape: &[usize]| {
+            let mut offset = 0;
+            for axis in 0..shape.len() {
+                let within = index.get(axis).copied().unwrap_or(0);
+                offset = offset * shape[axis] + start[axis] + within;
+            }
+            offset
+        };
+        use_run(offset(&piece.from, block), offset(&piece.to, window), len);
+        for axis in (0..leading.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < leading[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+}
+
+/// Copies a whole inner block into a larger one.
+pub(crate) fn paste(
+    inner: &[u8],
+    inner_shape: &[u64],
+    place: &[u64],
+    out: &mut [u8],
+    shape: &[u64],
+    size: usize,
+) {
+    let to_usize = |shape: &[u64]| shape.iter().map(|&n| n as usize).collect::<Vec<usize>>();
+    let (extent, shape) = (to_usize(inner_shape), to_usize(shape));
+    let piece = Piece {
+        index: place.to_vec(),
+        from: vec![0; extent.len()],
+        to: place
+            .iter()
+            .zip(&extent)
+            .map(|(&i, n)| i as usize * n)
+            .collect(),
+        extent: extent.clone(),
+    };
+    runs(&piece, &extent, &shape, |from, to, len| {
+        out[to * size..(to + len) * size].copy_from_slice(&inner[from * size..(from + len) * size]);
+    });
+}
+
+/// UTF-32 in native byte order without the NULs at its end.
+fn utf32(bytes: &[u8]) -> String {
+    let text: String = bytes
+        .chunks_exact(4)
+        .map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]]))
+        .map(|c| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect();
+    text.trim_end_matches('\0').to_owned()
+}

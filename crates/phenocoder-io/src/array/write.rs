@@ -1,0 +1,295 @@
+//! New arrays: their metadata and their chunk files.
+
+use std::borrow::Cow;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use phenocoder_core::DataType;
+use serde_json::{Map, Value, json};
+use zarrs::array::{
+    Array, ArrayBytes, ArrayMetadata, ArrayToBytesCodecTraits, CodecChain, CodecOptions,
+};
+use zarrs::metadata::v3::MetadataV3;
+
+use super::{ElementType, vlen, with_causes};
+use crate::file;
+use crate::node::ZarrFormat;
+use crate::{Error, Result};
+
+/// What a new array is like.
+#[derive(Debug, Clone)]
+pub(crate) struct ArraySpec {
+    pub(crate) shape: Vec<u64>,
+    pub(crate) chunk: Vec<u64>,
+    pub(crate) element: ElementType,
+    /// Chunks lie in folders (`0/1`) rather than side by side (`0.1`); Zarr v3 always uses folders.
+    pub(crate) nested: bool,
+    pub(crate) dimension_names: Option<Vec<String>>,
+    /// The extent of the chunks within a shard; Zarr v3 only, and the caller writes the shards.
+    pub(crate) inner: Option<Vec<u64>>,
+    pub(crate) attributes: Map<String, Value>,
+}
+
+impl ArraySpec {
+    /// An array of which each chunk holds about `bytes` and whole rows.
+    pub(crate) fn by_rows(shape: &[u64], element: ElementType, bytes: u64) -> Self {
+        let row: u64 = shape.iter().skip(1).product::<u64>().max(1);
+        let size = element.size().unwrap_or(32).max(1) as u64;
+        let rows = (bytes / (row.saturating_mul(size))).max(1);
+        let chunk = shape
+            .iter()
+            .enumerate()
+            .map(|(axis, &n)| if axis == 0 { n.min(rows) } else { n }.max(1))
+            .collect();
+        Self {
+            shape: shape.to_vec(),
+            chunk,
+            element,
+            nested: false,
+            dimension_names: None,
+            inner: None,
+            attributes: Map::new(),
+        }
+    }
+
+    pub(crate) fn with_attributes(mut self, attributes: Map<String, Value>) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    fn v3(&self) -> Value {
+        let name = match self.element {
+            ElementType::Number(data_type) => zarr_name(data_type),
+            ElementType::Text | ElementType::Utf32(_) => "string",
+        };
+        let codecs = self.chunk_codecs();
+        let codecs = match &self.inner {
+            None => codecs,
+            Some(inner) => json!([{"name": "sharding_indexed", "configuration": {
+                "chunk_shape": inner,
+                "codecs": codecs,
+                "index_codecs": [
+                    {"name": "bytes", "configuration": {"endian": "little"}},
+                    {"name": "crc32c"},
+                ],
+                "index_location": "end",
+            }}]),
+        };
+        let mut metadata = json!({
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": self.shape,
+            "data_type": name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": self.chunk}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": self.fill_value(),
+            "codecs": codecs,
+            "attributes": self.attributes,
+            "storage_transformers": [],
+        });
+        if let (Some(names), Some(object)) = (&self.dimension_names, metadata.as_object_mut()) {
+            object.insert("dimension_names".to_owned(), json!(names));
+        }
+        metadata
+    }
+
+    /// The codecs of a chunk; the checksum is what tells damage from data.
+    fn chunk_codecs(&self) -> Value {
+        let first = match self.element {
+            ElementType::Number(data_type) if data_type.size() == 1 => json!({"name": "bytes"}),
+            ElementType::Number(_) => {
+                json!({"name": "bytes", "configuration": {"endian": "little"}})
+            }
+            ElementType::Text | ElementType::Utf32(_) => json!({"name": "vlen-utf8"}),
+        };
+        let zstd = json!({"name": "zstd", "configuration": {"level": 0, "checksum": false}});
+        json!([first, zstd, {"name": "crc32c"}])
+    }
+
+    fn v2(&self) -> Value {
+        let (dtype, filters) = match self.element {
+            ElementType::Number(data_type) => (numpy_name(data_type), Value::Null),
+            ElementType::Text | ElementType::Utf32(_) => ("|O", json!([{"id": "vlen-utf8"}])),
+        };
+        json!({
+            "zarr_format": 2,
+            "shape": self.shape,
+            "chunks": self.chunk,
+            "dtype": dtype,
+            "compressor": {"id": "zstd", "level": 0, "checksum": false},
+            "fill_value": self.fill_value(),
+            "order": "C",
+            "filters": filters,
+            "dimension_separator": if self.nested { "/" } else { "." },
+        })
+    }
+
+    fn fill_value(&self) -> Value {
+        match self.element {
+            ElementType::Number(DataType::Bool) => json!(false),
+            ElementType::Number(data_type) if data_type.is_integer() => json!(0),
+            ElementType::Number(_) => json!(0.0),
+            ElementType::Text | ElementType::Utf32(_) => json!(""),
+        }
+    }
+}
+
+/// Writes the chunks of a new array.
+#[derive(Debug)]
+pub(crate) struct ArrayWriter {
+    place: PathBuf,
+    spec: ArraySpec,
+    array: Array<()>,
+    /// The codecs of the chunks within a shard.
+    inner: Option<CodecChain>,
+}
+
+impl ArrayWriter {
+    /// Writes the metadata of an array into a folder, which is created.
+    pub(crate) fn create(place: &Path, format: ZarrFormat, spec: ArraySpec) -> Result<Self> {
+        file::create_folder(place)?;
+        let metadata = match format {
+            ZarrFormat::V3 => {
+                let metadata = spec.v3();
+                file::write_json(&place.join("zarr.json"), &metadata)?;
+                metadata
+            }
+            ZarrFormat::V2 => {
+                let metadata = spec.v2();
+                file::write_json(&place.join(".zarray"), &metadata)?;
+                let attributes = Value::Object(spec.attributes.clone());
+                file::write_json(&place.join(".zattrs"), &attributes)?;
+                metadata
+            }
+        };
+        let name = place.display().to_string();
+        let metadata: ArrayMetadata = serde_json::from_value(metadata)
+            .map_err(|error| Error::invalid(&name, "metadata of a new array", error))?;
+        let array = Array::new_with_metadata(Arc::new(()), "/", metadata).map_err(|error| {
+            Error::invalid(&name, "metadata of a new array", with_causes(&error))
+        })?;
+        let inner = match spec.inner {
+            None => None,
+            Some(_) => {
+                let list: Vec<MetadataV3> = serde_json::from_value(spec.chunk_codecs())
+                    .map_err(|error| Error::invalid(&name, "codecs of a new array", error))?;
+                let chain = CodecChain::from_metadata(&list).map_err(|error| {
+                    Error::invalid(&name, "codecs of a new array", with_causes(&error))
+                })?;
+                Some(chain)
+            }
+        };
+        Ok(Self {
+            place: place.to_owned(),
+            spec,
+            array,
+            inner,
+        })
+    }
+
+    /// Encodes numbers in native byte order that fill a whole chunk; `None` when all are the fill value.
+    pub(crate) fn encode(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+        if bytes.iter().all(|&b| b == 0) {
+            return Ok(None);
+        }
+        self.encode_with(&self.array.codecs(), bytes, &self.spec.chunk)
+            .map(Some)
+    }
+
+    /// Encodes one chunk of a shard in native byte order; `None` when all are the fill value.
+    pub(crate) fn encode_inner(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+        let (Some(inner), Some(codecs)) = (&self.spec.inner, &self.inner) else {
+            return self.encode(bytes);
+        };
+        if bytes.iter().all(|&b| b == 0) {
+            return Ok(None);
+        }
+        self.encode_with(codecs, bytes, inner).map(Some)
+    }
+
+    fn encode_with(&self, codecs: &CodecChain, bytes: &[u8], shape: &[u64]) -> Result<Vec<u8>> {
+        let shape: Vec<NonZeroU64> = shape.iter().filter_map(|&n| NonZeroU64::new(n)).collect();
+        codecs
+            .encode(
+                ArrayBytes::new_flen(bytes),
+                &shape,
+                self.array.data_type(),
+                self.array.fill_value(),
+                &CodecOptions::default(),
+            )
+            .map(Cow::into_owned)
+            .map_err(|error| Error::corrupt(self.name(), with_causes(&error)))
+    }
+
+    /// Writes a chunk of numbers in native byte order; one that is all zeros is left out.
+    pub(crate) fn write(&self, index: &[u64], bytes: &[u8]) -> Result<()> {
+        match self.encode(bytes)? {
+            Some(encoded) => self.write_encoded(index, &encoded),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a chunk of texts.
+    pub(crate) fn write_texts<S: AsRef<str>>(&self, index: &[u64], texts: &[S]) -> Result<()> {
+        let options = CodecOptions::default();
+        let mut bytes = Cow::Owned(vlen::encode(texts));
+        for codec in self.array.codecs().bytes_to_bytes_codecs() {
+            bytes = codec
+                .encode(bytes, &options)
+                .map_err(|error| Error::corrupt(self.name(), with_causes(&error)))?;
+        }
+        self.write_encoded(index, &bytes)
+    }
+
+    fn write_encoded(&self, index: &[u64], bytes: &[u8]) -> Result<()> {
+        let path = self.chunk_path(index);
+        if let Some(folder) = path.parent() {
+            file::create_folder(folder)?;
+        }
+        file::write(&path, bytes)
+    }
+
+    /// Where a chunk lies.
+    pub(crate) fn chunk_path(&self, index: &[u64]) -> PathBuf {
+        self.place.join(self.array.chunk_key(index).as_str())
+    }
+
+    fn name(&self) -> String {
+        self.place.display().to_string()
+    }
+}
+
+fn zarr_name(data_type: DataType) -> &'static str {
+    match data_type {
+        DataType::Bool => "bool",
+        DataType::UInt8 => "uint8",
+        DataType::UInt16 => "uint16",
+        DataType::UInt32 => "uint32",
+        DataType::UInt64 => "uint64",
+        DataType::Int8 => "int8",
+        DataType::Int16 => "int16",
+        DataType::Int32 => "int32",
+        DataType::Int64 => "int64",
+        DataType::Float16 => "float16",
+        DataType::Float32 => "float32",
+        DataType::Float64 => "float64",
+    }
+}
+
+fn numpy_name(data_type: DataType) -> &'static str {
+    match data_type {
+        DataType::Bool => "|b1",
+        DataType::UInt8 => "|u1",
+        DataType::UInt16 => "<u2",
+        DataType::UInt32 => "<u4",
+        DataType::UInt64 => "<u8",
+        DataType::Int8 => "|i1",
+        DataType::Int16 => "<i2",
+        DataType::Int32 => "<i4",
+        DataType::Int64 => "<i8",
+        DataType::Float16 => "<f2",
+        DataType::Float32 => "<f4",
+        DataType::Float64 => "<f8",
+    }
+}

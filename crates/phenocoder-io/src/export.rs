@@ -1,0 +1,189 @@
+//! Tables as Parquet and CSV files.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::csv::WriterBuilder;
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use phenocoder_core::{Column, Features, ShapeError};
+
+use crate::table::column_to_arrow;
+use crate::{Error, Result, file};
+
+/// Writes a Parquet file, zstd-compressed; one that exists is replaced whole.
+///
+/// # Errors
+///
+/// [`Error::Io`] and [`Error::Parquet`]; a file that was there is then as it was.
+pub fn write_parquet(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |source| Error::Parquet {
+        path: path.to_owned(),
+        source,
+    };
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by(concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build();
+    publish(path, |staged| {
+        let file = File::create(staged).map_err(Error::io(staged, "written"))?;
+        let mut writer =
+            ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
+        writer.write(batch).map_err(failed)?;
+        let file = writer.into_inner().map_err(failed)?;
+        file.sync_all().map_err(Error::io(staged, "written"))
+    })
+}
+
+/// Reads a Parquet file.
+///
+/// # Errors
+///
+/// [`Error::Io`], and [`Error::Parquet`] when the file is damaged.
+pub fn read_parquet(path: impl AsRef<Path>) -> Result<RecordBatch> {
+    let path = path.as_ref();
+    let failed = |source| Error::Parquet {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
+    let schema = Arc::clone(builder.schema());
+    let name = path.display().to_string();
+    let batches = builder
+        .build()
+        .map_err(failed)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::arrow(&name))?;
+    concat_batches(&schema, &batches).map_err(Error::arrow(&name))
+}
+
+/// Writes a CSV file with a header; one that exists is replaced whole.
+///
+/// Missing values and NaN are empty fields, numbers are written as short as they read back.
+///
+/// # Errors
+///
+/// [`Error::Io`], and [`Error::Arrow`] for a type that has no place in CSV; a file that was there is then as it was.
+pub fn write_csv(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> {
+    let path = path.as_ref();
+    let name = path.display().to_string();
+    let batch = without_nan(batch).map_err(Error::arrow(&name))?;
+    publish(path, |staged| {
+        let file = File::create(staged).map_err(Error::io(staged, "written"))?;
+        let mut writer = WriterBuilder::new().with_header(true).build(&file);
+        writer.write(&batch).map_err(Error::arrow(&name))?;
+        drop(writer);
+        file.sync_all().map_err(Error::io(staged, "written"))
+    })
+}
+
+/// The same table with NaN as missing.
+fn without_nan(batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Float32 => nan_to_null::<Float32Type>(column, f32::is_nan),
+            DataType::Float64 => nan_to_null::<Float64Type>(column, f64::is_nan),
+            _ => Arc::clone(column),
+        })
+        .collect();
+    let fields: Vec<Field> = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
+    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+fn nan_to_null<T: arrow::datatypes::ArrowPrimitiveType>(
+    column: &ArrayRef,
+    is_nan: impl Fn(T::Native) -> bool,
+) -> ArrayRef {
+    match column
+        .as_any()
+        .downcast_ref::<arrow::array::PrimitiveArray<T>>()
+    {
+        Some(values) => Arc::new(
+            values
+                .iter()
+                .map(|value| value.filter(|v| !is_nan(*v)))
+                .collect::<arrow::array::PrimitiveArray<T>>(),
+        ),
+        None => Arc::clone(column),
+    }
+}
+
+/// A table of further columns and then one column per feature.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::{Column, Features};
+/// use phenocoder_io::features_to_record_batch;
+///
+/// let features = Features::new(array![[0.5], [1.5]], ["latent_1"])?;
+/// let samples = Column::Text(vec!["A".into(), "B".into()]);
+/// let batch = features_to_record_batch(&features, &[("Metadata_sample", &samples)])?;
+/// assert_eq!(batch.num_columns(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Shape`] when a column has not one value per row or a name occurs twice.
+pub fn features_to_record_batch(
+    features: &Features,
+    columns: &[(&str, &Column)],
+) -> Result<RecordBatch> {
+    let rows = features.nrows();
+    let mut fields = Vec::new();
+    let mut arrays: Vec<ArrayRef> = Vec::new();
+    for (name, column) in columns {
+        ShapeError::check_len(name, rows, column.len())?;
+        let array = column_to_arrow(column);
+        fields.push(Field::new(
+            *name,
+            array.data_type().clone(),
+            array.null_count() > 0,
+        ));
+        arrays.push(array);
+    }
+    for (name, values) in features.names().iter().zip(features.view().columns()) {
+        fields.push(Field::new(name, DataType::Float64, false));
+        arrays.push(Arc::new(Float64Array::from_iter_values(
+            values.iter().copied(),
+        )));
+    }
+    let mut names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let name = pair[0].to_owned();
+        let what = "columns".to_owned();
+        return Err(ShapeError::Duplicate { what, name }.into());
+    }
+    crate::table::batch("features", fields, arrays, rows)
+}
+
+/// Has a file written beside its place and renamed into it.
+fn publish(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let staged = file::staged(path);
+    let result = write(&staged).and_then(|()| file::rename(&staged, path));
+    if result.is_err() {
+        // The first error says why.
+        let _ = file::remove(&staged);
+    }
+    result
+}

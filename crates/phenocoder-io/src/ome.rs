@@ -1,0 +1,13 @@
+//! OME-Zarr images and label masks: axes, levels, channels, windows.
+
+mod image;
+mod labels;
+mod multiscale;
+mod raster;
+mod write;
+
+pub use image::Image;
+pub use labels::Labels;
+pub(crate) use multiscale::Multiscale;
+pub use write::{ImageWriteOptions, LabelWriteOptions};
+pub(crate) use write::{write_image, write_labels};

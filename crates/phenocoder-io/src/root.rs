@@ -1,0 +1,154 @@
+//! The folder of a store: the only module that opens files for reading.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, OpenOptions, Result};
+
+/// A folder that nothing outside is read from.
+#[derive(Debug)]
+pub(crate) struct Root {
+    path: PathBuf,
+    canonical: PathBuf,
+    pub(crate) options: OpenOptions,
+}
+
+impl Root {
+    pub(crate) fn open(path: &Path, options: OpenOptions) -> Result<Self> {
+        let canonical = fs::canonicalize(path).map_err(Error::io(path, "opened"))?;
+        if !canonical.is_dir() {
+            return Err(Error::NotAStore {
+                path: path.to_owned(),
+                problem: "it is not a folder; zip files and addresses of the web are not read yet"
+                    .to_owned(),
+            });
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            canonical,
+            options,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a key lies, whether or not it exists.
+    pub(crate) fn place(&self, key: &str) -> PathBuf {
+        if key.is_empty() {
+            self.path.clone()
+        } else {
+            self.path.join(key)
+        }
+    }
+
+    /// The file of a key, or `None` where there is none; links that leave the store are refused.
+    pub(crate) fn resolve(&self, key: &str) -> Result<Option<PathBuf>> {
+        let path = self.place(key);
+        match fs::canonicalize(&path) {
+            Ok(real) if real.starts_with(&self.canonical) => Ok(Some(real)),
+            Ok(real) => Err(Error::InvalidPath {
+                key: key.to_owned(),
+                path: real.display().to_string(),
+            }),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(Error::io(&path, "read")(error)),
+        }
+    }
+
+    /// The whole of a file, or `None` where there is none.
+    pub(crate) fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(path) = self.resolve(key)? else {
+            return Ok(None);
+        };
+        let file = File::open(&path).map_err(Error::io(&path, "read"))?;
+        let size = file.metadata().map_err(Error::io(&path, "read"))?;
+        if size.is_dir() {
+            return Ok(None);
+        }
+        if size.len() > limit {
+            return Err(Error::TooLarge {
+                key: key.to_owned(),
+                what: "a file with bytes",
+                found: size.len().into(),
+                limit,
+            });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size.len()).unwrap_or(0));
+        file.take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io(&path, "read"))?;
+        Ok(Some(bytes))
+    }
+
+    /// A metadata file, or `None` where there is none.
+    pub(crate) fn read_metadata(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let limit = self.options.max_metadata_bytes;
+        let is_root = !key.contains('/');
+        self.read(
+            key,
+            if is_root {
+                limit.saturating_mul(8)
+            } else {
+                limit
+            },
+        )
+    }
+
+    /// A file that is read in ranges, or `None` where there is none.
+    pub(crate) fn ranges(&self, key: &str) -> Result<Option<RangeFile>> {
+        let Some(path) = self.resolve(key)? else {
+            return Ok(None);
+        };
+        let file = File::open(&path).map_err(Error::io(&path, "read"))?;
+        let size = file.metadata().map_err(Error::io(&path, "read"))?.len();
+        Ok(Some(RangeFile { file, path, size }))
+    }
+
+    /// The names of the folders in a folder, sorted; empty where there is none.
+    pub(crate) fn folders(&self, key: &str) -> Result<Vec<String>> {
+        let Some(path) = self.resolve(key)? else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).map_err(Error::io(&path, "listed"))? {
+            let entry = entry.map_err(Error::io(&path, "listed"))?;
+            let is_folder = entry
+                .file_type()
+                .is_ok_and(|t| t.is_dir() || t.is_symlink());
+            if let (true, Ok(name)) = (is_folder, entry.file_name().into_string())
+                && (!entry.file_type().is_ok_and(|t| t.is_symlink()) || entry.path().is_dir())
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// A file of which parts are read.
+#[derive(Debug)]
+pub(crate) struct RangeFile {
+    file: File,
+    path: PathBuf,
+    pub(crate) size: u64,
+}
+
+impl RangeFile {
+    /// The bytes from `offset` on; the caller has checked that they are there.
+    pub(crate) fn read(&mut self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.file
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| self.file.read_exact(&mut bytes))
+            .map_err(Error::io(&self.path, "read"))?;
+        Ok(bytes)
+    }
+}

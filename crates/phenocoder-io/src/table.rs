@@ -1,0 +1,19 @@
+//! Tables: AnnData in Zarr.
+
+mod arrow_column;
+mod data;
+mod frame;
+mod graph;
+mod lazy;
+mod matrix;
+mod value;
+mod write;
+
+pub use arrow_column::{column_from_arrow, column_to_arrow};
+pub use data::{Annotation, RawData, TableData};
+pub use frame::Frame;
+pub(crate) use frame::batch;
+pub use lazy::Table;
+pub use matrix::{Matrix, SparseFormat, SparseMatrix};
+pub use value::{TextArray, Uns};
+pub(crate) use write::write;

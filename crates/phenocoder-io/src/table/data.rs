@@ -1,0 +1,406 @@
+//! A whole table in memory, read or to be written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType as ArrowType, Field};
+use ndarray::Array2;
+use phenocoder_core::{Column, CsrGraph, ShapeError};
+
+use super::arrow_column::{ORDERED, column_to_arrow, split_dictionary, texts};
+use super::frame::batch;
+use super::matrix::Matrix;
+use super::value::Uns;
+use crate::path::{check_column, is_component};
+use crate::{Error, Result};
+
+/// What the rows of a table describe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// The labels or shapes elements.
+    pub regions: Vec<String>,
+    /// The column of `obs` that names the region of each row; it holds categories.
+    pub region_key: String,
+    /// The column of `obs` that holds the label value or shape index of each row.
+    pub instance_key: String,
+}
+
+/// The table before variables were selected, AnnData's `raw`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawData {
+    /// The names of its variables.
+    pub var_names: Vec<String>,
+    /// What the index of its variables is called.
+    pub var_index_name: Option<String>,
+    /// What is known of its variables.
+    pub var: RecordBatch,
+    /// Its matrix.
+    pub x: Option<Matrix>,
+    /// Matrices aligned to its variables.
+    pub varm: BTreeMap<String, Uns>,
+}
+
+/// A table in memory: complete, to be changed and written.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::Column;
+/// use phenocoder_io::TableData;
+///
+/// let names = |prefix: &str| (0..2).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>();
+/// let table = TableData::new(names("cell_"), names("latent_"), Some(array![[0.5, 1.0], [2.0, 3.0]].into()))
+///     .with_obs_column("area", Column::Float(vec![31.0, 44.0]))?
+///     .with_obsm("spatial", array![[1.0, 2.0], [3.0, 4.0]]);
+/// table.validate()?;
+/// assert_eq!((table.n_obs(), table.n_vars()), (2, 2));
+/// # Ok::<(), phenocoder_io::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableData {
+    /// The names of the rows.
+    pub obs_names: Vec<String>,
+    /// What the index of the rows is called.
+    pub obs_index_name: Option<String>,
+    /// What is known of each row.
+    pub obs: RecordBatch,
+    /// The names of the variables.
+    pub var_names: Vec<String>,
+    /// What the index of the variables is called.
+    pub var_index_name: Option<String>,
+    /// What is known of each variable.
+    pub var: RecordBatch,
+    /// The matrix, `[n_obs, n_vars]`.
+    pub x: Option<Matrix>,
+    /// Matrices of the same shape.
+    pub layers: BTreeMap<String, Matrix>,
+    /// Entries aligned to the rows: coordinates, embeddings.
+    pub obsm: BTreeMap<String, Uns>,
+    /// Entries aligned to the variables.
+    pub varm: BTreeMap<String, Uns>,
+    /// Matrices between rows: graphs.
+    pub obsp: BTreeMap<String, Uns>,
+    /// Matrices between variables.
+    pub varp: BTreeMap<String, Uns>,
+    /// Unstructured values.
+    pub uns: BTreeMap<String, Uns>,
+    /// The table before variables were selected.
+    pub raw: Option<RawData>,
+    /// What the rows describe.
+    pub annotation: Option<Annotation>,
+}
+
+impl TableData {
+    /// A table with these names of rows and variables, and a matrix if it has one.
+    #[must_use]
+    pub fn new(obs_names: Vec<String>, var_names: Vec<String>, x: Option<Matrix>) -> Self {
+        let empty = |rows| {
+            batch("table", Vec::new(), Vec::new(), rows).expect("no column has a wrong length")
+        };
+        Self {
+            obs: empty(obs_names.len()),
+            var: empty(var_names.len()),
+            obs_names,
+            obs_index_name: None,
+            var_names,
+            var_index_name: None,
+            x,
+            layers: BTreeMap::new(),
+            obsm: BTreeMap::new(),
+            varm: BTreeMap::new(),
+            obsp: BTreeMap::new(),
+            varp: BTreeMap::new(),
+            uns: BTreeMap::new(),
+            raw: None,
+            annotation: None,
+        }
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn n_obs(&self) -> usize {
+        self.obs_names.len()
+    }
+
+    /// The number of variables.
+    #[must_use]
+    pub fn n_vars(&self) -> usize {
+        self.var_names.len()
+    }
+
+    /// Sets all columns of `obs`.
+    #[must_use]
+    pub fn with_obs(mut self, obs: RecordBatch) -> Self {
+        self.obs = obs;
+        self
+    }
+
+    /// Adds a column to `obs`, or replaces the one of that name in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] when it has not one value per row.
+    pub fn with_obs_column(mut self, name: &str, column: Column) -> Result<Self> {
+        self.obs = with_column(&self.obs, name, &column)?;
+        Ok(self)
+    }
+
+    /// Sets all columns of `var`.
+    #[must_use]
+    pub fn with_var(mut self, var: RecordBatch) -> Self {
+        self.var = var;
+        self
+    }
+
+    /// Adds a column to `var`, or replaces the one of that name in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] when it has not one value per variable.
+    pub fn with_var_column(mut self, name: &str, column: Column) -> Result<Self> {
+        self.var = with_column(&self.var, name, &column)?;
+        Ok(self)
+    }
+
+    /// Adds or replaces a matrix of the shape of the table.
+    #[must_use]
+    pub fn with_layer(mut self, name: impl Into<String>, matrix: impl Into<Matrix>) -> Self {
+        self.layers.insert(name.into(), matrix.into());
+        self
+    }
+
+    /// Adds or replaces a matrix `[n_obs, p]`; its type is kept.
+    #[must_use]
+    pub fn with_obsm(mut self, name: impl Into<String>, matrix: impl Into<Uns>) -> Self {
+        self.obsm.insert(name.into(), matrix.into());
+        self
+    }
+
+    /// Adds or replaces a graph between the rows.
+    #[must_use]
+    pub fn with_obsp(mut self, name: impl Into<String>, graph: &CsrGraph) -> Self {
+        self.obsp.insert(name.into(), graph.into());
+        self
+    }
+
+    /// Adds or replaces an unstructured value.
+    #[must_use]
+    pub fn with_uns(mut self, name: impl Into<String>, value: impl Into<Uns>) -> Self {
+        self.uns.insert(name.into(), value.into());
+        self
+    }
+
+    /// Says what the rows describe.
+    #[must_use]
+    pub fn with_annotation(mut self, annotation: Annotation) -> Self {
+        self.annotation = Some(annotation);
+        self
+    }
+
+    /// A matrix aligned to the rows as 64-bit floats; `None` when there is none of this name or it is no matrix.
+    #[must_use]
+    pub fn obsm_matrix(&self, name: &str) -> Option<Array2<f64>> {
+        self.obsm.get(name)?.to_matrix()?.to_dense_f64().ok()
+    }
+
+    /// Checks the rules of AnnData and of SpatialData's `TableModel`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTable`] or [`Error::InvalidName`] that name the entry.
+    #[doc(alias = "TableModel")]
+    pub fn validate(&self) -> Result<()> {
+        let (n, p) = (self.n_obs(), self.n_vars());
+        unique("obs_names", &self.obs_names)?;
+        unique("var_names", &self.var_names)?;
+        check_frame("obs", &self.obs, self.obs_index_name.as_deref(), n)?;
+        check_frame("var", &self.var, self.var_index_name.as_deref(), p)?;
+        if let Some(x) = &self.x {
+            check_shape("X", x.shape(), (n, p))?;
+        }
+        for (name, layer) in &self.layers {
+            check_entry("layers", name)?;
+            check_shape(&format!("layers/{name}"), layer.shape(), (n, p))?;
+        }
+        let groups = [
+            ("obsm", &self.obsm, n, false),
+            ("varm", &self.varm, p, false),
+            ("obsp", &self.obsp, n, true),
+            ("varp", &self.varp, p, true),
+        ];
+        for (group, entries, rows, square) in groups {
+            for (name, entry) in entries {
+                check_entry(group, name)?;
+                check_aligned(&format!("{group}/{name}"), entry, rows, square)?;
+            }
+        }
+        for (name, value) in &self.uns {
+            check_value("uns", name, value)?;
+        }
+        if self.uns.contains_key("spatialdata_attrs") {
+            let problem = "it is written from the annotation";
+            return Err(Error::table("uns/spatialdata_attrs", problem));
+        }
+        if let Some(raw) = &self.raw {
+            let p = raw.var_names.len();
+            check_frame("raw/var", &raw.var, raw.var_index_name.as_deref(), p)?;
+            if let Some(x) = &raw.x {
+                check_shape("raw/X", x.shape(), (n, p))?;
+            }
+            for (name, entry) in &raw.varm {
+                check_entry("raw/varm", name)?;
+                check_aligned(&format!("raw/varm/{name}"), entry, p, false)?;
+            }
+        }
+        self.check_annotation()
+    }
+
+    /// The region column must hold categories, and its values must be the regions.
+    pub(crate) fn check_annotation(&self) -> Result<()> {
+        let Some(annotation) = &self.annotation else {
+            return Ok(());
+        };
+        let column = |key: &str| -> Result<&ArrayRef> {
+            let place = self.obs.schema_ref().index_of(key);
+            place.map(|place| self.obs.column(place)).map_err(|_| {
+                Error::table(
+                    format!("obs/{key}"),
+                    "the annotation names it and it is not there",
+                )
+            })
+        };
+        column(&annotation.instance_key)?;
+        let key = &annotation.region_key;
+        let regions = column(key)?;
+        if !matches!(regions.data_type(), ArrowType::Dictionary(_, _)) {
+            let problem = "the column of regions must hold categories";
+            return Err(Error::table(format!("obs/{key}"), problem));
+        }
+        let (codes, categories) = split_dictionary(key, regions)?;
+        let categories = texts(key, &categories)?;
+        let used: BTreeSet<&str> = codes
+            .iter()
+            .flatten()
+            .filter_map(|&code| categories.get(usize::try_from(code).ok()?)?.as_deref())
+            .collect();
+        let named: BTreeSet<&str> = annotation.regions.iter().map(String::as_str).collect();
+        if used != named {
+            let list = |names: &BTreeSet<&str>| crate::error::listing(names);
+            let problem = format!(
+                "its values ({}) are not the annotated regions ({})",
+                list(&used),
+                list(&named)
+            );
+            return Err(Error::table(format!("obs/{key}"), problem));
+        }
+        Ok(())
+    }
+}
+
+fn with_column(old: &RecordBatch, name: &str, column: &Column) -> Result<RecordBatch> {
+    ShapeError::check_len(name, old.num_rows(), column.len())?;
+    let array = column_to_arrow(column);
+    let mut field = Field::new(name, array.data_type().clone(), array.null_count() > 0);
+    if let Column::Categorical(c) = column
+        && c.is_ordered()
+    {
+        field.set_metadata(HashMap::from([(ORDERED.to_owned(), "true".to_owned())]));
+    }
+    let mut fields: Vec<Field> = old
+        .schema_ref()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone())
+        .collect();
+    let mut arrays = old.columns().to_vec();
+    match fields.iter().position(|f| f.name() == name) {
+        Some(place) => {
+            fields[place] = field;
+            arrays[place] = array;
+        }
+        None => {
+            fields.push(field);
+            arrays.push(array);
+        }
+    }
+    batch(name, fields, arrays, old.num_rows())
+}
+
+fn unique(place: &str, names: &[String]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Error::table(place, format!("`{name}` occurs twice"))),
+    }
+}
+
+fn check_frame(place: &str, frame: &RecordBatch, index: Option<&str>, rows: usize) -> Result<()> {
+    if frame.num_rows() != rows {
+        let problem = format!("expected {rows} rows, found {}", frame.num_rows());
+        return Err(Error::table(place, problem));
+    }
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for name in frame
+        .schema_ref()
+        .fields()
+        .iter()
+        .map(|f| f.name())
+        .map(String::as_str)
+        .chain(index)
+    {
+        check_column(name)?;
+        if !seen.insert(name.to_lowercase()) {
+            let problem = "another column has this name, or one that differs in case only";
+            return Err(Error::table(format!("{place}/{name}"), problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_entry(group: &str, name: &str) -> Result<()> {
+    if is_component(name) && !name.starts_with('.') {
+        Ok(())
+    } else {
+        let problem = "the name is no single, visible component of a path";
+        Err(Error::table(format!("{group}/{name}"), problem))
+    }
+}
+
+fn check_value(group: &str, name: &str, value: &Uns) -> Result<()> {
+    check_entry(group, name)?;
+    if let Uns::Dict(entries) = value {
+        let group = format!("{group}/{name}");
+        for (name, value) in entries {
+            check_value(&group, name, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_shape(place: &str, found: (usize, usize), expected: (usize, usize)) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let problem = format!(
+        "expected {} × {} values, found {} × {}",
+        expected.0, expected.1, found.0, found.1
+    );
+    Err(Error::table(place, problem))
+}
+
+fn check_aligned(place: &str, entry: &Uns, rows: usize, square: bool) -> Result<()> {
+    match entry.n_rows() {
+        None if matches!(entry, Uns::Unsupported(_)) => Ok(()),
+        None => Err(Error::table(place, "it is no matrix, column or data frame")),
+        Some(found) if found != rows => {
+            let problem = format!("expected {rows} rows, found {found}");
+            Err(Error::table(place, problem))
+        }
+        Some(_) if square => match entry.to_matrix() {
+            Some(matrix) => check_shape(place, matrix.shape(), (rows, rows)),
+            None => Err(Error::table(place, "it is no matrix")),
+        },
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,312 @@
+//! Data frames: an index and columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{Field, Schema};
+use serde_json::Value;
+
+use super::arrow_column::{ENCODING, NA_VALUE, ORDERED, dictionary, numbers_to_arrow, texts};
+use super::value::Context;
+use crate::array::{ElementType, NumericValues, ZarrArray};
+use crate::node::Node;
+use crate::path::{self, child};
+use crate::{Error, Result};
+
+/// A data frame: named columns and an index.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The names of the rows: text, or numbers.
+    pub index: ArrayRef,
+    /// What the index is called, where it has a name.
+    pub index_name: Option<String>,
+    /// The columns, in their order.
+    pub columns: RecordBatch,
+}
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        *self.index == *other.index
+            && self.index_name == other.index_name
+            && self.columns == other.columns
+    }
+}
+
+/// A stored data frame of which only the metadata have been read.
+#[derive(Debug, Clone)]
+pub(crate) struct LazyFrame {
+    key: String,
+    index: Node,
+    index_key: String,
+    names: Vec<String>,
+    columns: Vec<Node>,
+    n_rows: u64,
+}
+
+impl LazyFrame {
+    pub(crate) fn open(context: &Context, node: Node) -> Result<Self> {
+        let key = node.key.clone();
+        let encoding = node.text("encoding-type").unwrap_or("dataframe");
+        if encoding != "dataframe" || !node.is_group() {
+            return Err(Error::UnsupportedEncoding {
+                encoding: encoding.to_owned(),
+                key,
+            });
+        }
+        let index_key = node.text("_index").unwrap_or("_index").to_owned();
+        let open = |name: &str| {
+            let place = path::join(&key, name)?;
+            Node::open(&context.root, &place, context.format)
+        };
+        let index = open(&index_key)?;
+        let names: Vec<String> = match node.attributes.get("column-order") {
+            None => Vec::new(),
+            Some(Value::Array(list)) => list
+                .iter()
+                .map(|name| name.as_str().map(str::to_owned))
+                .collect::<Option<_>>()
+                .ok_or_else(|| Error::invalid(&key, "`column-order` with names", "others"))?,
+            Some(other) => return Err(Error::invalid(&key, "`column-order` as a list", other)),
+        };
+        let columns = names
+            .iter()
+            .map(|name| open(name))
+            .collect::<Result<Vec<_>>>()?;
+        for column in &columns {
+            check_encoding(column)?;
+        }
+        check_encoding(&index)?;
+        let n_rows = length(context, &index)?;
+        Ok(Self {
+            key,
+            index,
+            index_key,
+            names,
+            columns,
+            n_rows,
+        })
+    }
+
+    pub(crate) fn n_rows(&self) -> u64 {
+        self.n_rows
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The name of the index, unless it is the name that nameless ones get.
+    pub(crate) fn index_name(&self) -> Option<String> {
+        (self.index_key != "_index").then(|| self.index_key.clone())
+    }
+
+    pub(crate) fn read_index(&self, context: &Context) -> Result<ArrayRef> {
+        Ok(read_column(context, self.index.clone())?.0)
+    }
+
+    /// The names of the rows as text.
+    pub(crate) fn read_names(&self, context: &Context) -> Result<Vec<String>> {
+        let index = self.read_index(context)?;
+        let names = texts(&self.index.key, &index)?;
+        Ok(names.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    pub(crate) fn read_all(&self, context: &Context) -> Result<RecordBatch> {
+        self.read((0..self.names.len()).collect(), context)
+    }
+
+    pub(crate) fn read_named(&self, names: &[&str], context: &Context) -> Result<RecordBatch> {
+        let places = names
+            .iter()
+            .map(|name| {
+                self.names
+                    .iter()
+                    .position(|n| n == name)
+                    .ok_or_else(|| Error::NoEntry {
+                        key: self.key.clone(),
+                        what: "column",
+                        name: (*name).to_owned(),
+                        available: crate::error::listing(&self.names),
+                    })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.read(places, context)
+    }
+
+    fn read(&self, places: Vec<usize>, context: &Context) -> Result<RecordBatch> {
+        let mut fields = Vec::with_capacity(places.len());
+        let mut arrays = Vec::with_capacity(places.len());
+        for place in places {
+            let node = self.columns[place].clone();
+            let key = node.key.clone();
+            let (array, metadata) = read_column(context, node)?;
+            if array.len() as u64 != self.n_rows {
+                return Err(Error::LengthMismatch {
+                    key,
+                    expected: self.n_rows,
+                    found: array.len() as u64,
+                });
+            }
+            fields.push(field(&self.names[place], &array, metadata));
+            arrays.push(array);
+        }
+        batch(&self.key, fields, arrays, self.n_rows as usize)
+    }
+}
+
+/// A field for a column; it may hold missing values when it does.
+pub(crate) fn field(name: &str, array: &ArrayRef, metadata: HashMap<String, String>) -> Field {
+    let nullable = array.null_count() > 0 || metadata.contains_key(ENCODING);
+    Field::new(name, array.data_type().clone(), nullable).with_metadata(metadata)
+}
+
+/// A record batch, also without columns.
+pub(crate) fn batch(
+    key: &str,
+    fields: Vec<Field>,
+    arrays: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+        .map_err(Error::arrow(key))
+}
+
+const ENCODINGS: [&str; 7] = [
+    "",
+    "array",
+    "string-array",
+    "categorical",
+    "nullable-integer",
+    "nullable-boolean",
+    "nullable-string-array",
+];
+
+fn check_encoding(node: &Node) -> Result<()> {
+    let encoding = node.text("encoding-type").unwrap_or("");
+    if ENCODINGS.contains(&encoding) {
+        Ok(())
+    } else {
+        Err(Error::UnsupportedEncoding {
+            key: node.key.clone(),
+            encoding: encoding.to_owned(),
+        })
+    }
+}
+
+/// The length of a column, from its metadata.
+fn length(context: &Context, node: &Node) -> Result<u64> {
+    let array = if node.is_group() {
+        let part = match node.text("encoding-type") {
+            Some("categorical") => "codes",
+            _ => "values",
+        };
+        ZarrArray::open(&context.root, &child(&node.key, part), context.format)?
+    } else {
+        ZarrArray::from_node(&context.root, node.clone())?
+    };
+    match array.shape() {
+        [n] => Ok(*n),
+        other => Err(Error::invalid(array.key(), "one axis", other.len())),
+    }
+}
+
+/// Reads a column, with what its Arrow type does not tell.
+pub(crate) fn read_column(
+    context: &Context,
+    node: Node,
+) -> Result<(ArrayRef, HashMap<String, String>)> {
+    check_encoding(&node)?;
+    let key = node.key.clone();
+    let mut metadata = HashMap::new();
+    let open = |part: &str| ZarrArray::open(&context.root, &child(&key, part), context.format);
+    let array = match node.text("encoding-type").unwrap_or("") {
+        "categorical" => {
+            let ordered = node.attributes.get("ordered").and_then(Value::as_bool);
+            if ordered == Some(true) {
+                metadata.insert(ORDERED.to_owned(), "true".to_owned());
+            }
+            let categories = Node::open(&context.root, &child(&key, "categories"), context.format)?;
+            let (categories, _) = read_column(context, categories)?;
+            let codes = one_axis(open("codes")?)?;
+            let codes = codes.read_vec::<i64>(0..codes.len())?;
+            let n = categories.len();
+            let wrong = |&code: &i64| code < -1 || code >= n as i64;
+            if let Some(row) = codes.iter().position(wrong) {
+                return Err(Error::InvalidCategoryCode {
+                    key,
+                    row,
+                    code: codes[row],
+                    categories: n,
+                });
+            }
+            if i32::try_from(n).is_err() {
+                return Err(Error::invalid(key, "fewer than 2^31 categories", n));
+            }
+            let codes = codes.into_iter().map(|c| (c >= 0).then_some(c as i32));
+            Arc::new(dictionary(codes, categories)) as ArrayRef
+        }
+        encoding @ ("nullable-integer" | "nullable-boolean" | "nullable-string-array") => {
+            let values = one_axis(open("values")?)?;
+            let mask = one_axis(open("mask")?)?;
+            if mask.len() != values.len() {
+                return Err(Error::LengthMismatch {
+                    key: mask.key().to_owned(),
+                    expected: values.len(),
+                    found: mask.len(),
+                });
+            }
+            let missing = match mask.read_numbers()?.values() {
+                NumericValues::Bool(missing) => missing.clone(),
+                other => other.to_f64().into_iter().map(|m| m != 0.0).collect(),
+            };
+            metadata.insert(ENCODING.to_owned(), encoding.to_owned());
+            if let Some(na) = node.text("na-value") {
+                metadata.insert(NA_VALUE.to_owned(), na.to_owned());
+            }
+            if encoding == "nullable-string-array" {
+                let texts = values.read_texts()?;
+                let array: StringArray = texts
+                    .into_iter()
+                    .zip(missing)
+                    .map(|(text, missing)| (!missing).then_some(text))
+                    .collect();
+                Arc::new(array)
+            } else {
+                numbers_to_arrow(values.read_numbers()?.values().clone(), Some(missing))
+            }
+        }
+        _ => {
+            let array = one_axis(ZarrArray::from_node(&context.root, node)?)?;
+            match array.element() {
+                ElementType::Number(_) => {
+                    numbers_to_arrow(array.read_numbers()?.values().clone(), None)
+                }
+                _ => Arc::new(StringArray::from_iter_values(array.read_texts()?)),
+            }
+        }
+    };
+    Ok((array, metadata))
+}
+
+fn one_axis(array: ZarrArray) -> Result<ZarrArray> {
+    if array.shape().len() == 1 {
+        Ok(array)
+    } else {
+        let found = format!("{} axes", array.shape().len());
+        Err(Error::invalid(array.key(), "one axis", found))
+    }
+}
+
+/// Which values of an array are missing, `None` when none are.
+pub(crate) fn missing(array: &dyn Array) -> Option<Vec<bool>> {
+    let nulls: &NullBuffer = array.nulls()?;
+    (nulls.null_count() > 0).then(|| nulls.iter().map(|valid| !valid).collect())
+}
+
+/// A column of truth values without missing ones.
+pub(crate) fn is_plain_bool(array: &dyn Array) -> bool {
+    array.as_any().is::<BooleanArray>() && array.null_count() == 0
+}

@@ -1,0 +1,456 @@
+//! A stored table of which parts are read on demand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use ndarray::Array2;
+use phenocoder_core::{Column, CsrGraph};
+
+use super::data::{Annotation, RawData, TableData};
+use super::frame::LazyFrame;
+use super::graph;
+use super::matrix::Matrix;
+use super::value::{self, Context, Uns};
+use super::{arrow_column, column_from_arrow};
+use crate::node::Node;
+use crate::path::child;
+use crate::root::Root;
+use crate::{Error, Result};
+
+/// A table of a store: names and shapes are known, columns and matrices are read on demand.
+#[derive(Debug, Clone)]
+#[doc(alias = "AnnData")]
+pub struct Table {
+    context: Context,
+    key: String,
+    obs: LazyFrame,
+    var: LazyFrame,
+    annotation: Option<Annotation>,
+}
+
+impl Table {
+    pub(crate) fn open(root: &Arc<Root>, node: &Node) -> Result<Self> {
+        let key = node.key.clone();
+        match node.text("encoding-type") {
+            None | Some("anndata") if node.is_group() => {}
+            other => {
+                return Err(Error::UnsupportedEncoding {
+                    key,
+                    encoding: other.unwrap_or("none").to_owned(),
+                });
+            }
+        }
+        if let Some(version) = node.text("version")
+            && !matches!(version, "0.1" | "0.2")
+        {
+            return Err(Error::UnsupportedVersion {
+                key,
+                found: version.to_owned(),
+                supported: "tables 0.1 and 0.2",
+            });
+        }
+        let context = Context {
+            root: Arc::clone(root),
+            format: node.format,
+        };
+        let frame = |name: &str| {
+            let node = Node::open(root, &child(&key, name), node.format)?;
+            LazyFrame::open(&context, node)
+        };
+        let (obs, var) = (frame("obs")?, frame("var")?);
+        let mut table = Self {
+            context,
+            key,
+            obs,
+            var,
+            annotation: None,
+        };
+        table.annotation = table.read_annotation()?;
+        Ok(table)
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn n_obs(&self) -> usize {
+        self.obs.n_rows() as usize
+    }
+
+    /// The number of variables.
+    #[must_use]
+    pub fn n_vars(&self) -> usize {
+        self.var.n_rows() as usize
+    }
+
+    /// The names of the rows.
+    ///
+    /// # Errors
+    ///
+    /// Errors that name the node when it is damaged; so for all that follows.
+    pub fn obs_names(&self) -> Result<Vec<String>> {
+        self.obs.read_names(&self.context)
+    }
+
+    /// The names of the variables.
+    ///
+    /// # Errors
+    ///
+    /// As [`obs_names`](Self::obs_names).
+    pub fn var_names(&self) -> Result<Vec<String>> {
+        self.var.read_names(&self.context)
+    }
+
+    /// The names of the columns of `obs`, in their order.
+    #[must_use]
+    pub fn obs_columns(&self) -> &[String] {
+        self.obs.names()
+    }
+
+    /// The names of the columns of `var`, in their order.
+    #[must_use]
+    pub fn var_columns(&self) -> &[String] {
+        self.var.names()
+    }
+
+    /// Reads columns of `obs`, in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEntry`] for a column that is not there, and errors of damaged data.
+    pub fn obs(&self, columns: &[&str]) -> Result<RecordBatch> {
+        self.obs.read_named(columns, &self.context)
+    }
+
+    /// Reads all columns of `obs`.
+    ///
+    /// # Errors
+    ///
+    /// Errors of damaged data.
+    pub fn obs_all(&self) -> Result<RecordBatch> {
+        self.obs.read_all(&self.context)
+    }
+
+    /// Reads columns of `var`, in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`obs`](Self::obs).
+    pub fn var(&self, columns: &[&str]) -> Result<RecordBatch> {
+        self.var.read_named(columns, &self.context)
+    }
+
+    /// Reads all columns of `var`.
+    ///
+    /// # Errors
+    ///
+    /// Errors of damaged data.
+    pub fn var_all(&self) -> Result<RecordBatch> {
+        self.var.read_all(&self.context)
+    }
+
+    /// Reads one column of `obs`.
+    ///
+    /// # Errors
+    ///
+    /// As [`obs`](Self::obs).
+    pub fn obs_column(&self, name: &str) -> Result<Column> {
+        let batch = self.obs(&[name])?;
+        let column = column_from_arrow(name, batch.column(0))?;
+        let ordered = batch
+            .schema_ref()
+            .field(0)
+            .metadata()
+            .contains_key(arrow_column::ORDERED);
+        Ok(match column {
+            Column::Categorical(c) => Column::Categorical(c.with_ordered(ordered)),
+            other => other,
+        })
+    }
+
+    /// Reads the matrix; `None` where the table has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`] when it has another shape than the table, and errors of damaged data.
+    #[doc(alias = "X")]
+    pub fn x(&self) -> Result<Option<Matrix>> {
+        let Some(node) = self.find("X")? else {
+            return Ok(None);
+        };
+        if node.text("encoding-type") == Some("null") {
+            return Ok(None);
+        }
+        let key = node.key.clone();
+        let matrix = Matrix::read(&self.context, node)?;
+        self.check_shape(&key, matrix.shape(), (self.n_obs(), self.n_vars()))?;
+        Ok(Some(matrix))
+    }
+
+    /// The names of the layers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the folder cannot be listed.
+    pub fn layers(&self) -> Result<Vec<String>> {
+        self.keys("layers")
+    }
+
+    /// Reads a layer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEntry`], and as [`x`](Self::x).
+    pub fn layer(&self, name: &str) -> Result<Matrix> {
+        let node = self.entry("layers", "layer", name)?;
+        let key = node.key.clone();
+        let matrix = Matrix::read(&self.context, node)?;
+        self.check_shape(&key, matrix.shape(), (self.n_obs(), self.n_vars()))?;
+        Ok(matrix)
+    }
+
+    /// The names of the matrices aligned to the rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the folder cannot be listed.
+    pub fn obsm_keys(&self) -> Result<Vec<String>> {
+        self.keys("obsm")
+    }
+
+    /// Reads a matrix aligned to the rows: latents, coordinates.
+    ///
+    /// # Shapes
+    ///
+    /// `[n_obs, p]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEntry`], [`Error::LengthMismatch`], [`Error::DataType`] when the entry is no matrix of numbers, and errors of damaged
+    /// data.
+    pub fn obsm(&self, name: &str) -> Result<Array2<f64>> {
+        let node = self.entry("obsm", "obsm entry", name)?;
+        let key = node.key.clone();
+        let value = value::read(&self.context, node, 0)?;
+        let matrix = match &value {
+            Uns::Frame(frame) => frame_matrix(frame),
+            other => other.to_matrix(),
+        };
+        let matrix = matrix.ok_or_else(|| Error::DataType {
+            key: key.clone(),
+            expected: "a matrix of numbers",
+            found: "something else".to_owned(),
+        })?;
+        self.check_rows(&key, matrix.shape().0)?;
+        matrix.to_dense_f64()
+    }
+
+    /// The names of the graphs between rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the folder cannot be listed.
+    pub fn obsp_keys(&self) -> Result<Vec<String>> {
+        self.keys("obsp")
+    }
+
+    /// Reads a graph between rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEntry`], [`Error::LengthMismatch`], and errors of damaged data.
+    pub fn obsp(&self, name: &str) -> Result<CsrGraph> {
+        let node = self.entry("obsp", "obsp entry", name)?;
+        let key = node.key.clone();
+        let matrix = Matrix::read(&self.context, node)?;
+        self.check_shape(&key, matrix.shape(), (self.n_obs(), self.n_obs()))?;
+        graph::from_matrix(&key, &matrix)
+    }
+
+    /// Reads the unstructured part, without the annotation, which [`annotation`](Self::annotation) returns.
+    ///
+    /// An entry that cannot be read is [`Uns::Unsupported`] with the reason; the others are not affected.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the file system.
+    pub fn uns(&self) -> Result<BTreeMap<String, Uns>> {
+        let mut entries = self.dict("uns")?;
+        entries.remove("spatialdata_attrs");
+        Ok(entries)
+    }
+
+    /// What the rows describe: regions of labels or shapes, and which object of them.
+    #[must_use]
+    pub fn annotation(&self) -> Option<&Annotation> {
+        self.annotation.as_ref()
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    ///
+    /// Errors of damaged data in `obs`, `var`, `X` and layers; other damaged entries become [`Uns::Unsupported`].
+    pub fn read_all(&self) -> Result<TableData> {
+        let mut layers = BTreeMap::new();
+        for name in self.layers()? {
+            layers.insert(name.clone(), self.layer(&name)?);
+        }
+        let data = TableData {
+            obs_names: self.obs_names()?,
+            obs_index_name: self.obs.index_name(),
+            obs: self.obs_all()?,
+            var_names: self.var_names()?,
+            var_index_name: self.var.index_name(),
+            var: self.var_all()?,
+            x: self.x()?,
+            layers,
+            obsm: self.aligned("obsm", self.n_obs())?,
+            varm: self.aligned("varm", self.n_vars())?,
+            obsp: self.aligned("obsp", self.n_obs())?,
+            varp: self.aligned("varp", self.n_vars())?,
+            uns: self.uns()?,
+            raw: self.raw()?,
+            annotation: self.annotation.clone(),
+        };
+        data.check_annotation()?;
+        Ok(data)
+    }
+
+    fn raw(&self) -> Result<Option<RawData>> {
+        let Some(node) = self.find("raw")?.filter(Node::is_group) else {
+            return Ok(None);
+        };
+        let key = node.key;
+        let open =
+            |name: &str| Node::find(&self.context.root, &child(&key, name), self.context.format);
+        let var = open("var")?.ok_or_else(|| Error::missing(&key, "the group `var`"))?;
+        let var = LazyFrame::open(&self.context, var)?;
+        let x = open("X")?
+            .map(|node| Matrix::read(&self.context, node))
+            .transpose()?;
+        let varm = match open("varm")? {
+            Some(node) => value::read_dict(&self.context, &node, 0)?,
+            None => BTreeMap::new(),
+        };
+        Ok(Some(RawData {
+            var_names: var.read_names(&self.context)?,
+            var_index_name: var.index_name(),
+            var: var.read_all(&self.context)?,
+            x,
+            varm,
+        }))
+    }
+
+    fn aligned(&self, group: &str, rows: usize) -> Result<BTreeMap<String, Uns>> {
+        let mut entries = self.dict(group)?;
+        for (name, entry) in &mut entries {
+            if let Some(found) = entry.n_rows().filter(|&found| found != rows) {
+                let key = child(&child(&self.key, group), name);
+                let problem = format!("`{key}`: expected {rows} rows, found {found}");
+                *entry = Uns::Unsupported(problem);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn dict(&self, group: &str) -> Result<BTreeMap<String, Uns>> {
+        match self.find(group)? {
+            Some(node) if node.is_group() => value::read_dict(&self.context, &node, 0),
+            _ => Ok(BTreeMap::new()),
+        }
+    }
+
+    fn keys(&self, group: &str) -> Result<Vec<String>> {
+        value::keys(&self.context, &child(&self.key, group))
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Node>> {
+        Node::find(
+            &self.context.root,
+            &child(&self.key, name),
+            self.context.format,
+        )
+    }
+
+    fn entry(&self, group: &str, what: &'static str, name: &str) -> Result<Node> {
+        let keys = self.keys(group)?;
+        if !keys.iter().any(|key| key == name) {
+            return Err(Error::NoEntry {
+                key: self.key.clone(),
+                what,
+                name: name.to_owned(),
+                available: crate::error::listing(&keys),
+            });
+        }
+        let key = child(&child(&self.key, group), name);
+        Node::open(&self.context.root, &key, self.context.format)
+    }
+
+    fn check_rows(&self, key: &str, found: usize) -> Result<()> {
+        if found == self.n_obs() {
+            return Ok(());
+        }
+        Err(Error::LengthMismatch {
+            key: key.to_owned(),
+            expected: self.n_obs() as u64,
+            found: found as u64,
+        })
+    }
+
+    fn check_shape(
+        &self,
+        key: &str,
+        found: (usize, usize),
+        expected: (usize, usize),
+    ) -> Result<()> {
+        let wrong = [(expected.0, found.0), (expected.1, found.1)]
+            .into_iter()
+            .find(|(expected, found)| expected != found);
+        match wrong {
+            None => Ok(()),
+            Some((expected, found)) => Err(Error::LengthMismatch {
+                key: key.to_owned(),
+                expected: expected as u64,
+                found: found as u64,
+            }),
+        }
+    }
+
+    fn read_annotation(&self) -> Result<Option<Annotation>> {
+        let key = child(&self.key, "uns/spatialdata_attrs");
+        let Some(node) = Node::find(&self.context.root, &key, self.context.format)? else {
+            return Ok(None);
+        };
+        let attrs = Uns::Dict(value::read_dict(&self.context, &node, 0)?);
+        let regions = match attrs.get("region") {
+            None | Some(Uns::Null) => return Ok(None),
+            Some(Uns::Text(region)) => vec![region.clone()],
+            Some(Uns::Texts(regions)) => regions.values.iter().flatten().cloned().collect(),
+            Some(_) => return Err(Error::invalid(key, "`region` as text", "something else")),
+        };
+        let text = |name: &str| {
+            let value = attrs.get(name).and_then(Uns::as_text).map(str::to_owned);
+            value.ok_or_else(|| Error::missing(&key, format!("`{name}` as text")))
+        };
+        Ok(Some(Annotation {
+            regions,
+            region_key: text("region_key")?,
+            instance_key: text("instance_key")?,
+        }))
+    }
+}
+
+/// The numbers of a data frame, one column each.
+fn frame_matrix(frame: &super::Frame) -> Option<Matrix> {
+    let batch = &frame.columns;
+    let mut matrix = Array2::zeros((batch.num_rows(), batch.num_columns()));
+    for (place, column) in batch.columns().iter().enumerate() {
+        let values = arrow_column::numbers_from_arrow(column)?.to_f64();
+        matrix
+            .column_mut(place)
+            .iter_mut()
+            .zip(values)
+            .for_each(|(to, from)| *to = from);
+    }
+    Some(Matrix::Dense(matrix))
+}

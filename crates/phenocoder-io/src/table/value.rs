@@ -1,0 +1,269 @@
+//! Any entry of a table: the values of `uns`, and what `obsm`, `varm` and the like may hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, StringArray};
+use ndarray::Array2;
+use phenocoder_core::CsrGraph;
+
+use super::frame::{self, Frame};
+use super::matrix::{Matrix, SparseFormat, SparseMatrix};
+use crate::array::{ElementType, NumericArray, NumericValues, ZarrArray};
+use crate::node::{Node, ZarrFormat};
+use crate::path::{child, is_component};
+use crate::root::Root;
+use crate::{Error, Result};
+
+/// Where entries are read from.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) root: Arc<Root>,
+    pub(crate) format: ZarrFormat,
+}
+
+/// Texts with a shape, in C order, some perhaps missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextArray {
+    /// The extent of each axis.
+    pub shape: Vec<usize>,
+    /// The texts; `None` is missing.
+    pub values: Vec<Option<String>>,
+}
+
+/// A value of AnnData's `uns`, or an entry of `obsm` and its like: a tree of dictionaries with data at the leaves.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Uns {
+    /// Nothing, Python's `None`.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// Numbers with a shape; no axes for a single number of a shorter type.
+    Numbers(NumericArray),
+    /// Texts with a shape.
+    Texts(TextArray),
+    /// A sparse matrix.
+    Sparse(SparseMatrix),
+    /// A column with categories or missing values.
+    Column(ArrayRef),
+    /// A data frame.
+    Frame(Frame),
+    /// Named values.
+    Dict(BTreeMap<String, Uns>),
+    /// Something that is stored but cannot be read, and why; it is left out when the table is written.
+    Unsupported(String),
+}
+
+impl From<Array2<f64>> for Uns {
+    fn from(matrix: Array2<f64>) -> Self {
+        Self::Numbers((&matrix).into())
+    }
+}
+
+impl From<Array2<f32>> for Uns {
+    fn from(matrix: Array2<f32>) -> Self {
+        Self::Numbers((&matrix).into())
+    }
+}
+
+impl From<&CsrGraph> for Uns {
+    fn from(graph: &CsrGraph) -> Self {
+        Self::Sparse(graph.into())
+    }
+}
+
+impl From<&str> for Uns {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<f64> for Uns {
+    fn from(number: f64) -> Self {
+        Self::Float(number)
+    }
+}
+
+impl From<i64> for Uns {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<bool> for Uns {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+impl From<Vec<String>> for Uns {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Texts(TextArray {
+            shape: vec![texts.len()],
+            values: texts.into_iter().map(Some).collect(),
+        })
+    }
+}
+
+impl Uns {
+    /// The value of a key, where this is a dictionary that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Dict(entries) => entries.get(key),
+            _ => None,
+        }
+    }
+
+    /// The text, where this is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number of rows of an entry that is aligned to the rows of a table.
+    pub(crate) fn n_rows(&self) -> Option<usize> {
+        match self {
+            Self::Numbers(a) => a.shape().first().copied(),
+            Self::Texts(a) => a.shape.first().copied(),
+            Self::Sparse(m) => Some(m.shape().0),
+            Self::Column(a) => Some(a.len()),
+            Self::Frame(f) => Some(f.index.len()),
+            _ => None,
+        }
+    }
+
+    /// The entry as a matrix, where it is one.
+    #[must_use]
+    pub fn to_matrix(&self) -> Option<Matrix> {
+        match self {
+            Self::Numbers(a) if matches!(a.shape().len(), 1 | 2) => {
+                Some(Matrix::from_numbers(a.clone()))
+            }
+            Self::Sparse(m) => Some(Matrix::Sparse(m.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// How deep dictionaries may be nested.
+const MAX_DEPTH: usize = 64;
+
+/// Reads any entry; what cannot be read becomes [`Uns::Unsupported`] only for types, not for damaged data.
+pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
+    if depth > MAX_DEPTH {
+        return Err(Error::invalid(
+            node.key,
+            "dictionaries at most 64 deep",
+            "more",
+        ));
+    }
+    let encoding = node.text("encoding-type").unwrap_or("").to_owned();
+    match encoding.as_str() {
+        "null" => Ok(Uns::Null),
+        "csr_matrix" => SparseMatrix::read(context, &node, SparseFormat::Csr).map(Uns::Sparse),
+        "csc_matrix" => SparseMatrix::read(context, &node, SparseFormat::Csc).map(Uns::Sparse),
+        "dataframe" => {
+            let frame = frame::LazyFrame::open(context, node)?;
+            Ok(Uns::Frame(Frame {
+                index: frame.read_index(context)?,
+                index_name: frame.index_name(),
+                columns: frame.read_all(context)?,
+            }))
+        }
+        "categorical" | "nullable-integer" | "nullable-boolean" => {
+            Ok(Uns::Column(frame::read_column(context, node)?.0))
+        }
+        "nullable-string-array" => {
+            let (array, _) = frame::read_column(context, node)?;
+            let texts = array.as_any().downcast_ref::<StringArray>();
+            let values: Vec<Option<String>> = texts
+                .into_iter()
+                .flat_map(|t| t.iter().map(|t| t.map(str::to_owned)))
+                .collect();
+            Ok(Uns::Texts(TextArray {
+                shape: vec![values.len()],
+                values,
+            }))
+        }
+        "" | "dict" | "anndata" if node.is_group() => {
+            read_dict(context, &node, depth).map(Uns::Dict)
+        }
+        "" | "array" | "string-array" | "string" | "numeric-scalar" if !node.is_group() => {
+            let key = node.key.clone();
+            match ZarrArray::from_node(&context.root, node) {
+                Ok(array) => read_array(&array),
+                // A structured or otherwise foreign type spoils this entry only.
+                Err(error @ (Error::DataType { .. } | Error::InvalidMetadata { .. })) => {
+                    Ok(Uns::Unsupported(format!("{key}: {error}")))
+                }
+                Err(error) => Err(error),
+            }
+        }
+        other => Ok(Uns::Unsupported(format!(
+            "the encoding `{other}` is not read"
+        ))),
+    }
+}
+
+fn read_array(array: &ZarrArray) -> Result<Uns> {
+    let shape: Vec<usize> = array.shape().iter().map(|&n| n as usize).collect();
+    if !matches!(array.element(), ElementType::Number(_)) {
+        let mut texts = array.read_texts()?;
+        return Ok(match (shape.is_empty(), texts.pop()) {
+            (true, Some(text)) => Uns::Text(text),
+            (_, last) => {
+                texts.extend(last);
+                let values = texts.into_iter().map(Some).collect();
+                Uns::Texts(TextArray { shape, values })
+            }
+        });
+    }
+    let numbers = array.read_numbers()?;
+    Ok(match (shape.is_empty(), numbers.values()) {
+        (true, NumericValues::Bool(v)) if v.len() == 1 => Uns::Bool(v[0]),
+        (true, NumericValues::Int64(v)) if v.len() == 1 => Uns::Int(v[0]),
+        (true, NumericValues::Float64(v)) if v.len() == 1 => Uns::Float(v[0]),
+        _ => Uns::Numbers(numbers),
+    })
+}
+
+/// Reads every entry of a group.
+pub(crate) fn read_dict(
+    context: &Context,
+    node: &Node,
+    depth: usize,
+) -> Result<BTreeMap<String, Uns>> {
+    let mut entries = BTreeMap::new();
+    for name in keys(context, &node.key)? {
+        let key = child(&node.key, &name);
+        if let Some(node) = Node::find(&context.root, &key, context.format)? {
+            let value = match read(context, node, depth + 1) {
+                Ok(value) => value,
+                // Errors are local: one damaged entry leaves the others.
+                Err(error) => Uns::Unsupported(crate::array::with_causes(&error)),
+            };
+            entries.insert(name, value);
+        }
+    }
+    Ok(entries)
+}
+
+/// The names of the nodes in a group, sorted.
+pub(crate) fn keys(context: &Context, key: &str) -> Result<Vec<String>> {
+    let folders = context.root.folders(key)?;
+    let named = folders
+        .into_iter()
+        .filter(|name| is_component(name) && !name.starts_with('.'));
+    Ok(named.collect())
+}

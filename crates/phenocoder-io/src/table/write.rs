@@ -1,0 +1,430 @@
+//! Tables on their way to the disk, as anndata 0.12 writes them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType as ArrowType, Field};
+use phenocoder_core::DataType;
+use serde_json::{Map, Value, json};
+
+use super::arrow_column::{
+    ENCODING, NA_VALUE, ORDERED, numbers_from_arrow, split_dictionary, texts,
+};
+use super::data::{Annotation, RawData, TableData};
+use super::frame::{Frame, is_plain_bool, missing};
+use super::matrix::{Matrix, SparseFormat, SparseMatrix};
+use super::value::{TextArray, Uns};
+use crate::array::{ArraySpec, ArrayWriter, ElementType, NumericArray, NumericValues};
+use crate::node::{ZarrFormat, write_group};
+use crate::{Error, Result};
+
+/// About how many bytes of a column or matrix make one chunk.
+const CHUNK_BYTES: u64 = 4 << 20;
+
+/// Writes a table into a folder.
+pub(crate) fn write(place: &Path, format: ZarrFormat, table: &TableData) -> Result<()> {
+    let writer = Writer { format };
+    let annotation = table.annotation.as_ref();
+    let region = |a: &Annotation| match a.regions.as_slice() {
+        [one] => json!(one),
+        many => json!(many),
+    };
+    let mut attributes = encoding("anndata", "0.1.0");
+    let entries = [
+        ("spatialdata-encoding-type", json!("ngff:regions_table")),
+        ("region", annotation.map_or(Value::Null, region)),
+        (
+            "region_key",
+            annotation.map_or(Value::Null, |a| json!(a.region_key)),
+        ),
+        (
+            "instance_key",
+            annotation.map_or(Value::Null, |a| json!(a.instance_key)),
+        ),
+        (
+            "version",
+            match format {
+                ZarrFormat::V3 => json!("0.2"),
+                ZarrFormat::V2 => json!("0.1"),
+            },
+        ),
+    ];
+    attributes.extend(entries.map(|(name, value)| (name.to_owned(), value)));
+    write_group(place, format, attributes)?;
+    writer.data_frame(
+        &place.join("obs"),
+        &Index::Texts(&table.obs_names),
+        table.obs_index_name.as_deref(),
+        &table.obs,
+    )?;
+    writer.data_frame(
+        &place.join("var"),
+        &Index::Texts(&table.var_names),
+        table.var_index_name.as_deref(),
+        &table.var,
+    )?;
+    if let Some(x) = &table.x {
+        writer.matrix(&place.join("X"), x)?;
+    }
+    write_group(&place.join("layers"), format, encoding("dict", "0.1.0"))?;
+    for (name, layer) in &table.layers {
+        writer.matrix(&place.join("layers").join(name), layer)?;
+    }
+    writer.dict(&place.join("obsm"), &table.obsm)?;
+    writer.dict(&place.join("varm"), &table.varm)?;
+    writer.dict(&place.join("obsp"), &table.obsp)?;
+    writer.dict(&place.join("varp"), &table.varp)?;
+    let mut uns = table.uns.clone();
+    if let Some(annotation) = annotation {
+        uns.insert("spatialdata_attrs".to_owned(), annotation.to_uns());
+    }
+    writer.dict(&place.join("uns"), &uns)?;
+    if let Some(raw) = &table.raw {
+        writer.raw(&place.join("raw"), raw)?;
+    }
+    Ok(())
+}
+
+impl Annotation {
+    fn to_uns(&self) -> Uns {
+        let region = match self.regions.as_slice() {
+            [one] => Uns::Text(one.clone()),
+            many => Uns::from(many.to_vec()),
+        };
+        Uns::Dict(BTreeMap::from([
+            ("region".to_owned(), region),
+            ("region_key".to_owned(), Uns::Text(self.region_key.clone())),
+            (
+                "instance_key".to_owned(),
+                Uns::Text(self.instance_key.clone()),
+            ),
+        ]))
+    }
+}
+
+fn encoding(name: &str, version: &str) -> Map<String, Value> {
+    Map::from_iter([
+        ("encoding-type".to_owned(), json!(name)),
+        ("encoding-version".to_owned(), json!(version)),
+    ])
+}
+
+/// The names of the rows of a data frame.
+enum Index<'a> {
+    Texts(&'a [String]),
+    Array(&'a dyn Array),
+}
+
+struct Writer {
+    format: ZarrFormat,
+}
+
+impl Writer {
+    fn numbers(
+        &self,
+        place: &Path,
+        array: &NumericArray,
+        attributes: Map<String, Value>,
+    ) -> Result<()> {
+        let data_type = array.values().data_type();
+        let shape: Vec<u64> = array.shape().iter().map(|&n| n as u64).collect();
+        let spec = ArraySpec::by_rows(&shape, ElementType::Number(data_type), CHUNK_BYTES)
+            .with_attributes(attributes);
+        let chunk = spec.chunk.clone();
+        let writer = ArrayWriter::create(place, self.format, spec)?;
+        let bytes = array.values().to_ne_bytes();
+        chunks(&shape, &chunk, data_type.size(), |index, range, whole| {
+            let part = &bytes[range];
+            if part.len() == whole {
+                writer.write(index, part)
+            } else {
+                let mut padded = part.to_vec();
+                padded.resize(whole, 0);
+                writer.write(index, &padded)
+            }
+        })
+    }
+
+    fn texts<S: AsRef<str>>(
+        &self,
+        place: &Path,
+        shape: &[usize],
+        texts: &[S],
+        attributes: Map<String, Value>,
+    ) -> Result<()> {
+        let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+        let spec =
+            ArraySpec::by_rows(&shape, ElementType::Text, CHUNK_BYTES).with_attributes(attributes);
+        let chunk = spec.chunk.clone();
+        let writer = ArrayWriter::create(place, self.format, spec)?;
+        chunks(&shape, &chunk, 1, |index, range, whole| {
+            let mut part: Vec<&str> = texts[range].iter().map(AsRef::as_ref).collect();
+            part.resize(whole, "");
+            writer.write_texts(index, &part)
+        })
+    }
+
+    fn matrix(&self, place: &Path, matrix: &Matrix) -> Result<()> {
+        match matrix {
+            Matrix::Sparse(sparse) => self.sparse(place, sparse),
+            dense => match dense.to_numbers() {
+                Some(numbers) => self.numbers(place, &numbers, encoding("array", "0.2.0")),
+                None => Err(Error::table(place.display().to_string(), "it is no matrix")),
+            },
+        }
+    }
+
+    fn sparse(&self, place: &Path, matrix: &SparseMatrix) -> Result<()> {
+        let name = match matrix.format() {
+            SparseFormat::Csr => "csr_matrix",
+            SparseFormat::Csc => "csc_matrix",
+        };
+        let mut attributes = encoding(name, "0.1.0");
+        let (n, p) = matrix.shape();
+        attributes.insert("shape".to_owned(), json!([n, p]));
+        write_group(place, self.format, attributes)?;
+        let part = |name: &str, values: NumericValues| {
+            let array = NumericArray::new(vec![values.len()], values)
+                .expect("one axis as long as the values");
+            self.numbers(&place.join(name), &array, Map::new())
+        };
+        // SciPy takes both index arrays in the same width.
+        let narrow = |n: usize| i32::try_from(n).is_ok();
+        let all_narrow = narrow(matrix.indices().len()) && narrow(n) && narrow(p);
+        let (indices, indptr) = if all_narrow {
+            (
+                NumericValues::Int32(matrix.indices().iter().map(|&i| i as i32).collect()),
+                NumericValues::Int32(matrix.indptr().iter().map(|&i| i as i32).collect()),
+            )
+        } else {
+            (
+                NumericValues::Int64(matrix.indices().iter().map(|&i| i.into()).collect()),
+                NumericValues::Int64(matrix.indptr().iter().map(|&i| i as i64).collect()),
+            )
+        };
+        part("data", matrix.values().clone())?;
+        part("indices", indices)?;
+        part("indptr", indptr)
+    }
+
+    fn data_frame(
+        &self,
+        place: &Path,
+        index: &Index<'_>,
+        index_name: Option<&str>,
+        columns: &RecordBatch,
+    ) -> Result<()> {
+        let names: Vec<&String> = columns
+            .schema_ref()
+            .fields()
+            .iter()
+            .map(|f| f.name())
+            .collect();
+        let index_name = index_name.unwrap_or("_index");
+        let mut attributes = encoding("dataframe", "0.2.0");
+        attributes.insert("_index".to_owned(), json!(index_name));
+        attributes.insert("column-order".to_owned(), json!(names));
+        write_group(place, self.format, attributes)?;
+        let index_place = place.join(index_name);
+        match index {
+            Index::Texts(names) => {
+                let attributes = encoding("string-array", "0.2.0");
+                self.texts(&index_place, &[names.len()], names, attributes)?;
+            }
+            Index::Array(array) => self.column(&index_place, None, *array)?,
+        }
+        for (field, array) in columns.schema_ref().fields().iter().zip(columns.columns()) {
+            self.column(&place.join(field.name()), Some(field), array)?;
+        }
+        Ok(())
+    }
+
+    fn column(&self, place: &Path, field: Option<&Field>, array: &dyn Array) -> Result<()> {
+        let metadata = |name: &str| field.and_then(|f| f.metadata().get(name));
+        if let ArrowType::Dictionary(_, _) = array.data_type() {
+            let ordered = metadata(ORDERED).is_some_and(|o| o == "true");
+            return self.categorical(place, array, ordered);
+        }
+        let asked = metadata(ENCODING).map(String::as_str);
+        if matches!(
+            array.data_type(),
+            ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View
+        ) {
+            let values = texts(&name_of(place), array)?;
+            let na_value = metadata(NA_VALUE).map(String::as_str);
+            let nullable = asked == Some("nullable-string-array");
+            return self.nullable_texts(place, &values, nullable, na_value);
+        }
+        let values = numbers_from_arrow(array).ok_or_else(|| {
+            let problem = format!("a column of type {} cannot be stored", array.data_type());
+            Error::table(name_of(place), problem)
+        })?;
+        let missing = missing(array);
+        let rows = values.len();
+        let is_float = !values.data_type().is_integer();
+        let is_nullable = matches!(asked, Some("nullable-integer" | "nullable-boolean"));
+        let numbers = |values| NumericArray::new(vec![rows], values).expect("one axis");
+        // Floats are missing as NaN.
+        if is_float || (missing.is_none() && !is_nullable) {
+            return self.numbers(place, &numbers(values), encoding("array", "0.2.0"));
+        }
+        let name = if values.data_type() == DataType::Bool || is_plain_bool(array) {
+            "nullable-boolean"
+        } else {
+            "nullable-integer"
+        };
+        write_group(place, self.format, encoding(name, "0.1.0"))?;
+        let mask = NumericValues::Bool(missing.unwrap_or_else(|| vec![false; rows]));
+        let plain = || encoding("array", "0.2.0");
+        self.numbers(&place.join("values"), &numbers(values), plain())?;
+        self.numbers(&place.join("mask"), &numbers(mask), plain())
+    }
+
+    fn categorical(&self, place: &Path, array: &dyn Array, ordered: bool) -> Result<()> {
+        let (codes, categories) = split_dictionary(&name_of(place), array)?;
+        let mut attributes = encoding("categorical", "0.2.0");
+        attributes.insert("ordered".to_owned(), json!(ordered));
+        write_group(place, self.format, attributes)?;
+        self.column(&place.join("categories"), None, &categories)?;
+        let codes = codes.into_iter().map(|c| c.unwrap_or(-1));
+        // The widths that pandas chooses.
+        let codes = match categories.len() {
+            0..=127 => NumericValues::Int8(codes.map(|c| c as i8).collect()),
+            128..=32_767 => NumericValues::Int16(codes.map(|c| c as i16).collect()),
+            _ => NumericValues::Int32(codes.collect()),
+        };
+        let codes = NumericArray::new(vec![codes.len()], codes).expect("one axis");
+        self.numbers(&place.join("codes"), &codes, encoding("array", "0.2.0"))
+    }
+
+    fn nullable_texts(
+        &self,
+        place: &Path,
+        values: &[Option<String>],
+        nullable: bool,
+        na_value: Option<&str>,
+    ) -> Result<()> {
+        let present: Vec<&str> = values
+            .iter()
+            .map(|v| v.as_deref().unwrap_or_default())
+            .collect();
+        let shape = [values.len()];
+        let plain = encoding("string-array", "0.2.0");
+        if !nullable && values.iter().all(Option::is_some) {
+            return self.texts(place, &shape, &present, plain);
+        }
+        let mut attributes = encoding("nullable-string-array", "0.1.0");
+        attributes.insert("na-value".to_owned(), json!(na_value.unwrap_or("NaN")));
+        write_group(place, self.format, attributes)?;
+        self.texts(&place.join("values"), &shape, &present, plain)?;
+        let mask = NumericValues::Bool(values.iter().map(Option::is_none).collect());
+        let mask = NumericArray::new(shape.to_vec(), mask).expect("one axis");
+        self.numbers(&place.join("mask"), &mask, encoding("array", "0.2.0"))
+    }
+
+    fn dict(&self, place: &Path, entries: &BTreeMap<String, Uns>) -> Result<()> {
+        write_group(place, self.format, encoding("dict", "0.1.0"))?;
+        for (name, value) in entries {
+            self.value(&place.join(name), value)?;
+        }
+        Ok(())
+    }
+
+    fn value(&self, place: &Path, value: &Uns) -> Result<()> {
+        let scalar = |values: NumericValues| {
+            let array = NumericArray::new(Vec::new(), values).expect("one number");
+            self.numbers(place, &array, encoding("numeric-scalar", "0.2.0"))
+        };
+        match value {
+            Uns::Null => {
+                let array = NumericArray::new(Vec::new(), NumericValues::Bool(vec![true]))
+                    .expect("one value");
+                self.numbers(place, &array, encoding("null", "0.1.0"))
+            }
+            Uns::Bool(v) => scalar(NumericValues::Bool(vec![*v])),
+            Uns::Int(v) => scalar(NumericValues::Int64(vec![*v])),
+            Uns::Float(v) => scalar(NumericValues::Float64(vec![*v])),
+            Uns::Text(text) => self.texts(place, &[], &[text], encoding("string", "0.2.0")),
+            Uns::Numbers(array) if array.shape().is_empty() => {
+                self.numbers(place, array, encoding("numeric-scalar", "0.2.0"))
+            }
+            Uns::Numbers(array) => self.numbers(place, array, encoding("array", "0.2.0")),
+            Uns::Texts(TextArray { shape, values }) => {
+                if values.iter().all(Option::is_some) {
+                    let texts: Vec<&str> = values.iter().flatten().map(String::as_str).collect();
+                    self.texts(place, shape, &texts, encoding("string-array", "0.2.0"))
+                } else if shape.len() == 1 {
+                    self.nullable_texts(place, values, true, None)
+                } else {
+                    let problem = "missing text is stored along one axis only";
+                    Err(Error::table(name_of(place), problem))
+                }
+            }
+            Uns::Sparse(matrix) => self.sparse(place, matrix),
+            Uns::Column(array) => {
+                let encoding = match array.data_type() {
+                    ArrowType::Boolean => "nullable-boolean",
+                    ArrowType::Utf8 => "nullable-string-array",
+                    _ => "nullable-integer",
+                };
+                let metadata = HashMap::from([(ENCODING.to_owned(), encoding.to_owned())]);
+                let field =
+                    Field::new("column", array.data_type().clone(), true).with_metadata(metadata);
+                self.column(place, Some(&field), array)
+            }
+            Uns::Frame(Frame {
+                index,
+                index_name,
+                columns,
+            }) => self.data_frame(place, &Index::Array(index), index_name.as_deref(), columns),
+            Uns::Dict(entries) => self.dict(place, entries),
+            Uns::Unsupported(reason) => {
+                let place = name_of(place);
+                tracing::warn!(place, reason, "left out because it could not be read");
+                Ok(())
+            }
+        }
+    }
+
+    fn raw(&self, place: &Path, raw: &RawData) -> Result<()> {
+        write_group(place, self.format, encoding("raw", "0.1.0"))?;
+        let index = Index::Texts(&raw.var_names);
+        let name = raw.var_index_name.as_deref();
+        self.data_frame(&place.join("var"), &index, name, &raw.var)?;
+        if let Some(x) = &raw.x {
+            self.matrix(&place.join("X"), x)?;
+        }
+        self.dict(&place.join("varm"), &raw.varm)
+    }
+}
+
+/// Calls `write` with the index of each chunk along the first axis, the places it holds and the places of a whole one.
+fn chunks(
+    shape: &[u64],
+    chunk: &[u64],
+    size: usize,
+    mut write: impl FnMut(&[u64], std::ops::Range<usize>, usize) -> Result<()>,
+) -> Result<()> {
+    let total = shape.iter().product::<u64>() as usize * size;
+    let whole = chunk.iter().product::<u64>() as usize * size;
+    let mut index = vec![0; shape.len()];
+    for (i, start) in (0..total).step_by(whole.max(1)).enumerate() {
+        if let Some(first) = index.first_mut() {
+            *first = i as u64;
+        }
+        write(&index, start..(start + whole).min(total), whole)?;
+    }
+    Ok(())
+}
+
+fn name_of(place: &Path) -> String {
+    let parts: Vec<String> = place
+        .components()
+        .rev()
+        .take(2)
+        .map(|c| c.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    let relative: PathBuf = parts.iter().rev().collect();
+    relative.display().to_string()
+}

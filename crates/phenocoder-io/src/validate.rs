@@ -1,0 +1,110 @@
+//! Every violation of a store, rather than the first.
+
+use crate::array::with_causes;
+use crate::store::{ElementKind, Store};
+use crate::{Error, path};
+
+/// Something in a store that breaks a rule.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Violation {
+    /// The element, or the node in it.
+    pub key: String,
+    /// What is wrong, with its causes.
+    pub problem: String,
+    /// Whether the element can be read all the same.
+    pub is_warning: bool,
+}
+
+impl Violation {
+    fn error(key: &str, error: &Error) -> Self {
+        Self {
+            key: key.to_owned(),
+            problem: with_causes(error),
+            is_warning: false,
+        }
+    }
+
+    fn warning(key: &str, problem: String) -> Self {
+        Self {
+            key: key.to_owned(),
+            problem,
+            is_warning: true,
+        }
+    }
+}
+
+/// Checks the structure of every image, mask and table: metadata, lengths, codes, pointers, annotations.
+///
+/// Tables are read; pixels are not, and points and shapes are not looked into yet.
+/// An empty list means that no rule checked is broken.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_io::{ContainerVersion, Store, validate};
+///
+/// let folder = tempfile::tempdir()?;
+/// let store = Store::create(folder.path().join("new.zarr"), ContainerVersion::V02)?;
+/// assert!(validate(&store).is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn validate(store: &Store) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut seen: Vec<(String, &str)> = Vec::new();
+    for element in store.elements() {
+        let key = element.key.as_str();
+        if let Err(error) = path::check_name(&element.name) {
+            found.push(Violation::warning(key, with_causes(&error)));
+        }
+        let lower = element.name.to_lowercase();
+        if let Some((_, other)) = seen.iter().find(|(name, _)| *name == lower) {
+            let problem = format!("the name differs from that of `{other}` in case at most");
+            found.push(Violation::warning(key, problem));
+        }
+        seen.push((lower, key));
+        let result = match element.kind {
+            ElementKind::Image => store.image(&element.name).map(|_| ()),
+            ElementKind::Labels => store.labels(&element.name).map(|_| ()),
+            ElementKind::Table => check_table(store, &element.name, key, &mut found),
+            ElementKind::Points | ElementKind::Shapes => Ok(()),
+        };
+        if let Err(error) = result {
+            found.push(Violation::error(key, &error));
+        }
+    }
+    found
+}
+
+fn check_table(
+    store: &Store,
+    name: &str,
+    key: &str,
+    found: &mut Vec<Violation>,
+) -> Result<(), Error> {
+    let table = store.table(name)?;
+    let data = table.read_all()?;
+    if let Err(error) = data.validate() {
+        found.push(Violation::warning(key, with_causes(&error)));
+    }
+    for region in data.annotation.iter().flat_map(|a| &a.regions) {
+        let exists = store.elements().iter().any(|e| {
+            matches!(
+                e.kind,
+                ElementKind::Labels | ElementKind::Shapes | ElementKind::Points
+            ) && e.name == *region
+        });
+        if !exists {
+            let problem = format!("it annotates `{region}`, which is not in the store");
+            found.push(Violation::warning(key, problem));
+        }
+    }
+    let groups = [&data.obsm, &data.varm, &data.obsp, &data.varp, &data.uns];
+    for (name, entry) in groups.into_iter().flatten() {
+        if let crate::Uns::Unsupported(reason) = entry {
+            found.push(Violation::warning(&path::child(key, name), reason.clone()));
+        }
+    }
+    Ok(())
+}
