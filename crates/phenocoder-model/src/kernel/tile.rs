@@ -73,7 +73,15 @@ pub(super) struct Packed {
 impl Packed {
     /// Packs the matrix whose entry is `value(row, column)`.
     pub(super) fn new(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let arch = arch(columns);
+        Self::for_arch(arch(columns), rows, columns, value)
+    }
+
+    fn for_arch(
+        arch: Arch,
+        rows: usize,
+        columns: usize,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Self {
         let lanes = lanes(arch);
         let vectors = columns.div_ceil(lanes);
         let mut values = Vec::with_capacity(rows * vectors * lanes);
@@ -299,5 +307,76 @@ fn outer_tile<S: Simd, const R: usize, const V: usize>(
         for v in 0..V {
             out[v] = simd.add_f32s(out[v], sums[r][v]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bits_do_not_depend_on_the_width_of_the_vectors() {
+        for columns in [1, 4, 8, 9, 16, 31, 64] {
+            let (rows, count) = (37, 13);
+            let (source, weights) = (random(rows + count), random(rows * columns + 1));
+            let bias = random(columns);
+            let pixels: Vec<Pixel> = (0..count)
+                .map(|i| Pixel {
+                    source: i,
+                    out: i * columns,
+                })
+                .collect();
+            let segments = [Segment {
+                source: 0,
+                row: 0,
+                len: rows,
+            }];
+            let product = |arch| {
+                let mut out = vec![0.0; count * columns];
+                let value = |row: usize, column: usize| weights[row * columns + column];
+                Product {
+                    source: &source,
+                    pixels: &pixels,
+                    segments: &segments,
+                    weights: &Packed::for_arch(arch, rows, columns, value),
+                    bias: Some(&bias),
+                    relu: true,
+                    out: &mut out,
+                }
+                .run();
+                out
+            };
+            let outer = |arch| {
+                let width = columns.next_multiple_of(16);
+                let gradient = &random(count * width);
+                let pixels: Vec<Pixel> = (0..count)
+                    .map(|i| Pixel {
+                        source: i,
+                        out: i * width,
+                    })
+                    .collect();
+                let mut out = vec![0.0; rows * width];
+                Outer {
+                    source: &source,
+                    pixels: &pixels,
+                    segments: &segments,
+                    gradient,
+                    arch,
+                    width,
+                    out: &mut out,
+                }
+                .run();
+                out
+            };
+            for wide in [Arch::new(), arch(4)] {
+                assert_eq!(product(Arch::Scalar), product(wide), "{columns} columns");
+                assert_eq!(outer(Arch::Scalar), outer(wide), "{columns} columns");
+            }
+        }
+    }
+
+    fn random(n: usize) -> Vec<f32> {
+        let mut stream = phenocoder_core::Seed::new(2).stream("tile", 0);
+        (0..n).map(|_| stream.normal() as f32).collect()
     }
 }

@@ -64,6 +64,33 @@ impl Default for AdamConfig {
 }
 
 impl AdamConfig {
+    /// Keras' constants.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the decay of the mean of the gradients.
+    #[must_use]
+    pub fn with_beta_1(mut self, beta_1: f64) -> Self {
+        self.beta_1 = beta_1;
+        self
+    }
+
+    /// Sets the decay of the mean of their squares.
+    #[must_use]
+    pub fn with_beta_2(mut self, beta_2: f64) -> Self {
+        self.beta_2 = beta_2;
+        self
+    }
+
+    /// Sets what is added to the root of the mean square.
+    #[must_use]
+    pub fn with_epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
     /// Checks every constant.
     ///
     /// # Errors
@@ -348,15 +375,12 @@ mod tests {
 
     #[test]
     fn constants_out_of_range_are_refused() {
-        let config = AdamConfig {
-            beta_1: 1.0,
-            ..AdamConfig::default()
-        };
-        assert!(config.validate().is_err());
-        let config = AdamConfig {
-            epsilon: 0.0,
-            ..AdamConfig::default()
-        };
-        assert!(config.validate().is_err());
+        for config in [
+            AdamConfig::new().with_beta_1(1.0),
+            AdamConfig::new().with_beta_2(-0.1),
+            AdamConfig::new().with_epsilon(0.0),
+        ] {
+            assert!(config.validate().is_err(), "{config:?}");
+        }
     }
 }

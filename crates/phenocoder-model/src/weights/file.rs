@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
@@ -91,8 +92,11 @@ pub(super) fn write(
 
 /// Writes a file beside `path`, flushes it to the disk and renames it.
 fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    // Process and number keep the unfinished files of several writers apart.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
+    name.push(format!(".{}-{number}.partial", std::process::id()));
     let partial = Partial(path.with_file_name(name));
     let write = || {
         let mut file = File::create(&partial.0)?;
@@ -185,7 +189,6 @@ fn parse(bytes: &[u8]) -> Result<Contents, FileError> {
             .collect();
         let tensor = Tensor::from_vec(values, entry.shape.as_slice(), &Device::Cpu)
             .map_err(|e| header(e.to_string()))?;
-        debug_assert_eq!(tensor.dtype(), DType::F32);
         tensors.insert(name, tensor);
     }
     Ok(Contents {
