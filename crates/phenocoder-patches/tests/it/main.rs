@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod extraction;
+mod golden;
 mod loading;
 mod statistics;
+mod store;
 mod support;
