@@ -19,6 +19,18 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// A distance is negative, NaN, infinite, or less than the one before it in its row.
+    #[error(
+        "neighbour {neighbor} of row {row} is at {distance}, expected a finite distance not below the one before it"
+    )]
+    Distance {
+        /// The row.
+        row: usize,
+        /// Which of its neighbours, from 0.
+        neighbor: usize,
+        /// The distance.
+        distance: f64,
+    },
     /// There are fewer rows, columns, labels or nodes than the method needs.
     #[error("{method} needs at least {needed} {what}, found {found}")]
     TooFew {

@@ -43,8 +43,8 @@ impl Neighbors {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] when the two shapes differ, [`Error::NotFinite`] for a distance that is negative or no number,
-    /// or when distances fall within a row.
+    /// [`Error::Shape`] when the two shapes differ, [`Error::Distance`] for a distance that is negative, no number or less
+    /// than the one before it in its row.
     pub fn new(indices: Array2<u32>, distances: Array2<f64>) -> Result<Self> {
         if indices.dim() != distances.dim() {
             return Err(ShapeError::Array {
@@ -61,7 +61,11 @@ impl Neighbors {
                 distances[[row, column - 1]]
             };
             if !(value.is_finite() && value >= before) {
-                return Err(Error::NotFinite { row, column, value });
+                return Err(Error::Distance {
+                    row,
+                    neighbor: column,
+                    distance: value,
+                });
             }
         }
         Ok(Self { indices, distances })

@@ -95,10 +95,9 @@ impl ScaleConfig {
 /// use ndarray::array;
 /// use phenocoder_embed::scale::{ScaleConfig, Scaler};
 ///
-/// let x = array![[0.0, 5.0], [2.0, 5.0]];
+/// let x = array![[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]];
 /// let scaler = Scaler::fit(x.view(), &ScaleConfig::default())?;
-/// let root = 0.5_f64.sqrt();
-/// assert_eq!(scaler.transform(x.view())?, array![[-root, 0.0], [root, 0.0]]);
+/// assert_eq!(scaler.transform(x.view())?, array![[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "pp.scale")]

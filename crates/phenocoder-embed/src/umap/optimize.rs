@@ -1,10 +1,12 @@
 //! The moves of the nodes.
 
+use std::array::from_fn;
+
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{CsrGraph, Progress};
 use rayon::prelude::*;
 
-use super::power::power;
+use super::power::powers;
 use super::{Curve, UmapConfig};
 use crate::Result;
 use crate::knn::Neighbors;
@@ -15,7 +17,9 @@ pub(super) const MAX_DIMENSIONS: usize = 64;
 const CLIP: f32 = 4.0;
 /// Keeps the push of two nodes at one place finite.
 const SOFT: f32 = 0.001;
-/// Pushing nodes that are handled at once.
+/// Keeps a squared distance positive; far below what a map resolves.
+const TINY: f32 = 1e-30;
+/// Nodes that pull or push at once.
 const LANES: usize = 8;
 /// Nodes per task at least.
 const TASK: usize = 128;
@@ -164,7 +168,7 @@ fn padded<const D: usize>(
     }))
 }
 
-/// Lets all pulls on a node that are due act one after the other, each followed by pushes of random nodes.
+/// Lets all pulls on a node that are due act one after the other, each together with the pushes of random nodes.
 fn move_node<const D: usize>(
     node: usize,
     position: &mut [f32; D],
@@ -180,52 +184,62 @@ fn move_node<const D: usize>(
             continue;
         }
         let target = &others[pulls.targets[edge] as usize];
-        for _ in 0..pulls.moves {
-            pull(position, target, epoch);
+        for _ in 1..pulls.moves {
+            interact(
+                node,
+                position,
+                others,
+                apart,
+                Some(target),
+                0,
+                &mut chance,
+                epoch,
+            );
         }
+        let mut target = Some(target);
         let mut left = epoch.negatives;
-        while left > 0 {
-            let count = left.min(LANES);
-            push(node, position, others, apart, count, &mut chance, epoch);
+        while left > 0 || target.is_some() {
+            let count = left.min(LANES - 1);
+            interact(
+                node,
+                position,
+                others,
+                apart,
+                target.take(),
+                count,
+                &mut chance,
+                epoch,
+            );
             left -= count;
         }
     }
 }
 
-fn pull<const D: usize>(position: &mut [f32; D], target: &[f32; D], epoch: &Epoch) {
-    let mut difference = [0.0; D];
-    let mut square = 0.0;
-    for axis in 0..D {
-        difference[axis] = position[axis] - target[axis];
-        square += difference[axis] * difference[axis];
-    }
-    if square < f32::MIN_POSITIVE {
-        return;
-    }
-    let raised = power(square, epoch.b);
-    let strength = -2.0 * epoch.a * epoch.b * raised / (square * (1.0 + epoch.a * raised));
-    for axis in 0..D {
-        position[axis] += epoch.step * (strength * difference[axis]).clamp(-CLIP, CLIP);
-    }
-}
-
-/// Up to [`LANES`] random nodes push at once.
-fn push<const D: usize>(
+/// One node pulls, if there is one, and `count` random nodes, fewer than [`LANES`], push at once.
+#[expect(clippy::too_many_arguments, reason = "the innermost loop of a map")]
+#[inline]
+fn interact<const D: usize>(
     node: usize,
     position: &mut [f32; D],
     others: &[[f32; D]],
     apart: bool,
+    target: Option<&[f32; D]>,
     count: usize,
     chance: &mut Draws,
     epoch: &Epoch,
 ) {
     let mut difference = [[0.0_f32; LANES]; D];
-    let mut square = [0.0_f32; LANES];
-    let mut strength = [0.0_f32; LANES];
+    let mut push = [0.0_f32; LANES];
+    // The last lane is the pull's; lanes without a node have no difference and so no effect.
+    if let Some(target) = target {
+        for axis in 0..D {
+            difference[axis][LANES - 1] = position[axis] - target[axis];
+        }
+    }
     for lane in 0..count {
         let other = chance.below(others.len());
         // A node does not push itself.
-        strength[lane] = if other == node && !apart {
+        push[lane] = if other == node && !apart {
             0.0
         } else {
             2.0 * epoch.repulsion * epoch.b
@@ -234,21 +248,36 @@ fn push<const D: usize>(
             difference[axis][lane] = position[axis] - others[other][axis];
         }
     }
+    let mut square = [0.0_f32; LANES];
     for axis in &difference {
-        for lane in 0..LANES {
-            square[lane] += axis[lane] * axis[lane];
-        }
+        square = from_fn(|lane| square[lane] + axis[lane] * axis[lane]);
     }
-    for lane in 0..LANES {
-        let raised = power(square[lane].max(f32::MIN_POSITIVE), epoch.b);
-        strength[lane] /= (SOFT + square[lane]) * (1.0 + epoch.a * raised);
-    }
+    square = from_fn(|lane| square[lane] + TINY);
+    let raised = powers(square, epoch.b);
+    let mut above = push;
+    above[LANES - 1] = -2.0 * epoch.a * epoch.b * raised[LANES - 1];
+    let mut soft = [SOFT; LANES];
+    soft[LANES - 1] = 0.0;
+    let below: [f32; LANES] =
+        from_fn(|lane| (soft[lane] + square[lane]) * (1.0 + epoch.a * raised[lane]));
+    let strength: [f32; LANES] = from_fn(|lane| above[lane] / below[lane]);
     for axis in 0..D {
-        let mut sum = 0.0;
-        for lane in 0..LANES {
-            sum += (strength[lane] * difference[axis][lane]).clamp(-CLIP, CLIP);
-        }
-        position[axis] += epoch.step * sum;
+        let moves: [f32; LANES] = from_fn(|lane| strength[lane] * difference[axis][lane]);
+        let moves: [f32; LANES] = from_fn(|lane| {
+            if moves[lane] > CLIP {
+                CLIP
+            } else {
+                moves[lane]
+            }
+        });
+        let moves: [f32; LANES] = from_fn(|lane| {
+            if moves[lane] < -CLIP {
+                -CLIP
+            } else {
+                moves[lane]
+            }
+        });
+        position[axis] += epoch.step * moves.iter().sum::<f32>();
     }
 }
 
