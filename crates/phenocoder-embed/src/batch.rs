@@ -26,7 +26,8 @@ pub struct RidgeResult {
 ///
 /// # Differences from bbknn's `ridge_regression`
 ///
-/// There, a confounder whose name begins with the batch column's name counts as batch; here a label is what it is passed as.
+/// There, a confounder whose name begins with the batch column's name counts as batch; here a label is what it is
+/// passed as.
 /// A fitted removal can be applied to new rows of known batches.
 #[doc(alias = "ridge_regression")]
 #[derive(Debug, Clone, PartialEq)]
@@ -115,7 +116,8 @@ impl RidgeRemoval {
     }
 }
 
-/// Takes from every column what a ridge regression ascribes to the batches: [`RidgeRemoval`] fitted and applied to one matrix.
+/// Takes from every column what a ridge regression ascribes to the batches: [`RidgeRemoval`] fitted and applied to
+/// one matrix.
 ///
 /// # Errors
 ///

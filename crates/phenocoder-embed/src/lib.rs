@@ -1,7 +1,9 @@
-//! From numbers per cell or per sample to an answer: which rows are alike, which groups there are, and whether it is batch.
+//! From numbers per cell or per sample to an answer: which rows are alike, which groups there are, and whether it is
+//! batch.
 //!
 //! Takes `ndarray` views and labels, returns arrays and graphs; it knows nothing of images, stores or tables.
-//! Take only this crate if you have a matrix and want its principal components, exact neighbours, batch-corrected graph,
+//! Take only this crate if you have a matrix and want its principal components, exact neighbours, batch-corrected
+//! graph,
 //! Leiden clusters and a UMAP that is the same on every run.
 //!
 //! # Getting started
@@ -46,19 +48,22 @@
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`] |
 //! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`] |
-//! | Are groups apart, batches mixed? | [`evaluate::silhouette`], [`evaluate::knn_purity`], [`evaluate::leave_one_out_accuracy`] |
+//! | Are groups apart, batches mixed? | [`evaluate::silhouette`], [`evaluate::knn_purity`] |
+//! | Does the nearest row tell the label? | [`evaluate::leave_one_out_accuracy`] |
 //! | Is a map to be trusted? | [`evaluate::trustworthiness`], [`umap::cross_entropy`] |
 //!
 //! # Conventions
 //!
 //! Rows are observations.
 //! Neighbours never include the row itself: `n_neighbors = 15` of scanpy is `k = 14` here.
-//! Every random function takes a [`Seed`](phenocoder_core::Seed), and results have the same bits for any number of threads.
+//! Every random function takes a [`Seed`](phenocoder_core::Seed), and results have the same bits for any number of
+//! threads.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References
 //!
-//! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0 and igraph 1.0.0 are matched as
+//! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0 and igraph 1.0.0 are
+//! matched as
 //! the tests in `tests/it` state.
 
 pub mod batch;

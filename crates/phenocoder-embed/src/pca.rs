@@ -67,12 +67,14 @@ impl PcaConfig {
 ///
 /// Columns are centered, not scaled.
 /// The number of components is the smallest of what was asked for, the number of rows and the number of columns.
-/// In every component the entry of largest size (the first of several) is positive, so signs do not depend on the solver.
+/// In every component the entry of largest size (the first of several) is positive, so signs do not depend on the
+/// solver.
 /// A component without variance is a direction at a right angle to all others.
 ///
 /// # Differences from scanpy's `pp.pca`
 ///
-/// All components are available, where its default solver needs one fewer than the smaller side, and scores stay in double precision.
+/// All components are available, where its default solver needs one fewer than the smaller side, and scores stay in
+/// double precision.
 ///
 /// # Examples
 ///

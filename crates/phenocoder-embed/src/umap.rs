@@ -1,7 +1,8 @@
 //! A map in few dimensions that keeps neighbours together.
 //!
 //! [`layout`] draws a [fuzzy graph](crate::fuzzy::fuzzy_graph); [`Umap`] is a finished map that takes new rows in.
-//! Every node reads the positions of the epoch before and moves only itself, with random numbers of its own, so the bits do
+//! Every node reads the positions of the epoch before and moves only itself, with random numbers of its own, so the
+//! bits do
 //! not depend on the number of threads.
 //!
 //! McInnes, Healy & Melville 2018, arXiv:1802.03426.
@@ -60,7 +61,8 @@ pub struct UmapConfig {
     pub repulsion: f64,
     /// How often an edge draws each of its two nodes when it acts: 1 (default), or 2 as in umap-learn.
     ///
-    /// With 2, nodes of a group lie closer than their memberships ask for; with 1 the objective comes out a third to a half
+    /// With 2, nodes of a group lie closer than their memberships ask for; with 1 the objective comes out a third to
+    /// a half
     /// lower and neighbourhoods are kept better on the reference sets.
     pub edge_pulls: usize,
     /// Where the nodes start (default spectral).
@@ -223,7 +225,8 @@ impl UmapConfig {
 ///
 /// # Differences from umap-learn
 ///
-/// A node's moves within an epoch see the other nodes as they were before it, so that nodes can move in parallel and the
+/// A node's moves within an epoch see the other nodes as they were before it, so that nodes can move in parallel and
+/// the
 /// result does not depend on the number of threads.
 /// An edge, which stands in the graph in both directions, draws its nodes once when it acts and not once per direction
 /// ([`UmapConfig::edge_pulls`] = 2 is umap-learn's way); the objective is lower for it and trustworthiness no worse.
@@ -231,7 +234,8 @@ impl UmapConfig {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for a setting outside its range, [`Error::NotSymmetric`] or [`Error::EdgeWeight`] for a graph that is
+/// [`Error::Config`] for a setting outside its range, [`Error::NotSymmetric`] or [`Error::EdgeWeight`] for a graph
+/// that is
 /// not one of memberships, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
@@ -267,7 +271,8 @@ pub fn layout(
 
 /// Draws a graph of memberships from a start of the caller's: principal components, or the map of an earlier run.
 ///
-/// The start is moved and scaled so that it fills the box from 0 to 10; its number of columns is the number of dimensions.
+/// The start is moved and scaled so that it fills the box from 0 to 10; its number of columns is the number of
+/// dimensions.
 ///
 /// # Errors
 ///
@@ -384,7 +389,8 @@ impl Umap {
     ///
     /// # Errors
     ///
-    /// [`Error::Graph`] when a neighbour is not a row of the map, [`Error::TooFew`] without neighbours, [`Error::Cancelled`] when the caller stops it.
+    /// [`Error::Graph`] when a neighbour is not a row of the map, [`Error::TooFew`] without neighbours,
+    /// [`Error::Cancelled`] when the caller stops it.
     pub fn transform(&self, neighbors: &Neighbors, progress: &dyn Progress) -> Result<Array2<f64>> {
         let n = self.embedding.nrows();
         for ((row, _), &index) in neighbors.indices().indexed_iter() {

@@ -64,7 +64,8 @@ pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> Result<f64> {
     Ok((together - expected) / (largest - expected))
 }
 
-/// The mutual information of two labelings over the mean of their entropies: 1 for the same grouping, 0 for none shared.
+/// The mutual information of two labelings over the mean of their entropies: 1 for the same grouping, 0 for none
+/// shared.
 ///
 /// Two labelings that both put everything into one group agree fully: 1.
 ///

@@ -223,7 +223,8 @@ pub(super) fn search(
     })
 }
 
-/// A row that may be among the nearest: its squared distance lies between `low` and `high`, up to the query's own terms.
+/// A row that may be among the nearest: its squared distance lies between `low` and `high`, up to the query's own
+/// terms.
 #[derive(Clone, Copy)]
 struct Candidate {
     low: f32,
