@@ -75,15 +75,14 @@ impl ZarrArray {
             let found = format!("{} axes", shape.len());
             return Err(Error::invalid(key, "at most 16 axes", found));
         }
-        if shape
+        let places = shape
             .iter()
-            .try_fold(1_u64, |n, &s| n.checked_mul(s))
-            .is_none()
-        {
+            .try_fold(1_u128, |n, &s| n.checked_mul(s.into()));
+        if places.is_none_or(|places| places >> 96 != 0) {
             let found = format!("{shape:?}");
             return Err(Error::invalid(
                 key,
-                "a shape with fewer than 2^64 places",
+                "a shape with fewer than 2^96 places",
                 found,
             ));
         }
@@ -150,9 +149,9 @@ impl ZarrArray {
         &self.block
     }
 
-    /// The number of places, which the constructor has checked.
+    /// The number of places, or the largest number there is: windows of a larger array can be read, the whole cannot.
     pub(crate) fn len(&self) -> u64 {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |n, &s| n.saturating_mul(s))
     }
 
     /// Decodes one block; a block that is not stored is the fill value.
@@ -277,12 +276,14 @@ fn create(key: &str, metadata: Map<String, Value>) -> Result<Array<()>> {
     let made = std::panic::catch_unwind(|| Array::new_with_metadata(Arc::new(()), "/", metadata));
     match made {
         Ok(Ok(array)) => Ok(array),
-        Ok(Err(error @ (E::CodecsCreateError(_) | E::StorageTransformersCreateError(_)))) => {
-            Err(Error::UnsupportedCodec {
-                key: key.to_owned(),
-                problem: with_causes(&error),
-            })
-        }
+        Ok(Err(
+            error @ (E::CodecsCreateError(_)
+            | E::StorageTransformersCreateError(_)
+            | E::UnsupportedZarrV2Array(_)),
+        )) => Err(Error::UnsupportedCodec {
+            key: key.to_owned(),
+            problem: with_causes(&error),
+        }),
         Ok(Err(error)) => Err(Error::invalid(
             key,
             "metadata of an array",

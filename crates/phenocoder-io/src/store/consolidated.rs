@@ -42,15 +42,17 @@ pub(crate) fn build(
             let mut group = json::parse_object("zarr.json", &bytes)?;
             group.remove("consolidated_metadata");
             nodes.remove("zarr.json");
-            let nodes = nodes
+            // Sorted again: `a-b` comes before `a/zarr.json` but after `a`.
+            let nodes: BTreeMap<String, String> = nodes
                 .into_iter()
-                .map(|(key, text)| (key.trim_end_matches("/zarr.json").to_owned(), text));
+                .map(|(key, text)| (key.trim_end_matches("/zarr.json").to_owned(), text))
+                .collect();
             let mut text = open_object(&group);
             text.push_str(
                 "\"consolidated_metadata\": {\"kind\": \"inline\", \"must_understand\": false, \
                  \"metadata\": {",
             );
-            push_all(&mut text, nodes);
+            push_all(&mut text, nodes.into_iter());
             text.push_str("}}}");
             Ok(vec![("zarr.json".to_owned(), text.into_bytes())])
         }

@@ -1,0 +1,352 @@
+//! Writes that fail or are killed leave the old or the new element.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ndarray::{Array2, Array4};
+use phenocoder_core::{CancelToken, Column, DataType, MemoryImage, NoProgress};
+use phenocoder_io::{
+    ContainerVersion, Error, ImageWriteOptions, OpenOptions, Store, TableData, WriteMode,
+    copy_store, validate,
+};
+
+const ROWS: usize = 50;
+
+fn table(value: f64) -> TableData {
+    let names = (0..ROWS).map(|i| format!("cell_{i}")).collect();
+    TableData::new(
+        names,
+        vec!["a".into()],
+        Some(Array2::from_elem((ROWS, 1), value).into()),
+    )
+    .with_obs_column("value", Column::Float(vec![value; ROWS]))
+    .unwrap()
+    .with_obsm("spatial", Array2::from_elem((ROWS, 2), value))
+}
+
+/// The value that fills the whole table.
+fn value(store: &Store) -> f64 {
+    let data = store.table("t").unwrap().read_all().unwrap();
+    let x = data.x.as_ref().unwrap().to_dense_f64().unwrap();
+    let value = x[[0, 0]];
+    assert!(value > 0.0);
+    assert_eq!(data, table(value), "parts of two tables are mixed");
+    value
+}
+
+/// Whatever the folder holds, as text.
+fn content(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push((path.display().to_string(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn consolidated_is_right(path: &Path) {
+    let root: serde_json::Value = match fs::read(path.join("zarr.json")) {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap(),
+        Err(_) => {
+            let bytes = fs::read(path.join(".zmetadata")).unwrap();
+            let all: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            let listed = all["metadata"].as_object().unwrap();
+            let mut on_disk = 0;
+            for (file, bytes) in content(path) {
+                let file = file
+                    .strip_prefix(&format!("{}/", path.display()))
+                    .unwrap()
+                    .to_owned();
+                if file.ends_with(".zarray")
+                    || file.ends_with(".zgroup")
+                    || file.ends_with(".zattrs")
+                {
+                    let node: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                    assert_eq!(listed.get(&file), Some(&node), "{file}");
+                    on_disk += 1;
+                }
+            }
+            assert_eq!(listed.len(), on_disk);
+            return;
+        }
+    };
+    let listed = root["consolidated_metadata"]["metadata"]
+        .as_object()
+        .unwrap();
+    let mut on_disk = 0;
+    for (file, bytes) in content(path) {
+        let file = file
+            .strip_prefix(&format!("{}/", path.display()))
+            .unwrap()
+            .to_owned();
+        if let Some(key) = file.strip_suffix("/zarr.json") {
+            let node: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(listed.get(key), Some(&node), "{key}");
+            on_disk += 1;
+        }
+    }
+    assert_eq!(listed.len(), on_disk);
+    let keys: Vec<&String> = listed.keys().collect();
+    assert!(keys.is_sorted());
+}
+
+#[test]
+fn tables_are_created_replaced_and_removed() {
+    for version in [ContainerVersion::V02, ContainerVersion::V01] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.zarr");
+        let mut store = Store::create(&path, version).unwrap();
+        store
+            .write_table("t", &table(1.0), WriteMode::Create)
+            .unwrap();
+        consolidated_is_right(&path);
+        let refused = store.write_table("t", &table(2.0), WriteMode::Create);
+        assert!(matches!(refused, Err(Error::Exists { .. })));
+        let refused = store.write_table("T", &table(2.0), WriteMode::Replace);
+        assert!(matches!(refused, Err(Error::InvalidName { .. })));
+        assert_eq!(value(&store), 1.0);
+        store
+            .write_table("t", &table(2.0), WriteMode::Replace)
+            .unwrap();
+        assert_eq!(value(&Store::open(&path).unwrap()), 2.0);
+        consolidated_is_right(&path);
+        assert!(validate(&store).is_empty());
+        store.remove_table("t").unwrap();
+        assert!(store.table_names().is_empty());
+        assert!(matches!(
+            store.remove_table("t"),
+            Err(Error::NoElement { .. })
+        ));
+        consolidated_is_right(&path);
+        assert!(matches!(
+            Store::create(&path, version),
+            Err(Error::Exists { .. })
+        ));
+    }
+}
+
+#[test]
+fn equal_stores_have_equal_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = ["a", "b"].map(|name| {
+        let path = folder.path().join(name);
+        let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+        store
+            .write_table("t", &table(1.0), WriteMode::Create)
+            .unwrap();
+        let strip = |p: String| {
+            p.strip_prefix(&path.display().to_string())
+                .unwrap()
+                .to_owned()
+        };
+        content(&path)
+            .into_iter()
+            .map(|(p, b)| (strip(p), b))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(written[0], written[1]);
+}
+
+#[test]
+fn a_table_that_breaks_a_rule_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    let before = content(&path);
+    let short = table(2.0).with_obsm("bad", Array2::<f64>::zeros((ROWS - 1, 2)));
+    let refused = store.write_table("t", &short, WriteMode::Replace);
+    assert!(matches!(refused, Err(Error::InvalidTable { .. })));
+    for name in ["", "..", "a/b", "__x", "a b"] {
+        assert!(
+            store
+                .write_table(name, &table(1.0), WriteMode::Create)
+                .is_err()
+        );
+    }
+    assert_eq!(content(&path), before);
+}
+
+#[test]
+fn a_cancelled_or_impossible_image_leaves_the_store_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let before = content(&path);
+    let pixels = Array4::from_elem((1, 1, 8, 8), 300.0);
+    let image = MemoryImage::new("i", pixels, vec!["a".into()]).unwrap();
+    let options = ImageWriteOptions::new(DataType::UInt8);
+    let refused = store.write_image("i", &image, &options, &NoProgress);
+    assert!(matches!(refused, Err(Error::OutOfRange { .. })));
+    let token = CancelToken::new();
+    token.cancel();
+    let options = ImageWriteOptions::new(DataType::UInt16);
+    let refused = store.write_image("i", &image, &options, &token);
+    assert!(matches!(refused, Err(Error::Cancelled(_))));
+    assert_eq!(content(&path), before);
+    assert!(!path.join("images").exists());
+}
+
+#[test]
+fn somebody_elses_write_is_waited_for_by_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let held = fs::File::open(&path).unwrap();
+    held.lock().unwrap();
+    let refused = store.write_table("t", &table(1.0), WriteMode::Create);
+    assert!(matches!(refused, Err(Error::Locked { .. })));
+    drop(held);
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+}
+
+/// Not run by itself: the child that is killed.
+#[test]
+fn child_that_replaces_a_table_until_it_is_killed() {
+    let Some(path) = std::env::var_os("PHENOCODER_IO_CHILD") else {
+        return;
+    };
+    let mut store = Store::open(path).unwrap();
+    for round in 2.. {
+        store
+            .write_table("t", &table(f64::from(round)), WriteMode::Replace)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_killed_writer_leaves_the_old_or_the_new_table() {
+    for version in [ContainerVersion::V02, ContainerVersion::V01] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.zarr");
+        let mut store = Store::create(&path, version).unwrap();
+        store
+            .write_table("t", &table(1.0), WriteMode::Create)
+            .unwrap();
+        for round in 0..15 {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "atomic::child_that_replaces_a_table_until_it_is_killed",
+                ])
+                .env("PHENOCODER_IO_CHILD", &path)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(Duration::from_millis(20 + 13 * round));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let store = Store::open(&path).unwrap();
+            assert!(value(&store) >= 1.0);
+            assert_eq!(store.table_names(), ["t"]);
+            consolidated_is_right(&path);
+            let hidden = content(&path)
+                .into_iter()
+                .any(|(p, _)| p.contains(".phenocoder-"));
+            assert!(!hidden, "left-overs remain");
+        }
+    }
+}
+
+#[test]
+fn a_store_left_between_the_two_renames_gets_its_old_table_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    let tables = path.join("tables");
+    fs::rename(tables.join("t"), tables.join(".t.phenocoder-old-77")).unwrap();
+    fs::create_dir(tables.join(".t.phenocoder-new-77")).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(value(&store), 1.0);
+    let mut names: Vec<_> = fs::read_dir(&tables)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["t", "zarr.json"]);
+}
+
+#[test]
+fn a_read_only_store_is_an_error_that_names_the_place() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    let tables = path.join("tables");
+    let writable = fs::metadata(&tables).unwrap().permissions();
+    fs::set_permissions(&tables, fs::Permissions::from_mode(0o555)).unwrap();
+    let result = store.write_table("t", &table(2.0), WriteMode::Replace);
+    fs::set_permissions(&tables, writable).unwrap();
+    // The super-user may write all the same.
+    match result {
+        Ok(()) => assert_eq!(value(&store), 2.0),
+        Err(Error::Io { path, .. }) => {
+            assert!(path.starts_with(&tables));
+            assert_eq!(value(&store), 1.0);
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_place_that_cannot_hold_a_store_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    let refused = Store::create(file.join("s.zarr"), ContainerVersion::V02);
+    assert!(matches!(refused, Err(Error::Io { .. })));
+    assert!(matches!(Store::open(&file), Err(Error::NotAStore { .. })));
+    assert!(matches!(
+        Store::open(folder.path()),
+        Err(Error::NotAStore { .. })
+    ));
+    let missing = Store::open_with(folder.path().join("no"), OpenOptions::default());
+    assert!(matches!(missing, Err(Error::Io { .. })));
+}
+
+#[test]
+fn a_copy_is_whole_and_links_out_of_the_store_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    let copy = folder.path().join("copy.zarr");
+    copy_store(&path, &copy, &NoProgress).unwrap();
+    assert_eq!(value(&Store::open(&copy).unwrap()), 1.0);
+    assert!(matches!(
+        copy_store(&path, &copy, &NoProgress),
+        Err(Error::Exists { .. })
+    ));
+    let secret = folder.path().join("secret");
+    fs::write(&secret, b"secret").unwrap();
+    let index = path.join("tables/t/obs/value/zarr.json");
+    fs::remove_file(&index).unwrap();
+    std::os::unix::fs::symlink(&secret, &index).unwrap();
+    let refused = copy_store(&path, folder.path().join("other.zarr"), &NoProgress);
+    assert!(matches!(refused, Err(Error::InvalidPath { .. })));
+    assert!(!folder.path().join("other.zarr").exists());
+    assert!(matches!(store.table("t"), Err(Error::InvalidPath { .. })));
+}

@@ -1,0 +1,9 @@
+//! Real stores, conformance cases, round trips, interrupted writes.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod atomic;
+mod conformance;
+mod organoid;
+mod patchset;
+mod round_trip;

@@ -1,0 +1,119 @@
+//! Patch sets on disk.
+
+use std::fs;
+
+use arrow::array::RecordBatch;
+use ndarray::{Array2, Array4, s};
+use phenocoder_core::{Column, Features, PatchShape, PatchSink};
+use phenocoder_io::{Error, PatchSet, PatchSetOptions, PatchSetWriter, features_to_record_batch};
+use proptest::prelude::*;
+
+fn cells(n: usize) -> RecordBatch {
+    let features = Features::new(Array2::zeros((n, 1)), ["area"]).unwrap();
+    let ids = Column::Int((0..n as i64).collect());
+    features_to_record_batch(&features, &[("id", &ids)]).unwrap()
+}
+
+fn patches(n: usize) -> Array4<f32> {
+    // Patch 1 is empty, as background is.
+    Array4::from_shape_fn((n, 2, 3, 5), |(n, c, y, x)| {
+        if n == 1 {
+            0.0
+        } else {
+            (1000 * n + 100 * c + 10 * y + x) as f32 / 7.0
+        }
+    })
+}
+
+fn write(path: &std::path::Path, all: &Array4<f32>, order: &[usize], per_shard: usize) {
+    let options = PatchSetOptions::default().with_patches_per_shard(per_shard);
+    let n = all.shape()[0];
+    let mut writer = PatchSetWriter::create(path, n, PatchShape::new(3, 5, 2), &options).unwrap();
+    for &i in order {
+        writer.write(i, all.slice(s![i..=i, .., .., ..])).unwrap();
+    }
+    writer
+        .finish(&cells(n), &serde_json::json!({"channels": ["a", "b"]}))
+        .unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn patches_written_in_any_order_are_read_in_any_order(
+        order in Just((0..11_usize).collect::<Vec<_>>()).prop_shuffle(),
+        wanted in prop::collection::vec(0..11_usize, 0..20),
+        per_shard in 1..13_usize,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.zarr");
+        let all = patches(11);
+        write(&path, &all, &order, per_shard);
+        let set = PatchSet::open(&path).unwrap();
+        prop_assert_eq!(set.len(), 11);
+        prop_assert_eq!(set.shape(), PatchShape::new(3, 5, 2));
+        let found = set.read_pixels(&wanted).unwrap();
+        prop_assert_eq!(found, all.select(ndarray::Axis(0), &wanted));
+        prop_assert_eq!(set.cells().unwrap(), cells(11));
+        prop_assert_eq!(&set.metadata()["channels"][1], "b");
+    }
+}
+
+#[test]
+fn an_unfinished_set_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    let options = PatchSetOptions::default();
+    let mut writer = PatchSetWriter::create(&path, 2, PatchShape::new(3, 5, 2), &options).unwrap();
+    writer
+        .write(0, patches(2).slice(s![0..1, .., .., ..]))
+        .unwrap();
+    let refused = writer.finish(&cells(2), &serde_json::Value::Null);
+    assert!(matches!(
+        refused,
+        Err(Error::LengthMismatch {
+            expected: 2,
+            found: 1,
+            ..
+        })
+    ));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn wrong_shapes_and_places_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    let options = PatchSetOptions::default();
+    let mut writer = PatchSetWriter::create(&path, 2, PatchShape::new(3, 5, 2), &options).unwrap();
+    assert!(writer.write(0, Array4::zeros((1, 2, 5, 3)).view()).is_err());
+    assert!(writer.write(1, Array4::zeros((2, 2, 3, 5)).view()).is_err());
+    assert!(
+        writer
+            .write(usize::MAX, Array4::zeros((1, 2, 3, 5)).view())
+            .is_err()
+    );
+    writer.write(0, patches(2).view()).unwrap();
+    writer.finish(&cells(2), &serde_json::Value::Null).unwrap();
+    let again = PatchSetWriter::create(&path, 2, PatchShape::new(3, 5, 2), &options);
+    assert!(matches!(again, Err(Error::Exists { .. })));
+    assert!(PatchSet::open(&path).unwrap().read_pixels(&[2]).is_err());
+}
+
+#[test]
+fn every_flipped_bit_of_a_shard_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    let all = patches(4);
+    write(&path, &all, &[0, 1, 2, 3], 4);
+    let shard = path.join("patches/c/0/0/0/0");
+    let good = fs::read(&shard).unwrap();
+    for byte in 0..good.len() {
+        let mut bad = good.clone();
+        bad[byte] ^= 1 << (byte % 8);
+        fs::write(&shard, &bad).unwrap();
+        let read = PatchSet::open(&path).unwrap().read_pixels(&[0, 1, 2, 3]);
+        assert!(read.is_err(), "byte {byte}");
+    }
+}
