@@ -279,7 +279,7 @@ impl PatchSink for PatchSetWriter {
             };
             return Err(SourceError::new(place, error));
         }
-        let end = start.checked_add(n).unwrap_or(usize::MAX);
+        let end = start.saturating_add(n);
         if end > self.entries.len() {
             let total = self.entries.len();
             let problem = format!("patches {start}..{end} do not fit a set of {total}");

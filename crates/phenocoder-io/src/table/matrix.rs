@@ -244,13 +244,13 @@ impl SparseMatrix {
         dense.resize(places, 0.0);
         let values = self.values.to_f64();
         for (major, range) in self.indptr.windows(2).enumerate() {
-            for at in range[0]..range[1] {
-                let minor = self.indices[at] as usize;
+            let stored = range[0]..range[1];
+            for (&minor, &value) in self.indices[stored.clone()].iter().zip(&values[stored]) {
                 let (row, column) = match self.format {
-                    SparseFormat::Csr => (major, minor),
-                    SparseFormat::Csc => (minor, major),
+                    SparseFormat::Csr => (major, minor as usize),
+                    SparseFormat::Csc => (minor as usize, major),
                 };
-                dense[row * self.shape.1 + column] += values[at];
+                dense[row * self.shape.1 + column] += value;
             }
         }
         Array2::from_shape_vec(self.shape, dense)

@@ -1,0 +1,47 @@
+//! Writes the images and masks (finest level, scale in `global`) and the tables of a store into a new one: `rewrite FROM TO [0.1|0.2]`.
+
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
+use phenocoder_core::{DataType, ImageSource, NoProgress};
+use phenocoder_io::{
+    ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, Store, WriteMode,
+};
+
+fn main() -> Result<(), Error> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [from, to, rest @ ..] = arguments.as_slice() else {
+        println!("usage: rewrite FROM TO [0.1|0.2]");
+        return Ok(());
+    };
+    let version = match rest.first().map(String::as_str) {
+        Some("0.1") => ContainerVersion::V01,
+        _ => ContainerVersion::V02,
+    };
+    let from = Store::open(from)?;
+    let mut to = Store::create(to, version)?;
+    for name in from.image_names() {
+        let image = from.image(&name)?;
+        let mut options = ImageWriteOptions::new(image.data_type())
+            .with_chunks(image.chunk_shape())
+            .with_three_dimensional(image.axes().len() == 4);
+        options.scale = image.pixel_size("global");
+        to.write_image(&name, &image, &options, &NoProgress)?;
+    }
+    for name in from.label_names() {
+        let labels = from.labels(&name)?;
+        let data_type = match labels.data_type() {
+            DataType::Bool => DataType::UInt8,
+            other => other,
+        };
+        let mut options = LabelWriteOptions::default()
+            .with_data_type(data_type)
+            .with_three_dimensional(labels.axes().len() == 3);
+        options.scale = labels.pixel_size("global");
+        to.write_labels(&name, &labels, &options, &NoProgress)?;
+    }
+    for name in from.table_names() {
+        let table = from.table(&name)?.read_all()?;
+        to.write_table(&name, &table, WriteMode::Create)?;
+    }
+    Ok(())
+}
