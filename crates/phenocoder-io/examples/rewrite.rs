@@ -1,4 +1,5 @@
-//! Writes the images and masks (finest level, scale in `global`) and the tables of a store into a new one: `rewrite FROM TO [0.1|0.2]`.
+//! Writes the images and masks (finest level, scale in `global`) and the tables of a store into a new one:
+//! `rewrite FROM TO [0.1|0.2]`.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 

@@ -302,3 +302,6 @@ pub(crate) fn labels_listing(
 pub(crate) fn tidy(root: &Path, lock: &Lock) -> Result<()> {
     recover::tidy_locked(root, lock)
 }
+
+#[cfg(test)]
+mod tests;
