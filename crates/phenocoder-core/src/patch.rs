@@ -120,6 +120,29 @@ pub trait PatchSink: Send {
     fn write(&mut self, start: usize, pixels: ArrayView4<'_, f32>) -> Result<(), SourceError>;
 }
 
+/// A shared source serves several readers: the two sides of a split, say.
+impl<S: PatchSource + ?Sized> PatchSource for std::sync::Arc<S> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn shape(&self) -> PatchShape {
+        (**self).shape()
+    }
+
+    fn n_conditions(&self) -> usize {
+        (**self).n_conditions()
+    }
+
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        (**self).read(patches)
+    }
+
+    fn describe(&self, patch: usize) -> String {
+        (**self).describe(patch)
+    }
+}
+
 /// Patches in memory.
 impl PatchSource for PatchBatch {
     fn len(&self) -> usize {

@@ -1,0 +1,293 @@
+//! The main job, from images to a map of samples.
+//!
+//! Without arguments it makes synthetic tissue in a temporary folder, runs all six steps and compares what it found with
+//! the truth: the Leiden clusters of the latents against the cell types, the map of samples against the two conditions.
+//! With `--store` it does the same to a store of yours.
+#![expect(clippy::print_stdout, reason = "an example talks to its user")]
+
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use phenocoder::core::{NoProgress, Progress, Seed};
+use phenocoder::datasets::{TissueConfig, write_tissue};
+use phenocoder::embed::cluster::LeidenConfig;
+use phenocoder::io::{Store, copy_store};
+use phenocoder::model::train::FitConfig;
+use phenocoder::patches::SplitConfig;
+use phenocoder::pipeline::figures::{FigureConfig, draw};
+use phenocoder::pipeline::{CoordinateOrder, PipelineConfig, RunFiles, StoreKeys, run};
+use phenocoder::progress::Bars;
+use phenocoder::spatial::subunits::SubunitConfig;
+
+/// Learns what the cells of a SpatialData store look like and how those looks are arranged.
+#[derive(Debug, Parser)]
+#[command(name = "quickstart", max_term_width = 100)]
+struct Arguments {
+    /// The SpatialData-Zarr store; without it, synthetic tissue is made.
+    #[arg(long, requires_all = ["table", "sample_key", "image_key"])]
+    store: Option<PathBuf>,
+    /// Where results go; without it, a new temporary folder that is kept.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Write the tables into the store itself instead of a copy of it.
+    #[arg(long, requires = "store")]
+    in_place: bool,
+
+    /// The table with one row per cell.
+    #[arg(long)]
+    table: Option<String>,
+    /// The column of `obs` that names the sample of a cell.
+    #[arg(long)]
+    sample_key: Option<String>,
+    /// Images are the elements `{image_key}_{sample}`.
+    #[arg(long)]
+    image_key: Option<String>,
+    /// Masks are the elements `{labels_key}_{sample}`; needed for `--mask-neighbors` only.
+    #[arg(long)]
+    labels_key: Option<String>,
+    /// The entry of `obsm` with coordinates in the unit of the radii.
+    #[arg(long, default_value = "spatial")]
+    spatial_key: String,
+    /// The entry of `obsm` with pixel coordinates.
+    #[arg(long, default_value = "spatial_index")]
+    spatial_index_key: String,
+    /// The order of the columns of both: yxz, xyz or zyx.
+    #[arg(long, default_value = "yxz")]
+    order: CoordinateOrder,
+    /// The column of `obs` whose labels the statistics compare; without it, the clusters found.
+    #[arg(long)]
+    cluster_key: Option<String>,
+    /// A column of `obs` to compare the clusters with.
+    #[arg(long)]
+    truth_key: Option<String>,
+    /// A column of `obs`, constant in a sample, that the map of samples is coloured by.
+    #[arg(long)]
+    condition_key: Option<String>,
+    /// A column of `obs`, constant in a sample, whose effect is removed from the map of samples.
+    #[arg(long)]
+    batch_key: Option<String>,
+
+    /// Rows and columns of a patch, in pixels.
+    #[arg(long, default_value_t = 32)]
+    patch_size: usize,
+    /// Hide what belongs to other cells of the mask.
+    #[arg(long, requires = "labels_key")]
+    mask_neighbors: bool,
+    /// Latent dimensions.
+    #[arg(long, default_value_t = 32)]
+    latent: usize,
+    /// Width of the dense layers.
+    #[arg(long, default_value_t = 64)]
+    dense: usize,
+    /// Filters of the convolutions, from the image inwards.
+    #[arg(long, value_delimiter = ',', default_value = "8,16,32,64,128")]
+    conv_layers: Vec<usize>,
+    /// What the network is told and need not learn: `dataset`, `z` or columns of `obs`.
+    #[arg(long, value_delimiter = ',')]
+    conditions: Vec<String>,
+    /// Weight of the Kullback–Leibler term.
+    #[arg(long, default_value_t = 0.01)]
+    beta: f64,
+    /// Share of units dropped in training.
+    #[arg(long, default_value_t = 0.25)]
+    dropout: f64,
+    /// Epochs at most.
+    #[arg(long, default_value_t = 30)]
+    epochs: usize,
+    /// Patches of a batch.
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+    /// Share of the samples that is held out to watch the training; 0 trains on all.
+    #[arg(long, default_value_t = 0.2)]
+    validation: f64,
+
+    /// Neighbourhood radii, in the unit of `--spatial-key`.
+    #[arg(long, value_delimiter = ',', default_value = "25,50")]
+    radii: Vec<f64>,
+    /// Also describe cubes of this side, and map them instead of the samples.
+    #[arg(long)]
+    subunit_size: Option<f64>,
+    /// The fewest cells of a cube that is described.
+    #[arg(long, default_value_t = 10)]
+    min_cells: usize,
+    /// Resolution of the clusters of cells: higher finds more.
+    #[arg(long, default_value_t = 0.3)]
+    resolution: f64,
+
+    /// Where chance comes from.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Show no progress bars.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Arguments {
+    /// The configuration for a store of the user's.
+    fn config(&self) -> anyhow::Result<PipelineConfig> {
+        let name = |key: &Option<String>| key.clone().context("a key is missing");
+        let mut keys = StoreKeys::new(
+            name(&self.table)?,
+            name(&self.sample_key)?,
+            name(&self.image_key)?,
+        )
+        .with_spatial_key(&self.spatial_key)
+        .with_spatial_index_key(&self.spatial_index_key)
+        .with_order(self.order);
+        if let Some(labels) = &self.labels_key {
+            keys = keys.with_labels_key(labels);
+        }
+        Ok(self.configure(PipelineConfig::new(keys)))
+    }
+
+    /// The columns that hold the truth of synthetic tissue, and settings that suit its small size.
+    fn describe_synthetic(&mut self) {
+        self.truth_key = Some("true_type".to_owned());
+        self.condition_key = Some("condition".to_owned());
+        self.batch_key = Some("batch".to_owned());
+        self.labels_key = Some("cells".to_owned());
+    }
+
+    /// Everything but the keys.
+    fn configure(&self, mut config: PipelineConfig) -> PipelineConfig {
+        let metadata: Vec<&String> = self
+            .conditions
+            .iter()
+            .filter(|name| !matches!(name.as_str(), "dataset" | "z"))
+            .collect();
+        config.dataset.patch.height = self.patch_size;
+        config.dataset.patch.width = self.patch_size;
+        config.dataset.patch.mask_neighbors = self.mask_neighbors;
+        config.dataset = config.dataset.with_metadata_keys(metadata);
+        let split = (self.validation > 0.0).then(|| {
+            SplitConfig::default()
+                .with_fraction(1.0 - self.validation)
+                .with_fallback_to_patches()
+        });
+        let fit = FitConfig::new()
+            .with_epochs(self.epochs)
+            .with_batch_size(self.batch_size);
+        config.train = config
+            .train
+            .with_conditions(&self.conditions)
+            .with_split(split)
+            .with_conv_layers(self.conv_layers.clone())
+            .with_latent_dim(self.latent)
+            .with_dense_dim(self.dense)
+            .with_dropout(self.dropout)
+            .with_beta(self.beta)
+            .with_fit(fit);
+        let leiden = LeidenConfig::default()
+            .with_resolution(self.resolution)
+            .with_restarts(5);
+        config.cluster.graph = config.cluster.graph.with_leiden(Some(leiden));
+
+        config.samples.statistics.radii.clone_from(&self.radii);
+        if let Some(label) = &self.cluster_key {
+            config.samples.label_key.clone_from(label);
+        }
+        let copied = [&self.condition_key, &self.batch_key];
+        config.samples = config.samples.with_obs_keys(copied.into_iter().flatten());
+        config.embedding.batch_key.clone_from(&self.batch_key);
+        config.embedding.confounder_keys = self.condition_key.iter().cloned().collect();
+        if let Some(size) = self.subunit_size {
+            let subunits = SubunitConfig::new(size).with_min_obs(self.min_cells);
+            config = config.with_subunits(subunits);
+        }
+        config.with_seed(Seed::new(self.seed))
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = Arguments::parse();
+    let bars = Bars::new();
+    let progress: &dyn Progress = if arguments.quiet { &NoProgress } else { &bars };
+    let start = Instant::now();
+
+    let out = output_folder(arguments.out.as_deref())?;
+    let (mut store, config) = match &arguments.store {
+        Some(path) if arguments.in_place => (Store::open(path)?, arguments.config()?),
+        Some(path) => {
+            let copy = out.join("store.zarr");
+            copy_store(path, &copy, progress)?;
+            let mut config = arguments.config()?;
+            // A table that has a matrix of its own lends it to Moran's I.
+            let store = Store::open(&copy)?;
+            let table = config.dataset.keys.table.clone();
+            if store.table(&table)?.x()?.is_some() {
+                let encoded = config.encode.table.clone();
+                config.samples = config.samples.with_feature_tables([table, encoded]);
+                if let Some(subunits) = config.subunits.take() {
+                    let features = config.samples.feature_tables.clone();
+                    config.subunits = Some(subunits.with_feature_tables(features));
+                }
+            }
+            (store, config)
+        }
+        None => {
+            arguments.describe_synthetic();
+            let path = out.join("store.zarr");
+            let tissue = TissueConfig::default().with_seed(Seed::new(arguments.seed));
+            let keys = write_tissue(&path, &tissue, progress)?.keys;
+            (
+                Store::open(&path)?,
+                arguments.configure(PipelineConfig::new(keys)),
+            )
+        }
+    };
+
+    let report = run(&mut store, &config, &out, progress)?;
+    let figures = FigureConfig::new()
+        .with_truth_key(
+            arguments
+                .truth_key
+                .clone()
+                .or_else(|| arguments.cluster_key.clone()),
+        )
+        .with_condition_key(arguments.condition_key.clone())
+        .with_batch_key(arguments.batch_key.clone());
+    let files = RunFiles::new(&out);
+    let pictures = draw(
+        &store,
+        &config,
+        &report,
+        &files,
+        &figures,
+        &out.join("figures"),
+        progress,
+    )?;
+
+    report::print(&store, &config, &report, &figures)?;
+    println!();
+    println!("store      {}", store.path().display());
+    println!("model      {}", files.model.display());
+    println!("statistics {}", files.samples.display());
+    println!("training   tensorboard --logdir {}", files.logs.display());
+    for picture in pictures {
+        println!("picture    {}", picture.display());
+    }
+    println!("{:.0} seconds", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The folder for the results: the one asked for, which must be empty, or a new temporary one.
+fn output_folder(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let Some(out) = asked else {
+        return Ok(tempfile::Builder::new()
+            .prefix("phenocoder-")
+            .tempdir()?
+            .keep());
+    };
+    if out.is_dir() && out.read_dir()?.next().is_some() {
+        bail!(
+            "`{}` is not empty: name a new folder with --out",
+            out.display()
+        );
+    }
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;
+    Ok(out.to_owned())
+}

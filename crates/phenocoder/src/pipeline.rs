@@ -1,0 +1,36 @@
+//! The main job in six steps, each a function over a store with a configuration of its own.
+//!
+//! | step | function | reads | writes |
+//! |---|---|---|---|
+//! | 1 | [`generate_dataset`] | images, table | a patch set |
+//! | 2 | [`fit`] | patch sets | a model file, records |
+//! | 3 | [`encode`] | images, table, model | table `phenocoder`: a latent vector per cell |
+//! | 4 | [`cluster_cells`] | that table | its graph, map and clusters |
+//! | 5 | [`spatialgraph_stats`] | tables | table `phenocoder_samples` or `phenocoder_subunits`, CSV, Parquet |
+//! | 6 | [`spatialgraph_embedding`] | that table | its components, graph, map and groups |
+//!
+//! [`run`] does all six; [`figures`] draws what came out.
+//! Every configuration can be written as JSON and read back; unknown fields are refused.
+//! A table appears in the store whole or not at all, so a killed run leaves the store as it was before the step.
+
+mod cluster;
+mod embedding;
+mod encode;
+pub mod figures;
+mod fit;
+mod generate;
+mod graph;
+mod keys;
+mod run;
+mod source;
+mod statistics;
+
+pub use cluster::{ClusterConfig, ClusterReport, cluster_cells};
+pub use embedding::{EmbeddingConfig, EmbeddingReport, RAW_LAYER, spatialgraph_embedding};
+pub use encode::{EncodeConfig, EncodeReport, SMOOTHED_LAYER, SmoothingConfig, encode};
+pub use fit::{FitReport, ModelManifest, TrainConfig, fit};
+pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_dataset};
+pub use graph::GraphConfig;
+pub use keys::{CoordinateOrder, StoreKeys};
+pub use run::{PipelineConfig, PipelineReport, RunFiles, run};
+pub use statistics::{SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats};

@@ -1,0 +1,287 @@
+//! Pictures of a run.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, ArrayView2};
+use phenocoder_core::{Categorical, PatchSource, Progress, SourceError};
+use phenocoder_io::{PatchSet, Store, Table};
+use phenocoder_model::{DeviceChoice, SavedModel, reconstruct, select_device};
+use phenocoder_patches::SetSource;
+use phenocoder_plot::{
+    ColorBy, Curve, CurvesConfig, Figure, HeatMapConfig, MontageConfig, SampleMapConfig,
+    ScatterConfig, curves, heat_map, montage, sample_map, scatter,
+};
+
+use super::fit::{ENCODE_BATCH, ModelManifest};
+use super::run::{PipelineConfig, PipelineReport, RunFiles};
+use super::source;
+use crate::error::{Error, Result};
+
+const STEP: &str = "figures";
+
+/// What the pictures are coloured by beside what the run itself found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FigureConfig {
+    /// A column of the cells' `obs` that the map of cells is also coloured by.
+    pub truth_key: Option<String>,
+    /// A column of the samples' `obs` that colours the map of samples.
+    pub condition_key: Option<String>,
+    /// A column of the samples' `obs` that shapes the map of samples.
+    pub batch_key: Option<String>,
+}
+
+impl FigureConfig {
+    /// Colours by what the run found alone.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Also colours cells by this column.
+    #[must_use]
+    pub fn with_truth_key(mut self, key: Option<String>) -> Self {
+        self.truth_key = key;
+        self
+    }
+
+    /// Colours samples by this column.
+    #[must_use]
+    pub fn with_condition_key(mut self, key: Option<String>) -> Self {
+        self.condition_key = key;
+        self
+    }
+
+    /// Shapes samples by this column.
+    #[must_use]
+    pub fn with_batch_key(mut self, key: Option<String>) -> Self {
+        self.batch_key = key;
+        self
+    }
+}
+
+/// Draws a run of [`run`](super::run()) into `folder`: training, montage, cells, interactions, samples, each as PNG.
+///
+/// # Errors
+///
+/// [`Error::Io`] when something that the run wrote is gone, [`Error::Plot`] when a picture cannot be written.
+pub fn draw(
+    store: &Store,
+    config: &PipelineConfig,
+    report: &PipelineReport,
+    files: &RunFiles,
+    figures: &FigureConfig,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        Error::data(
+            STEP,
+            format!("`{}` cannot be made: {error}", folder.display()),
+        )
+    })?;
+    let mut drawn = vec![
+        ("training.png", training(report)?),
+        ("montage.png", patches(config, files, progress)?),
+        ("interactions.png", interactions(store, config)?),
+    ];
+    if config.cluster.graph.umap.is_some() {
+        drawn.push(("cells.png", cells(store, config, figures)?));
+    }
+    if report.embedding.is_some() && config.embedding.graph.umap.is_some() {
+        drawn.push(("samples.png", samples(store, config, figures)?));
+    }
+    let mut paths = Vec::new();
+    for (name, figure) in drawn {
+        let path = folder.join(name);
+        figure.write(&path)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// Losses over epochs.
+fn training(report: &PipelineReport) -> Result<Figure> {
+    let record = &report.fit.record;
+    let loss = |of: fn(&phenocoder_model::train::EpochRecord) -> f64| -> Vec<f64> {
+        record.epochs.iter().map(of).collect()
+    };
+    let mut lines = vec![Curve::over_epochs(
+        "training",
+        loss(|epoch| epoch.train.total),
+    )];
+    if report.fit.validation > 0 {
+        let validation = loss(|epoch| {
+            epoch
+                .validation
+                .as_ref()
+                .map_or(f64::NAN, |losses| losses.total)
+        });
+        lines.push(Curve::over_epochs("validation", validation));
+    }
+    let settings = CurvesConfig::default()
+        .with_title("Training")
+        .with_labels("epoch", "loss");
+    Ok(curves(&lines, &settings)?)
+}
+
+/// Inputs beside reconstructions.
+fn patches(config: &PipelineConfig, files: &RunFiles, progress: &dyn Progress) -> Result<Figure> {
+    let set = PatchSet::open(&files.patches)?;
+    let device = select_device(DeviceChoice::Cpu)?.device;
+    let saved = SavedModel::load(&files.model, &device)?;
+    let manifest = ModelManifest::read(&saved)?;
+    let channels = manifest
+        .datasets
+        .values()
+        .next()
+        .map_or(&[][..], |m| &m.channels);
+    let shown = config
+        .train
+        .seed
+        .stream("figure", 0)
+        .choose(set.len(), config.train.montage);
+    // The chosen patches alone, their conditions at the first category of each column.
+    let mut conditions = Array2::zeros((shown.len(), manifest.conditions.n_columns()));
+    let mut offset = 0;
+    for column in manifest.conditions.columns() {
+        conditions.column_mut(offset).fill(1.0);
+        offset += column.categories.len();
+    }
+    let (shape, numbers) = (set.shape(), shown.clone());
+    let source = SetSource::new(shape, conditions, move |rows: &[usize]| {
+        let rows: Vec<usize> = rows.iter().map(|&row| numbers[row]).collect();
+        set.read_pixels(&rows)
+            .map_err(|error| SourceError::new("patch set", error))
+    });
+    let rows: Vec<usize> = (0..shown.len()).collect();
+    let inputs = source.read(&rows)?;
+    let outputs = reconstruct(saved.model.as_ref(), &source, &rows, ENCODE_BATCH, progress)?;
+    let settings = MontageConfig::default().with_title("Cells and their reconstructions");
+    Ok(montage(
+        inputs.pixels.view(),
+        outputs.view(),
+        channels,
+        &settings,
+    )?)
+}
+
+/// The map of cells by cluster, and by a column of the user's.
+fn cells(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> Result<Figure> {
+    let table = store.table(&config.cluster.table)?;
+    let map = table.obsm("X_umap")?;
+    let by = |column: &str, title: &str| -> Result<Figure> {
+        let labels = source::labels(&table, column)?;
+        let settings = ScatterConfig::embedding("UMAP").with_title(title);
+        Ok(scatter(
+            map.view(),
+            ColorBy::Categories(&labels),
+            &settings,
+        )?)
+    };
+    let found = match config.cluster.graph.leiden {
+        Some(_) => by(&config.cluster.column, "Cells by cluster")?,
+        None => scatter(map.view(), ColorBy::None, &ScatterConfig::embedding("UMAP"))?,
+    };
+    match &figures.truth_key {
+        Some(key) => Ok(found.beside(by(key, &format!("Cells by {}", words(key)))?)),
+        None => Ok(found),
+    }
+}
+
+/// How often labels lie beside each other, averaged over the samples.
+fn interactions(store: &Store, config: &PipelineConfig) -> Result<Figure> {
+    let table = store.table(&config.samples.output)?;
+    let cells = store.table(&config.samples.keys.table)?;
+    let labels = source::labels(&cells, &config.samples.label_key)?;
+    let names = table.var_names()?;
+    let values = statistics(&table)?;
+    let radius = config
+        .samples
+        .statistics
+        .radii
+        .first()
+        .copied()
+        .unwrap_or_default();
+    let categories = labels.categories();
+    let k = categories.len();
+    let mean = Array2::from_shape_fn((k, k), |(a, b)| {
+        let (a, b) = (&categories[a], &categories[b]);
+        let name = format!("radius:{radius}_stat:interactions_interaction_norm_{a}_{b}");
+        names
+            .iter()
+            .position(|n| *n == name)
+            .map_or(f64::NAN, |column| mean(values.view(), column))
+    });
+    let settings = HeatMapConfig::default()
+        .with_title(format!("Neighbours within {radius}"))
+        .with_labels("label of the neighbour", "label of the cell")
+        .with_value_label("share of neighbours")
+        .with_annotate(k <= 12);
+    Ok(heat_map(mean.view(), categories, categories, &settings)?)
+}
+
+/// The mean of the known values of a column.
+fn mean(values: ArrayView2<'_, f64>, column: usize) -> f64 {
+    let known: Vec<f64> = values
+        .column(column)
+        .iter()
+        .copied()
+        .filter(|v| !v.is_nan())
+        .collect();
+    known.iter().sum::<f64>() / known.len() as f64
+}
+
+/// The statistics as they were before any embedding.
+fn statistics(table: &Table) -> Result<Array2<f64>> {
+    if table.layers()?.iter().any(|name| name == super::RAW_LAYER) {
+        return Ok(table.layer(super::RAW_LAYER)?.to_dense_f64()?);
+    }
+    let x = table
+        .x()?
+        .ok_or_else(|| Error::data(STEP, "the table of statistics has no X"))?;
+    Ok(x.to_dense_f64()?)
+}
+
+/// The map of samples or subunits.
+fn samples(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> Result<Figure> {
+    let table = store.table(&config.embedding.table)?;
+    let map = table.obsm("X_umap")?;
+    let n = map.nrows();
+    let sample_key = &config.samples.keys.sample_key;
+    let column = |key: &Option<String>| -> Result<Option<Categorical>> {
+        key.as_ref()
+            .map(|key| source::labels(&table, key))
+            .transpose()
+    };
+    let condition = match column(&figures.condition_key)? {
+        Some(condition) => condition,
+        None => source::labels(&table, sample_key)?,
+    };
+    if config.subunits.is_some() {
+        let settings = ScatterConfig::embedding("UMAP").with_title("Subunits");
+        return Ok(scatter(
+            map.view(),
+            ColorBy::Categories(&condition),
+            &settings,
+        )?);
+    }
+    let batch =
+        column(&figures.batch_key)?.unwrap_or_else(|| Categorical::from_labels(vec![""; n]));
+    let names = table.obs_names()?;
+    let settings = SampleMapConfig::default()
+        .with_title("Samples")
+        .with_labels("UMAP 1", "UMAP 2");
+    Ok(sample_map(
+        map.view(),
+        &names,
+        &condition,
+        &batch,
+        &settings,
+    )?)
+}
+
+/// A column's name as one would say it.
+fn words(key: &str) -> String {
+    key.replace('_', " ")
+}

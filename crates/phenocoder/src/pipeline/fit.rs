@@ -1,0 +1,423 @@
+//! Step 2: a network that describes cells.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ndarray::Array2;
+use phenocoder_core::{Categorical, PatchSource, Progress, Seed, SourceError};
+use phenocoder_embed::pca::{Pca, PcaConfig};
+use phenocoder_io::{PatchSet, column_from_arrow};
+use phenocoder_model::train::{
+    CsvObserver, FitConfig, Observer, TensorBoardObserver, TrainingRecord,
+};
+use phenocoder_model::{
+    Autoencoder, CvaeConfig, DeviceChoice, Latent, SavedModel, Sections, reconstruct, select_device,
+};
+use phenocoder_patches::{
+    ConditionEncoder, Dataset, Merged, MergedTable, SetSource, SplitConfig, Subset, UnseenPolicy,
+    split,
+};
+use phenocoder_plot::{ColorBy, MontageConfig, ScatterConfig, montage, scatter};
+use serde::{Deserialize, Serialize};
+
+use super::generate::DatasetManifest;
+use crate::error::{Error, Result};
+
+const STEP: &str = "fit";
+
+/// Patches of a batch when nothing is trained.
+pub(super) const ENCODE_BATCH: usize = 256;
+
+/// Settings of [`fit`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct TrainConfig {
+    /// What the network is told and need not learn: `dataset`, `z`, or metadata columns of the patch sets (default none).
+    pub conditions: Vec<String>,
+    /// How patches are held out to watch the training (default: a fifth of the samples); `None` trains on all.
+    pub split: Option<SplitConfig>,
+    /// Filters of the convolutions, from the image inwards (default 8, 16, 32, 64, 128).
+    pub conv_layers: Vec<usize>,
+    /// Width of the dense layers (default 64).
+    pub dense_dim: usize,
+    /// Latent dimensions (default 32).
+    pub latent_dim: usize,
+    /// Share of units dropped in training (default 0.25).
+    pub dropout: f64,
+    /// Weight of the Kullback–Leibler term (default 0.01).
+    pub beta: f64,
+    /// Epochs, batches, learning rate, schedule, stopping.
+    pub fit: FitConfig,
+    /// Where the network is trained.
+    pub device: DeviceChoice,
+    /// Cells in the montage of inputs beside reconstructions (default 8).
+    pub montage: usize,
+    /// Where the first weights come from.
+    pub seed: Seed,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            conditions: Vec::new(),
+            split: Some(SplitConfig::default()),
+            conv_layers: vec![8, 16, 32, 64, 128],
+            dense_dim: 64,
+            latent_dim: 32,
+            dropout: 0.25,
+            beta: 0.01,
+            fit: FitConfig::default(),
+            device: DeviceChoice::default(),
+            montage: 8,
+            seed: Seed::new(0),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Sets what the network is told.
+    #[must_use]
+    pub fn with_conditions<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.conditions = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how patches are held out.
+    #[must_use]
+    pub fn with_split(mut self, split: Option<SplitConfig>) -> Self {
+        self.split = split;
+        self
+    }
+
+    /// Sets the filters of the convolutions.
+    #[must_use]
+    pub fn with_conv_layers(mut self, layers: impl Into<Vec<usize>>) -> Self {
+        self.conv_layers = layers.into();
+        self
+    }
+
+    /// Sets the number of latent dimensions.
+    #[must_use]
+    pub fn with_latent_dim(mut self, dim: usize) -> Self {
+        self.latent_dim = dim;
+        self
+    }
+
+    /// Sets the width of the dense layers.
+    #[must_use]
+    pub fn with_dense_dim(mut self, dim: usize) -> Self {
+        self.dense_dim = dim;
+        self
+    }
+
+    /// Sets the share of units dropped.
+    #[must_use]
+    pub fn with_dropout(mut self, dropout: f64) -> Self {
+        self.dropout = dropout;
+        self
+    }
+
+    /// Sets the weight of the Kullback–Leibler term.
+    #[must_use]
+    pub fn with_beta(mut self, beta: f64) -> Self {
+        self.beta = beta;
+        self
+    }
+
+    /// Sets epochs, batches, learning rate, schedule and stopping.
+    #[must_use]
+    pub fn with_fit(mut self, fit: FitConfig) -> Self {
+        self.fit = fit;
+        self
+    }
+
+    /// Sets where the network is trained.
+    #[must_use]
+    pub fn with_device(mut self, device: DeviceChoice) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Sets the seed of weights, batches, dropout and noise.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self.fit = self.fit.with_seed(seed.derive("fit", 0));
+        self
+    }
+}
+
+/// What a model file says beside its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ModelManifest {
+    /// The data sets that it was trained on, by name: scaling, channels, patch extent.
+    pub datasets: BTreeMap<String, DatasetManifest>,
+    /// How conditions become columns.
+    pub conditions: ConditionEncoder,
+    /// The settings that it was trained with.
+    pub config: TrainConfig,
+}
+
+impl ModelManifest {
+    const SECTION: &'static str = "phenocoder";
+
+    /// Reads the manifest of a model file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] when the file was not made by [`fit`].
+    pub fn read(model: &SavedModel) -> Result<Self> {
+        model.sections.get(Self::SECTION)?.ok_or_else(|| {
+            Error::data(
+                STEP,
+                "the model file holds weights only, not how its patches were made",
+            )
+        })
+    }
+}
+
+/// What [`fit`] did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FitReport {
+    /// Where the model lies.
+    pub path: PathBuf,
+    /// Patches trained on.
+    pub train: usize,
+    /// Patches held out.
+    pub validation: usize,
+    /// One-hot condition columns.
+    pub conditions: usize,
+    /// Weights of the network.
+    pub parameters: usize,
+    /// The device, and why this one.
+    pub device: String,
+    /// Losses of every epoch.
+    pub record: TrainingRecord,
+}
+
+/// Trains a CVAE, or with conditions a CondCVAE, on patch sets of [`generate_dataset`](super::generate_dataset).
+///
+/// The file at `path` holds weights, configuration, scaling, channels and conditions.
+/// With `logs`, the folder gets `training.csv` and a TensorBoard event file: losses of every epoch, then a montage of inputs
+/// beside reconstructions and a map of the latents coloured by each condition.
+///
+/// # Errors
+///
+/// [`Error::Data`] without patch sets or when they differ in their channels, [`Error::Patches`] when a side of the split would
+/// be empty or a column is not there, [`Error::Model`] for a patch extent that the network cannot halve or a loss that is not
+/// finite, [`Error::Cancelled`].
+#[doc(alias = "train")]
+pub fn fit(
+    datasets: &[&Path],
+    config: &TrainConfig,
+    path: &Path,
+    logs: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<FitReport> {
+    let data = TrainingData::open(datasets, &config.conditions)?;
+    let sides = match &config.split {
+        Some(by) => {
+            let columns: Vec<(&str, &Categorical)> = data.table.columns().collect();
+            let sides = split(data.table.samples(), &columns, by)?;
+            (sides.train, sides.validation)
+        }
+        None => ((0..data.source.len()).collect(), Vec::new()),
+    };
+    let (train, validation) = sides;
+    let selected = select_device(config.device)?;
+    let mut model = CvaeConfig::new(data.source.shape(), config.latent_dim)
+        .with_conv_layers(config.conv_layers.clone())
+        .with_dense_dim(config.dense_dim)
+        .with_dropout(config.dropout)
+        .with_beta(config.beta)
+        .with_n_conditions(data.encoder.n_columns())
+        .build(config.seed, &selected.device)?;
+
+    let mut csv = logs
+        .map(|logs| CsvObserver::create(logs.join("training.csv")))
+        .transpose()?;
+    let mut events = logs.map(TensorBoardObserver::create).transpose()?;
+    let mut observers: Vec<&mut dyn Observer> = Vec::new();
+    observers.extend(csv.as_mut().map(|o| o as &mut dyn Observer));
+    observers.extend(events.as_mut().map(|o| o as &mut dyn Observer));
+
+    let train_source = Subset::new(Arc::clone(&data.source), train)?;
+    let validation_source = match validation.is_empty() {
+        true => None,
+        false => Some(Subset::new(Arc::clone(&data.source), validation)?),
+    };
+    let record = phenocoder_model::train::fit(
+        &mut model,
+        &train_source,
+        validation_source
+            .as_ref()
+            .map(|source| source as &dyn PatchSource),
+        &config.fit,
+        &mut observers,
+        progress,
+    )?;
+
+    let report = FitReport {
+        path: path.to_owned(),
+        train: train_source.len(),
+        validation: validation_source.as_ref().map_or(0, PatchSource::len),
+        conditions: data.encoder.n_columns(),
+        parameters: model.parameters().count(),
+        device: selected.reason,
+        record,
+    };
+    if let Some(events) = &mut events {
+        write_images(&model, &data, config, &report, events, progress)?;
+    }
+    let mut sections = Sections::new();
+    let manifest = ModelManifest {
+        datasets: data.manifests,
+        conditions: data.encoder,
+        config: config.clone(),
+    };
+    sections.set(ModelManifest::SECTION, &manifest)?;
+    sections.set(
+        "channels",
+        &manifest.datasets.values().next().map(|m| &m.channels),
+    )?;
+    SavedModel::new(model).with_sections(sections).save(path)?;
+    Ok(report)
+}
+
+/// Several patch sets, one after the other, with their conditions.
+struct TrainingData {
+    source: Arc<Merged>,
+    table: MergedTable,
+    encoder: ConditionEncoder,
+    manifests: BTreeMap<String, DatasetManifest>,
+}
+
+impl TrainingData {
+    fn open(paths: &[&Path], conditions: &[String]) -> Result<Self> {
+        let mut sets = Vec::new();
+        for path in paths {
+            let set = PatchSet::open(path)?;
+            let manifest = DatasetManifest::read(&set)?;
+            sets.push((manifest, set));
+        }
+        let Some((first, _)) = sets.first() else {
+            return Err(Error::data(STEP, "no patch set was given"));
+        };
+        if let Some((other, _)) = sets.iter().find(|(m, _)| m.channels != first.channels) {
+            return Err(Error::data(
+                STEP,
+                format!(
+                    "data set `{}` has the channels {:?}, `{}` has {:?}",
+                    other.config.name, other.channels, first.config.name, first.channels
+                ),
+            ));
+        }
+        let described: Vec<Dataset> = sets
+            .iter()
+            .map(|(manifest, set)| describe(manifest, set))
+            .collect::<Result<_>>()?;
+        let table = MergedTable::new(&described)?;
+        let columns: Vec<(&str, &Categorical)> = conditions
+            .iter()
+            .map(|name| Ok((name.as_str(), table.column(name)?)))
+            .collect::<Result<_>>()?;
+        let encoder = ConditionEncoder::fit(&columns)?.with_unseen(UnseenPolicy::Error);
+        let labels: Vec<&Categorical> = columns.iter().map(|(_, labels)| *labels).collect();
+        let one_hot = encoder.encode_rows(table.samples().len(), &labels)?;
+
+        let mut manifests = BTreeMap::new();
+        let mut parts: Vec<(String, Box<dyn PatchSource>)> = Vec::new();
+        let mut start = 0;
+        for (manifest, set) in sets {
+            let rows: Vec<usize> = (start..start + set.len()).collect();
+            start += set.len();
+            let conditions: Array2<f32> = one_hot.select(ndarray::Axis(0), &rows);
+            let name = manifest.config.name.clone();
+            let (shape, place) = (set.shape(), name.clone());
+            let reader = move |patches: &[usize]| {
+                set.read_pixels(patches)
+                    .map_err(|error| SourceError::new(place.clone(), error))
+            };
+            parts.push((
+                name.clone(),
+                Box::new(SetSource::new(shape, conditions, reader)),
+            ));
+            manifests.insert(name, manifest);
+        }
+        Ok(Self {
+            source: Arc::new(Merged::new(parts)?),
+            table,
+            encoder,
+            manifests,
+        })
+    }
+}
+
+/// The samples and condition columns of a patch set.
+fn describe(manifest: &DatasetManifest, set: &PatchSet) -> Result<Dataset> {
+    let rows = set.cells()?;
+    let column = |name: &str| -> Result<Categorical> {
+        let array = rows
+            .column_by_name(name)
+            .ok_or_else(|| Error::data(STEP, format!("the patch set has no column `{name}`")))?;
+        Ok(column_from_arrow(name, array)?.to_categorical())
+    };
+    let mut dataset =
+        Dataset::new(&manifest.config.name, column("sample")?).with_column("z", column("z")?);
+    for name in &manifest.config.metadata_keys {
+        dataset = dataset.with_column(name, column(name)?);
+    }
+    Ok(dataset)
+}
+
+/// The images that end a training's event file.
+fn write_images(
+    model: &dyn Autoencoder,
+    data: &TrainingData,
+    config: &TrainConfig,
+    report: &FitReport,
+    events: &mut TensorBoardObserver,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let step = report.record.epochs.len() as u64;
+    let n = data.source.len();
+    let shown = config.seed.stream("montage", 0).choose(n, config.montage);
+    let inputs = data.source.read(&shown)?;
+    let outputs = reconstruct(model, &data.source, &shown, ENCODE_BATCH, progress)?;
+    let channels = data
+        .manifests
+        .values()
+        .next()
+        .map_or(&[][..], |m| &m.channels);
+    let figure = montage(
+        inputs.pixels.view(),
+        outputs.view(),
+        channels,
+        &MontageConfig::default(),
+    )?;
+    events.write_image("montage", step, &figure.to_png(1.0)?)?;
+
+    // A few thousand cells show the form of the latent space.
+    let shown = config.seed.stream("latent map", 0).choose(n, 5_000);
+    let some = Subset::new(Arc::clone(&data.source), shown.clone())?;
+    let latents = phenocoder_model::encode(model, &some, ENCODE_BATCH, Latent::Mean, progress)?
+        .mapv(f64::from);
+    if latents.nrows() < 3 || latents.ncols() < 2 {
+        return Ok(());
+    }
+    let plane = Pca::fit(latents.view(), &PcaConfig::new(2))?.transform(latents.view())?;
+    let names = config.conditions.iter().map(String::as_str);
+    for name in names.chain(config.conditions.is_empty().then_some("dataset")) {
+        let labels = data.table.column(name)?.select(&shown);
+        let settings = ScatterConfig::default()
+            .with_title(format!("latents by {name}"))
+            .with_labels("component 1", "component 2");
+        let figure = scatter(plane.view(), ColorBy::Categories(&labels), &settings)?;
+        events.write_image(&format!("latents/{name}"), step, &figure.to_png(1.0)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Neighbours, UMAP and clusters of the rows of a matrix: what cells and samples share.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, ArrayView2};
+use phenocoder_core::{Categorical, Column, CsrGraph, Progress};
+use phenocoder_embed::cluster::{Clustering, LeidenConfig, leiden};
+use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph, trim};
+use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors};
+use phenocoder_embed::umap::{UmapConfig, layout};
+use phenocoder_io::{TableData, Uns};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How rows are joined into a graph, drawn and grouped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct GraphConfig {
+    /// Neighbours of each row, itself counted as scanpy does (default 15); fewer where there are fewer rows.
+    pub n_neighbors: usize,
+    /// The distance (default Euclidean).
+    pub metric: Metric,
+    /// With a batch column: neighbours of each row in each batch (default 3).
+    pub within_batch: usize,
+    /// How the graph is drawn; `None` draws nothing.
+    pub umap: Option<UmapConfig>,
+    /// How the graph is grouped; `None` groups nothing.
+    pub leiden: Option<LeidenConfig>,
+}
+
+impl Default for GraphConfig {
+    fn default() -> Self {
+        Self {
+            n_neighbors: 15,
+            metric: Metric::default(),
+            within_batch: 3,
+            umap: Some(UmapConfig::default().with_min_dist(0.1)),
+            leiden: Some(LeidenConfig::default()),
+        }
+    }
+}
+
+impl GraphConfig {
+    /// Sets the number of neighbours.
+    #[must_use]
+    pub fn with_n_neighbors(mut self, n: usize) -> Self {
+        self.n_neighbors = n;
+        self
+    }
+
+    /// Sets how the graph is drawn.
+    #[must_use]
+    pub fn with_umap(mut self, umap: Option<UmapConfig>) -> Self {
+        self.umap = umap;
+        self
+    }
+
+    /// Sets how the graph is grouped.
+    #[must_use]
+    pub fn with_leiden(mut self, leiden: Option<LeidenConfig>) -> Self {
+        self.leiden = leiden;
+        self
+    }
+
+    /// Sets the seed of the map and of the groups.
+    #[must_use]
+    pub fn with_seed(mut self, seed: phenocoder_core::Seed) -> Self {
+        self.umap = self.umap.map(|umap| umap.with_seed(seed.derive("umap", 0)));
+        self.leiden = self
+            .leiden
+            .map(|leiden| leiden.with_seed(seed.derive("leiden", 0)));
+        self
+    }
+}
+
+/// The graph of the rows with what was made of it.
+pub(super) struct RowGraph {
+    pub(super) distances: CsrGraph,
+    pub(super) connectivities: CsrGraph,
+    pub(super) map: Option<Array2<f64>>,
+    pub(super) clusters: Option<Clustering>,
+    /// Neighbours used, the row itself counted.
+    pub(super) n_neighbors: usize,
+}
+
+/// Joins, draws and groups the rows of `x`.
+pub(super) fn row_graph(
+    x: ArrayView2<'_, f64>,
+    batch: Option<&Categorical>,
+    config: &GraphConfig,
+    step: &'static str,
+    progress: &dyn Progress,
+) -> Result<RowGraph> {
+    let n = x.nrows();
+    if n < 3 {
+        return Err(Error::data(
+            step,
+            format!("a graph of rows needs at least 3 rows, there are {n}"),
+        ));
+    }
+    if config.n_neighbors < 2 {
+        return Err(Error::config(step, "n_neighbors", "at least 2"));
+    }
+    let (neighbors, keep) = match batch {
+        Some(batch) => {
+            let batch = batch.without_unused();
+            let neighbors =
+                batch_balanced_neighbors(x, &batch, config.within_batch, config.metric, progress)?;
+            // The original trims each row to ten times its neighbours.
+            let total = config.within_batch * batch.categories().len();
+            (neighbors, Some(10 * total))
+        }
+        None => {
+            let k = (config.n_neighbors - 1).min(n - 1);
+            (nearest_neighbors(x, k, config.metric, progress)?, None)
+        }
+    };
+    let mut connectivities = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+    if let Some(keep) = keep {
+        connectivities = trim(&connectivities, keep)?;
+    }
+    let map = match &config.umap {
+        Some(umap) => Some(layout(&connectivities, umap, progress)?),
+        None => None,
+    };
+    let clusters = match &config.leiden {
+        Some(settings) => Some(leiden(&connectivities, settings, progress)?),
+        None => None,
+    };
+    Ok(RowGraph {
+        n_neighbors: neighbors.k() + 1,
+        distances: neighbors.to_graph()?,
+        connectivities,
+        map,
+        clusters,
+    })
+}
+
+impl RowGraph {
+    /// Adds graph, map and clusters to a table under the names that scanpy looks for.
+    pub(super) fn add_to(
+        self,
+        mut data: TableData,
+        representation: &str,
+        metric: Metric,
+        column: &str,
+    ) -> Result<TableData> {
+        let text = |s: &str| Uns::Text(s.to_owned());
+        let params = BTreeMap::from([
+            ("n_neighbors".to_owned(), Uns::Int(self.n_neighbors as i64)),
+            ("method".to_owned(), text("umap")),
+            ("metric".to_owned(), text(metric_name(metric))),
+            ("use_rep".to_owned(), text(representation)),
+        ]);
+        let neighbors = BTreeMap::from([
+            ("connectivities_key".to_owned(), text("connectivities")),
+            ("distances_key".to_owned(), text("distances")),
+            ("params".to_owned(), Uns::Dict(params)),
+        ]);
+        data = data
+            .with_obsp("distances", &self.distances)
+            .with_obsp("connectivities", &self.connectivities)
+            .with_uns("neighbors", Uns::Dict(neighbors));
+        if let Some(map) = self.map {
+            data = data.with_obsm("X_umap", map);
+        }
+        if let Some(clusters) = self.clusters {
+            data = data.with_obs_column(column, Column::Categorical(cluster_labels(&clusters)))?;
+        }
+        Ok(data)
+    }
+}
+
+/// Clusters as labels `0`, `1`, … in the order of their size.
+pub(super) fn cluster_labels(clusters: &Clustering) -> Categorical {
+    Column::Int(
+        clusters
+            .labels
+            .iter()
+            .map(|&label| i64::from(label))
+            .collect(),
+    )
+    .to_categorical()
+}
+
+fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        _ => "euclidean",
+    }
+}

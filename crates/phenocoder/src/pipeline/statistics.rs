@@ -1,0 +1,371 @@
+//! Step 5: how the looks are arranged in each sample.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::ArrayRef;
+use ndarray::{Array2, concatenate};
+use phenocoder_core::{Categorical, Column, Coords, Features, Progress, Unit};
+use phenocoder_io::{
+    Matrix, Store, Table, TableData, WriteMode, column_to_arrow, write_csv, write_parquet,
+};
+use phenocoder_spatial::subunits::{SubunitConfig, assign_subunits};
+use phenocoder_spatial::summary::{
+    Fill, StatisticsConfig, StatisticsReport, StatisticsTable, spatial_statistics,
+};
+use serde::{Deserialize, Serialize};
+
+use super::generate::record_batch;
+use super::keys::StoreKeys;
+use super::source;
+use crate::error::{Error, Result};
+
+const STEP: &str = "spatialgraph_stats";
+
+/// Settings of [`spatialgraph_stats`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SpatialStatsConfig {
+    /// Where coordinates and samples are; its `table` is the one that has them and the labels.
+    pub keys: StoreKeys,
+    /// The column of `obs` whose labels are compared.
+    pub label_key: String,
+    /// Tables whose matrices are the features of Moran's I, rows as in `keys.table` (default none).
+    #[serde(default)]
+    pub feature_tables: Vec<String>,
+    /// Radii and groups of statistics.
+    pub statistics: StatisticsConfig,
+    /// Describe cubes of each sample instead of whole samples.
+    #[serde(default)]
+    pub subunits: Option<SubunitConfig>,
+    /// Columns of `obs`, constant within a sample, that are copied to the rows of the result.
+    #[serde(default)]
+    pub obs_keys: Vec<String>,
+    /// What stands for a statistic that is not defined (default: it stays missing).
+    #[serde(default)]
+    pub fill: Option<Fill>,
+    /// The table that is written.
+    pub output: String,
+}
+
+impl SpatialStatsConfig {
+    /// All statistics of each sample, at these settings, in the table `phenocoder_samples`.
+    #[must_use]
+    pub fn new(
+        keys: StoreKeys,
+        label_key: impl Into<String>,
+        statistics: StatisticsConfig,
+    ) -> Self {
+        Self {
+            keys,
+            label_key: label_key.into(),
+            feature_tables: Vec::new(),
+            statistics,
+            subunits: None,
+            obs_keys: Vec::new(),
+            fill: None,
+            output: "phenocoder_samples".to_owned(),
+        }
+    }
+
+    /// Sets the tables whose matrices are the features of Moran's I.
+    #[must_use]
+    pub fn with_feature_tables<S: Into<String>>(
+        mut self,
+        tables: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.feature_tables = tables.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Describes cubes of each sample, in the table `phenocoder_subunits`.
+    #[must_use]
+    pub fn with_subunits(mut self, subunits: SubunitConfig) -> Self {
+        self.subunits = Some(subunits);
+        self.output = "phenocoder_subunits".to_owned();
+        self
+    }
+
+    /// Copies these columns of `obs` to the rows of the result.
+    #[must_use]
+    pub fn with_obs_keys<S: Into<String>>(mut self, keys: impl IntoIterator<Item = S>) -> Self {
+        self.obs_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the table that is written.
+    #[must_use]
+    pub fn with_output(mut self, table: impl Into<String>) -> Self {
+        self.output = table.into();
+        self
+    }
+}
+
+/// What [`spatialgraph_stats`] did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SpatialStatsReport {
+    /// The table written.
+    pub table: String,
+    /// Samples or subunits described.
+    pub units: usize,
+    /// Statistics of each.
+    pub statistics: usize,
+    /// Values that are not defined.
+    pub missing: usize,
+    /// Subunits left out because they have too few cells.
+    pub too_small: usize,
+    /// Cells and units left out, and what was noticed.
+    pub notes: StatisticsReport,
+    /// The statistics as CSV, if asked for.
+    pub csv: Option<PathBuf>,
+}
+
+/// Computes the statistics of the neighbourhood graph of each sample, or of cubes of it.
+///
+/// The table `output` has one row per sample or subunit and one column per statistic, named `radius:{r}_stat:{group}_{name}`;
+/// `obs` has the sample, the number of cells and `obs_keys`.
+/// With `csv`, the same is written as `{csv}` and, beside it, as Parquet.
+///
+/// # Errors
+///
+/// [`Error::Io`] when a table or column is not there, [`Error::Data`] when a table of features has other rows or an
+/// `obs_keys` column is not constant within a sample, [`Error::Spatial`], [`Error::Cancelled`].
+pub fn spatialgraph_stats(
+    store: &mut Store,
+    config: &SpatialStatsConfig,
+    csv: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<SpatialStatsReport> {
+    let keys = &config.keys;
+    keys.validate()?;
+    let table = store.table(&keys.table)?;
+    let points = source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
+    let samples = source::samples(&table, keys, STEP)?;
+    let labels = source::labels(&table, &config.label_key)?;
+    let features = features(store, config, labels.len())?;
+    let units = Units::new(&points, &samples, config)?;
+    let statistics = spatial_statistics(
+        &points,
+        &units.of_row,
+        &labels,
+        features.as_ref(),
+        &config.statistics,
+        progress,
+    )?;
+    let statistics = match config.fill {
+        Some(fill) => statistics.fill(fill),
+        None => statistics,
+    };
+    let obs = units.describe(&table, &samples, config, &statistics)?;
+    if let Some(csv) = csv {
+        let mut columns: Vec<(String, ArrayRef)> = obs
+            .iter()
+            .map(|(name, column)| (name.clone(), column_to_arrow(column)))
+            .collect();
+        for (name, values) in statistics.names.iter().zip(statistics.values.columns()) {
+            let values = Column::Float(values.to_vec());
+            columns.push((name.clone(), column_to_arrow(&values)));
+        }
+        let batch = record_batch(columns, STEP)?;
+        write_csv(csv, &batch)?;
+        write_parquet(csv.with_extension("parquet"), &batch)?;
+    }
+    let report = SpatialStatsReport {
+        table: config.output.clone(),
+        units: statistics.units.len(),
+        statistics: statistics.names.len(),
+        missing: statistics.n_missing(),
+        too_small: units.too_small,
+        notes: statistics.report.clone(),
+        csv: csv.map(Path::to_owned),
+    };
+    let mut data = TableData::new(
+        statistics.units,
+        statistics.names,
+        Some(Matrix::from(statistics.values)),
+    );
+    for (name, column) in obs {
+        data = data.with_obs_column(&name, column)?;
+    }
+    store.write_table(&config.output, &data, WriteMode::Replace)?;
+    Ok(report)
+}
+
+/// The matrices of the feature tables side by side.
+fn features(store: &Store, config: &SpatialStatsConfig, rows: usize) -> Result<Option<Features>> {
+    let mut parts: Vec<Array2<f64>> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    for name in &config.feature_tables {
+        let table = store.table(name)?;
+        if table.n_obs() != rows {
+            return Err(Error::data(
+                STEP,
+                format!(
+                    "feature table `{name}` has {} rows, table `{}` has {rows}",
+                    table.n_obs(),
+                    config.keys.table
+                ),
+            ));
+        }
+        if let Some(x) = table.x()? {
+            parts.push(x.to_dense_f64()?);
+            names.extend(table.var_names()?);
+        }
+    }
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    let joined = concatenate(ndarray::Axis(1), &views)
+        .map_err(|error| Error::data(STEP, format!("features cannot be joined: {error}")))?;
+    Ok(Some(Features::new(joined, names)?))
+}
+
+/// The unit of every cell, and the sample of every unit.
+struct Units {
+    of_row: Categorical,
+    /// Name, sample and grid position of each subunit; none for whole samples.
+    subunits: Option<Vec<(String, String, String)>>,
+    too_small: usize,
+}
+
+impl Units {
+    fn new(points: &Coords, samples: &Categorical, config: &SpatialStatsConfig) -> Result<Self> {
+        let Some(settings) = &config.subunits else {
+            return Ok(Self {
+                of_row: samples.clone(),
+                subunits: None,
+                too_small: 0,
+            });
+        };
+        let assigned = assign_subunits(points, samples, settings)?;
+        if assigned.subunits.is_empty() {
+            let few = settings.min_obs;
+            return Err(Error::data(
+                STEP,
+                format!("no subunit has {few} cells or more"),
+            ));
+        }
+        let names = assigned.subunits.into_iter().map(|subunit| {
+            let key: Vec<String> = subunit.key.iter().map(ToString::to_string).collect();
+            (
+                subunit.name,
+                subunit.sample,
+                format!("({})", key.join(", ")),
+            )
+        });
+        Ok(Self {
+            of_row: assigned.of_row,
+            subunits: Some(names.collect()),
+            too_small: assigned.too_small.len(),
+        })
+    }
+
+    /// The columns of `obs`: sample, place, number of cells, and what is constant within a sample.
+    fn describe(
+        &self,
+        table: &Table,
+        samples: &Categorical,
+        config: &SpatialStatsConfig,
+        statistics: &StatisticsTable,
+    ) -> Result<Vec<(String, Column)>> {
+        let sample_of: Vec<&str> = match &self.subunits {
+            None => statistics.units.iter().map(String::as_str).collect(),
+            Some(subunits) => statistics
+                .units
+                .iter()
+                .map(|unit| {
+                    let found = subunits.iter().find(|(name, ..)| name == unit);
+                    found.map_or("", |(_, sample, _)| sample.as_str())
+                })
+                .collect(),
+        };
+        let counts = self.of_row.counts();
+        let cells = statistics.units.iter().map(|unit| {
+            self.of_row
+                .position(unit)
+                .map_or(0, |code| counts[code] as i64)
+        });
+        let mut obs = vec![(
+            config.keys.sample_key.clone(),
+            Column::Categorical(Categorical::from_labels(&sample_of)),
+        )];
+        if let Some(subunits) = &self.subunits {
+            let keys = statistics.units.iter().map(|unit| {
+                let found = subunits.iter().find(|(name, ..)| name == unit);
+                found.map_or_else(String::new, |(.., key)| key.clone())
+            });
+            obs.push(("subunit_key".to_owned(), Column::Text(keys.collect())));
+        }
+        obs.push(("n_cells".to_owned(), Column::Int(cells.collect())));
+        for key in &config.obs_keys {
+            if *key == config.keys.sample_key {
+                continue;
+            }
+            let of_sample = constant_within(&source::labels(table, key)?, samples, key)?;
+            let labels = sample_of.iter().map(|sample| {
+                samples
+                    .position(sample)
+                    .and_then(|code| of_sample[code].clone())
+            });
+            obs.push((
+                key.clone(),
+                Column::Categorical(Categorical::from_optional_labels(labels)),
+            ));
+        }
+        Ok(obs)
+    }
+}
+
+/// The one label of each sample.
+fn constant_within(
+    labels: &Categorical,
+    samples: &Categorical,
+    key: &str,
+) -> Result<Vec<Option<String>>> {
+    let mut found: Vec<Option<Option<&str>>> = vec![None; samples.categories().len()];
+    for row in 0..samples.len() {
+        let Some(code) = samples.code(row) else {
+            continue;
+        };
+        match found[code] {
+            None => found[code] = Some(labels.label(row)),
+            Some(label) if label == labels.label(row) => {}
+            Some(label) => {
+                let (sample, other) = (&samples.categories()[code], labels.label(row));
+                return Err(Error::data(
+                    STEP,
+                    format!(
+                        "`obs/{key}` is not constant in sample `{sample}`: {label:?} and {other:?}"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(found
+        .into_iter()
+        .map(|label| label.flatten().map(str::to_owned))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_within_a_sample_is_refused() {
+        let samples = Categorical::from_labels(["a", "a", "b"]);
+        let constant = Categorical::from_labels(["x", "x", "y"]);
+        let kept = constant_within(&constant, &samples, "k").unwrap();
+        assert_eq!(kept, [Some("x".to_owned()), Some("y".to_owned())]);
+        let changing = Categorical::from_labels(["x", "y", "y"]);
+        let message = constant_within(&changing, &samples, "k")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("`obs/k` is not constant in sample `a`"),
+            "{message}"
+        );
+    }
+}
