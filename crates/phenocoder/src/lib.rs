@@ -14,9 +14,9 @@
 //! use phenocoder::io::Store;
 //! use phenocoder::pipeline::{PipelineConfig, StoreKeys, run};
 //!
-//! let store = Store::open("tissue.zarr")?;
+//! let mut store = Store::open("tissue.zarr")?;
 //! let keys = StoreKeys::new("cells", "sample", "image");
-//! let report = run(&store, &PipelineConfig::new(keys), "results".as_ref(), &NoProgress)?;
+//! let report = run(&mut store, &PipelineConfig::new(keys), "results".as_ref(), &NoProgress)?;
 //! assert!(report.encode.cells > 0);
 //! # Ok::<(), phenocoder::Error>(())
 //! ```

@@ -77,15 +77,15 @@ struct Arguments {
     /// Hide what belongs to other cells of the mask.
     #[arg(long, requires = "labels_key")]
     mask_neighbors: bool,
-    /// Latent dimensions.
-    #[arg(long, default_value_t = 32)]
-    latent: usize,
+    /// Latent dimensions [default: 32, for synthetic tissue 16]
+    #[arg(long)]
+    latent: Option<usize>,
     /// Width of the dense layers.
     #[arg(long, default_value_t = 64)]
     dense: usize,
-    /// Filters of the convolutions, from the image inwards.
-    #[arg(long, value_delimiter = ',', default_value = "8,16,32,64,128")]
-    conv_layers: Vec<usize>,
+    /// Filters of the convolutions, from the image inwards [default: 8,16,32,64,128, for synthetic tissue 8,16,32]
+    #[arg(long, value_delimiter = ',')]
+    conv_layers: Option<Vec<usize>>,
     /// What the network is told and need not learn: `dataset`, `z` or columns of `obs`.
     #[arg(long, value_delimiter = ',')]
     conditions: Vec<String>,
@@ -93,11 +93,11 @@ struct Arguments {
     #[arg(long, default_value_t = 0.01)]
     beta: f64,
     /// Share of units dropped in training.
-    #[arg(long, default_value_t = 0.25)]
+    #[arg(long, default_value_t = 0.0)]
     dropout: f64,
-    /// Epochs at most.
-    #[arg(long, default_value_t = 30)]
-    epochs: usize,
+    /// Epochs at most [default: 30, for synthetic tissue 20]
+    #[arg(long)]
+    epochs: Option<usize>,
     /// Patches of a batch.
     #[arg(long, default_value_t = 64)]
     batch_size: usize,
@@ -114,9 +114,9 @@ struct Arguments {
     /// The fewest cells of a cube that is described.
     #[arg(long, default_value_t = 10)]
     min_cells: usize,
-    /// Resolution of the clusters of cells: higher finds more.
-    #[arg(long, default_value_t = 0.3)]
-    resolution: f64,
+    /// Resolution of the clusters of cells: higher finds more [default: 0.3, for synthetic tissue 0.05]
+    #[arg(long)]
+    resolution: Option<f64>,
 
     /// Where chance comes from.
     #[arg(long, default_value_t = 0)]
@@ -150,6 +150,11 @@ impl Arguments {
         self.condition_key = Some("condition".to_owned());
         self.batch_key = Some("batch".to_owned());
         self.labels_key = Some("cells".to_owned());
+        self.mask_neighbors = true;
+        self.latent.get_or_insert(16);
+        self.conv_layers.get_or_insert_with(|| vec![8, 16, 32]);
+        self.epochs.get_or_insert(20);
+        self.resolution.get_or_insert(0.05);
     }
 
     /// Everything but the keys.
@@ -169,21 +174,23 @@ impl Arguments {
                 .with_fallback_to_patches()
         });
         let fit = FitConfig::new()
-            .with_epochs(self.epochs)
+            .with_epochs(self.epochs.unwrap_or(30))
             .with_batch_size(self.batch_size);
         config.train = config
             .train
             .with_conditions(&self.conditions)
             .with_split(split)
-            .with_conv_layers(self.conv_layers.clone())
-            .with_latent_dim(self.latent)
+            .with_conv_layers(
+                self.conv_layers
+                    .clone()
+                    .unwrap_or_else(|| vec![8, 16, 32, 64, 128]),
+            )
+            .with_latent_dim(self.latent.unwrap_or(32))
             .with_dense_dim(self.dense)
             .with_dropout(self.dropout)
             .with_beta(self.beta)
             .with_fit(fit);
-        let leiden = LeidenConfig::default()
-            .with_resolution(self.resolution)
-            .with_restarts(5);
+        let leiden = LeidenConfig::default().with_resolution(self.resolution.unwrap_or(0.3));
         config.cluster.graph = config.cluster.graph.with_leiden(Some(leiden));
 
         config.samples.statistics.radii.clone_from(&self.radii);

@@ -10,7 +10,7 @@ use phenocoder::pipeline::figures::FigureConfig;
 use phenocoder::pipeline::{PipelineConfig, PipelineReport};
 
 /// Prints one block per step.
-pub fn print(
+pub(crate) fn print(
     store: &Store,
     config: &PipelineConfig,
     report: &PipelineReport,

@@ -101,6 +101,7 @@ pub fn cluster_cells(
     config: &ClusterConfig,
     progress: &dyn Progress,
 ) -> Result<ClusterReport> {
+    let _span = tracing::info_span!(STEP).entered();
     let table = store.table(&config.table)?;
     let x: Array2<f64> = match &config.layer {
         Some(layer) => table.layer(layer)?.to_dense_f64()?,

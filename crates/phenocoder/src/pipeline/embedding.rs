@@ -126,6 +126,7 @@ pub fn spatialgraph_embedding(
     config: &EmbeddingConfig,
     progress: &dyn Progress,
 ) -> Result<EmbeddingReport> {
+    let _span = tracing::info_span!(STEP).entered();
     let table = store.table(&config.table)?;
     let raw = match table.layers()?.iter().any(|name| name == RAW_LAYER) {
         true => table.layer(RAW_LAYER)?,

@@ -171,6 +171,7 @@ pub fn encode(
     config: &EncodeConfig,
     progress: &dyn Progress,
 ) -> Result<EncodeReport> {
+    let _span = tracing::info_span!(STEP).entered();
     config.keys.validate()?;
     let device = select_device(config.device)?.device;
     let model = SavedModel::load(model, &device)?;

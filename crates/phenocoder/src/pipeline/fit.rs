@@ -218,6 +218,7 @@ pub fn fit(
     logs: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<FitReport> {
+    let _span = tracing::info_span!(STEP).entered();
     let data = TrainingData::open(datasets, &config.conditions)?;
     let sides = match &config.split {
         Some(by) => {

@@ -164,6 +164,7 @@ pub fn generate_dataset(
     path: &Path,
     progress: &dyn Progress,
 ) -> Result<DatasetReport> {
+    let _span = tracing::info_span!(STEP).entered();
     config.keys.validate()?;
     let table = store.table(&config.keys.table)?;
     let cells = source::cells(&table, &config.keys, &config.metadata_keys, STEP)?;

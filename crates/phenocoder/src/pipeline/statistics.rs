@@ -137,6 +137,7 @@ pub fn spatialgraph_stats(
     csv: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<SpatialStatsReport> {
+    let _span = tracing::info_span!(STEP).entered();
     let keys = &config.keys;
     keys.validate()?;
     let table = store.table(&keys.table)?;

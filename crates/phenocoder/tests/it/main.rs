@@ -1,2 +1,10 @@
-//! The crates together: the main job on small synthetic tissue and on the real store, by behaviour.
+//! The crates together, by behaviour: the main job on small synthetic tissue, bad input, and the organoid store's golden.
+//!
+//! Kinds: integration; sameness (SHA-256 of everything a run writes, on one and two threads); parity
+//! (`shared/data/organoid`, skipped where it is absent).
 #![allow(clippy::unwrap_used, reason = "tests")]
+
+mod bad_input;
+mod golden;
+mod pipeline;
+mod small;

@@ -1,0 +1,240 @@
+//! Every mistake has an error that names the place.
+
+use ndarray::Array2;
+use phenocoder::Error;
+use phenocoder::core::{Categorical, Column, NoProgress};
+use phenocoder::io::{Store, WriteMode};
+use phenocoder::patches::SplitConfig;
+use phenocoder::pipeline::{
+    PipelineConfig, StoreKeys, cluster_cells, encode, fit, generate_dataset, run,
+    spatialgraph_embedding, spatialgraph_stats,
+};
+
+use crate::small;
+
+/// Runs all steps on a store that `break_it` has changed, and returns the chain of messages.
+fn message(break_it: impl FnOnce(&mut Store, &mut PipelineConfig)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys);
+    break_it(&mut store, &mut config);
+    let error = run(&mut store, &config, &folder.path().join("out"), &NoProgress).unwrap_err();
+    let names = small::open(&path).table_names();
+    assert!(
+        !names.iter().any(|name| name == "phenocoder"),
+        "nothing half written: {names:?}"
+    );
+    chain(&error)
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Replaces the pixel positions of the table `cells`.
+fn set_positions(store: &mut Store, change: impl FnOnce(&mut Array2<f64>)) {
+    let data = store.table("cells").unwrap().read_all().unwrap();
+    let mut positions = data.obsm_matrix("spatial_index").unwrap();
+    change(&mut positions);
+    store
+        .write_table(
+            "cells",
+            &data.with_obsm("spatial_index", positions),
+            WriteMode::Replace,
+        )
+        .unwrap();
+}
+
+fn assert_names(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "`{word}` is not in: {text}");
+    }
+}
+
+#[test]
+fn a_table_that_is_not_there_is_named_with_those_that_are() {
+    let text = message(|_, config| config.dataset.keys.table = "nuclei".to_owned());
+    assert_names(&text, &["nuclei", "cells"]);
+}
+
+#[test]
+fn a_column_that_is_not_there_is_named() {
+    let text = message(|_, config| config.dataset.keys.sample_key = "well".to_owned());
+    assert_names(&text, &["well"]);
+}
+
+#[test]
+fn coordinates_that_are_not_there_are_named() {
+    let text = message(|_, config| config.dataset.keys.spatial_index_key = "pixels".to_owned());
+    assert_names(&text, &["pixels"]);
+}
+
+#[test]
+fn a_sample_without_an_image_is_named() {
+    let text = message(|_, config| config.dataset.keys.image_key = "IF".to_owned());
+    assert_names(&text, &["IF_control_batch_1_1"]);
+}
+
+#[test]
+fn a_position_that_is_no_number_names_its_row() {
+    let text = message(|store, _| set_positions(store, |p| p[[7, 0]] = f64::NAN));
+    assert_names(&text, &["7"]);
+}
+
+#[test]
+fn a_cell_outside_its_image_names_its_row() {
+    let text = message(|store, _| set_positions(store, |p| p[[9, 1]] = 1e6));
+    assert_names(&text, &["9", "control_batch_1_1"]);
+}
+
+#[test]
+fn cells_that_cannot_have_a_patch_are_counted_when_dropping_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    set_positions(&mut store, |p| {
+        p[[9, 1]] = 1e6;
+        p[[11, 0]] = f64::NAN;
+    });
+    let mut config = small::config(keys).dataset;
+    config.patch.select = config.patch.select.with_invalid_dropped();
+    let out = folder.path().join("patches.zarr");
+    let report = generate_dataset(&store, &config, &out, &NoProgress)
+        .unwrap()
+        .extract;
+    assert_eq!(
+        (report.kept, report.dropped_outside, report.dropped_nan),
+        (318, 1, 1)
+    );
+}
+
+#[test]
+fn a_patch_that_the_network_cannot_halve_is_refused() {
+    let text = message(|_, config| {
+        config.dataset.patch.height = 18;
+        config.train.conv_layers = vec![4, 8, 16];
+    });
+    assert_names(&text, &["18"]);
+}
+
+#[test]
+fn an_empty_side_of_the_split_is_refused() {
+    let text = message(|_, config| {
+        config.train.split = Some(
+            SplitConfig::default()
+                .with_by(phenocoder::patches::SplitBy::Column("dataset".to_owned())),
+        );
+    });
+    assert_names(&text, &["dataset"]);
+}
+
+#[test]
+fn an_unseen_condition_names_column_and_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys);
+    config.dataset = config.dataset.with_metadata_keys(["batch"]);
+    config.train = config.train.with_conditions(["batch"]);
+    let (patches, model) = (
+        folder.path().join("p.zarr"),
+        folder.path().join("m.safetensors"),
+    );
+    generate_dataset(&store, &config.dataset, &patches, &NoProgress).unwrap();
+    fit(&[&patches], &config.train, &model, None, &NoProgress).unwrap();
+    let data = store.table("cells").unwrap().read_all().unwrap();
+    let other = Column::Categorical(Categorical::from_labels(vec!["batch_9"; 320]));
+    let data = data.with_obs_column("batch", other).unwrap();
+    store
+        .write_table("cells", &data, WriteMode::Replace)
+        .unwrap();
+    let error = encode(&mut store, &model, &config.encode, &NoProgress).unwrap_err();
+    assert_names(&chain(&error), &["batch", "batch_9"]);
+}
+
+#[test]
+fn a_condition_that_the_patch_set_lacks_is_named() {
+    let text = message(|_, config| config.train.conditions = vec!["donor".to_owned()]);
+    assert_names(&text, &["donor", "dataset", "z"]);
+}
+
+#[test]
+fn a_sample_with_one_cell_and_one_cluster_still_has_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let data = store.table("cells").unwrap().read_all().unwrap();
+    let column = |of: &dyn Fn(usize) -> &'static str| {
+        Column::Categorical(Categorical::from_labels((0..320).map(of)))
+    };
+    let lonely = column(&|row| if row == 0 { "lonely" } else { "crowd" });
+    let data = data.with_obs_column("sample", lonely).unwrap();
+    let data = data.with_obs_column("label", column(&|_| "all")).unwrap();
+    store
+        .write_table("cells", &data, WriteMode::Replace)
+        .unwrap();
+    let mut config = small::config(keys).samples;
+    config.keys.table = "cells".to_owned();
+    config.label_key = "label".to_owned();
+    config.feature_tables.clear();
+    config.obs_keys.clear();
+    let report = spatialgraph_stats(&mut store, &config, None, &NoProgress).unwrap();
+    assert_eq!(report.units, 2);
+    assert!(report.missing > 0);
+}
+
+#[test]
+fn what_differs_within_a_sample_cannot_describe_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys).samples;
+    config.keys.table = "cells".to_owned();
+    config.label_key = "true_type".to_owned();
+    config.feature_tables.clear();
+    config.obs_keys = vec!["domain".to_owned()];
+    let error = spatialgraph_stats(&mut store, &config, None, &NoProgress).unwrap_err();
+    assert_names(&chain(&error), &["domain", "not constant in sample"]);
+}
+
+#[test]
+fn steps_out_of_order_say_which_table_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let config = small::config(keys);
+    let cluster = cluster_cells(&mut store, &config.cluster, &NoProgress).unwrap_err();
+    assert_names(&chain(&cluster), &["phenocoder"]);
+    let embedding = spatialgraph_embedding(&mut store, &config.embedding, &NoProgress).unwrap_err();
+    assert_names(&chain(&embedding), &["phenocoder_samples"]);
+}
+
+#[test]
+fn a_model_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let model = folder.path().join("model.safetensors");
+    std::fs::write(&model, b"no model").unwrap();
+    let config = small::config(keys);
+    let error = encode(&mut store, &model, &config.encode, &NoProgress).unwrap_err();
+    assert_names(&chain(&error), &["model.safetensors"]);
+}
+
+#[test]
+fn keys_must_be_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = small::tissue(folder.path());
+    let mut config = small::config(StoreKeys::new("cells", "", "image"));
+    config.dataset.keys.sample_key.clear();
+    let out = folder.path().join("out");
+    let error = run(&mut small::open(&path), &config, &out, &NoProgress).unwrap_err();
+    assert_names(&chain(&error), &["sample_key"]);
+}

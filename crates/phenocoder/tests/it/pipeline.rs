@@ -1,0 +1,218 @@
+//! All six steps on small tissue.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use phenocoder::core::{CancelToken, NoProgress};
+use phenocoder::io::PatchSet;
+use phenocoder::pipeline::figures::{FigureConfig, draw};
+use phenocoder::pipeline::{
+    DatasetManifest, EncodeConfig, PipelineConfig, RAW_LAYER, RunFiles, SMOOTHED_LAYER,
+    SmoothingConfig, encode, run, spatialgraph_embedding,
+};
+use phenocoder::spatial::subunits::SubunitConfig;
+use sha2::{Digest as _, Sha256};
+
+use crate::small;
+
+#[test]
+fn all_six_steps_leave_complete_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys).with_subunits(SubunitConfig::new(40.0).with_min_obs(4));
+    config.encode = config
+        .encode
+        .with_smoothing(Some(SmoothingConfig::new(15.0)));
+    let out = folder.path().join("out");
+    let report = run(&mut store, &config, &out, &NoProgress).unwrap();
+    assert_eq!((report.dataset.patches, report.encode.cells), (320, 320));
+    assert_eq!(report.fit.train + report.fit.validation, 320);
+    assert_eq!(report.samples.units, 8);
+
+    let store = small::open(&path);
+    let cells = store.table("phenocoder").unwrap();
+    let input = store.table("cells").unwrap();
+    assert_eq!(cells.obs_names().unwrap(), input.obs_names().unwrap());
+    assert_eq!(cells.annotation(), input.annotation());
+    assert_eq!(cells.var_names().unwrap()[3], "phc_latent_4");
+    assert_eq!(
+        cells.obsm("spatial").unwrap(),
+        input.obsm("spatial").unwrap()
+    );
+    assert_eq!(cells.obsm("X_umap").unwrap().dim(), (320, 2));
+    assert_eq!(cells.layers().unwrap(), [SMOOTHED_LAYER]);
+    assert_eq!(cells.obsp("connectivities").unwrap().n_nodes(), 320);
+    let clusters = cells
+        .obs_column("phenocoder_cluster")
+        .unwrap()
+        .to_categorical();
+    assert_eq!(clusters.counts(), report.cluster.clusters);
+
+    let samples = store.table("phenocoder_samples").unwrap();
+    let conditions = samples.obs_column("condition").unwrap().to_categorical();
+    assert_eq!(conditions.counts(), [4, 4]);
+    assert!(
+        samples
+            .var_names()
+            .unwrap()
+            .iter()
+            .all(|name| name.starts_with("radius:15_stat:"))
+    );
+
+    let subunits = store.table("phenocoder_subunits").unwrap();
+    let raw = subunits.layer(RAW_LAYER).unwrap().to_dense_f64().unwrap();
+    assert!(
+        raw.iter().any(|v| v.is_nan()),
+        "what is not defined stays missing"
+    );
+    let x = subunits.x().unwrap().unwrap().to_dense_f64().unwrap();
+    assert!(x.iter().all(|v| v.is_finite()));
+    assert_eq!(
+        subunits.obsm("X_umap").unwrap().nrows(),
+        report.embedding.unwrap().rows
+    );
+}
+
+#[test]
+fn the_patch_set_says_how_it_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let config = small::config(keys);
+    let out = folder.path().join("patches.zarr");
+    let store = small::open(&path);
+    phenocoder::pipeline::generate_dataset(&store, &config.dataset, &out, &NoProgress).unwrap();
+    let set = PatchSet::open(&out).unwrap();
+    let manifest = DatasetManifest::read(&set).unwrap();
+    assert_eq!(manifest.config, config.dataset);
+    assert_eq!(manifest.channels, ["DNA", "membrane", "marker"]);
+    assert_eq!(set.cells().unwrap().num_rows(), set.len());
+}
+
+#[test]
+fn a_repeated_embedding_starts_from_the_raw_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let config = small::config(keys);
+    run(&mut store, &config, &folder.path().join("out"), &NoProgress).unwrap();
+    let before = small::open(&path)
+        .table("phenocoder_samples")
+        .unwrap()
+        .read_all()
+        .unwrap();
+    spatialgraph_embedding(&mut store, &config.embedding, &NoProgress).unwrap();
+    let after = small::open(&path)
+        .table("phenocoder_samples")
+        .unwrap()
+        .read_all()
+        .unwrap();
+    assert_eq!(before.obsm_matrix("X_umap"), after.obsm_matrix("X_umap"));
+    assert_eq!(before.obs, after.obs);
+}
+
+#[test]
+fn encoding_twice_gives_the_same_table_and_a_loaded_model_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys);
+    config.dataset = config.dataset.with_metadata_keys(["batch"]);
+    config.train = config.train.with_conditions(["dataset", "batch"]);
+    let out = folder.path().join("out");
+    run(&mut store, &config, &out, &NoProgress).unwrap();
+    let x = |name: &str| {
+        let table = small::open(&path).table(name).unwrap();
+        table.x().unwrap().unwrap().to_dense_f64().unwrap()
+    };
+    let again = EncodeConfig::new(config.dataset.keys.clone()).with_table("again");
+    encode(&mut store, &RunFiles::new(&out).model, &again, &NoProgress).unwrap();
+    assert_eq!(x("phenocoder"), x("again"));
+}
+
+#[test]
+fn a_cancelled_run_leaves_the_store_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let before = hashes(&path);
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let config = small::config(keys);
+    let out = folder.path().join("out");
+    let stopped = run(&mut small::open(&path), &config, &out, &cancel).unwrap_err();
+    assert!(stopped.to_string().contains("cancelled"), "{stopped}");
+    assert_eq!(hashes(&path), before);
+    assert!(!RunFiles::new(&out).patches.exists());
+}
+
+#[test]
+fn the_configuration_survives_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, keys) = small::tissue(folder.path());
+    let config = small::config(keys).with_subunits(SubunitConfig::new(40.0));
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(
+        serde_json::from_str::<PipelineConfig>(&text).unwrap(),
+        config
+    );
+}
+
+#[test]
+fn one_and_two_threads_and_a_second_run_write_the_same_bytes() {
+    let whole_run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, keys) = small::tissue(folder.path());
+            let mut store = small::open(&path);
+            let config = small::config(keys);
+            let out = folder.path().join("out");
+            let report = run(&mut store, &config, &out, &NoProgress).unwrap();
+            let files = RunFiles::new(&out);
+            let figures = FigureConfig::new().with_truth_key(Some("true_type".to_owned()));
+            let pictures = out.join("figures");
+            draw(
+                &store,
+                &config,
+                &report,
+                &files,
+                &figures,
+                &pictures,
+                &NoProgress,
+            )
+            .unwrap();
+            // The report and the records hold times.
+            std::fs::remove_file(&files.report).unwrap();
+            std::fs::remove_dir_all(&files.logs).unwrap();
+            hashes(folder.path())
+        })
+    };
+    let one = whole_run(1);
+    assert!(one.keys().any(|name| name.ends_with("model.safetensors")));
+    assert!(one.keys().any(|name| name.ends_with("cells.png")));
+    assert_eq!(one, whole_run(2), "two threads");
+    assert_eq!(one, whole_run(1), "a second run");
+}
+
+/// The SHA-256 of every file below a folder.
+fn hashes(root: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                let digest = Sha256::digest(std::fs::read(&path).unwrap());
+                let hex = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                found.insert(name, hex);
+            }
+        }
+    }
+    found
+}
