@@ -180,7 +180,7 @@ fn cells(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> Resu
         )?)
     };
     let found = match config.cluster.graph.leiden {
-        Some(_) => by(&config.cluster.column, "Cells by cluster")?,
+        Some(_) => by(&config.cluster.column, "Cells by cluster found")?,
         None => scatter(map.view(), ColorBy::None, &ScatterConfig::embedding("UMAP"))?,
     };
     match &figures.truth_key {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use phenocoder::core::{CancelToken, NoProgress};
+use phenocoder::datasets::{TissueConfig, write_tissue};
 use phenocoder::io::PatchSet;
 use phenocoder::pipeline::figures::{FigureConfig, draw};
 use phenocoder::pipeline::{
     DatasetManifest, EncodeConfig, PipelineConfig, RAW_LAYER, RunFiles, SMOOTHED_LAYER,
-    SmoothingConfig, encode, run, spatialgraph_embedding,
+    SmoothingConfig, encode, fit, generate_dataset, run, spatialgraph_embedding,
 };
 use phenocoder::spatial::subunits::SubunitConfig;
 use sha2::{Digest as _, Sha256};
@@ -81,7 +82,7 @@ fn the_patch_set_says_how_it_was_made() {
     let config = small::config(keys);
     let out = folder.path().join("patches.zarr");
     let store = small::open(&path);
-    phenocoder::pipeline::generate_dataset(&store, &config.dataset, &out, &NoProgress).unwrap();
+    generate_dataset(&store, &config.dataset, &out, &NoProgress).unwrap();
     let set = PatchSet::open(&out).unwrap();
     let manifest = DatasetManifest::read(&set).unwrap();
     assert_eq!(manifest.config, config.dataset);
@@ -128,6 +129,80 @@ fn encoding_twice_gives_the_same_table_and_a_loaded_model_needs_nothing_else() {
     let again = EncodeConfig::new(config.dataset.keys.clone()).with_table("again");
     encode(&mut store, &RunFiles::new(&out).model, &again, &NoProgress).unwrap();
     assert_eq!(x("phenocoder"), x("again"));
+}
+
+#[test]
+fn stacks_go_through_all_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.zarr");
+    let tissue = TissueConfig::default()
+        .with_cells_per_sample(60)
+        .with_samples_per_group(1)
+        .with_slices(12);
+    let keys = write_tissue(&path, &tissue, &NoProgress).unwrap().keys;
+    let mut store = small::open(&path);
+    let mut config = small::config(keys);
+    config.train = config.train.with_conditions(["z"]);
+    config.dataset.patch.mask_neighbors = true;
+    let out = folder.path().join("out");
+    let report = run(&mut store, &config, &out, &NoProgress).unwrap();
+    assert_eq!(report.encode.cells, 240);
+    assert!(report.fit.conditions > 1, "cells lie in several slices");
+    let hulls = report.samples.statistics;
+    assert!(hulls > 0);
+    let cells = small::open(&path).table("phenocoder").unwrap();
+    assert_eq!(cells.obsm("spatial").unwrap().ncols(), 3);
+}
+
+#[test]
+fn two_data_sets_train_one_model_that_encodes_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let config = small::config(keys.clone());
+    let sets = ["monday", "tuesday"].map(|name| {
+        let out = folder.path().join(name);
+        let dataset = config.dataset.clone().with_name(name);
+        generate_dataset(&store, &dataset, &out, &NoProgress).unwrap();
+        out
+    });
+    let train = config.train.clone().with_conditions(["dataset"]);
+    let model = folder.path().join("model.safetensors");
+    let paths: Vec<&Path> = sets.iter().map(|path| path.as_path()).collect();
+    let report = fit(&paths, &train, &model, None, &NoProgress).unwrap();
+    assert_eq!(
+        (report.train + report.validation, report.conditions),
+        (640, 2)
+    );
+    for name in ["monday", "tuesday"] {
+        let config = EncodeConfig::new(keys.clone())
+            .with_dataset(name)
+            .with_table(name);
+        encode(&mut store, &model, &config, &NoProgress).unwrap();
+    }
+    let x = |name: &str| {
+        store
+            .table(name)
+            .unwrap()
+            .x()
+            .unwrap()
+            .unwrap()
+            .to_dense_f64()
+            .unwrap()
+    };
+    assert_ne!(
+        x("monday"),
+        x("tuesday"),
+        "the condition is part of the code"
+    );
+    let other = EncodeConfig::new(keys).with_dataset("sunday");
+    let error = encode(&mut store, &model, &other, &NoProgress)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("sunday") && error.contains("monday, tuesday"),
+        "{error}"
+    );
 }
 
 #[test]
