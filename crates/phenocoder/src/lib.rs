@@ -83,3 +83,11 @@ pub mod progress;
 
 #[doc(inline)]
 pub use error::{Error, Result};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/main-job.md")]
+mod guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
