@@ -31,7 +31,7 @@ fn message_passing_32_latents_cells(bencher: Bencher<'_, '_>, n: usize) {
     let x = latents(n, 32);
     bencher
         .counter(ItemsCount::new(n))
-        .bench_local(|| message_passing(x.view(), &graph, Smoothing::Mean));
+        .bench_local(|| message_passing(x.view(), &graph, Smoothing::Mean).unwrap());
 }
 
 fn statistics(bencher: Bencher<'_, '_>, n: usize, groups: &[Group]) {

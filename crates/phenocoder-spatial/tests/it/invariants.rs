@@ -130,7 +130,7 @@ proptest! {
         let tissue = tissue(200, 3, seed);
         let graph = knn_graph(tissue.points.view(), 5).unwrap();
         let x = Array2::from_elem((200, 2), value);
-        let smoothed = message_passing(x.view(), &graph, Smoothing::Mean);
+        let smoothed = message_passing(x.view(), &graph, Smoothing::Mean).unwrap();
         for &y in &smoothed {
             prop_assert!((y - value).abs() <= 1e-14 * value.abs());
         }
@@ -162,7 +162,8 @@ fn the_number_of_threads_does_not_change_a_bit() {
         pool.install(|| {
             let graph = radius_graph(tissue.points.view(), 5.0).unwrap();
             let nearest = knn_graph(tissue.points.view(), 6).unwrap();
-            let smoothed = message_passing(tissue.features.view(), &graph, Smoothing::Mean);
+            let smoothed =
+                message_passing(tissue.features.view(), &graph, Smoothing::Mean).unwrap();
             let statistics = tissue.statistics();
             let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<u64>>();
             (

@@ -302,7 +302,7 @@ fn message_passing_in_compat_mode_is_that_of_the_original() {
                 continue;
             }
             let expected: Array2<f64> = set.npz.array(&key);
-            let found = message_passing(set.x.view(), &graph, Smoothing::Compat);
+            let found = message_passing(set.x.view(), &graph, Smoothing::Compat).unwrap();
             let error = max_relative_error(&flat(&found), &flat(&expected), 1e-3);
             assert!(error <= 1e-6, "{} {name}: {error}", set.name);
         }

@@ -316,7 +316,7 @@ fn smooth(
         latents.mapv(f64::from).view(),
         &graph,
         smoothing.smoothing,
-    ))
+    )?)
 }
 
 /// The input table's rows with latents in place of its matrix.
