@@ -45,6 +45,14 @@ pub enum Error {
         /// The number of its points.
         points: usize,
     },
+    /// A node is named that the graph does not have.
+    #[error("node {node} was named, but the graph has {nodes} nodes")]
+    UnknownNode {
+        /// The node named.
+        node: usize,
+        /// The number of nodes.
+        nodes: usize,
+    },
     /// A label is missing where every point needs one.
     #[error("row {row} has no label")]
     MissingLabel {

@@ -136,11 +136,8 @@ pub struct HullComponents {
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] when there is not one point per node, and those of [`convex_hull`] for the points.
-///
-/// # Panics
-///
-/// When one of `members` is not a node.
+/// [`Error::Shape`] when there is not one point per node, [`Error::UnknownNode`] for the first of `members` that is not a
+/// node, and those of [`convex_hull`] for the points.
 ///
 /// # Differences from the original
 ///
@@ -160,10 +157,14 @@ pub fn hull_components(
             found: points.ncols(),
         });
     }
+    let unknown = |&&node: &&usize| node >= n;
+    if let Some(&node) = members.unwrap_or_default().iter().find(unknown) {
+        return Err(Error::UnknownNode { node, nodes: n });
+    }
     of_undirected(points, &undirected(graph), members, config)
 }
 
-/// As [`hull_components`] for a graph that is known to be symmetric and without loops.
+/// As [`hull_components`] for a graph that is known to be symmetric and without loops, and members that are nodes.
 pub(crate) fn of_undirected(
     points: ArrayView2<'_, f64>,
     graph: &CsrGraph,

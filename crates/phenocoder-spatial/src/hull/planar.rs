@@ -6,7 +6,12 @@ use robust::{Coord, orient2d};
 use super::ConvexHull;
 
 pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
-    let mut sorted: Vec<[f64; 2]> = points.rows().into_iter().map(|p| [p[0], p[1]]).collect();
+    let mut sorted: Vec<[f64; 2]> = points
+        .rows()
+        .into_iter()
+        // Adding 0 turns −0 into 0, which the total order would put before it.
+        .map(|p| [p[0] + 0.0, p[1] + 0.0])
+        .collect();
     sorted.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
     sorted.dedup();
     let lower = half(sorted.iter().copied());

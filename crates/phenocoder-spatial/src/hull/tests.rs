@@ -182,3 +182,22 @@ fn flat_components_are_counted() {
     let found = hull_components(points.view(), &graph, None, &ComponentConfig::default()).unwrap();
     assert_eq!((found.components.len(), found.flat), (0, 1));
 }
+
+#[test]
+fn a_negative_zero_is_a_zero() {
+    let x = [-0.0, 0.0, 0.0, 3.0];
+    let y = [5.0, 1.0, 9.0, 3.0];
+    let signed = Array2::from_shape_fn((4, 2), |(i, axis)| [x, y][axis][i]);
+    let plain = signed.mapv(|v| v + 0.0);
+    assert_eq!(hull_of(&signed), hull_of(&plain));
+    assert_eq!(hull_of(&signed).volume, 12.0);
+}
+
+#[test]
+fn a_member_that_is_no_node_is_refused() {
+    let points = array![[0.0, 0.0], [0.0, 1.0]];
+    let graph = CsrGraph::empty(2);
+    let config = ComponentConfig::default();
+    let refused = hull_components(points.view(), &graph, Some(&[1, 2]), &config);
+    assert_eq!(refused, Err(Error::UnknownNode { node: 2, nodes: 2 }));
+}
