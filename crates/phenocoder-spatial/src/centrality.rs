@@ -1,5 +1,7 @@
 //! How central clusters and cells are in the graph.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use phenocoder_core::{Categorical, CsrGraph, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -233,30 +235,62 @@ pub fn clustering_coefficients(graph: &CsrGraph) -> Vec<f64> {
 }
 
 fn coefficients(graph: &CsrGraph) -> Vec<f64> {
-    let twice_triangles = |node: usize| -> u64 {
-        let mine = graph.neighbors(node);
-        let shared = |&other: &u32| shared(mine, graph.neighbors(other as usize));
-        mine.iter().map(shared).sum()
+    let coefficient = |(node, triangles): (usize, AtomicU64)| match graph.degree(node) as u64 {
+        0 | 1 => 0.0,
+        k => (2 * triangles.into_inner()) as f64 / (k * (k - 1)) as f64,
+    };
+    triangles(graph)
+        .into_iter()
+        .enumerate()
+        .map(coefficient)
+        .collect()
+}
+
+/// The number of triangles that every node is in.
+///
+/// Each is found once, from its first node by way of its second, and counted at all three (Schank and Wagner 2005,
+/// doi:10.1007/11427186_54): sums of whole numbers, so it does not matter which thread comes first.
+fn triangles(graph: &CsrGraph) -> Vec<AtomicU64> {
+    let counts: Vec<AtomicU64> = (0..graph.n_nodes()).map(|_| AtomicU64::new(0)).collect();
+    let count = |node: usize, found: u64| {
+        counts[node].fetch_add(found, Ordering::Relaxed);
     };
     (0..graph.n_nodes())
         .into_par_iter()
         .with_min_len(256)
-        .map(|node| match graph.degree(node) as u64 {
-            0 | 1 => 0.0,
-            k => twice_triangles(node) as f64 / (k * (k - 1)) as f64,
-        })
-        .collect()
+        .for_each(|first| {
+            let mut at_first = 0;
+            let mut later = after(graph.neighbors(first), first as u32);
+            while let [second, thirds @ ..] = later {
+                later = thirds;
+                let theirs = after(graph.neighbors(*second as usize), *second);
+                let mut at_second = 0;
+                for_each_shared(thirds, theirs, |third| {
+                    count(third as usize, 1);
+                    at_second += 1;
+                });
+                count(*second as usize, at_second);
+                at_first += at_second;
+            }
+            count(first, at_first);
+        });
+    counts
 }
 
-/// The number of entries that two rising lists share.
-fn shared(mut a: &[u32], mut b: &[u32]) -> u64 {
-    let mut count = 0;
+/// The part of a rising list that lies above `node`.
+fn after(neighbors: &[u32], node: u32) -> &[u32] {
+    &neighbors[neighbors.partition_point(|&other| other <= node)..]
+}
+
+/// Calls `found` with the entries that two rising lists share.
+fn for_each_shared(mut a: &[u32], mut b: &[u32], mut found: impl FnMut(u32)) {
     while let (Some(&x), Some(&y)) = (a.first(), b.first()) {
-        count += u64::from(x == y);
+        if x == y {
+            found(x);
+        }
         a = &a[usize::from(x <= y)..];
         b = &b[usize::from(y <= x)..];
     }
-    count
 }
 
 #[cfg(test)]
@@ -323,6 +357,24 @@ mod tests {
             let outside = (n - members.len()) as f64;
             assert_eq!(all.closeness[code], outside / steps as f64, "{code}");
             assert_eq!(all.degree[code], touching as f64 / outside, "{code}");
+        }
+    }
+
+    #[test]
+    fn triangles_are_counted_as_if_every_pair_were_looked_at() {
+        let mut stream = phenocoder_core::Seed::new(9).stream("points", 0);
+        for radius in [2.0, 20.0, f64::INFINITY] {
+            let points =
+                ndarray::Array2::from_shape_simple_fn((90, 2), || stream.uniform_in(0.0, 60.0));
+            let graph = radius_graph(points.view(), radius).unwrap();
+            let linked = |a: u32, b: u32| graph.neighbors(a as usize).contains(&b);
+            for (node, found) in clustering_coefficients(&graph).into_iter().enumerate() {
+                let mine = graph.neighbors(node);
+                let ordered = mine.iter().flat_map(|&a| mine.iter().map(move |&b| (a, b)));
+                let closed = ordered.filter(|&(a, b)| linked(a, b)).count();
+                let pairs = (mine.len() * mine.len().saturating_sub(1)).max(1);
+                assert_eq!(found, closed as f64 / pairs as f64, "{radius}, {node}");
+            }
         }
     }
 

@@ -208,8 +208,13 @@ pub fn assign_subunits(
     let points = points.view();
     check_finite(points)?;
     let mut rows: Vec<(usize, Vec<i64>, usize)> = Vec::new();
-    for sample in 0..samples.categories().len() {
-        let members = samples.members(sample);
+    let mut members = vec![Vec::new(); samples.categories().len()];
+    for row in 0..points.nrows() {
+        if let Some(sample) = samples.code(row) {
+            members[sample].push(row);
+        }
+    }
+    for (sample, members) in members.into_iter().enumerate() {
         let origin = origin(points, &members, config.origin);
         for row in members {
             let steps = points.row(row).into_iter().zip(&origin);
