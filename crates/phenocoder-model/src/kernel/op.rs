@@ -12,7 +12,7 @@ use crate::Result;
 pub enum Activation {
     /// Nothing.
     Linear,
-    /// `max(x, 0)`.
+    /// `max(x, 0)`; NaN stays NaN.
     Relu,
 }
 

@@ -313,3 +313,16 @@ fn shapes_that_do_not_fit_are_refused_with_all_of_them() {
     assert!(conv2d(&good.x, &good.kernel, &good.bias, 0, Activation::Relu).is_err());
     assert!(dense(&good.x, &good.kernel, &good.bias, Activation::Relu).is_err());
 }
+
+#[test]
+fn the_relu_does_not_hide_what_is_no_number() {
+    for width in [1, 8, 24] {
+        let x = Tensor::new(&[[f32::NAN], [-1.0], [2.0]], &Device::Cpu).unwrap();
+        let kernel = Tensor::ones((1, width), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let bias = Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let y = dense(&x, &kernel, &bias, Activation::Relu).unwrap();
+        let y = y.to_vec2::<f32>().unwrap();
+        assert!(y[0].iter().all(|v| v.is_nan()), "{width}");
+        assert_eq!((&y[1], &y[2]), (&vec![0.0; width], &vec![2.0; width]));
+    }
+}

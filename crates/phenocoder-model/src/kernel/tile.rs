@@ -204,7 +204,8 @@ fn product_panel<S: Simd, const P: usize, const V: usize>(
                 let to = columns.min(from + lanes);
                 let mut sum = sums[p][v];
                 if job.relu {
-                    sum = simd.max_f32s(sum, zero);
+                    // Not the maximum with 0: on some machines that turns NaN into 0 and hides it.
+                    sum = simd.select_f32s(simd.less_than_f32s(sum, zero), zero, sum);
                 }
                 simd.partial_store_f32s(&mut job.out[pixel.out + from..pixel.out + to], sum);
             }
