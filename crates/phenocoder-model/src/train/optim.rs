@@ -17,7 +17,8 @@ pub trait Optimizer: Send {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`] when shapes do not fit or the device fails.
+    /// [`Error::Array`] when a restored state or a gradient has not the shape of its weight; [`Error::Tensor`] when the device
+    /// fails.
     fn step(
         &mut self,
         parameters: &Parameters,
@@ -182,6 +183,19 @@ impl Optimizer for Adam {
                 self.moments.insert(name.to_owned(), moments);
             }
             if let Some(moments) = self.moments.get(name) {
+                for (what, shape) in [
+                    ("gradient", gradient.dims()),
+                    ("first moment", moments.first.dims()),
+                    ("second moment", moments.second.dims()),
+                ] {
+                    if shape != variable.dims() {
+                        let expected = variable.dims();
+                        return Err(Error::Array {
+                            name: name.to_owned(),
+                            problem: format!("expected a {what} {expected:?}, found {shape:?}"),
+                        });
+                    }
+                }
                 update.apply(variable, gradient, moments)?;
             }
         }
@@ -371,6 +385,21 @@ mod tests {
         let resumed = run(&mut second, &parameters, &[-3.0, 4.0]);
         assert_eq!(straight.to_bits(), resumed.to_bits());
         assert!(second.restore(&BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_state_of_other_weights_is_refused() {
+        let mut adam = Adam::default();
+        run(&mut adam, &one(1.0), &[1.0]);
+        let two = Tensor::new(&[1.0_f32, 2.0], &Device::Cpu).unwrap();
+        let mut parameters = Parameters::new();
+        parameters.insert("w", Role::Weight, &two).unwrap();
+        let gradients = Gradients::from([("w".to_owned(), two)]);
+        let error = adam.step(&parameters, &gradients, 0.1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "array `w`: expected a first moment [2], found [1]"
+        );
     }
 
     #[test]
