@@ -43,12 +43,13 @@ use crate::{Autoencoder, Batch, Error, Losses, Result, Snapshot, Step};
 /// # Errors
 ///
 /// * [`Error::Config`] when a setting is out of range, [`Error::Empty`] when a side holds no patches, [`Error::Patches`] when
-///   the patches do not fit the model: nothing was changed.
-/// * [`Error::NonFinite`] when a loss is infinite or no number: the model has the weights of the last good epoch (the best
-///   one where early stopping keeps it), and the error names the epoch, the batch and the patches.
-/// * [`Error::NonFiniteWeight`] when the last update of an epoch broke a weight; the model is restored likewise.
+///   the patches do not fit the model.
+/// * [`Error::NonFinite`] when a loss is infinite or no number: it names the epoch, the batch and the patches.
+/// * [`Error::NonFiniteWeight`] when the last update of an epoch broke a weight.
 /// * [`Error::Cancelled`] after the running batch; [`Error::Source`] when patches cannot be read; errors of observers.
-///   The model keeps the weights it has then.
+///
+/// Whatever the error, the model is as usable as before: it has the weights of the last epoch that ended well (of the best
+/// one with early stopping), or those it came with when none did; the work of an epoch that is cut short is lost.
 pub fn fit(
     model: &mut dyn Autoencoder,
     train: &dyn PatchSource,
@@ -88,13 +89,31 @@ impl Run<'_> {
         validation: Option<&dyn PatchSource>,
         observers: &mut [&mut dyn Observer],
     ) -> Result<TrainingRecord> {
+        let mut good = self.model.parameters().snapshot()?;
+        let record = self.epochs(train, validation, observers, &mut good);
+        self.model.parameters().restore(&good)?;
+        let record = record?;
+        self.progress.finish();
+        for observer in observers.iter_mut() {
+            observer.on_end(self.model, &record)?;
+        }
+        Ok(record)
+    }
+
+    /// Trains to the end or to an error; `good` gets the weights that the model is to have then.
+    fn epochs(
+        &self,
+        train: &dyn PatchSource,
+        validation: Option<&dyn PatchSource>,
+        observers: &mut [&mut dyn Observer],
+        good: &mut Snapshot,
+    ) -> Result<TrainingRecord> {
         let config = self.config;
         let mut optimizer = Adam::new(config.adam);
         let mut plateau = config.plateau.clone().map(Plateau::new);
         let mut stopping = config.early_stopping.clone().map(EarlyStopping::new);
         let mut learning_rate = config.learning_rate;
         let mut record = TrainingRecord::default();
-        let mut good = self.model.parameters().snapshot()?;
         let patches = train.len() + validation.map_or(0, PatchSource::len);
         self.progress
             .start("train", Some((config.epochs * patches) as u64));
@@ -103,17 +122,19 @@ impl Run<'_> {
         }
         for epoch in 1..=config.epochs {
             let start = Instant::now();
-            let losses = self
-                .train_epoch(epoch, train, learning_rate, &mut optimizer)
-                .and_then(|train| {
-                    let validation = validation.map(|v| self.validate(epoch, v)).transpose()?;
-                    Ok((train, validation))
-                });
-            let (train, validation) = match losses {
-                Ok(losses) => losses,
-                Err(error) => return Err(self.restored(error, &good)?),
-            };
+            let train = self.train_epoch(epoch, train, learning_rate, &mut optimizer)?;
+            let validation = validation.map(|v| self.validate(epoch, v)).transpose()?;
             let watched = validation.as_ref().unwrap_or(&train).total;
+            let is_best = stopping.as_mut().is_none_or(|s| s.observe(watched));
+            if is_best {
+                let now = self.model.parameters().snapshot()?;
+                if let Some(name) = now.first_non_finite()? {
+                    let name = name.to_owned();
+                    return Err(Error::NonFiniteWeight { name, epoch });
+                }
+                *good = now;
+                record.best_epoch = epoch;
+            }
             let epoch_record = EpochRecord {
                 epoch,
                 train,
@@ -129,36 +150,12 @@ impl Run<'_> {
             if let Some(plateau) = &mut plateau {
                 learning_rate = plateau.step(watched, learning_rate);
             }
-            let is_best = stopping.as_mut().is_none_or(|s| s.observe(watched));
-            if is_best {
-                let now = self.model.parameters().snapshot()?;
-                if let Some(name) = now.first_non_finite()? {
-                    let name = name.to_owned();
-                    self.model.parameters().restore(&good)?;
-                    return Err(Error::NonFiniteWeight { name, epoch });
-                }
-                good = now;
-                record.best_epoch = epoch;
-            }
             if stopping.as_ref().is_some_and(EarlyStopping::should_stop) {
                 record.stopped_early = epoch < config.epochs;
                 break;
             }
         }
-        self.model.parameters().restore(&good)?;
-        self.progress.finish();
-        for observer in observers.iter_mut() {
-            observer.on_end(self.model, &record)?;
-        }
         Ok(record)
-    }
-
-    /// Puts the last good weights back when the loss is no longer finite.
-    fn restored(&self, error: Error, good: &Snapshot) -> Result<Error> {
-        if matches!(error, Error::NonFinite { .. }) {
-            self.model.parameters().restore(good)?;
-        }
-        Ok(error)
     }
 
     fn train_epoch(

@@ -1,10 +1,11 @@
 //! The training loop.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Device;
 use phenocoder_core::{
-    CancelToken, NoProgress, PatchBatch, PatchShape, PatchSource, Seed, SourceError,
+    CancelToken, NoProgress, PatchBatch, PatchShape, PatchSource, Progress, Seed, SourceError,
 };
 use phenocoder_model::train::{
     EarlyStoppingConfig, EpochRecord, FitConfig, Observer, PlateauConfig, ValidationNoise, fit,
@@ -308,6 +309,49 @@ fn a_cancelled_run_stops_after_the_batch() {
     assert!(matches!(error, Err(Error::Cancelled(_))));
 }
 
+/// Asks to stop after so many patches.
+struct StopAfter {
+    limit: u64,
+    done: AtomicU64,
+}
+
+impl Progress for StopAfter {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, steps: u64) {
+        self.done.fetch_add(steps, Ordering::Relaxed);
+    }
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.done.load(Ordering::Relaxed) >= self.limit
+    }
+}
+
+#[test]
+fn a_run_that_is_cut_short_leaves_the_weights_of_its_last_whole_epoch() {
+    let source = recorded(8);
+    let settings = |epochs| FitConfig::new().with_epochs(epochs).with_batch_size(4);
+    let mut straight = model(0);
+    fit(
+        &mut straight,
+        &source,
+        None,
+        &settings(2),
+        &mut [],
+        &NoProgress,
+    )
+    .unwrap();
+
+    // Two epochs of two batches, and one batch more.
+    let stop = StopAfter {
+        limit: 8 + 8 + 4,
+        done: AtomicU64::new(0),
+    };
+    let mut cancelled = model(0);
+    let error = fit(&mut cancelled, &source, None, &settings(9), &mut [], &stop);
+    assert!(matches!(error, Err(Error::Cancelled(_))));
+    assert_eq!(dense_kernel(&straight), dense_kernel(&cancelled));
+}
+
 #[test]
 fn an_unreadable_patch_ends_training_with_its_error() {
     struct Broken(PatchBatch);
@@ -326,13 +370,10 @@ fn an_unreadable_patch_ends_training_with_its_error() {
         }
     }
     let source = Broken(blobs(8, SHAPE, 0, 1));
-    let error = fit(
-        &mut model(0),
-        &source,
-        None,
-        &FitConfig::new(),
-        &mut [],
-        &NoProgress,
-    );
+    let mut model = model(0);
+    let before = dense_kernel(&model);
+    let settings = FitConfig::new().with_batch_size(1);
+    let error = fit(&mut model, &source, None, &settings, &mut [], &NoProgress);
     assert!(matches!(error, Err(Error::Source(_))));
+    assert_eq!(before, dense_kernel(&model), "no epoch ended");
 }
