@@ -67,6 +67,7 @@ pub enum Error {
     Plot(#[from] phenocoder_plot::Error),
 }
 
+#[cfg(feature = "io")]
 impl Error {
     pub(crate) fn config(
         step: &'static str,
@@ -80,7 +81,6 @@ impl Error {
         }
     }
 
-    #[cfg(feature = "io")]
     pub(crate) fn data(step: &'static str, problem: impl Into<String>) -> Self {
         Self::Data {
             step,

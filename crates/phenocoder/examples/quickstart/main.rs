@@ -127,8 +127,28 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// The configuration for a store of the user's.
-    fn config(&self) -> anyhow::Result<PipelineConfig> {
+    /// The store to work on: the user's own, a copy of it, or new synthetic tissue.
+    fn prepare(&mut self, out: &Path, progress: &dyn Progress) -> anyhow::Result<Store> {
+        let path = match &self.store {
+            Some(path) if self.in_place => path.clone(),
+            Some(path) => {
+                let copy = out.join("store.zarr");
+                copy_store(path, &copy, progress)?;
+                copy
+            }
+            None => {
+                let path = out.join("store.zarr");
+                let tissue = TissueConfig::default().with_seed(Seed::new(self.seed));
+                let keys = write_tissue(&path, &tissue, progress)?.keys;
+                self.describe_synthetic(keys);
+                path
+            }
+        };
+        Ok(Store::open(path)?)
+    }
+
+    /// The configuration of all six steps.
+    fn config(&self, store: &Store) -> anyhow::Result<PipelineConfig> {
         let name = |key: &Option<String>| key.clone().context("a key is missing");
         let mut keys = StoreKeys::new(
             name(&self.table)?,
@@ -141,15 +161,25 @@ impl Arguments {
         if let Some(labels) = &self.labels_key {
             keys = keys.with_labels_key(labels);
         }
-        Ok(self.configure(PipelineConfig::new(keys)))
+        let mut config = PipelineConfig::new(keys);
+        // A table that has a matrix of its own lends it to Moran's I.
+        let table = config.dataset.keys.table.clone();
+        if store.table(&table)?.x()?.is_some() {
+            let encoded = config.encode.table.clone();
+            config.samples = config.samples.with_feature_tables([table, encoded]);
+        }
+        Ok(self.configure(config))
     }
 
     /// The columns that hold the truth of synthetic tissue, and settings that suit its small size.
-    fn describe_synthetic(&mut self) {
+    fn describe_synthetic(&mut self, keys: StoreKeys) {
+        self.table = Some(keys.table);
+        self.sample_key = Some(keys.sample_key);
+        self.image_key = Some(keys.image_key);
+        self.labels_key = keys.labels_key;
         self.truth_key = Some("true_type".to_owned());
         self.condition_key = Some("condition".to_owned());
         self.batch_key = Some("batch".to_owned());
-        self.labels_key = Some("cells".to_owned());
         self.mask_neighbors = true;
         self.latent.get_or_insert(16);
         self.conv_layers.get_or_insert_with(|| vec![8, 16, 32]);
@@ -216,37 +246,8 @@ fn main() -> anyhow::Result<()> {
     let start = Instant::now();
 
     let out = output_folder(arguments.out.as_deref())?;
-    let (mut store, config) = match &arguments.store {
-        Some(path) if arguments.in_place => (Store::open(path)?, arguments.config()?),
-        Some(path) => {
-            let copy = out.join("store.zarr");
-            copy_store(path, &copy, progress)?;
-            let mut config = arguments.config()?;
-            // A table that has a matrix of its own lends it to Moran's I.
-            let store = Store::open(&copy)?;
-            let table = config.dataset.keys.table.clone();
-            if store.table(&table)?.x()?.is_some() {
-                let encoded = config.encode.table.clone();
-                config.samples = config.samples.with_feature_tables([table, encoded]);
-                if let Some(subunits) = config.subunits.take() {
-                    let features = config.samples.feature_tables.clone();
-                    config.subunits = Some(subunits.with_feature_tables(features));
-                }
-            }
-            (store, config)
-        }
-        None => {
-            arguments.describe_synthetic();
-            let path = out.join("store.zarr");
-            let tissue = TissueConfig::default().with_seed(Seed::new(arguments.seed));
-            let keys = write_tissue(&path, &tissue, progress)?.keys;
-            (
-                Store::open(&path)?,
-                arguments.configure(PipelineConfig::new(keys)),
-            )
-        }
-    };
-
+    let mut store = arguments.prepare(&out, progress)?;
+    let config = arguments.config(&store)?;
     let report = run(&mut store, &config, &out, progress)?;
     let figures = FigureConfig::new()
         .with_truth_key(

@@ -28,7 +28,13 @@ pub struct TissueReport {
     /// The number of cells.
     pub cells: usize,
     /// Where the store keeps what the pipeline needs.
-    #[cfg(feature = "train")]
+    #[cfg(all(
+        feature = "patches",
+        feature = "train",
+        feature = "spatial",
+        feature = "embed",
+        feature = "plot"
+    ))]
     pub keys: crate::pipeline::StoreKeys,
 }
 
@@ -68,7 +74,13 @@ pub fn write_tissue(
         path: path.to_owned(),
         samples: cells.samples.categories().to_vec(),
         cells: table.n_obs(),
-        #[cfg(feature = "train")]
+        #[cfg(all(
+            feature = "patches",
+            feature = "train",
+            feature = "spatial",
+            feature = "embed",
+            feature = "plot"
+        ))]
         keys: crate::pipeline::StoreKeys::new(TABLE, "sample", "image").with_labels_key("cells"),
     };
     store.write_table(TABLE, &table, WriteMode::Create)?;
