@@ -36,13 +36,12 @@
 //!
 //! # Features
 //!
-//! * `io`, `patches`, `model`, `spatial`, `embed`, `plot`: one crate each, re-exported under its name; all on by default.
-//! * `train` (default): training beside encoding.
-//! * `progress` (default): progress bars in the terminal.
-//! * `full`: everything that runs on a CPU.
+//! * `io`, `patches`, `model`, `spatial`, `embed`, `plot`: one crate each, re-exported under its name.
+//! * `train`: training beside encoding.
+//! * `pipeline`: the six steps over a store; switches on all of the above.
+//! * `progress`: progress bars in the terminal.
+//! * `full` (default): everything that runs on a CPU.
 //! * `cuda`, `cudnn`, `metal`, `mkl`, `accelerate`: handed on to candle; none is on by default.
-//!
-//! [`pipeline`] needs `io`, `patches`, `train`, `spatial`, `embed` and `plot`.
 
 #[doc(inline)]
 pub use phenocoder_core as core;
@@ -68,14 +67,7 @@ pub use phenocoder_spatial as spatial;
 #[cfg(feature = "io")]
 pub mod datasets;
 pub mod error;
-#[cfg(all(
-    feature = "io",
-    feature = "patches",
-    feature = "train",
-    feature = "spatial",
-    feature = "embed",
-    feature = "plot"
-))]
+#[cfg(feature = "pipeline")]
 pub mod pipeline;
 pub mod prelude;
 #[cfg(feature = "progress")]

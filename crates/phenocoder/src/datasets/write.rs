@@ -28,13 +28,7 @@ pub struct TissueReport {
     /// The number of cells.
     pub cells: usize,
     /// Where the store keeps what the pipeline needs.
-    #[cfg(all(
-        feature = "patches",
-        feature = "train",
-        feature = "spatial",
-        feature = "embed",
-        feature = "plot"
-    ))]
+    #[cfg(feature = "pipeline")]
     pub keys: crate::pipeline::StoreKeys,
 }
 
@@ -74,13 +68,7 @@ pub fn write_tissue(
         path: path.to_owned(),
         samples: cells.samples.categories().to_vec(),
         cells: table.n_obs(),
-        #[cfg(all(
-            feature = "patches",
-            feature = "train",
-            feature = "spatial",
-            feature = "embed",
-            feature = "plot"
-        ))]
+        #[cfg(feature = "pipeline")]
         keys: crate::pipeline::StoreKeys::new(TABLE, "sample", "image").with_labels_key("cells"),
     };
     store.write_table(TABLE, &table, WriteMode::Create)?;
