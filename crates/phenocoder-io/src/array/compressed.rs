@@ -1,7 +1,9 @@
 //! The bytes-to-bytes codecs, with checks of what compressed data claim before they are decompressed.
 
 use std::borrow::Cow;
+use std::io::Read;
 
+use flate2::read::{GzDecoder, ZlibDecoder};
 use zarrs::array::{BytesRepresentation, CodecChain, CodecOptions};
 
 use super::chain::name_of;
@@ -34,6 +36,14 @@ pub(crate) fn decode(
                 bytes = check_crc32c(key, bytes)?;
                 continue;
             }
+            "gzip" => {
+                bytes = inflate(key, GzDecoder::new(bytes.as_slice()), most)?;
+                continue;
+            }
+            _ if name.ends_with("zlib") => {
+                bytes = inflate(key, ZlibDecoder::new(bytes.as_slice()), most)?;
+                continue;
+            }
             _ => {}
         }
         if bytes.is_empty() {
@@ -57,6 +67,22 @@ pub(crate) fn decode(
         return Err(Error::corrupt(
             key,
             format!("it holds {found} bytes, not {expected}"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Decompresses data that do not say how much they hold, up to `most` bytes.
+fn inflate(key: &str, decoder: impl Read, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    decoder
+        .take(most.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::corrupt(key, error))?;
+    if bytes.len() as u64 > most {
+        return Err(Error::corrupt(
+            key,
+            format!("it holds more than {most} bytes"),
         ));
     }
     Ok(bytes)
@@ -196,6 +222,22 @@ mod tests {
         assert!(check_zstd("k", &frame(128, true), 128).is_ok());
         assert!(check_zstd("k", &frame(129, true), 128).is_err());
         assert!(check_zstd("k", &frame(128, false), 128).is_ok());
+    }
+
+    #[test]
+    fn deflated_data_are_not_unpacked_beyond_their_size() {
+        let bytes = vec![0; 1 << 20];
+        let mut packed = Vec::new();
+        let mut encoder =
+            flate2::read::GzEncoder::new(bytes.as_slice(), flate2::Compression::best());
+        encoder.read_to_end(&mut packed).unwrap();
+        let unpack = |most| inflate("k", GzDecoder::new(packed.as_slice()), most);
+        assert_eq!(unpack(1 << 20).unwrap(), bytes);
+        assert!(unpack((1 << 20) - 1).is_err());
+        // It stops there: what follows, damaged or not, is not looked at.
+        let cut = &packed[..packed.len() / 2];
+        let error = inflate("k", GzDecoder::new(cut), 64).unwrap_err();
+        assert!(error.to_string().contains("more than 64 bytes"), "{error}");
     }
 
     #[test]
