@@ -16,7 +16,8 @@ use crate::{Error, Result};
 
 /// An image of a store: windows are read on demand, at one of its levels.
 ///
-/// Chunks are decoded once and kept in the store's cache; reading windows in the order of [`ImageSource::chunk_shape`] is fastest.
+/// Chunks are decoded once and kept in the store's cache;
+/// reading windows in the order of [`ImageSource::chunk_shape`] is fastest.
 /// Pixels of any stored type are handed out as `f32`.
 #[derive(Debug, Clone)]
 #[doc(alias = "Image2DModel")]
@@ -85,7 +86,8 @@ impl Image {
         &self.raster.transformations
     }
 
-    /// The length of a pixel of this level along `z, y, x` in a coordinate system, or `None` where the image is not in it.
+    /// The length of a pixel of this level along `z, y, x` in a coordinate system,
+    /// or `None` where the image is not in it.
     #[must_use]
     pub fn pixel_size(&self, system: &str) -> Option<[f64; 3]> {
         self.raster.pixel_size(system)

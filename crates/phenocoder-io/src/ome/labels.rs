@@ -31,11 +31,11 @@ impl Labels {
     ) -> Result<Self> {
         let multiscale = Multiscale::parse(node, true)?;
         let raster = Raster::open(root, cache, name, node, &multiscale)?;
-        if !raster.data_type().is_integer() {
+        if let Some(other) = raster.data_types().iter().find(|t| !t.is_integer()) {
             return Err(Error::DataType {
                 key: node.key.clone(),
                 expected: "whole numbers",
-                found: format!("{:?}", raster.data_type()),
+                found: format!("{other:?}"),
             });
         }
         Ok(Self { raster })
@@ -75,7 +75,8 @@ impl Labels {
         &self.raster.transformations
     }
 
-    /// The length of a pixel of this level along `z, y, x` in a coordinate system, or `None` where the mask is not in it.
+    /// The length of a pixel of this level along `z, y, x` in a coordinate system,
+    /// or `None` where the mask is not in it.
     #[must_use]
     pub fn pixel_size(&self, system: &str) -> Option<[f64; 3]> {
         self.raster.pixel_size(system)

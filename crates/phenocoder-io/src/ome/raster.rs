@@ -22,7 +22,7 @@ pub(crate) struct Raster {
     pub(crate) transformations: Vec<Transformation>,
     levels: Vec<Arc<ZarrArray>>,
     shapes: Vec<ImageShape>,
-    data_type: DataType,
+    data_types: Vec<DataType>,
     level: usize,
     cache: Arc<ChunkCache>,
 }
@@ -38,7 +38,7 @@ impl Raster {
         let key = node.key.as_str();
         let mut levels = Vec::with_capacity(multiscale.paths.len());
         let mut shapes = Vec::with_capacity(multiscale.paths.len());
-        let mut data_type = None;
+        let mut data_types = Vec::with_capacity(multiscale.paths.len());
         for level in &multiscale.paths {
             let array = ZarrArray::open(root, &path::join(key, level)?, node.format)?;
             let found = array.shape().len();
@@ -54,12 +54,21 @@ impl Raster {
                     format!("{found} axes"),
                 ));
             }
-            let stored = array.element().number(array.key(), "pixels")?;
-            data_type.get_or_insert(stored);
-            shapes.push(image_shape(&multiscale.axes, array.shape(), array.key())?);
+            data_types.push(array.element().number(array.key(), "pixels")?);
+            let shape = image_shape(&multiscale.axes, array.shape(), array.key())?;
+            let channels = shapes
+                .first()
+                .map_or(shape.c, |finest: &ImageShape| finest.c);
+            if shape.c != channels {
+                let expected = format!("{channels} channels as in the finest level");
+                return Err(Error::invalid(array.key(), expected, shape.c));
+            }
+            shapes.push(shape);
             levels.push(Arc::new(array));
         }
-        let data_type = data_type.ok_or_else(|| Error::missing(key, "at least one level"))?;
+        if levels.is_empty() {
+            return Err(Error::missing(key, "at least one level"));
+        }
         Ok(Self {
             name: name.to_owned(),
             key: key.to_owned(),
@@ -67,7 +76,7 @@ impl Raster {
             transformations: multiscale.transformations.clone(),
             levels,
             shapes,
-            data_type,
+            data_types,
             level: 0,
             cache: Arc::clone(cache),
         })
@@ -97,10 +106,12 @@ impl Raster {
     }
 
     pub(crate) fn data_type(&self) -> DataType {
-        match self.array().element() {
-            crate::array::ElementType::Number(data_type) => data_type,
-            _ => self.data_type,
-        }
+        self.data_types[self.level]
+    }
+
+    /// The types of the pixels of all levels.
+    pub(crate) fn data_types(&self) -> &[DataType] {
+        &self.data_types
     }
 
     pub(crate) fn chunk_shape(&self) -> ImageShape {
