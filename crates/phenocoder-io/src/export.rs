@@ -180,7 +180,7 @@ pub fn features_to_record_batch(
 /// Has a file written beside its place and renamed into it.
 fn publish(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let staged = file::staged(path);
-    let result = write(&staged).and_then(|()| file::rename(&staged, path));
+    let result = write(&staged).and_then(|()| file::publish(&staged, path));
     if result.is_err() {
         // The first error says why.
         let _ = file::remove(&staged);

@@ -53,6 +53,15 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(Error::io(to, "renamed"))
 }
 
+/// Renames what was written beside `path` to `path` and waits until the new name is on the disk.
+pub(crate) fn publish(staged: &Path, path: &Path) -> Result<()> {
+    rename(staged, path)?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => sync_folder(folder),
+        _ => sync_folder(Path::new(".")),
+    }
+}
+
 /// Removes a file or a folder with all it holds; one that is not there is fine.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
@@ -71,16 +80,12 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 /// Writes a file beside `path` and renames it over it, so that `path` is always the old or the new whole.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let staged = staged(path);
-    let written = write(&staged, bytes).and_then(|()| rename(&staged, path));
+    let written = write(&staged, bytes).and_then(|()| publish(&staged, path));
     if written.is_err() {
         // The first error says why; a left-over temporary file is ignored by readers.
         let _ = fs::remove_file(&staged);
-        return written;
     }
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => sync_folder(folder),
-        _ => sync_folder(Path::new(".")),
-    }
+    written
 }
 
 /// A hidden name beside `path` that no other process uses.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use ndarray::{Array4, s};
-use phenocoder_core::PatchShape;
+use phenocoder_core::{DataType, PatchShape};
 use rayon::prelude::*;
 use serde_json::Value;
 
 use super::{ATTRIBUTE, VERSION};
-use crate::array::{Block, ZarrArray};
+use crate::array::{Block, ElementType, ZarrArray};
 use crate::node::{Node, ZarrFormat};
 use crate::root::Root;
 use crate::{Error, OpenOptions, Result, export};
@@ -18,6 +18,7 @@ use crate::{Error, OpenOptions, Result, export};
 /// A patch set on disk; patches are read by number.
 #[derive(Debug)]
 pub struct PatchSet {
+    root: Arc<Root>,
     path: PathBuf,
     array: ZarrArray,
     n: usize,
@@ -30,7 +31,8 @@ impl PatchSet {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAStore`] when there is none, [`Error::UnsupportedVersion`] for one of the future, and errors of its metadata.
+    /// [`Error::NotAStore`] when there is none, [`Error::UnsupportedVersion`] for one of the future,
+    /// and errors of its metadata.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let root = Arc::new(Root::open(path, OpenOptions::default())?);
@@ -65,11 +67,31 @@ impl PatchSet {
             let found = format!("{:?}", array.block_shape());
             return Err(Error::invalid("patches", "one chunk per patch", found));
         }
+        if array.element() != ElementType::Number(DataType::Float32) {
+            return Err(Error::DataType {
+                key: "patches".to_owned(),
+                expected: "float32",
+                found: format!("{:?}", array.element()),
+            });
+        }
+        let bytes = [c, y, x]
+            .iter()
+            .fold(4, |n: u128, &m| n.saturating_mul(m.into()));
+        let limit = root.options.max_chunk_bytes;
+        if bytes > u128::from(limit) {
+            return Err(Error::TooLarge {
+                key: "patches".to_owned(),
+                what: "a patch with bytes",
+                found: bytes,
+                limit,
+            });
+        }
         let to_usize = |n: u64| usize::try_from(n).map_err(|_| invalid(n.to_string()));
         Ok(Self {
             n: to_usize(n)?,
             shape: PatchShape::new(to_usize(y)?, to_usize(x)?, to_usize(c)?),
             path: path.to_owned(),
+            root,
             array,
             metadata,
         })
@@ -105,7 +127,10 @@ impl PatchSet {
     ///
     /// [`Error::Parquet`] when the file is damaged, [`Error::LengthMismatch`] when it has another number of rows.
     pub fn cells(&self) -> Result<RecordBatch> {
-        let path = self.path.join("cells.parquet");
+        let path = self
+            .root
+            .resolve("cells.parquet")?
+            .ok_or_else(|| Error::missing("cells.parquet", "one row per patch"))?;
         let cells = export::read_parquet(&path)?;
         if cells.num_rows() != self.n {
             return Err(Error::LengthMismatch {
@@ -125,7 +150,8 @@ impl PatchSet {
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] for a number beyond the set, [`Error::Checksum`] and [`Error::CorruptChunk`] for damaged data.
+    /// [`Error::NoEntry`] for a number beyond the set, [`Error::Checksum`] and [`Error::CorruptChunk`] for damaged
+    /// data.
     pub fn read_pixels(&self, patches: &[usize]) -> Result<Array4<f32>> {
         if let Some(&patch) = patches.iter().find(|&&patch| patch >= self.n) {
             return Err(Error::NoEntry {
@@ -140,7 +166,9 @@ impl PatchSet {
             width,
             channels,
         } = self.shape;
-        let mut out = Array4::zeros((patches.len(), channels, height, width));
+        let fill = self.array.fill().first_chunk::<4>();
+        let fill = fill.map_or(0.0, |fill| f32::from_ne_bytes(*fill));
+        let mut out = Array4::from_elem((patches.len(), channels, height, width), fill);
         // In the order in which they lie on the disk, each once.
         let mut order: Vec<usize> = (0..patches.len()).collect();
         order.sort_by_key(|&place| patches[place]);

@@ -1,7 +1,7 @@
 //! New patch sets.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -200,12 +200,9 @@ impl PatchSetWriter {
                 path: self.path.clone(),
             });
         }
-        file::rename(&self.staged, &self.path)?;
+        file::publish(&self.staged, &self.path)?;
         self.finished = true;
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => file::sync_folder(folder),
-            _ => file::sync_folder(Path::new(".")),
-        }
+        Ok(())
     }
 
     /// Appends the index; a shard without a stored patch has no file.
@@ -221,7 +218,11 @@ impl PatchSetWriter {
             })
             .collect();
         let (path, mut file) = self.shard_file(shard)?;
-        file.write_all(&encode_index(&entries))
+        let index = encode_index(&entries);
+        let end = self.lengths[shard] + index.len() as u64;
+        file.seek(SeekFrom::Start(self.lengths[shard]))
+            .and_then(|_| file.write_all(&index))
+            .and_then(|()| file.set_len(end))
             .and_then(|()| file.sync_all())
             .map_err(Error::io(&path, "written"))
     }
@@ -232,8 +233,9 @@ impl PatchSetWriter {
             file::create_folder(folder)?;
         }
         let file = OpenOptions::new()
-            .append(true)
+            .write(true)
             .create(true)
+            .truncate(false)
             .open(&path)
             .map_err(Error::io(&path, "written"))?;
         Ok((path, file))
@@ -252,7 +254,9 @@ impl PatchSetWriter {
             self.open = Some((shard, self.shard_file(shard)?.1));
         }
         if let Some((_, file)) = &mut self.open {
-            file.write_all(&encoded)
+            // Not simply at the end: a write that failed halfway may have left bytes there.
+            file.seek(SeekFrom::Start(self.lengths[shard]))
+                .and_then(|_| file.write_all(&encoded))
                 .map_err(Error::io(&self.staged, "written"))?;
         }
         let len = encoded.len() as u64;

@@ -117,3 +117,49 @@ fn every_flipped_bit_of_a_shard_is_noticed() {
         assert!(read.is_err(), "byte {byte}");
     }
 }
+
+#[test]
+fn a_set_that_is_not_as_this_crate_writes_it_is_refused_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    write(&path, &patches(4), &[0, 1, 2, 3], 4);
+    let metadata = path.join("patches/zarr.json");
+    let good: serde_json::Value = serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
+    let open_with = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        fs::write(&metadata, bad.to_string()).unwrap();
+        PatchSet::open(&path)
+    };
+    let other = open_with(&|m| m["data_type"] = "float64".into());
+    assert!(matches!(other, Err(Error::DataType { .. })), "{other:?}");
+    let huge = open_with(&|m| {
+        let side = 1_u64 << 20;
+        m["shape"] = vec![4, 2, side, side].into();
+        m["chunk_grid"]["configuration"]["chunk_shape"] = vec![4, 2, side, side].into();
+        m["codecs"][0]["configuration"]["chunk_shape"] = vec![1, 2, side, side].into();
+    });
+    assert!(matches!(huge, Err(Error::TooLarge { .. })), "{huge:?}");
+    let filled = open_with(&|m| m["fill_value"] = 2.5.into()).unwrap();
+    assert_eq!(filled.read_pixels(&[1]).unwrap()[[0, 0, 0, 0]], 2.5);
+    assert!(open_with(&|_| ()).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn cells_are_not_read_from_outside_of_the_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    write(&path, &patches(2), &[0, 1], 4);
+    let (inside, outside) = (
+        path.join("cells.parquet"),
+        folder.path().join("other.parquet"),
+    );
+    fs::rename(&inside, &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, &inside).unwrap();
+    let refused = PatchSet::open(&path).unwrap().cells();
+    assert!(matches!(refused, Err(Error::InvalidPath { .. })));
+    fs::remove_file(&inside).unwrap();
+    let absent = PatchSet::open(&path).unwrap().cells();
+    assert!(matches!(absent, Err(Error::MissingMetadata { .. })));
+}
