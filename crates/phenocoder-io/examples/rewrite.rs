@@ -24,7 +24,8 @@ fn main() -> Result<(), Error> {
         let image = from.image(&name)?;
         let mut options = ImageWriteOptions::new(image.data_type())
             .with_chunks(image.chunk_shape())
-            .with_three_dimensional(image.axes().len() == 4);
+            .with_three_dimensional(image.axes().len() == 4)
+            .with_channel_labels(image.channel_labels().to_vec());
         options.scale = image.pixel_size("global");
         to.write_image(&name, &image, &options, &NoProgress)?;
     }
@@ -41,7 +42,10 @@ fn main() -> Result<(), Error> {
         to.write_labels(&name, &labels, &options, &NoProgress)?;
     }
     for name in from.table_names() {
-        let table = from.table(&name)?.read_all()?;
+        let mut table = from.table(&name)?.read_all()?;
+        for (entry, reason) in table.take_unsupported() {
+            println!("left out: {entry} of table {name} ({reason})");
+        }
         to.write_table(&name, &table, WriteMode::Create)?;
     }
     Ok(())

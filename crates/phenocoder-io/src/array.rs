@@ -1,7 +1,8 @@
 //! One Zarr array: its metadata, and blocks and windows of it.
 //!
 //! zarrs supplies data types, fill values, chunk keys and codecs.
-//! Files, limits, shards and text are handled here, because what a file claims must be checked before memory is taken for it.
+//! Files, limits, shards and text are handled here, because what a file claims must be checked before memory is taken
+//! for it.
 
 mod cache;
 mod chain;

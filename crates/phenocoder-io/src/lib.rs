@@ -49,7 +49,7 @@
 //! |---|---|---|---|
 //! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
 //! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, one level |
-//! | tables | 0.1, 0.2, legacy `table/table` | every AnnData encoding but `rec-array`, `awkward-array` and `bytes` | yes |
+//! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData but `rec-array`, `awkward-array`, `bytes` | yes |
 //! | points, shapes | – | listed only | no |
 //!
 //! # Catalogue
@@ -61,18 +61,20 @@
 //! | Where do pixels lie? | [`Transformation`], [`Affine`] |
 //! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Annotation`] |
 //! | How do columns convert? | [`column_to_arrow`], [`column_from_arrow`], [`features_to_record_batch`] |
-//! | How are elements written? | [`Store::write_table`], [`Store::write_image`], [`Store::write_labels`], [`WriteMode`] |
+//! | How are elements written? | [`Store::write_table`] and the other methods of [`Store`], [`WriteMode`] |
 //! | Where do patches go? | [`PatchSetWriter`], [`PatchSet`] |
 //! | How do results leave? | [`write_parquet`], [`write_csv`], [`copy_store`] |
 //!
 //! # Safety of data
 //!
-//! A write happens whole or not at all: elements are written beside their place, waited for until they are on the disk, and renamed.
+//! A write happens whole or not at all: elements are written beside their place,
+//! waited for until they are on the disk, and renamed.
 //! When a program is killed in between, the next [`Store::open`] finds the old or the new element.
-//! Every array in Zarr v3 that this crate writes carries CRC-32C checksums, so that flipped bits are an error and no wrong number.
+//! Every array in Zarr v3 that this crate writes carries CRC-32C checksums,
+//! so that flipped bits are an error and no wrong number.
 //!
-//! What a file claims is checked before memory is taken for it, paths in metadata and links cannot leave the store, and a damaged
-//! element leaves the others readable.
+//! What a file claims is checked before memory is taken for it, paths in metadata and links cannot leave the store,
+//! and a damaged element leaves the others readable.
 //! A chunk that is not stored holds the fill value, as Zarr defines.
 //!
 //! # Differences from Python's `spatialdata`

@@ -35,6 +35,11 @@ impl Root {
         &self.path
     }
 
+    /// The folder, without links on the way to it.
+    pub(crate) fn canonical(&self) -> &Path {
+        &self.canonical
+    }
+
     /// Where a key lies, whether or not it exists.
     pub(crate) fn place(&self, key: &str) -> PathBuf {
         if key.is_empty() {
@@ -60,23 +65,18 @@ impl Root {
 
     /// The whole of a file, or `None` where there is none.
     pub(crate) fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        let Some(path) = self.resolve(key)? else {
+        let Some(RangeFile { file, path, size }) = self.ranges(key)? else {
             return Ok(None);
         };
-        let file = File::open(&path).map_err(Error::io(&path, "read"))?;
-        let size = file.metadata().map_err(Error::io(&path, "read"))?;
-        if size.is_dir() {
-            return Ok(None);
-        }
-        if size.len() > limit {
+        if size > limit {
             return Err(Error::TooLarge {
                 key: key.to_owned(),
                 what: "a file with bytes",
-                found: size.len().into(),
+                found: size.into(),
                 limit,
             });
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size.len()).unwrap_or(0));
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(limit)
             .read_to_end(&mut bytes)
             .map_err(Error::io(&path, "read"))?;
@@ -102,25 +102,38 @@ impl Root {
         let Some(path) = self.resolve(key)? else {
             return Ok(None);
         };
+        // Asked before it is opened: a pipe would wait for somebody who writes into it.
+        let metadata = fs::metadata(&path).map_err(Error::io(&path, "read"))?;
+        if !metadata.is_file() {
+            let found = if metadata.is_dir() {
+                "a folder"
+            } else {
+                "a pipe or device"
+            };
+            return Err(Error::invalid(key, "a file", found));
+        }
         let file = File::open(&path).map_err(Error::io(&path, "read"))?;
-        let size = file.metadata().map_err(Error::io(&path, "read"))?.len();
+        let size = metadata.len();
         Ok(Some(RangeFile { file, path, size }))
     }
 
-    /// The names of the folders in a folder, sorted; empty where there is none.
+    /// The names of the folders in a folder and of the links to such, sorted; empty where there is none.
     pub(crate) fn folders(&self, key: &str) -> Result<Vec<String>> {
+        self.list_folders(key, true)
+    }
+
+    /// The names of the folders in a folder, sorted; empty where there is none.
+    pub(crate) fn list_folders(&self, key: &str, with_links: bool) -> Result<Vec<String>> {
         let Some(path) = self.resolve(key)? else {
             return Ok(Vec::new());
         };
         let mut names = Vec::new();
         for entry in fs::read_dir(&path).map_err(Error::io(&path, "listed"))? {
             let entry = entry.map_err(Error::io(&path, "listed"))?;
-            let is_folder = entry
-                .file_type()
-                .is_ok_and(|t| t.is_dir() || t.is_symlink());
-            if let (true, Ok(name)) = (is_folder, entry.file_name().into_string())
-                && (!entry.file_type().is_ok_and(|t| t.is_symlink()) || entry.path().is_dir())
-            {
+            let kind = entry.file_type().map_err(Error::io(&path, "listed"))?;
+            let is_folder =
+                kind.is_dir() || (with_links && kind.is_symlink() && entry.path().is_dir());
+            if let (true, Ok(name)) = (is_folder, entry.file_name().into_string()) {
                 names.push(name);
             }
         }

@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::{Error, OpenOptions, Result, file};
 
 pub use copy::copy_store;
+pub(crate) use copy::copy_tree;
 pub use element::{ContainerVersion, Element, ElementKind, WriteMode};
 
 /// A SpatialData store in a local folder.
@@ -52,13 +53,13 @@ pub struct Store {
 impl Store {
     /// Opens a store with the default [`OpenOptions`].
     ///
-    /// A store that a killed program of this crate left behind in the middle of a write is put in order first: the element being
-    /// written is then the old or the new one, whole.
+    /// A store that a killed program of this crate left behind in the middle of a write is put in order first:
+    /// the element being written is then the old or the new one, whole.
     ///
     /// # Errors
     ///
-    /// [`Error::NotAStore`] when the folder holds no Zarr group, [`Error::UnsupportedVersion`] for a container of the future, and
-    /// errors of the file system and of the root's metadata.
+    /// [`Error::NotAStore`] when the folder holds no Zarr group, [`Error::UnsupportedVersion`] for a container of the
+    /// future, and errors of the file system and of the root's metadata.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, OpenOptions::default())
     }
@@ -119,9 +120,11 @@ impl Store {
             "spatialdata_software_version": concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")),
         }});
         let staged = file::staged(path);
+        // A killed process of the same number may have left it.
+        file::remove(&staged)?;
         let made = write_empty(&staged, version, &attributes)
             .and_then(|()| file::sync_tree(&staged))
-            .and_then(|()| file::rename(&staged, path));
+            .and_then(|()| file::publish(&staged, path));
         if made.is_err() {
             // The first error says why.
             let _ = file::remove(&staged);

@@ -1,6 +1,7 @@
 //! Tables: AnnData in Zarr.
 
 mod arrow_column;
+mod carry;
 mod data;
 mod frame;
 mod graph;
@@ -10,6 +11,7 @@ mod value;
 mod write;
 
 pub use arrow_column::{column_from_arrow, column_to_arrow};
+pub(crate) use carry::carry_over;
 pub use data::{Annotation, RawData, TableData};
 pub use frame::Frame;
 pub(crate) use frame::batch;

@@ -12,8 +12,8 @@ const MAX_DEPTH: usize = 64;
 
 /// A map from the pixels (or coordinates) of an element into a named coordinate system.
 ///
-/// Axes are matched by name: the rows of an `affine` follow its output axes and the columns its input axes, which often differ in
-/// order.
+/// Axes are matched by name: the rows of an `affine` follow its output axes and the columns its input axes,
+/// which often differ in order.
 ///
 /// # Examples
 ///

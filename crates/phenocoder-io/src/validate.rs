@@ -100,11 +100,8 @@ fn check_table(
             found.push(Violation::warning(key, problem));
         }
     }
-    let groups = [&data.obsm, &data.varm, &data.obsp, &data.varp, &data.uns];
-    for (name, entry) in groups.into_iter().flatten() {
-        if let crate::Uns::Unsupported(reason) = entry {
-            found.push(Violation::warning(&path::child(key, name), reason.clone()));
-        }
+    for (entry, reason) in data.unsupported() {
+        found.push(Violation::warning(&path::child(key, &entry), reason));
     }
     Ok(())
 }

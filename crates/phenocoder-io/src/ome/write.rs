@@ -36,6 +36,8 @@ pub struct ImageWriteOptions {
     pub three_dimensional: bool,
     /// The length of a pixel along `z, y, x` in the coordinate system `global`; 1 unless set.
     pub scale: Option<[f64; 3]>,
+    /// The names of the channels, text or whole numbers; those of the source, as text, unless set.
+    pub channel_labels: Option<Vec<Value>>,
     /// Whether an element of this name may be there already; by default it must not.
     pub mode: WriteMode,
 }
@@ -49,8 +51,16 @@ impl ImageWriteOptions {
             chunks: ImageShape::new(1, 1, 1024, 1024),
             three_dimensional: false,
             scale: None,
+            channel_labels: None,
             mode: WriteMode::Create,
         }
+    }
+
+    /// Sets [`channel_labels`](Self::channel_labels), for a copy those of [`Image`](crate::Image::channel_labels).
+    #[must_use]
+    pub fn with_channel_labels(mut self, labels: Vec<Value>) -> Self {
+        self.channel_labels = Some(labels);
+        self
     }
 
     /// Sets [`chunks`](Self::chunks).
@@ -172,11 +182,18 @@ pub(crate) fn write_image(
         &["c", "y", "x"]
     };
     let layout = Layout::new(name, axes, shape, options.chunks, options.data_type)?;
-    let channels: Vec<Value> = image
-        .channels()
-        .iter()
-        .map(|label| json!({"label": label}))
-        .collect();
+    let labels = match &options.channel_labels {
+        Some(labels) => labels.clone(),
+        None => image.channels().iter().map(|label| json!(label)).collect(),
+    };
+    let is_label = |label: &Value| label.is_string() || label.is_i64() || label.is_u64();
+    if labels.len() != shape.c || !labels.iter().all(is_label) {
+        return Err(Error::Config {
+            name: "channel_labels",
+            problem: format!("there must be {} texts or whole numbers", shape.c),
+        });
+    }
+    let channels: Vec<Value> = labels.iter().map(|label| json!({"label": label})).collect();
     let omero = Some(json!({"channels": channels}));
     layout.write_group(place, format, options.scale, omero)?;
     let mut buffer = Vec::new();
@@ -404,7 +421,7 @@ impl<'a> Layout<'a> {
             counts(self.shape.y, self.chunk.y),
             counts(self.shape.x, self.chunk.x),
         ];
-        progress.start("write image", Some(grid.iter().product()));
+        progress.start("write pixels", Some(grid.iter().product()));
         let mut pixels = Vec::new();
         let mut bytes = vec![0; self.chunk.region().checked_len().unwrap_or(0) * size];
         for index in crate::array::indices(&grid) {

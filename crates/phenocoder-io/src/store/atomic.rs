@@ -1,9 +1,10 @@
 //! Changes of a store that happen whole or not at all.
 //!
 //! A new element is written to a hidden folder beside its place and waited for until it is on the disk.
-//! Then the old element is moved aside, the new one into its place, and the metadata files that mention it are replaced.
-//! Whatever fails before the end is undone; whatever kills the program leaves hidden names by which the next to open the store
-//! recognizes what happened.
+//! Then the old element is moved aside, the new one into its place, and the metadata files that mention it are
+//! replaced.
+//! Whatever fails before the end is undone; whatever kills the program leaves hidden names by which the next to open
+//! the store recognizes what happened.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,12 +14,21 @@ use serde_json::{Map, Value, json};
 use super::consolidated::{self, Overlay};
 use super::recover::{self, new_name, old_name};
 use crate::node::{ZarrFormat, write_group};
+use crate::path::child;
+use crate::root::Root;
 use crate::{Error, Result, file};
 
 /// The right to change a store, for one handle of one process at a time.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that another thread is about to start holds the file open for a moment.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -37,13 +47,13 @@ impl Lock {
         };
         let file = File::open(&place).map_err(Error::io(&place, "locked"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked {
                 path: root.to_owned(),
             }),
             // A file system without locks: the renames are atomic all the same.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-                Ok(Self { _file: file })
+                Ok(Self { file })
             }
             Err(TryLockError::Error(error)) => Err(Error::io(&place, "locked")(error)),
         }
@@ -53,7 +63,7 @@ impl Lock {
 /// A change of one element.
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
-    pub(crate) root: &'a Path,
+    pub(crate) root: &'a Root,
     pub(crate) format: ZarrFormat,
     /// The group and the name: `tables`, `cells`.
     pub(crate) group: &'static str,
@@ -68,7 +78,6 @@ pub(crate) enum Moment {
     OldAside,
     NewInPlace,
     FileReplaced,
-    Done,
 }
 
 /// Is told of every moment and may make it fail.
@@ -86,9 +95,11 @@ impl Change<'_> {
         watch: Watch<'_>,
         write: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        let group = self.root.join(self.group);
-        let group_is_new = !group.exists();
-        let staged = group.join(new_name(self.name));
+        // A link that leads out of the store is an error.
+        let group_is_new = self.root.resolve(self.group)?.is_none();
+        let group = self.root.place(self.group);
+        let staged_name = new_name(self.name);
+        let staged = group.join(&staged_name);
         let result = (|| {
             if group_is_new {
                 write_group(&group, self.format, Map::new())?;
@@ -97,7 +108,7 @@ impl Change<'_> {
             write(&staged)?;
             file::sync_tree(&staged)?;
             watch(Moment::Staged)?;
-            self.swap(Some(&staged), watch)
+            self.swap(Some(&staged_name), watch)
         })();
         if result.is_err() {
             // The first error says why.
@@ -114,13 +125,14 @@ impl Change<'_> {
         self.swap(None, watch)
     }
 
-    fn swap(&self, staged: Option<&Path>, watch: Watch<'_>) -> Result<()> {
+    fn swap(&self, staged: Option<&str>, watch: Watch<'_>) -> Result<()> {
         let mut swap = Swap::default();
         match self.try_swap(staged, watch, &mut swap) {
             Ok(()) => {
+                // The change is on the disk: nothing that fails from here on may be taken for a failure of it.
                 swap.clear();
-                file::sync_folder(&self.root.join(self.group))?;
-                watch(Moment::Done)
+                let _ = file::sync_folder(&self.root.place(self.group));
+                Ok(())
             }
             Err(error) => {
                 swap.undo();
@@ -129,12 +141,14 @@ impl Change<'_> {
         }
     }
 
-    fn try_swap(&self, staged: Option<&Path>, watch: Watch<'_>, swap: &mut Swap) -> Result<()> {
-        let group = self.root.join(self.group);
+    fn try_swap(&self, staged: Option<&str>, watch: Watch<'_>, swap: &mut Swap) -> Result<()> {
+        let root = self.root.path();
+        let group = self.root.place(self.group);
         let place = group.join(self.name);
         let mut overlay = Overlay::default();
-        let key = format!("{}/{}", self.group, self.name);
-        overlay.elements.insert(key, staged.map(Path::to_owned));
+        let key = child(self.group, self.name);
+        let from = staged.map(|name| child(self.group, name));
+        overlay.elements.insert(key, from);
         if self.group == "labels"
             && let Some((key, bytes)) = labels_listing(self.root, self.format, &overlay)?
         {
@@ -144,9 +158,9 @@ impl Change<'_> {
         files.extend(overlay.files.clone());
         files.extend(consolidated::build(self.root, self.format, &overlay)?);
         for (key, bytes) in &files {
-            swap.stage_file(&self.root.join(key), bytes)?;
+            swap.stage_file(&self.root.place(key), bytes)?;
         }
-        file::sync_folder(self.root)?;
+        file::sync_folder(root)?;
         watch(Moment::MetadataStaged)?;
         if fs::symlink_metadata(&place).is_ok() {
             let old = group.join(old_name(self.name));
@@ -156,8 +170,9 @@ impl Change<'_> {
             watch(Moment::OldAside)?;
         }
         if let Some(staged) = staged {
-            file::rename(staged, &place)?;
-            swap.placed = Some((place.clone(), staged.to_owned()));
+            let staged = group.join(staged);
+            file::rename(&staged, &place)?;
+            swap.placed = Some((place.clone(), staged));
             file::sync_folder(&group)?;
             watch(Moment::NewInPlace)?;
         }
@@ -165,7 +180,7 @@ impl Change<'_> {
             swap.replace_next_file()?;
             watch(Moment::FileReplaced)?;
         }
-        file::sync_folder(self.root)
+        file::sync_folder(root)
     }
 }
 
@@ -212,23 +227,20 @@ impl Swap {
 
     /// Puts everything back. What cannot be put back now is put back by the next to open the store.
     fn undo(&mut self) {
-        for (_, place, old) in self.files.iter().take(self.replaced) {
+        for (i, (staged, place, old)) in self.files.iter().enumerate() {
             let _ = match old {
-                Some(old) => file::rename(old, place),
-                None => file::remove(place),
+                Some(old) if i < self.replaced => file::rename(old, place),
+                None if i < self.replaced => file::remove(place),
+                Some(old) => file::remove(old),
+                None => Ok(()),
             };
+            let _ = file::remove(staged);
         }
         if let Some((place, staged)) = &self.placed {
             let _ = file::rename(place, staged);
         }
         for (old, place) in &self.moved {
             let _ = file::rename(old, place);
-        }
-        for (staged, _, old) in &self.files {
-            let _ = file::remove(staged);
-            if let Some(old) = old {
-                let _ = file::remove(old);
-            }
         }
     }
 
@@ -247,20 +259,15 @@ impl Swap {
 
 /// The metadata file of the group `labels` with a complete list of its masks; `None` without the group.
 pub(crate) fn labels_listing(
-    root: &Path,
+    root: &Root,
     format: ZarrFormat,
     overlay: &Overlay,
 ) -> Result<Option<(String, Vec<u8>)>> {
-    let group = root.join("labels");
-    let Ok(entries) = fs::read_dir(&group) else {
+    if root.resolve("labels")?.is_none() {
         return Ok(None);
-    };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| !name.starts_with('.'))
-        .collect();
+    }
+    let mut names = root.folders("labels")?;
+    names.retain(|name| !name.starts_with('.'));
     for (key, place) in &overlay.elements {
         if let Some(name) = key.strip_prefix("labels/") {
             names.retain(|n| n != name);
@@ -270,14 +277,14 @@ pub(crate) fn labels_listing(
         }
     }
     names.sort_unstable();
-    let (file, key) = match format {
-        ZarrFormat::V3 => (group.join("zarr.json"), "labels/zarr.json"),
-        ZarrFormat::V2 => (group.join(".zattrs"), "labels/.zattrs"),
+    let key = match format {
+        ZarrFormat::V3 => "labels/zarr.json",
+        ZarrFormat::V2 => "labels/.zattrs",
     };
-    let mut metadata = match fs::read(&file) {
-        Ok(bytes) => crate::json::parse_object(key, &bytes)?,
-        Err(_) if format == ZarrFormat::V2 => Map::new(),
-        Err(error) => return Err(Error::io(&file, "read")(error)),
+    let mut metadata = match root.read_metadata(key)? {
+        Some(bytes) => crate::json::parse_object(key, &bytes)?,
+        None if format == ZarrFormat::V2 => Map::new(),
+        None => return Err(Error::missing(key, "the metadata of the group")),
     };
     match format {
         ZarrFormat::V2 => {
@@ -299,7 +306,7 @@ pub(crate) fn labels_listing(
 }
 
 /// Clears away what a killed writer left, for a writer that holds the lock.
-pub(crate) fn tidy(root: &Path, lock: &Lock) -> Result<()> {
+pub(crate) fn tidy(root: &Root, lock: &Lock) -> Result<()> {
     recover::tidy_locked(root, lock)
 }
 

@@ -1,35 +1,33 @@
 //! Consolidated metadata: the metadata files of all nodes in one.
 //!
-//! Each node's file is copied as it stands, because readers compare or interpret it themselves, and the keys are sorted, so that
-//! equal stores have equal bytes.
-
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+//! Each node's file is copied as it stands, because readers compare or interpret it themselves,
+//! and the keys are sorted, so that equal stores have equal bytes.
 
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 use crate::node::ZarrFormat;
 use crate::path::child;
+use crate::root::Root;
 use crate::{Error, Result, json};
 
 /// A store as it will be once staged folders and files are in place.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
-    /// Elements that come from another folder, or go.
-    pub(crate) elements: BTreeMap<String, Option<PathBuf>>,
+    /// Elements that come from another folder of the store, or go.
+    pub(crate) elements: BTreeMap<String, Option<String>>,
     /// Metadata files with new content.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
 /// The files to write at the root of a store so that its consolidated metadata are right.
 pub(crate) fn build(
-    root: &Path,
+    root: &Root,
     format: ZarrFormat,
     overlay: &Overlay,
 ) -> Result<Vec<(String, Vec<u8>)>> {
     let mut nodes = BTreeMap::new();
-    collect(root, "", format, overlay, &mut nodes)?;
+    collect(root, "", "", format, overlay, &mut nodes)?;
     for (key, bytes) in &overlay.files {
         if let Some(text) = valid(key, bytes) {
             nodes.insert(key.clone(), text);
@@ -37,8 +35,9 @@ pub(crate) fn build(
     }
     match format {
         ZarrFormat::V3 => {
-            let path = root.join("zarr.json");
-            let bytes = fs::read(&path).map_err(Error::io(&path, "read"))?;
+            let bytes = root
+                .read_metadata("zarr.json")?
+                .ok_or_else(|| Error::missing("zarr.json", "the metadata of the store"))?;
             let mut group = json::parse_object("zarr.json", &bytes)?;
             group.remove("consolidated_metadata");
             nodes.remove("zarr.json");
@@ -63,7 +62,7 @@ pub(crate) fn build(
             let bytes = text.into_bytes();
             let mut files = vec![(".zmetadata".to_owned(), bytes.clone())];
             // SpatialData up to 0.5 reads and writes it without the dot.
-            if root.join("zmetadata").exists() {
+            if root.place("zmetadata").exists() {
                 files.push(("zmetadata".to_owned(), bytes));
             }
             Ok(files)
@@ -95,9 +94,12 @@ fn push_all(text: &mut String, nodes: impl Iterator<Item = (String, String)>) {
     }
 }
 
-/// Gathers the metadata files of a folder and of the groups in it.
+/// Gathers the metadata files of the node `key`, which lies in `folder`, and of the nodes in it.
+///
+/// Links are followed as far as elements; what they lead to outside of the store is left out, as nobody reads it.
 fn collect(
-    folder: &Path,
+    root: &Root,
+    folder: &str,
     key: &str,
     format: ZarrFormat,
     overlay: &Overlay,
@@ -110,12 +112,17 @@ fn collect(
     let mut is_array = false;
     let mut is_group = false;
     for &name in names {
-        let path = folder.join(name);
-        let Ok(bytes) = fs::read(&path) else {
-            continue;
+        let text = match root.read_metadata(&child(folder, name)) {
+            // A file that is not JSON would spoil the others.
+            Ok(Some(bytes)) => valid(&child(key, name), &bytes),
+            Ok(None) => None,
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => {
+                tracing::warn!(key, %error, "left out of the consolidated metadata");
+                None
+            }
         };
-        // A file that is not JSON would spoil the others.
-        let Some(text) = valid(&child(key, name), &bytes) else {
+        let Some(text) = text else {
             continue;
         };
         is_array |= name == ".zarray" || (name == "zarr.json" && is_v3_array(&text));
@@ -126,13 +133,9 @@ fn collect(
         return Ok(());
     }
     let mut folders = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(Error::io(folder, "listed"))? {
-        let entry = entry.map_err(Error::io(folder, "listed"))?;
-        let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
-        if let (true, Ok(name)) = (is_folder, entry.file_name().into_string())
-            && !name.starts_with('.')
-        {
-            folders.insert(child(key, &name), entry.path());
+    for name in root.list_folders(folder, !key.contains('/'))? {
+        if !name.starts_with('.') {
+            folders.insert(child(key, &name), child(folder, &name));
         }
     }
     let parent = if key.is_empty() {
@@ -151,7 +154,7 @@ fn collect(
         };
     }
     for (key, folder) in folders {
-        collect(&folder, &key, format, overlay, nodes)?;
+        collect(root, &folder, &key, format, overlay, nodes)?;
     }
     Ok(())
 }

@@ -25,35 +25,46 @@ pub fn copy_store(
         });
     }
     let root = fs::canonicalize(from).map_err(Error::io(from, "read"))?;
-    let mut files = Vec::new();
-    list(&root, &root, Path::new(""), 0, &mut files)?;
     let staged = file::staged(to);
-    progress.start("copy store", Some(files.len() as u64));
-    let result = (|| {
-        file::create_folder(&staged)?;
-        for (source, relative) in &files {
-            progress.check()?;
-            let target = staged.join(relative);
-            match source {
-                None => file::create_folder(&target)?,
-                Some(source) => {
-                    fs::copy(source, &target).map_err(Error::io(&target, "written"))?;
-                    fs::File::open(&target)
-                        .and_then(|f| f.sync_all())
-                        .map_err(Error::io(&target, "written"))?;
-                }
-            }
-            progress.advance(1);
-        }
-        file::sync_tree(&staged)?;
-        file::rename(&staged, to)
-    })();
+    // A killed process of the same number may have left it.
+    file::remove(&staged)?;
+    let result = copy_tree(&root, &root, &staged, progress)
+        .and_then(|()| file::sync_tree(&staged))
+        .and_then(|()| file::publish(&staged, to));
     if result.is_err() {
         // The first error says why.
         let _ = file::remove(&staged);
     }
     progress.finish();
     result
+}
+
+/// Copies a folder with all it holds; nothing is read that lies outside of `root`.
+pub(crate) fn copy_tree(
+    root: &Path,
+    from: &Path,
+    to: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut files = Vec::new();
+    list(root, from, Path::new(""), 0, &mut files)?;
+    progress.start("copy store", Some(files.len() as u64));
+    file::create_folder(to)?;
+    for (source, relative) in &files {
+        progress.check()?;
+        let target = to.join(relative);
+        match source {
+            None => file::create_folder(&target)?,
+            Some(source) => {
+                fs::copy(source, &target).map_err(Error::io(&target, "written"))?;
+                fs::File::open(&target)
+                    .and_then(|f| f.sync_all())
+                    .map_err(Error::io(&target, "written"))?;
+            }
+        }
+        progress.advance(1);
+    }
+    Ok(())
 }
 
 /// How deep folders may lie; more shows a link to a folder above.
@@ -91,8 +102,11 @@ fn list(
         if real.is_dir() {
             files.push((None, relative.clone()));
             list(root, &real, &relative, depth + 1, files)?;
-        } else {
+        } else if real.is_file() {
             files.push((Some(real), relative));
+        } else {
+            let key = relative.display().to_string();
+            return Err(Error::invalid(key, "a file", "a pipe or device"));
         }
     }
     Ok(())

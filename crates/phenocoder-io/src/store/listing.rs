@@ -1,6 +1,7 @@
 //! What a store holds, found by listing its folders.
 //!
-//! Consolidated metadata can be stale and folders cannot, and listing a few folders costs less than parsing megabytes of JSON.
+//! Consolidated metadata can be stale and folders cannot, and listing a few folders costs less than parsing megabytes
+//! of JSON.
 
 use super::element::{Element, ElementKind};
 use super::recover::{self, LeftOver};
@@ -38,8 +39,10 @@ pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {
         of_kind.dedup_by(|a, b| a.name == b.name);
         elements.append(&mut of_kind);
     }
-    // SpatialData before 0.1 kept its only table here.
-    if !elements.iter().any(|e| e.kind == ElementKind::Table)
+    // SpatialData before 0.1 kept its only table here; tables written later do not hide it.
+    if !elements
+        .iter()
+        .any(|e| e.kind == ElementKind::Table && e.name == "table")
         && root.folders("table")?.iter().any(|name| name == "table")
     {
         elements.push(Element {
@@ -47,6 +50,7 @@ pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {
             name: "table".to_owned(),
             key: "table/table".to_owned(),
         });
+        elements.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     }
     Ok(elements)
 }

@@ -51,7 +51,7 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
         return Ok(());
     }
     match Lock::acquire(root.path()) {
-        Ok(lock) => match tidy_locked(root.path(), &lock) {
+        Ok(lock) => match tidy_locked(root, &lock) {
             Err(error @ Error::Io { .. }) => {
                 tracing::warn!(%error, "an interrupted write could not be cleared away");
                 Ok(())
@@ -64,8 +64,8 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
 }
 
 /// As [`tidy`], for a writer that holds the lock.
-pub(crate) fn tidy_locked(root: &Path, _lock: &Lock) -> Result<()> {
-    let found = left_overs(root);
+pub(crate) fn tidy_locked(root: &Root, _lock: &Lock) -> Result<()> {
+    let found = left_overs(root.path());
     if found.is_empty() {
         return Ok(());
     }
@@ -77,16 +77,16 @@ pub(crate) fn tidy_locked(root: &Path, _lock: &Lock) -> Result<()> {
             file::rename(&folder.join(entry), &folder.join(name))?;
         }
     }
-    let format = if root.join("zarr.json").exists() {
+    let format = if root.place("zarr.json").exists() {
         ZarrFormat::V3
     } else {
         ZarrFormat::V2
     };
     if let Some((key, bytes)) = atomic::labels_listing(root, format, &Overlay::default())? {
-        file::replace(&root.join(key), &bytes)?;
+        file::replace(&root.place(&key), &bytes)?;
     }
     for (key, bytes) in consolidated::build(root, format, &Overlay::default())? {
-        file::replace(&root.join(key), &bytes)?;
+        file::replace(&root.place(&key), &bytes)?;
     }
     for (folder, entry) in &found {
         file::remove(&folder.join(entry))?;
@@ -97,9 +97,12 @@ pub(crate) fn tidy_locked(root: &Path, _lock: &Lock) -> Result<()> {
 
 /// Folders and names of everything that a writer left behind.
 fn left_overs(root: &Path) -> Vec<(std::path::PathBuf, String)> {
+    // `table` is where SpatialData before 0.1 kept its only table.
     let groups = ElementKind::ALL
         .into_iter()
-        .map(|kind| root.join(kind.group()));
+        .map(ElementKind::group)
+        .chain(["table"])
+        .map(|group| root.join(group));
     let mut found = Vec::new();
     for folder in std::iter::once(root.to_owned()).chain(groups) {
         let Ok(entries) = fs::read_dir(&folder) else {

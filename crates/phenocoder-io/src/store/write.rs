@@ -1,6 +1,7 @@
 //! Writing, replacing and removing elements.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use phenocoder_core::{ImageSource, LabelSource, Progress};
 
@@ -16,18 +17,22 @@ impl Store {
     ///
     /// Other programs that read the store see the old table or the new one.
     /// Handles on the old table that are still open must not be read any more.
+    /// An entry that could not be read ([`Uns::Unsupported`](crate::Uns::Unsupported)) is copied, bytes for bytes, from
+    /// the table that is replaced.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTable`] when the table breaks a rule, [`Error::InvalidName`] for its name, [`Error::Exists`] with
-    /// [`WriteMode::Create`] when there is one, [`Error::Locked`] while somebody else writes, and [`Error::Io`] when the disk is full or
-    /// read-only; the store is then as it was.
+    /// [`Error::InvalidTable`] when the table breaks a rule or holds an unsupported entry that the table being replaced
+    /// does not have or has for other rows (see [`TableData::take_unsupported`]), [`Error::InvalidName`] for its name,
+    /// [`Error::Exists`] with [`WriteMode::Create`] when there is one, [`Error::Locked`] while somebody else writes,
+    /// and [`Error::Io`] when the disk is full or read-only; the store is then as it was.
     #[doc(alias = "write_element")]
     pub fn write_table(&mut self, name: &str, table: &TableData, mode: WriteMode) -> Result<()> {
         table.validate()?;
-        let format = self.format;
-        self.put(ElementKind::Table, name, mode, |place| {
-            table::write(place, format, table)
+        let (root, format) = (Arc::clone(&self.root), self.format);
+        self.put(ElementKind::Table, name, mode, |place, old| {
+            table::write(place, format, table)?;
+            table::carry_over(&root, format, old, table, place)
         })
     }
 
@@ -35,18 +40,20 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NoElement`] when there is none, and [`Error::Locked`] and [`Error::Io`] as in [`write_table`](Self::write_table).
+    /// [`Error::NoElement`] when there is none, and [`Error::Locked`] and [`Error::Io`] as in
+    /// [`write_table`](Self::write_table).
     #[doc(alias = "delete_element_from_disk")]
     pub fn remove_table(&mut self, name: &str) -> Result<()> {
-        let key = self.element(ElementKind::Table, name)?.key.clone();
         let lock = Lock::acquire(self.root.path())?;
-        atomic::tidy(self.root.path(), &lock)?;
+        atomic::tidy(&self.root, &lock)?;
+        self.elements = listing::list(&self.root)?;
+        let key = self.element(ElementKind::Table, name)?.key.clone();
         let (group, name) = match key.as_str() {
             "table/table" => ("table", "table"),
             _ => (ElementKind::Table.group(), name),
         };
         let change = Change {
-            root: self.root.path(),
+            root: &self.root,
             format: self.format,
             group,
             name,
@@ -60,8 +67,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] when a pixel does not fit the type asked for, [`Error::Source`] when the source cannot be read,
-    /// [`Error::Cancelled`], and the errors of [`write_table`](Self::write_table); the store is then as it was.
+    /// [`Error::OutOfRange`] when a pixel does not fit the type asked for, [`Error::Source`] when the source cannot be
+    /// read, [`Error::Cancelled`], and the errors of [`write_table`](Self::write_table); the store is then as it was.
     pub fn write_image(
         &mut self,
         name: &str,
@@ -70,7 +77,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<()> {
         let format = self.format;
-        self.put(ElementKind::Image, name, options.mode, |place| {
+        self.put(ElementKind::Image, name, options.mode, |place, _| {
             ome::write_image(place, name, format, image, options, progress)
         })
     }
@@ -88,7 +95,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<()> {
         let format = self.format;
-        self.put(ElementKind::Labels, name, options.mode, |place| {
+        self.put(ElementKind::Labels, name, options.mode, |place, _| {
             ome::write_labels(place, name, format, labels, options, progress)
         })
     }
@@ -98,28 +105,31 @@ impl Store {
         kind: ElementKind,
         name: &str,
         mode: WriteMode,
-        write: impl FnOnce(&Path) -> Result<()>,
+        write: impl FnOnce(&Path, Option<&str>) -> Result<()>,
     ) -> Result<()> {
         let lock = Lock::acquire(self.root.path())?;
-        atomic::tidy(self.root.path(), &lock)?;
+        atomic::tidy(&self.root, &lock)?;
         self.elements = listing::list(&self.root)?;
         let place = self.root.place(kind.group()).join(name);
         let existing = self
             .elements
             .iter()
-            .find(|e| e.kind == kind && e.name == name);
-        match (existing, mode) {
+            .find(|e| e.kind == kind && e.name == name)
+            .map(|e| e.key.clone());
+        match (&existing, mode) {
             (Some(_), WriteMode::Create) => return Err(Error::Exists { path: place }),
             (Some(_), WriteMode::Replace) => {}
             (None, _) => self.check_new_name(name)?,
         }
         let change = Change {
-            root: self.root.path(),
+            root: &self.root,
             format: self.format,
             group: kind.group(),
             name,
         };
-        change.put(&lock, &unwatched, write)?;
+        change.put(&lock, &unwatched, |staged| {
+            write(staged, existing.as_deref())
+        })?;
         self.cache.forget(&path::child(kind.group(), name));
         self.elements = listing::list(&self.root)?;
         Ok(())

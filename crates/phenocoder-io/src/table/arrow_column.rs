@@ -62,11 +62,13 @@ pub(crate) fn dictionary(
 
 /// An Arrow array as a column.
 ///
-/// Missing numbers become NaN (whole numbers then become numbers), missing text and truth values become missing categories.
+/// Missing numbers become NaN (whole numbers then become numbers), missing text and truth values become missing
+/// categories.
 ///
 /// # Errors
 ///
-/// [`Error::DataType`] for types that a column cannot hold: lists, times and the like, and whole numbers beyond 64 signed bits.
+/// [`Error::DataType`] for types that a column cannot hold:
+/// lists, times and the like, and whole numbers beyond 64 signed bits.
 pub fn column_from_arrow(name: &str, array: &dyn Array) -> Result<Column> {
     let unfit = || Error::DataType {
         key: name.to_owned(),

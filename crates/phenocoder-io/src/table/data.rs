@@ -204,6 +204,64 @@ impl TableData {
         self.obsm.get(name)?.to_matrix()?.to_dense_f64().ok()
     }
 
+    /// Takes out every entry that could not be read, so that the rest can be written elsewhere.
+    ///
+    /// Returns their paths (`uns/rank_genes_groups/names`) with the reasons, sorted by group and name.
+    pub fn take_unsupported(&mut self) -> Vec<(String, String)> {
+        fn take(entries: &mut BTreeMap<String, Uns>) {
+            entries.retain(|_, value| !matches!(value, Uns::Unsupported(_)));
+            for value in entries.values_mut() {
+                if let Uns::Dict(entries) = value {
+                    take(entries);
+                }
+            }
+        }
+        let found = self.unsupported();
+        let groups = [
+            &mut self.obsm,
+            &mut self.varm,
+            &mut self.obsp,
+            &mut self.varp,
+            &mut self.uns,
+        ];
+        let raw = self.raw.as_mut().map(|raw| &mut raw.varm);
+        for entries in groups.into_iter().chain(raw) {
+            take(entries);
+        }
+        found
+    }
+
+    /// The paths of the entries that could not be read, and why.
+    pub(crate) fn unsupported(&self) -> Vec<(String, String)> {
+        fn collect(
+            group: &str,
+            entries: &BTreeMap<String, Uns>,
+            found: &mut Vec<(String, String)>,
+        ) {
+            for (name, value) in entries {
+                let place = format!("{group}/{name}");
+                match value {
+                    Uns::Unsupported(reason) => found.push((place, reason.clone())),
+                    Uns::Dict(entries) => collect(&place, entries, found),
+                    _ => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        let raw = self.raw.as_ref().map(|raw| ("raw/varm", &raw.varm));
+        let groups = [
+            ("obsm", &self.obsm),
+            ("varm", &self.varm),
+            ("obsp", &self.obsp),
+            ("varp", &self.varp),
+            ("uns", &self.uns),
+        ];
+        for (group, entries) in groups.into_iter().chain(raw) {
+            collect(group, entries, &mut found);
+        }
+        found
+    }
+
     /// Checks the rules of AnnData and of SpatialData's `TableModel`.
     ///
     /// # Errors

@@ -225,8 +225,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`], [`Error::LengthMismatch`], [`Error::DataType`] when the entry is no matrix of numbers, and errors of damaged
-    /// data.
+    /// [`Error::NoEntry`], [`Error::LengthMismatch`], [`Error::DataType`] when the entry is no matrix of numbers,
+    /// and errors of damaged data.
     pub fn obsm(&self, name: &str) -> Result<Array2<f64>> {
         let node = self.entry("obsm", "obsm entry", name)?;
         let key = node.key.clone();

@@ -131,7 +131,8 @@ pub struct SparseMatrix {
 }
 
 impl SparseMatrix {
-    /// A matrix from its parts: pointers (one more than rows or columns), indices in any order within a row or column, values.
+    /// A matrix from its parts: pointers (one more than rows or columns), indices in any order within a row or column,
+    /// values.
     ///
     /// # Errors
     ///

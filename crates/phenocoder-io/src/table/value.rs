@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use ndarray::Array2;
 use phenocoder_core::CsrGraph;
 
+use super::arrow_column::ORDERED;
 use super::frame::{self, Frame};
 use super::matrix::{Matrix, SparseFormat, SparseMatrix};
 use crate::array::{ElementType, NumericArray, NumericValues, ZarrArray};
@@ -52,12 +53,20 @@ pub enum Uns {
     /// A sparse matrix.
     Sparse(SparseMatrix),
     /// A column with categories or missing values.
-    Column(ArrayRef),
+    Column {
+        /// The values; categories are a dictionary.
+        values: ArrayRef,
+        /// Whether the categories have an order.
+        ordered: bool,
+    },
     /// A data frame.
     Frame(Frame),
     /// Named values.
     Dict(BTreeMap<String, Uns>),
-    /// Something that is stored but cannot be read, and why; it is left out when the table is written.
+    /// Something that is stored but cannot be read, and why.
+    ///
+    /// It is copied from the old table when that is replaced, and must be
+    /// [taken out](crate::TableData::take_unsupported) before the table is written elsewhere.
     Unsupported(String),
 }
 
@@ -137,7 +146,7 @@ impl Uns {
             Self::Numbers(a) => a.shape().first().copied(),
             Self::Texts(a) => a.shape.first().copied(),
             Self::Sparse(m) => Some(m.shape().0),
-            Self::Column(a) => Some(a.len()),
+            Self::Column { values, .. } => Some(values.len()),
             Self::Frame(f) => Some(f.index.len()),
             _ => None,
         }
@@ -182,7 +191,9 @@ pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
             }))
         }
         "categorical" | "nullable-integer" | "nullable-boolean" => {
-            Ok(Uns::Column(frame::read_column(context, node)?.0))
+            let (values, metadata) = frame::read_column(context, node)?;
+            let ordered = metadata.contains_key(ORDERED);
+            Ok(Uns::Column { values, ordered })
         }
         "nullable-string-array" => {
             let (array, _) = frame::read_column(context, node)?;

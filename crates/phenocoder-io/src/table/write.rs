@@ -362,16 +362,19 @@ impl Writer {
                 }
             }
             Uns::Sparse(matrix) => self.sparse(place, matrix),
-            Uns::Column(array) => {
-                let encoding = match array.data_type() {
+            Uns::Column { values, ordered } => {
+                let encoding = match values.data_type() {
                     ArrowType::Boolean => "nullable-boolean",
                     ArrowType::Utf8 => "nullable-string-array",
                     _ => "nullable-integer",
                 };
-                let metadata = HashMap::from([(ENCODING.to_owned(), encoding.to_owned())]);
+                let metadata = HashMap::from([
+                    (ENCODING.to_owned(), encoding.to_owned()),
+                    (ORDERED.to_owned(), ordered.to_string()),
+                ]);
                 let field =
-                    Field::new("column", array.data_type().clone(), true).with_metadata(metadata);
-                self.column(place, Some(&field), array)
+                    Field::new("column", values.data_type().clone(), true).with_metadata(metadata);
+                self.column(place, Some(&field), values)
             }
             Uns::Frame(Frame {
                 index,
@@ -379,11 +382,8 @@ impl Writer {
                 columns,
             }) => self.data_frame(place, &Index::Array(index), index_name.as_deref(), columns),
             Uns::Dict(entries) => self.dict(place, entries),
-            Uns::Unsupported(reason) => {
-                let place = name_of(place);
-                tracing::warn!(place, reason, "left out because it could not be read");
-                Ok(())
-            }
+            // Copied from the table that is replaced, once the rest is written.
+            Uns::Unsupported(_) => Ok(()),
         }
     }
 

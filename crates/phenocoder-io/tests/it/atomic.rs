@@ -100,6 +100,92 @@ fn consolidated_is_right(path: &Path) {
     assert!(keys.is_sorted());
 }
 
+/// A store with a table and with links: one to a folder of its own, one out of it.
+#[cfg(unix)]
+#[test]
+fn links_within_a_store_are_listed_and_those_out_of_it_are_not_touched() {
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let outside = folder.path().join("outside");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    copy_store(&path, &outside, &NoProgress).unwrap();
+    symlink("t", path.join("tables/inner")).unwrap();
+    symlink(outside.join("tables/t"), path.join("tables/outer")).unwrap();
+    symlink(&path, path.join("tables/t/uns/loop")).unwrap();
+    let before = content(&outside);
+    store
+        .write_table("u", &table(2.0), WriteMode::Create)
+        .unwrap();
+    let root = fs::read_to_string(path.join("zarr.json")).unwrap();
+    assert!(root.contains("\"tables/inner/obs\""));
+    assert!(!root.contains("tables/outer") && !root.contains("uns/loop"));
+    assert!(matches!(
+        store.table("outer"),
+        Err(Error::InvalidPath { .. })
+    ));
+
+    // A group that leads out of the store is not written to.
+    fs::create_dir(outside.join("images")).unwrap();
+    symlink(outside.join("images"), path.join("images")).unwrap();
+    let image = MemoryImage::new("i", Array4::zeros((1, 1, 2, 2)), vec!["a".into()]).unwrap();
+    let options = ImageWriteOptions::new(DataType::UInt8);
+    let refused = store.write_image("i", &image, &options, &NoProgress);
+    assert!(refused.is_err());
+    assert_eq!(content(&outside), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    let chunk = path.join("tables/t/obs/value/c/0");
+    fs::remove_file(&chunk).unwrap();
+    let made = Command::new("mkfifo").arg(&chunk).status().unwrap();
+    assert!(made.success());
+    let error = store.table("t").unwrap().obs_column("value").unwrap_err();
+    assert!(error.to_string().ends_with("found a pipe or device"));
+    let copy = copy_store(&path, folder.path().join("copy"), &NoProgress);
+    assert!(copy.is_err());
+}
+
+#[test]
+fn a_table_of_the_first_releases_is_not_hidden_by_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V01).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    fs::create_dir(path.join("table")).unwrap();
+    fs::rename(path.join("tables/t"), path.join("table/table")).unwrap();
+    fs::copy(path.join("tables/.zgroup"), path.join("table/.zgroup")).unwrap();
+    let mut store = Store::open(&path).unwrap();
+    store
+        .write_table("a", &table(2.0), WriteMode::Create)
+        .unwrap();
+    assert_eq!(store.table_names(), ["a", "table"]);
+    let old = store.table("table").unwrap().obs_column("value").unwrap();
+    assert_eq!(old, Column::Float(vec![1.0; ROWS]));
+
+    // A removal that was killed before its end is undone.
+    let aside = path.join("table/.table.phenocoder-old-1");
+    fs::rename(path.join("table/table"), &aside).unwrap();
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(store.table_names(), ["a", "table"]);
+    store.remove_table("table").unwrap();
+    assert_eq!(store.table_names(), ["a"]);
+}
+
 #[test]
 fn tables_are_created_replaced_and_removed() {
     for version in [ContainerVersion::V02, ContainerVersion::V01] {

@@ -451,7 +451,12 @@ fn value(found: &Uns, expected: &Value) -> Check {
             same("texts", sha_texts(v.values.clone()), &expected["sha256"])
         }
         (Uns::Sparse(m), _) => sparse(m, expected),
-        (Uns::Column(array), _) => column(array, true, expected["ordered"] == true, expected),
+        (Uns::Column { values, ordered }, _) => {
+            if *ordered != (expected["ordered"] == true) {
+                return Err(format!("found ordered: {ordered}"));
+            }
+            column(values, true, *ordered, expected)
+        }
         (
             Uns::Frame(Frame {
                 index,
@@ -543,7 +548,10 @@ fn table(table: &Table, expected: &Value) -> Check {
     let annotates = match &data.annotation {
         None => Value::Null,
         Some(a) => serde_json::json!({
-            "region": if let [one] = a.regions.as_slice() { one.clone().into() } else { Value::from(a.regions.clone()) },
+            "region": match a.regions.as_slice() {
+                [one] => Value::from(one.clone()),
+                many => Value::from(many.to_vec()),
+            },
             "region_key": a.region_key,
             "instance_key": a.instance_key,
         }),

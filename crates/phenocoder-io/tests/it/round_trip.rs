@@ -1,6 +1,7 @@
 //! What is written is read again, in both versions of Zarr.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use arrow::array::{Array, ArrayRef};
 use ndarray::{Array2, Array3, Array4};
@@ -9,10 +10,10 @@ use phenocoder_core::{
     MemoryImage, MemoryLabels, NoProgress,
 };
 use phenocoder_io::{
-    Annotation, ContainerVersion, ImageWriteOptions, LabelWriteOptions, Matrix, NumericArray,
-    NumericValues, OpenOptions, SparseFormat, SparseMatrix, Store, TableData, TextArray, Uns,
-    WriteMode, column_from_arrow, column_to_arrow, read_parquet, validate, write_csv,
-    write_parquet,
+    Annotation, ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, Matrix,
+    NumericArray, NumericValues, OpenOptions, SparseFormat, SparseMatrix, Store, TableData,
+    TextArray, Uns, WriteMode, column_from_arrow, column_to_arrow, read_parquet, validate,
+    write_csv, write_parquet,
 };
 use proptest::prelude::*;
 
@@ -317,6 +318,79 @@ fn a_replaced_image_is_not_served_from_the_cache() {
 }
 
 #[test]
+fn entries_that_cannot_be_read_survive_when_their_table_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let inner = BTreeMap::from([("kept".to_owned(), Uns::Int(1))]);
+    let table = TableData::new(vec!["a".into(), "b".into()], vec![], None)
+        .with_uns("results", Uns::Dict(inner))
+        .with_obsm("spatial", Array2::<f64>::zeros((2, 2)));
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    let node = |entry: &str, text: &str| {
+        let place = path.join("tables/t").join(entry);
+        fs::create_dir_all(place.join("part")).unwrap();
+        let group = r#"{"zarr_format": 3, "node_type": "group",
+            "attributes": {"encoding-type": "awkward-array"}}"#;
+        fs::write(place.join("zarr.json"), group).unwrap();
+        fs::write(place.join("part/0"), text).unwrap();
+    };
+    node("uns/results/strange", "first");
+    node("obsm/lists", "second");
+    let mut data = store.table("t").unwrap().read_all().unwrap();
+    data = data.with_uns("results_2", 2.0);
+    store.write_table("t", &data, WriteMode::Replace).unwrap();
+    for (entry, text) in [("uns/results/strange", "first"), ("obsm/lists", "second")] {
+        let place = path.join("tables/t").join(entry);
+        assert_eq!(fs::read_to_string(place.join("part/0")).unwrap(), text);
+        let root = fs::read_to_string(path.join("zarr.json")).unwrap();
+        assert!(root.contains(&format!("tables/t/{entry}")));
+    }
+    assert_eq!(store.table("t").unwrap().read_all().unwrap(), data);
+
+    // Rows that the entry is not about, and a place without it, are errors that name it.
+    let mut others = data.clone();
+    others.obs_names.swap(0, 1);
+    let error = store.write_table("t", &others, WriteMode::Replace);
+    assert!(matches!(error, Err(Error::InvalidTable { place, .. }) if place == "obsm/lists"));
+    let error = store.write_table("u", &data, WriteMode::Create);
+    assert!(matches!(error, Err(Error::InvalidTable { .. })));
+    let taken = data.take_unsupported();
+    let places: Vec<&str> = taken.iter().map(|(place, _)| place.as_str()).collect();
+    assert_eq!(places, ["obsm/lists", "uns/results/strange"]);
+    store.write_table("u", &data, WriteMode::Create).unwrap();
+    assert_eq!(store.table("u").unwrap().read_all().unwrap(), data);
+}
+
+#[test]
+fn the_order_of_categories_in_uns_and_whole_numbers_as_channels_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::create(folder.path().join("s"), ContainerVersion::V02).unwrap();
+    let column = Column::Categorical(Categorical::from_labels(["low", "high"]));
+    let values = column_to_arrow(&column);
+    let mut table = TableData::new(vec!["a".into()], vec![], None);
+    for (name, ordered) in [("levels", true), ("types", false)] {
+        let values = std::sync::Arc::clone(&values);
+        table = table.with_uns(name, Uns::Column { values, ordered });
+    }
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    assert_eq!(store.table("t").unwrap().read_all().unwrap(), table);
+
+    let pixels = Array4::zeros((2, 1, 2, 2));
+    let image = MemoryImage::new("i", pixels, vec!["0".into(), "DAPI".into()]).unwrap();
+    let options = ImageWriteOptions::new(DataType::UInt8);
+    let labels: Vec<serde_json::Value> = vec![0.into(), "DAPI".into()];
+    let with = options.clone().with_channel_labels(labels.clone());
+    store.write_image("i", &image, &with, &NoProgress).unwrap();
+    assert_eq!(store.image("i").unwrap().channel_labels(), labels);
+    for wrong in [vec![], vec![0.5.into(), 1.into()]] {
+        let wrong = options.clone().with_channel_labels(wrong);
+        let error = store.write_image("j", &image, &wrong, &NoProgress);
+        assert!(matches!(error, Err(Error::Config { .. })));
+    }
+}
+
+#[test]
 fn the_rules_of_annotations_are_checked() {
     let annotation = Annotation {
         regions: vec!["nuclei".into()],
@@ -377,7 +451,7 @@ fn parquet_comes_back_and_csv_leaves_missing_values_empty() {
     );
     let path = folder.path().join("t.csv");
     write_csv(&path, &table.obs).unwrap();
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text, "x,t,c\n0.1,\"say \"\"hi\"\", you\",B\n,,\n");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }

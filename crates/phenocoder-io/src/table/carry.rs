@@ -1,0 +1,58 @@
+//! Entries that cannot be read, on their way from the table that is replaced to the new one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use phenocoder_core::NoProgress;
+
+use super::data::TableData;
+use super::lazy::Table;
+use crate::node::{Node, ZarrFormat};
+use crate::path::join;
+use crate::root::Root;
+use crate::store::copy_tree;
+use crate::{Error, Result};
+
+/// Copies every unsupported entry of `table` from the table at the key `old` into the new table's folder.
+pub(crate) fn carry_over(
+    root: &Arc<Root>,
+    format: ZarrFormat,
+    old: Option<&str>,
+    table: &TableData,
+    place: &Path,
+) -> Result<()> {
+    let entries = table.unsupported();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let refuse = |entry: &str, why: &str, reason: &str| {
+        let problem = format!("it could not be read and {why}; take it out first ({reason})");
+        Err(Error::table(entry, problem))
+    };
+    let Some(old) = old else {
+        let (entry, reason) = &entries[0];
+        return refuse(entry, "no table that has it is replaced", reason);
+    };
+    let before = Table::open(root, &Node::open(root, old, format)?)?;
+    let same_obs = before.obs_names()? == table.obs_names;
+    let same_var = before.var_names()? == table.var_names;
+    for (entry, reason) in &entries {
+        let fits = match entry.split('/').next() {
+            Some("obsm" | "obsp") => same_obs,
+            Some("varm" | "varp") => same_var,
+            // The variables of `raw` are its own; the rest is not aligned.
+            _ => true,
+        };
+        if !fits {
+            return refuse(entry, "its rows are not those of the new table", reason);
+        }
+        let key = join(old, entry)?;
+        if Node::find(root, &key, format).is_ok_and(|node| node.is_none()) {
+            return refuse(entry, "the table being replaced does not have it", reason);
+        }
+        if let Some(from) = root.resolve(&key)? {
+            copy_tree(root.canonical(), &from, &place.join(entry), &NoProgress)?;
+        }
+    }
+    Ok(())
+}
