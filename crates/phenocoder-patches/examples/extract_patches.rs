@@ -1,8 +1,9 @@
 //! Cuts one patch per cell out of an image in memory: what this crate does, without any file.
 //!
 //! Run with `cargo run --release -p phenocoder-patches --example extract_patches`.
-//! It measures an image of bright discs, scales it to its own percentiles, cuts a patch around each disc and checks that the
-//! centre of every patch is bright; the disc in the corner shows that no cell is lost at the border.
+//! It measures an image of bright discs, scales it to its own percentiles,
+//! cuts a patch around each disc and checks that the centre of every patch is bright;
+//! the disc in the corner shows that no cell is lost at the border.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -50,7 +50,8 @@ pub fn rotate_quarters(batch: &mut PatchBatch, quarters: u32) {
     if quarters % 2 == 1 {
         view.swap_axes(1, 2);
     }
-    // Against the clock: transpose, then top to bottom. Twice: both mirrors. Three times: transpose, then left to right.
+    // Against the clock: transpose, then top to bottom. Twice: both mirrors. Three times:
+    // transpose, then left to right.
     match quarters % 4 {
         1 => view.invert_axis(Axis(1)),
         2 => {
@@ -65,8 +66,8 @@ pub fn rotate_quarters(batch: &mut PatchBatch, quarters: u32) {
 
 /// Mirrors each patch left to right with probability ½ and, independently, top to bottom with probability ½.
 ///
-/// The draws belong to the patch: `numbers` names each patch of the batch, so that the result does not depend on how patches
-/// are put into batches.
+/// The draws belong to the patch: `numbers` names each patch of the batch,
+/// so that the result does not depend on how patches are put into batches.
 ///
 /// # Panics
 ///

@@ -21,7 +21,8 @@ pub enum UnseenPolicy {
 
 /// Turns labels into one-hot columns, the same ones in training and ever after.
 ///
-/// Columns come in the order given; within one, categories are sorted: by value when all are numbers, else by their bytes.
+/// Columns come in the order given; within one, categories are sorted:
+/// by value when all are numbers, else by their bytes.
 /// Only categories that occur count.
 ///
 /// # Examples

@@ -53,10 +53,10 @@ pub fn extract_patches(
 ///
 /// # Errors
 ///
-/// [`Error::MissingImage`] for a sample without image or mask, [`Error::Channels`] when the images or the scaling have other
-/// channels than the selection, [`Error::MaskExtent`] when a mask does not cover its image, [`Error::UnknownSample`] when
-/// the scaling does not know a sample, [`Error::NotFinitePixel`] for a NaN, [`Error::Source`] when reading or writing fails
-/// and [`Error::Cancelled`] when the caller stopped.
+/// [`Error::MissingImage`] for a sample without image or mask, [`Error::Channels`] when the images or the scaling have
+/// other channels than the selection, [`Error::MaskExtent`] when a mask does not cover its image,
+/// [`Error::UnknownSample`] when the scaling does not know a sample, [`Error::NotFinitePixel`] for a NaN,
+/// [`Error::Source`] when reading or writing fails and [`Error::Cancelled`] when the caller stopped.
 pub fn extract_selection(
     images: &Images,
     masks: Option<&Masks>,

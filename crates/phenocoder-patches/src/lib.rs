@@ -3,8 +3,8 @@
 //! A patch is a window of fixed size around a cell.
 //! This crate measures images ([`stats`]), fits a scaling on the result ([`scaling`]), decides which cells get a patch
 //! ([`select`]), cuts the patches with each stored block of pixels decoded about once ([`extract`]), encodes conditions
-//! ([`conditions`]), splits training from validation ([`mod@split`]) and serves batches to a network ([`loader`]), from a patch
-//! set or from the images themselves.
+//! ([`conditions`]), splits training from validation ([`mod@split`]) and serves batches to a network ([`loader`]),
+//! from a patch set or from the images themselves.
 //!
 //! Take only this crate if you have images and cell positions and a network of your own: it knows no file format and no
 //! network; images come in through [`phenocoder_core::ImageSource`], patches go out through
@@ -54,9 +54,9 @@
 //!
 //! # Differences from phenocoder (Python)
 //!
-//! Each item names its own; in short: cells at the border are kept (reflected) and every dropped cell is counted, positions
-//! are rounded and not cut off, the deviation from the median is taken per slice, a scaling range without extent widens
-//! instead of binarising, and all patch extents work.
+//! Each item names its own; in short: cells at the border are kept (reflected) and every dropped cell is counted,
+//! positions are rounded and not cut off, the deviation from the median is taken per slice,
+//! a scaling range without extent widens instead of binarising, and all patch extents work.
 //! `compat` settings give the original's numbers.
 
 pub mod augment;

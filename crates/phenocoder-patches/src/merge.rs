@@ -57,13 +57,15 @@ pub struct MergedTable {
 impl MergedTable {
     /// Puts datasets one after the other.
     ///
-    /// A sample is named `dataset/sample`, so that samples of the same name in two datasets stay two when patches are split.
+    /// A sample is named `dataset/sample`, so that samples of the same name in two datasets stay two when patches are
+    /// split.
     /// Column `dataset` is added; the others are those that the first dataset has, and every dataset needs them.
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] without datasets, [`Error::Shape`] for a dataset name that occurs twice, a column named `dataset`, or
-    /// a column of another length than its samples, [`Error::DatasetMismatch`] when a dataset has other columns.
+    /// [`Error::Empty`] without datasets, [`Error::Shape`] for a dataset name that occurs twice,
+    /// a column named `dataset`, or a column of another length than its samples,
+    /// [`Error::DatasetMismatch`] when a dataset has other columns.
     pub fn new(datasets: &[Dataset]) -> Result<Self> {
         let Some(first) = datasets.first() else {
             return Err(Error::Empty {

@@ -209,8 +209,8 @@ impl Scaling {
 
     /// The same, with the settings that the images were measured with.
     ///
-    /// Say them here when they are not the defaults: samples that are added later ([`extend`](Self::extend)) must be measured
-    /// with [`statistics`](Self::statistics) to be comparable.
+    /// Say them here when they are not the defaults: samples that are added later ([`extend`](Self::extend)) must be
+    /// measured with [`statistics`](Self::statistics) to be comparable.
     #[must_use]
     pub fn with_statistics(mut self, statistics: StatisticsConfig) -> Self {
         self.statistics = statistics;
@@ -271,7 +271,8 @@ impl Scaling {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSample`] as for [`ranges`](Self::ranges), [`Error::UnknownChannel`] for a channel that is not there.
+    /// [`Error::UnknownSample`] as for [`ranges`](Self::ranges), [`Error::UnknownChannel`] for a channel that is not
+    /// there.
     pub fn apply(&self, sample: &str, channel: usize, value: f32) -> Result<f32> {
         let range = self
             .ranges(sample)?

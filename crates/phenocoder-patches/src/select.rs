@@ -29,7 +29,8 @@ pub struct Place {
     pub label: Option<u64>,
 }
 
-/// The patches that will be made, in the order of the cells (and of slices within a cell), and an account of all other cells.
+/// The patches that will be made, in the order of the cells (and of slices within a cell),
+/// and an account of all other cells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
     pub(crate) places: Vec<Place>,
@@ -115,8 +116,9 @@ impl Selection {
 ///
 /// # Differences from phenocoder (Python)
 ///
-/// No cell is dropped in silence, positions are rounded ([`Rounding::Truncate`] is the original's way), cells at the border
-/// are kept ([`BorderPolicy::DropCompat`] drops those that the original drops), and sampling is seeded.
+/// No cell is dropped in silence, positions are rounded ([`Rounding::Truncate`] is the original's way),
+/// cells at the border are kept ([`BorderPolicy::DropCompat`] drops those that the original drops),
+/// and sampling is seeded.
 ///
 /// # Examples
 ///
@@ -144,8 +146,9 @@ impl Selection {
 ///
 /// [`Error::Config`] for settings that make no sense, [`Error::Unit`] for positions that are not in pixels,
 /// [`Error::Channels`] when images differ in their channels, [`Error::NoSlice`] for two coordinates in a stack,
-/// [`Error::Shape`] when the column of mask labels is absent or holds no whole numbers, and, unless such cells are to be
-/// dropped, [`Error::NotFinitePosition`], [`Error::OutsideImage`], [`Error::MissingImage`] and [`Error::NoSample`].
+/// [`Error::Shape`] when the column of mask labels is absent or holds no whole numbers, and,
+/// unless such cells are to be dropped, [`Error::NotFinitePosition`], [`Error::OutsideImage`],
+/// [`Error::MissingImage`] and [`Error::NoSample`].
 pub fn select_cells(images: &Images, cells: &Cells, config: &PatchConfig) -> Result<Selection> {
     config.validate()?;
     if cells.positions().unit() == Unit::Micrometer {
@@ -337,10 +340,11 @@ fn sample(kept: &mut Vec<Place>, samples: &[String], config: &SelectConfig) {
     }
     if let Some(n) = config.n_patches_per_sample {
         let mut keep = BTreeSet::new();
-        for (code, name) in samples.iter().enumerate() {
-            let members: Vec<usize> = (0..kept.len())
-                .filter(|&i| kept[i].sample == code)
-                .collect();
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); samples.len()];
+        for (i, place) in kept.iter().enumerate() {
+            members[place.sample].push(i);
+        }
+        for (name, members) in samples.iter().zip(members) {
             let chosen = seed
                 .derive(name, 0)
                 .stream("select patches", 0)

@@ -117,8 +117,8 @@ pub struct Split {
 
 /// Splits patches, given the sample of each and further columns to split or stratify by.
 ///
-/// Of `n ≥ 2` groups (in each stratum) the nearest whole number to `fraction · n` trains, at least one and at most `n − 1`;
-/// of a single group in a stratum all patches train.
+/// Of `n ≥ 2` groups (in each stratum) the nearest whole number to `fraction · n` trains,
+/// at least one and at most `n − 1`; of a single group in a stratum all patches train.
 /// Which groups these are depends on the seed and the names of the groups, not on the order of the rows.
 ///
 /// # Differences from phenocoder (Python)

@@ -133,15 +133,15 @@ pub struct SliceStatistics {
 
 /// Measures every slice of every channel, in the order channel, z.
 ///
-/// Order statistics are exact: 8- and 16-bit pixels are counted in a histogram in a single pass, others are found digit by
-/// digit in several passes over order-preserving keys.
+/// Order statistics are exact: 8- and 16-bit pixels are counted in a histogram in a single pass,
+/// others are found digit by digit in several passes over order-preserving keys.
 /// Percentiles interpolate linearly, as numpy does by default.
 /// The image is never held as a whole.
 ///
 /// # Differences from phenocoder (Python)
 ///
-/// [`SliceStatistics::mad`] is the deviation from the slice's own median; the original's, from the median of the whole stack,
-/// is [`SliceStatistics::mad_compat`].
+/// [`SliceStatistics::mad`] is the deviation from the slice's own median;
+/// the original's, from the median of the whole stack, is [`SliceStatistics::mad_compat`].
 ///
 /// # Examples
 ///

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use phenocoder_core::{ImageRegion, ImageShape, ImageSource, LabelSource, PatchShape, SourceError};
+use phenocoder_core::{
+    ImageRegion, ImageShape, ImageSource, LabelSource, PatchShape, ShapeError, SourceError,
+};
 use rayon::prelude::*;
 
 use super::missing;
@@ -168,11 +170,14 @@ fn sample<'a>(
     } else {
         None
     };
+    let ranges = scaling.ranges(name)?;
+    // A scaling that was read from a file may say anything.
+    ShapeError::check_len("ranges of a sample", expected.len(), ranges.len())?;
     Ok(Sample {
         image: image.as_ref(),
         grid: Grid::new(shape, image.chunk_shape(), WINDOW),
         mask,
-        ranges: scaling.ranges(name)?,
+        ranges,
     })
 }
 
@@ -186,8 +191,9 @@ struct Task {
 /// Fills one patch after the other with the places of these numbers, scaled.
 ///
 /// `step` is called with the blocks done and their number before each group, and can stop the work.
-/// Blocks are read in parallel, some at a time so that about `memory` bytes of pixels are held; then all patches copy their
-/// part of them in parallel, each thread its own patches, so the result does not depend on the number of threads.
+/// Blocks are read in parallel, some at a time so that about `memory` bytes of pixels are held;
+/// then all patches copy their part of them in parallel, each thread its own patches,
+/// so the result does not depend on the number of threads.
 pub(crate) fn fill(
     source: &Source<'_>,
     patches: &[usize],

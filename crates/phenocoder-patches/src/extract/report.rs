@@ -26,7 +26,8 @@ pub struct ExtractReport {
     pub degenerate: Vec<(String, usize)>,
     /// How many values of each channel reached 1; empty before extraction.
     pub saturation: Vec<ChannelSaturation>,
-    /// The channels in which more than [`PatchConfig::saturation`](crate::PatchConfig::saturation) of the values reached 1.
+    /// The channels in which more than [`PatchConfig::saturation`](crate::PatchConfig::saturation) of the values
+    /// reached 1.
     pub saturated: Vec<String>,
 }
 

@@ -15,7 +15,10 @@ use crate::Result;
 /// use phenocoder_core::{PatchShape, PatchSource};
 /// use phenocoder_patches::SetSource;
 ///
-/// let reader = |numbers: &[usize]| Ok(Array4::from_shape_fn((numbers.len(), 1, 1, 2), |(n, _, _, x)| (numbers[n] + x) as f32));
+/// let reader = |numbers: &[usize]| {
+///     let pixel = |(n, _, _, x)| (numbers[n] + x) as f32;
+///     Ok(Array4::from_shape_fn((numbers.len(), 1, 1, 2), pixel))
+/// };
 /// let source = SetSource::new(PatchShape::new(1, 2, 1), Array2::zeros((5, 0)), reader);
 /// assert_eq!(source.read(&[3])?.pixels.as_slice(), Some(&[3.0, 4.0][..]));
 /// # Ok::<(), phenocoder_core::SourceError>(())

@@ -11,9 +11,10 @@ use crate::{Images, Masks, Result};
 
 /// Samples images directly: no patch is ever written to disk.
 ///
-/// Each read decodes the blocks under the patches asked for, so ask for many patches that lie close together where you can
-/// ([`reading_order`](StoreSource::reading_order)); for many epochs over shuffled patches a patch set on disk is faster, and this is right for a single pass (encoding), for
-/// images in memory, and where there is no room for patches.
+/// Each read decodes the blocks under the patches asked for, so ask for many patches that lie close together where you
+/// can ([`reading_order`](StoreSource::reading_order));
+/// for many epochs over shuffled patches a patch set on disk is faster, and this is right for a single pass (encoding),
+/// for images in memory, and where there is no room for patches.
 ///
 /// # Examples
 ///

@@ -237,8 +237,8 @@ impl PatchConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Zero`] for a patch without rows or columns or a limit of 0, [`ConfigError::Range`] for a pad value that
-    /// is not finite or a saturation outside of `[0, 1]`.
+    /// [`ConfigError::Zero`] for a patch without rows or columns or a limit of 0,
+    /// [`ConfigError::Range`] for a pad value that is not finite or a saturation outside of `[0, 1]`.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let lengths = [
             ("height", Some(self.height)),

@@ -1,7 +1,7 @@
 //! The reference data: what the original makes of the two-well store.
 //!
-//! `stats.csv`, `percentiles.json`, `patches.csv` and `patches.npz` were written by running the original on the same store;
-//! see `data/README.md` beside them.
+//! `stats.csv`, `percentiles.json`, `patches.csv` and `patches.npz` were written by running the original on the same
+//! store; see `data/README.md` beside them.
 
 use std::collections::BTreeMap;
 
