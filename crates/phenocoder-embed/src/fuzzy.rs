@@ -1,6 +1,7 @@
 //! The fuzzy graph: how strongly rows belong together.
 
 use phenocoder_core::CsrGraph;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::knn::Neighbors;
@@ -85,6 +86,8 @@ pub fn fuzzy_graph(neighbors: &Neighbors, config: &FuzzyConfig) -> Result<CsrGra
     let mut directed = neighbors.to_graph()?;
     let mean = neighbors.distances().sum() / (neighbors.len() * (neighbors.k() + 1)).max(1) as f64;
     let scales: Vec<Scale> = (0..neighbors.len())
+        .into_par_iter()
+        .with_min_len(256)
         .map(|row| {
             let distances: Vec<f64> = neighbors.row(row).map(|pair| pair.1).collect();
             Scale::of(&distances, mean)

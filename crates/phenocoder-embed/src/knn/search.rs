@@ -15,6 +15,10 @@ use crate::{ConfigError, Error, Result};
 const QUERY_BLOCK: usize = 128;
 /// Rows of the reference that they are compared with at once.
 const REFERENCE_BLOCK: usize = 1024;
+/// Candidates per row of the query beyond which the exact distances decide early, in units of the neighbours asked for and
+/// at least: where most rows are equal, or one lies very far out, single precision tells nothing apart.
+const MOST_PER_NEIGHBOR: usize = 8;
+const MOST: usize = 2048;
 /// The relative rounding error of single precision, 2⁻²⁴.
 const UNIT: f32 = 5.960_464_5e-8;
 
@@ -192,23 +196,23 @@ pub(super) fn search(
             progress.check()?;
             let first = block * QUERY_BLOCK;
             let rows = first..(first + QUERY_BLOCK).min(n);
-            let candidates =
-                rough_candidates(rough_query, &rough_reference, rows.clone(), k, &exclude);
+            let exact = |row: usize, candidate: &Candidate| {
+                let other = reference.row(candidate.index as usize);
+                query.order_key(query.row(row), other)
+            };
+            let candidates = rough_candidates(
+                rough_query,
+                &rough_reference,
+                rows.clone(),
+                k,
+                &exclude,
+                &exact,
+            );
             let outputs = indices.chunks_mut(k).zip(keys.chunks_mut(k));
-            for ((row, mut candidates), (indices, keys)) in
-                rows.clone().zip(candidates).zip(outputs)
-            {
-                let exact = |c: &Candidate| {
-                    (
-                        query.order_key(query.row(row), reference.row(c.index as usize)),
-                        c.index,
-                    )
-                };
-                let mut ordered: Vec<(f64, u32)> =
-                    candidates.drain(..).map(|c| exact(&c)).collect();
-                ordered.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                for (i, &(key, index)) in ordered[..k].iter().enumerate() {
-                    indices[i] = index;
+            for ((row, candidates), (indices, keys)) in rows.clone().zip(candidates).zip(outputs) {
+                let nearest = by_exact_key(candidates, |candidate| exact(row, candidate));
+                for (i, (key, candidate)) in nearest.into_iter().take(k).enumerate() {
+                    indices[i] = candidate.index;
                     keys[i] = key;
                 }
             }
@@ -239,8 +243,10 @@ fn rough_candidates(
     rows: std::ops::Range<usize>,
     k: usize,
     exclude: &(impl Fn(usize) -> Option<usize> + Sync),
+    exact: &impl Fn(usize, &Candidate) -> f64,
 ) -> Vec<Vec<Candidate>> {
     let capacity = 4 * k + 64;
+    let most = MOST.max(MOST_PER_NEIGHBOR * k);
     let mut candidates: Vec<Vec<Candidate>> =
         rows.clone().map(|_| Vec::with_capacity(capacity)).collect();
     let mut cutoffs = vec![f32::INFINITY; rows.len()];
@@ -290,6 +296,11 @@ fn rough_candidates(
                     if candidates.len() >= capacity.max(2 * k) && candidates.len().is_power_of_two()
                     {
                         cutoff = shrink(candidates, k) + own_error;
+                        if candidates.len() > most {
+                            let found = std::mem::take(candidates);
+                            let nearest = by_exact_key(found, |c| exact(row, c));
+                            candidates.extend(nearest.into_iter().take(k).map(|pair| pair.1));
+                        }
                     }
                 }
             }
@@ -300,6 +311,16 @@ fn rough_candidates(
         shrink(candidates, k);
     }
     candidates
+}
+
+/// The candidates with their exact keys, nearest first and of equally near ones the first row first.
+fn by_exact_key(
+    candidates: Vec<Candidate>,
+    key: impl Fn(&Candidate) -> f64,
+) -> Vec<(f64, Candidate)> {
+    let mut ordered: Vec<(f64, Candidate)> = candidates.into_iter().map(|c| (key(&c), c)).collect();
+    ordered.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.index.cmp(&b.1.index)));
+    ordered
 }
 
 /// Drops what cannot be among the `k` nearest and returns the largest lower bound that still can.

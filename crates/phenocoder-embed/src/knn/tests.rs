@@ -48,6 +48,17 @@ fn outliers_and_tight_clusters_do_not_mislead() {
 }
 
 #[test]
+fn rows_that_single_precision_cannot_tell_apart_are_decided_exactly() {
+    let mut stream = Seed::new(3).stream("x", 0);
+    let mut x = Array2::from_shape_fn((4_600, 2), |(i, j)| match (i % 3, j) {
+        (0, _) => stream.normal(),
+        (kind, _) => kind as f64,
+    });
+    x[[4_000, 1]] = 1e12;
+    check(&x, 5);
+}
+
+#[test]
 fn a_lattice_with_many_ties_is_ordered_by_index() {
     let x = Array2::from_shape_fn((900, 2), |(i, j)| {
         if j == 0 {

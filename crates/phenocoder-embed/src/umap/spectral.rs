@@ -30,10 +30,18 @@ pub(super) fn start(
     let mut positions = Array2::zeros((graph.n_nodes(), dimensions));
     progress.start("spectral start", Some(parts.len() as u64));
     let biggest = parts.iter().map(Vec::len).max().unwrap_or(0);
+    // The position of every node in its part.
+    let mut local_of = vec![0_u32; graph.n_nodes()];
+    for nodes in &parts {
+        for (i, &node) in nodes.iter().enumerate() {
+            local_of[node] = i as u32;
+        }
+    }
+    let centers = places(parts.len(), dimensions);
     for (index, nodes) in parts.iter().enumerate() {
         progress.check()?;
         let mut stream = seed.stream("umap/spectral", index as u64);
-        let mut local = part_positions(graph, nodes, dimensions, &mut stream, progress)?;
+        let mut local = part_positions(graph, nodes, &local_of, dimensions, &mut stream, progress)?;
         let largest = local.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
         // A part takes an area in proportion to its nodes.
         let share = libm::pow(nodes.len() as f64 / biggest as f64, 1.0 / dimensions as f64);
@@ -43,10 +51,11 @@ pub(super) fn start(
             0.0
         };
         local.mapv_inplace(|v| v * factor + NOISE * stream.normal());
-        let center = place(index, dimensions);
+        let center = centers[index];
         for (row, &node) in local.outer_iter().zip(nodes) {
             for axis in 0..dimensions {
-                positions[[node, axis]] = row[axis] + 2.5 * SIDE * center[axis];
+                let center = center.get(axis).copied().unwrap_or(0.0);
+                positions[[node, axis]] = row[axis] + 2.5 * SIDE * center;
             }
         }
         progress.advance(1);
@@ -72,17 +81,17 @@ pub(super) fn fill_box(mut positions: Array2<f64>) -> Array2<f64> {
     positions
 }
 
-/// The place of the `index`-th part, in units of the distance between parts: a walk outwards over the whole numbers.
-fn place(index: usize, dimensions: usize) -> Vec<f64> {
-    let mut center = vec![0.0; dimensions];
+/// The places of the parts in the first two dimensions, in units of the distance between parts: a walk outwards over the
+/// whole numbers, a square spiral where there are two.
+fn places(count: usize, dimensions: usize) -> Vec<[f64; 2]> {
     if dimensions == 1 {
-        center[0] = index as f64;
-        return center;
+        return (0..count).map(|index| [index as f64, 0.0]).collect();
     }
-    // A square spiral in the first two dimensions.
     let (mut x, mut y, mut dx, mut dy) = (0_i64, 0_i64, 1_i64, 0_i64);
     let (mut run, mut walked, mut turns) = (1, 0, 0);
-    for _ in 0..index {
+    let mut places = Vec::with_capacity(count);
+    for _ in 0..count {
+        places.push([x as f64, y as f64]);
         x += dx;
         y += dy;
         walked += 1;
@@ -95,9 +104,7 @@ fn place(index: usize, dimensions: usize) -> Vec<f64> {
             }
         }
     }
-    center[0] = x as f64;
-    center[1] = y as f64;
-    center
+    places
 }
 
 /// The nodes of each connected part, rising; parts by falling size, then by first node.
@@ -130,6 +137,7 @@ fn connected_parts(graph: &CsrGraph) -> Vec<Vec<usize>> {
 fn part_positions(
     graph: &CsrGraph,
     nodes: &[usize],
+    local_of: &[u32],
     dimensions: usize,
     stream: &mut Stream,
     progress: &dyn Progress,
@@ -141,7 +149,7 @@ fn part_positions(
             stream.uniform_in(-1.0, 1.0)
         }));
     }
-    let operator = Operator::new(graph, nodes);
+    let operator = Operator::new(graph, nodes, local_of);
     let mut vectors = if m <= DENSE {
         operator.dense_eigenvectors(dimensions)
     } else {
@@ -172,11 +180,8 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(graph: &CsrGraph, nodes: &[usize]) -> Self {
-        let mut local = vec![u32::MAX; graph.n_nodes()];
-        for (i, &node) in nodes.iter().enumerate() {
-            local[node] = i as u32;
-        }
+    /// `local_of` is the position in its part of every node of the graph.
+    fn new(graph: &CsrGraph, nodes: &[usize], local_of: &[u32]) -> Self {
         let strength: Vec<f64> = nodes
             .iter()
             .map(|&node| graph.row(node).map(|edge| edge.1).sum())
@@ -184,7 +189,7 @@ impl Operator {
         let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
         for (i, &node) in nodes.iter().enumerate() {
             for (other, weight) in graph.row(node).filter(|edge| edge.1 > 0.0) {
-                let j = local[other];
+                let j = local_of[other];
                 indices.push(j);
                 values.push(weight / (strength[i] * strength[j as usize]).sqrt());
             }
