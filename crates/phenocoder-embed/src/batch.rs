@@ -2,7 +2,8 @@
 
 use nalgebra::{Cholesky, DMatrix};
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::Categorical;
+use phenocoder_core::{Categorical, ShapeError};
+use serde::{Deserialize, Serialize};
 
 use crate::matrix::{check_columns, check_finite, full_codes};
 use crate::{ConfigError, Error, Result};
@@ -30,11 +31,38 @@ pub struct RidgeResult {
 /// passed as.
 /// A fitted removal can be applied to new rows of known batches.
 #[doc(alias = "ridge_regression")]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct RidgeRemoval {
     categories: Vec<String>,
     /// One row per batch.
+    #[serde(with = "crate::stored")]
     effects: Array2<f64>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    categories: Vec<String>,
+    #[serde(with = "crate::stored")]
+    effects: Array2<f64>,
+}
+
+impl TryFrom<Parts> for RidgeRemoval {
+    type Error = ShapeError;
+
+    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+        let Parts {
+            categories,
+            effects,
+        } = parts;
+        ShapeError::check_len("categories", effects.nrows(), categories.len())?;
+        Ok(Self {
+            categories,
+            effects,
+        })
+    }
 }
 
 impl RidgeRemoval {
@@ -172,6 +200,10 @@ mod tests {
         assert_eq!(new.residual, array![[5.0]]);
         let unknown = fitted.apply(array![[7.0]].view(), &Categorical::from_labels(["c"]));
         assert!(matches!(unknown, Err(Error::UnknownCategory { .. })));
+        let text = serde_json::to_string(&fitted).unwrap();
+        assert_eq!(serde_json::from_str::<RidgeRemoval>(&text).unwrap(), fitted);
+        let renamed = text.replace(r#"["a","b"]"#, r#"["a"]"#);
+        assert!(serde_json::from_str::<RidgeRemoval>(&renamed).is_err());
     }
 
     #[test]

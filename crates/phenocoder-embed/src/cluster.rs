@@ -3,13 +3,16 @@
 mod kmeans;
 mod leiden;
 
+use serde::{Deserialize, Serialize};
+
 pub use kmeans::{KMeans, KMeansConfig, kmeans};
 pub use leiden::{LeidenConfig, LeidenObjective, leiden, quality};
 
 /// The cluster of every row.
 ///
 /// Clusters are numbered by falling size, and of equal ones the one with the first row comes first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Clustering {
     /// The cluster of each row, `0..n_clusters`.

@@ -81,7 +81,7 @@ impl Neighbors {
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.indices.is_empty()
+        self.indices.nrows() == 0
     }
 
     /// The number of neighbours of each row.

@@ -75,6 +75,7 @@ pub mod knn;
 mod matrix;
 pub mod pca;
 pub mod scale;
+mod stored;
 pub mod umap;
 
 pub use error::{ConfigError, Error, Result};

@@ -2,7 +2,8 @@
 
 use nalgebra::{DMatrix, SymmetricEigen};
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use phenocoder_core::ShapeError;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -89,12 +90,46 @@ impl PcaConfig {
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "pp.pca")]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Pca {
-    mean: Array1<f64>,
+    mean: Vec<f64>,
+    #[serde(with = "crate::stored")]
     components: Array2<f64>,
     variance: Vec<f64>,
     total_variance: f64,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    mean: Vec<f64>,
+    #[serde(with = "crate::stored")]
+    components: Array2<f64>,
+    variance: Vec<f64>,
+    total_variance: f64,
+}
+
+impl TryFrom<Parts> for Pca {
+    type Error = ShapeError;
+
+    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+        let Parts {
+            mean,
+            components,
+            variance,
+            total_variance,
+        } = parts;
+        ShapeError::check_len("mean", components.ncols(), mean.len())?;
+        ShapeError::check_len("variance", components.nrows(), variance.len())?;
+        Ok(Self {
+            mean,
+            components,
+            variance,
+            total_variance,
+        })
+    }
 }
 
 impl Pca {
@@ -149,7 +184,7 @@ impl Pca {
             .map(|&v| if v > floor { v / degrees } else { 0.0 })
             .collect();
         Ok(Self {
-            mean,
+            mean: mean.to_vec(),
             components,
             variance,
             total_variance,
@@ -169,7 +204,7 @@ impl Pca {
         check_columns(x, self.mean.len())?;
         check_finite(x)?;
         let mut centered = x.to_owned();
-        centered -= &self.mean;
+        centered -= &self.mean();
         Ok(centered.dot(&self.components.t()))
     }
 
@@ -180,7 +215,7 @@ impl Pca {
     /// [`Error::Shape`] when there is not one column per component.
     pub fn inverse_transform(&self, scores: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         check_columns(scores, self.n_components())?;
-        Ok(scores.dot(&self.components) + &self.mean)
+        Ok(scores.dot(&self.components) + self.mean())
     }
 
     /// The number of components.
@@ -192,7 +227,7 @@ impl Pca {
     /// The mean of each column.
     #[must_use]
     pub fn mean(&self) -> ArrayView1<'_, f64> {
-        self.mean.view()
+        ArrayView1::from(&self.mean)
     }
 
     /// The components, one a row, by falling variance, `[k, p]`.
@@ -361,6 +396,16 @@ mod tests {
         assert!((&back - &x).iter().all(|d| d.abs() < 1e-10));
         let sum: f64 = pca.explained_variance_ratio().iter().sum();
         assert!((sum - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn components_survive_json_to_the_bit_and_parts_that_do_not_fit_are_refused() {
+        let pca = fit(&random(20, 4), 3, PcaSolver::Auto);
+        let text = serde_json::to_string(&pca).unwrap();
+        assert_eq!(serde_json::from_str::<Pca>(&text).unwrap(), pca);
+        let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
+        parts["mean"].as_array_mut().unwrap().pop();
+        assert!(serde_json::from_value::<Pca>(parts).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Columns brought to a common scale.
 
 use ndarray::{Array2, ArrayView2, Axis};
+use phenocoder_core::ShapeError;
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::check_columns;
@@ -103,13 +104,45 @@ impl ScaleConfig {
 #[doc(alias = "pp.scale")]
 #[doc(alias = "StandardScaler")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 pub struct Scaler {
     config: ScaleConfig,
     mean: Vec<f64>,
     std: Vec<f64>,
     /// Rising positions of columns that [`NanPolicy::ColumnToZero`] gave up.
     zeroed: Vec<usize>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    config: ScaleConfig,
+    mean: Vec<f64>,
+    std: Vec<f64>,
+    zeroed: Vec<usize>,
+}
+
+impl TryFrom<Parts> for Scaler {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts {
+            config,
+            mean,
+            std,
+            mut zeroed,
+        } = parts;
+        config.validate()?;
+        ShapeError::check_len("std", mean.len(), std.len())?;
+        zeroed.sort_unstable();
+        Ok(Self {
+            config,
+            mean,
+            std,
+            zeroed,
+        })
+    }
 }
 
 impl Scaler {
@@ -146,13 +179,14 @@ impl Scaler {
             }
             if n > 1.0 {
                 let m = mean[column];
-                let constant = there().all(|v| v == values[0]);
+                let first = there().next().unwrap_or(m);
+                let constant = there().all(|v| v == first);
                 let variance = there().map(|v| (v - m) * (v - m)).sum::<f64>() / (n - 1.0);
                 if variance > 0.0 && !constant {
                     std[column] = variance.sqrt();
                 } else if constant {
                     // The rounding of the mean must not turn a constant into a signal.
-                    mean[column] = values[0];
+                    mean[column] = first;
                 }
             }
         }
@@ -291,6 +325,12 @@ mod tests {
                 .all(|&v| v == 0.0)
         );
         assert_eq!(scaler.std(), [1.0]);
+
+        let mut gap = x.clone();
+        gap[[0, 0]] = f64::NAN;
+        let config = ScaleConfig::default().with_nan(NanPolicy::ImputeMean);
+        let scaler = Scaler::fit(gap.view(), &config).unwrap();
+        assert_eq!((scaler.mean(), scaler.std()), (&[0.1][..], &[1.0][..]));
     }
 
     #[test]
@@ -312,5 +352,8 @@ mod tests {
         let scaler = Scaler::fit(with_nan().view(), &config).unwrap();
         let text = serde_json::to_string(&scaler).unwrap();
         assert_eq!(serde_json::from_str::<Scaler>(&text).unwrap(), scaler);
+        let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
+        parts["std"].as_array_mut().unwrap().pop();
+        assert!(serde_json::from_value::<Scaler>(parts).is_err());
     }
 }

@@ -329,10 +329,29 @@ fn run(
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "UMAP")]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Umap {
     config: UmapConfig,
+    #[serde(with = "crate::stored")]
     embedding: Array2<f64>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    config: UmapConfig,
+    #[serde(with = "crate::stored")]
+    embedding: Array2<f64>,
+}
+
+impl TryFrom<Parts> for Umap {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        Self::from_embedding(parts.embedding, &parts.config)
+    }
 }
 
 impl Umap {

@@ -84,12 +84,14 @@ impl KMeansConfig {
 }
 
 /// The result of [`kmeans`]: clusters and their centers, to which new rows can be assigned.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct KMeans {
     /// The clusters; the quality is the negative sum of squared distances to the centers.
     pub clustering: Clustering,
     /// The mean of each cluster, `[n_clusters, p]`, in the order of the cluster numbers.
+    #[serde(with = "crate::stored")]
     pub centers: Array2<f64>,
 }
 
@@ -260,6 +262,8 @@ mod tests {
         }
         assert_eq!(found.clustering.sizes(), [60; 5]);
         assert_eq!(found.assign(x.view()).unwrap(), found.clustering.labels);
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<KMeans>(&text).unwrap(), found);
     }
 
     #[test]

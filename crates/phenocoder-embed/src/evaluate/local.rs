@@ -31,7 +31,7 @@ use crate::{ConfigError, Error, Result};
 /// ```
 pub fn knn_purity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> {
     ShapeError::check_len("labels", neighbors.len(), labels.len())?;
-    if neighbors.is_empty() {
+    if neighbors.indices().is_empty() {
         return Err(Error::TooFew {
             method: "the purity of neighbourhoods",
             what: "neighbours",

@@ -209,3 +209,13 @@ fn bad_graphs_and_settings_are_refused() {
         Err(Error::Cancelled(_))
     ));
 }
+
+#[test]
+fn a_map_survives_json_to_the_bit_and_one_of_other_settings_is_refused() {
+    let config = UmapConfig::default().with_n_epochs(5);
+    let map = Umap::fit(&graph_of(&rows(30, 1, 0.0), 3), &config, &NoProgress).unwrap();
+    let text = serde_json::to_string(&map).unwrap();
+    assert_eq!(serde_json::from_str::<Umap>(&text).unwrap(), map);
+    let other = text.replace(r#""n_components":2"#, r#""n_components":3"#);
+    assert!(serde_json::from_str::<Umap>(&other).is_err());
+}
