@@ -102,7 +102,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The largest difference relative to the largest expected value.
+/// The largest difference relative to the largest expected value; what is no number is infinitely far.
 fn error(found: &[f32], expected: &ArrayD<f32>) -> f64 {
     assert_eq!(found.len(), expected.len());
     let scale = expected
@@ -111,8 +111,17 @@ fn error(found: &[f32], expected: &ArrayD<f32>) -> f64 {
     let difference = found
         .iter()
         .zip(expected)
-        .map(|(a, b)| f64::from((a - b).abs()));
+        .map(|(a, b)| far_if_nan(f64::from((a - b).abs())));
     difference.fold(0.0, f64::max) / scale
+}
+
+/// `f64::max` passes over NaN, so it must not get there.
+fn far_if_nan(difference: f64) -> f64 {
+    if difference.is_nan() {
+        f64::INFINITY
+    } else {
+        difference
+    }
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &ArrayD<f32>, tolerance: f64) {
@@ -196,7 +205,7 @@ fn distance(found: &Weights, expected: &Weights) -> (usize, f64) {
             .iter()
             .fold(0.0_f64, |m, v| m.max(f64::from(v.abs())));
         for (found, expected) in found[name].iter().zip(expected) {
-            let difference = f64::from((found - expected).abs());
+            let difference = far_if_nan(f64::from((found - expected).abs()));
             worst = worst.max(difference);
             far += usize::from(difference > TOLERANCE * scale);
         }
