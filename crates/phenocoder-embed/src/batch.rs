@@ -144,8 +144,8 @@ impl RidgeRemoval {
     }
 }
 
-/// Takes from every column what a ridge regression ascribes to the batches: [`RidgeRemoval`] fitted and applied to
-/// one matrix.
+/// Takes from every column what a ridge regression ascribes to the batches: [`RidgeRemoval`] fitted and applied to one
+/// matrix.
 ///
 /// # Errors
 ///

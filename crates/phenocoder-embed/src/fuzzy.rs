@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::knn::Neighbors;
 use crate::{ConfigError, Error, Result};
 
-/// The number of halvings, the tolerance and the least share of the mean distance that a scale may be (McInnes et
-/// al. 2018,
-/// algorithm 3 and its published implementation).
+/// The number of halvings, the tolerance and the least share of the mean distance that a scale may be (McInnes et al.
+/// 2018, algorithm 3 and its published implementation).
 const HALVINGS: usize = 64;
 const TOLERANCE: f64 = 1e-5;
 const LEAST_SHARE: f64 = 1e-3;
@@ -115,9 +114,8 @@ pub fn membership(neighbors: &Neighbors) -> ndarray::Array2<f64> {
     weights
 }
 
-/// Keeps, of each node's edges, those at least as strong as its `keep`-th strongest, and drops every edge that
-/// either of
-/// its two nodes does not keep.
+/// Keeps, of each node's edges, those at least as strong as its `keep`-th strongest, and drops every edge that either
+/// of its two nodes does not keep.
 ///
 /// # Differences from bbknn's `trim`
 ///

@@ -43,9 +43,8 @@ impl Neighbors {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] when the two shapes differ, [`Error::Distance`] for a distance that is negative, no number
-    /// or less
-    /// than the one before it in its row.
+    /// [`Error::Shape`] when the two shapes differ, [`Error::Distance`] for a distance that is negative, no number or
+    /// less than the one before it in its row.
     pub fn new(indices: Array2<u32>, distances: Array2<f64>) -> Result<Self> {
         if indices.dim() != distances.dim() {
             return Err(ShapeError::Array {
@@ -152,15 +151,13 @@ impl Neighbors {
 /// Finds the `k` nearest other rows of every row, exactly.
 ///
 /// Blocks of rows are compared in single precision first; whatever the rounding leaves open is decided in double
-/// precision,
-/// so the answer is exact and of equally distant rows the first comes first.
+/// precision, so the answer is exact and of equally distant rows the first comes first.
 /// Cost: `O(n² p)` time, `O(n p)` memory.
 ///
 /// # Errors
 ///
-/// [`Error::TooManyNeighbors`] when there are not `k` other rows, [`Error::Config`] when `k` is 0,
-/// [`Error::NotFinite`] for
-/// NaN or infinity, [`Error::Cancelled`] when the caller stops it.
+/// [`Error::TooManyNeighbors`] when there are not `k` other rows, [`Error::Config`] when `k` is 0, [`Error::NotFinite`]
+/// for NaN or infinity, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///

@@ -3,8 +3,7 @@
 //!
 //! Takes `ndarray` views and labels, returns arrays and graphs; it knows nothing of images, stores or tables.
 //! Take only this crate if you have a matrix and want its principal components, exact neighbours, batch-corrected
-//! graph,
-//! Leiden clusters and a UMAP that is the same on every run.
+//! graph, Leiden clusters and a UMAP that is the same on every run.
 //!
 //! # Getting started
 //!
@@ -63,8 +62,7 @@
 //! # References
 //!
 //! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0 and igraph 1.0.0 are
-//! matched as
-//! the tests in `tests/it` state.
+//! matched as the tests in `tests/it` state.
 
 pub mod batch;
 pub mod cluster;

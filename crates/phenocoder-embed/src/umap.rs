@@ -2,8 +2,7 @@
 //!
 //! [`layout`] draws a [fuzzy graph](crate::fuzzy::fuzzy_graph); [`Umap`] is a finished map that takes new rows in.
 //! Every node reads the positions of the epoch before and moves only itself, with random numbers of its own, so the
-//! bits do
-//! not depend on the number of threads.
+//! bits do not depend on the number of threads.
 //!
 //! McInnes, Healy & Melville 2018, arXiv:1802.03426.
 
@@ -61,9 +60,8 @@ pub struct UmapConfig {
     pub repulsion: f64,
     /// How often an edge draws each of its two nodes when it acts: 1 (default), or 2 as in umap-learn.
     ///
-    /// With 2, nodes of a group lie closer than their memberships ask for; with 1 the objective comes out a third to
-    /// a half
-    /// lower and neighbourhoods are kept better on the reference sets.
+    /// With 2, nodes of a group lie closer than their memberships ask for; with 1 the objective comes out a third to a
+    /// half lower and neighbourhoods are kept better on the reference sets.
     pub edge_pulls: usize,
     /// Where the nodes start (default spectral).
     pub init: UmapInit,
@@ -226,17 +224,15 @@ impl UmapConfig {
 /// # Differences from umap-learn
 ///
 /// A node's moves within an epoch see the other nodes as they were before it, so that nodes can move in parallel and
-/// the
-/// result does not depend on the number of threads.
+/// the result does not depend on the number of threads.
 /// An edge, which stands in the graph in both directions, draws its nodes once when it acts and not once per direction
 /// ([`UmapConfig::edge_pulls`] = 2 is umap-learn's way); the objective is lower for it and trustworthiness no worse.
 /// Powers are computed in single precision with a relative error below 1e-5, the same on every machine.
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for a setting outside its range, [`Error::NotSymmetric`] or [`Error::EdgeWeight`] for a graph
-/// that is
-/// not one of memberships, [`Error::Cancelled`] when the caller stops it.
+/// [`Error::Config`] for a setting outside its range, [`Error::NotSymmetric`] or [`Error::EdgeWeight`] for a graph that
+/// is not one of memberships, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///

@@ -116,8 +116,7 @@ impl KMeans {
 /// # Errors
 ///
 /// [`Error::TooFew`] when there are fewer rows than clusters, [`Error::NotFinite`] for NaN or infinity,
-/// [`Error::Config`]
-/// for a setting outside its range, [`Error::Cancelled`] when the caller stops it.
+/// [`Error::Config`] for a setting outside its range, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///

@@ -113,15 +113,14 @@ impl LeidenConfig {
 ///
 /// # Differences from scanpy's `tl.leiden`
 ///
-/// Several runs are made and the best is kept, and each goes on until nothing changes, so quality is at least as
-/// high and
-/// depends less on the seed.
+/// Several runs are made and the best is kept, and each goes on until nothing changes, so quality is at least as high
+/// and depends less on the seed.
 ///
 /// # Errors
 ///
 /// [`Error::NotSymmetric`](crate::Error::NotSymmetric) or [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a
-/// directed graph or bad weights, [`Error::Config`](crate::Error::Config) for a setting
-/// outside its range, [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
+/// directed graph or bad weights, [`Error::Config`](crate::Error::Config) for a setting outside its range,
+/// [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
 ///
 /// # Examples
 ///

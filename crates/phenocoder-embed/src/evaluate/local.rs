@@ -12,9 +12,8 @@ use crate::{ConfigError, Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] when rows and labels differ in number, [`Error::TooFew`] without neighbours, [`Error::Graph`]
-/// when a
-/// neighbour is not a row.
+/// [`Error::Shape`] when rows and labels differ in number, [`Error::TooFew`] without neighbours, [`Error::Graph`] when
+/// a neighbour is not a row.
 ///
 /// # Examples
 ///
@@ -68,9 +67,8 @@ pub fn leave_one_out_accuracy(
     knn_purity(&nearest_neighbors(x, 1, metric, progress)?, labels)
 }
 
-/// How far the neighbours on a map are neighbours in the data: 1 when every one of the `k` nearest rows on the map
-/// is among
-/// the `k` nearest in the data, less by the ranks of those that are not.
+/// How far the neighbours on a map are neighbours in the data: 1 when every one of the `k` nearest rows on the map is
+/// among the `k` nearest in the data, less by the ranks of those that are not.
 ///
 /// Euclidean distance in both.
 /// Venna & Kaski 2001, doi:10.1007/3-540-44668-0_68.
@@ -79,8 +77,7 @@ pub fn leave_one_out_accuracy(
 /// # Errors
 ///
 /// [`Error::Config`] unless `k` is at least 1 and below half the number of rows, [`Error::Shape`] when data and map
-/// differ
-/// in rows, [`Error::NotFinite`] for NaN or infinity, [`Error::Cancelled`] when the caller stops it.
+/// differ in rows, [`Error::NotFinite`] for NaN or infinity, [`Error::Cancelled`] when the caller stops it.
 pub fn trustworthiness(
     x: ArrayView2<'_, f64>,
     map: ArrayView2<'_, f64>,
@@ -149,8 +146,7 @@ mod tests {
         let x = array![[0.0], [1.0], [3.0], [7.0]];
         let map = array![[0.0], [9.0], [10.0], [0.5]];
         // Ranks of the nearest on the map: 3 → row 3 is 3rd of row 0; row 2 is 2nd of row 1; row 1 is 1st of row 2;
-        // row 0 is
-        // 3rd of row 3. Penalties 2 + 1 + 0 + 2 = 5; 1 − 2/(4·1·4)·5.
+        // row 0 is 3rd of row 3. Penalties 2 + 1 + 0 + 2 = 5; 1 − 2/(4·1·4)·5.
         let value = trustworthiness(x.view(), map.view(), 1, &NoProgress).unwrap();
         assert!((value - 0.375).abs() < 1e-15, "{value}");
     }

@@ -21,9 +21,8 @@ pub struct Silhouette {
     pub samples: Vec<f64>,
 }
 
-/// The silhouette of a grouping by Euclidean distance: `(b − a) / max(a, b)`, with `a` the mean distance to the
-/// other rows
-/// of a row's group and `b` the smallest mean distance to another group.
+/// The silhouette of a grouping by Euclidean distance: `(b − a) / max(a, b)`, with `a` the mean distance to the other
+/// rows of a row's group and `b` the smallest mean distance to another group.
 ///
 /// Near 1 groups lie apart, near 0 they overlap; for batches after a correction, near 0 is what one wants.
 /// Rousseeuw 1987, doi:10.1016/0377-0427(87)90125-7.

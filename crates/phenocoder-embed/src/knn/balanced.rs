@@ -10,8 +10,8 @@ use crate::{ConfigError, Error, Result};
 
 /// Finds, for every row, its `within_batch` nearest rows in each batch, exactly.
 ///
-/// In its own batch a row counts itself as one of them, so there are `within_batch · batches − 1` neighbours,
-/// nearest first.
+/// In its own batch a row counts itself as one of them, so there are `within_batch · batches − 1` neighbours, nearest
+/// first.
 /// Batches without rows are passed over.
 /// Polański et al. 2020, doi:10.1093/bioinformatics/btz625.
 ///
@@ -25,9 +25,8 @@ use crate::{ConfigError, Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::SmallBatch`] for a batch with fewer than `within_batch` rows, [`Error::MissingLabel`] for a row without
-/// a batch,
-/// [`Error::Config`] when `within_batch` is 0, [`Error::TooFew`] when that leaves no neighbour at all, and as
+/// [`Error::SmallBatch`] for a batch with fewer than `within_batch` rows, [`Error::MissingLabel`] for a row without a
+/// batch, [`Error::Config`] when `within_batch` is 0, [`Error::TooFew`] when that leaves no neighbour at all, and as
 /// [`nearest_neighbors`](super::nearest_neighbors).
 ///
 /// # Examples

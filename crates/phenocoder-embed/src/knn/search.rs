@@ -15,8 +15,8 @@ use crate::{ConfigError, Error, Result};
 const QUERY_BLOCK: usize = 128;
 /// Rows of the reference that they are compared with at once.
 const REFERENCE_BLOCK: usize = 1024;
-/// Candidates per row of the query beyond which the exact distances decide early, in units of the neighbours asked for and
-/// at least: where most rows are equal, or one lies very far out, single precision tells nothing apart.
+/// Candidates per row of the query beyond which the exact distances decide early, in units of the neighbours asked for
+/// and at least: where most rows are equal, or one lies very far out, single precision tells nothing apart.
 const MOST_PER_NEIGHBOR: usize = 8;
 const MOST: usize = 2048;
 /// The relative rounding error of single precision, 2⁻²⁴.

@@ -22,9 +22,8 @@ const MARGIN: f64 = 1e-12;
 /// # Errors
 ///
 /// [`Error::Shape`](crate::Error::Shape) when the map has not one row per node,
-/// [`Error::NotSymmetric`](crate::Error::NotSymmetric) or [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a
-/// graph that
-/// is not one of memberships, [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
+/// [`Error::NotSymmetric`](crate::Error::NotSymmetric) or [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a graph
+/// that is not one of memberships, [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
 pub fn cross_entropy(
     graph: &CsrGraph,
     map: ArrayView2<'_, f64>,

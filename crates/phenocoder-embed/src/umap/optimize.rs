@@ -281,9 +281,9 @@ fn interact<const D: usize>(
     }
 }
 
-/// Random numbers of one node in one epoch: SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195) keyed
-/// by a
-/// number that the seed derives for the epoch, since setting up a stream for every node would cost more than its moves.
+/// Random numbers of one node in one epoch: SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195) keyed by
+/// a number that the seed derives for the epoch, since setting up a stream for every node would cost more than its
+/// moves.
 struct Draws(u64);
 
 impl Draws {

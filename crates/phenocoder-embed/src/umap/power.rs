@@ -2,8 +2,8 @@
 
 use std::array::from_fn;
 
-/// Each `x` to the power `b`, for positive, normal `x`; the relative error is below 1e-5 for results between 1e-6
-/// and 1e6.
+/// Each `x` to the power `b`, for positive, normal `x`; the relative error is below 1e-5 for results between 1e-6 and
+/// 1e6.
 ///
 /// Every step runs over all lanes, so that the compiler can use vector instructions.
 #[inline(always)]

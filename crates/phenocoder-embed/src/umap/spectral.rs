@@ -81,8 +81,8 @@ pub(super) fn fill_box(mut positions: Array2<f64>) -> Array2<f64> {
     positions
 }
 
-/// The places of the parts in the first two dimensions, in units of the distance between parts: a walk outwards over the
-/// whole numbers, a square spiral where there are two.
+/// The places of the parts in the first two dimensions, in units of the distance between parts: a walk outwards over
+/// the whole numbers, a square spiral where there are two.
 fn places(count: usize, dimensions: usize) -> Vec<[f64; 2]> {
     if dimensions == 1 {
         return (0..count).map(|index| [index as f64, 0.0]).collect();

@@ -123,8 +123,8 @@ fn neighbors_and_weights_of_the_plain_run_are_reproduced() {
     assert!(error < 1e-4, "{error:e}");
 }
 
-/// The reference searched approximately: its own neighbours must give its weights, and exact ones must be at least
-/// as near.
+/// The reference searched approximately: its own neighbours must give its weights, and exact ones must be at least as
+/// near.
 #[test]
 fn the_batch_balanced_graph_follows_from_the_neighbors_found() {
     let Some(folder) = golden("bbknn") else {
