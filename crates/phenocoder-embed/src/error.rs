@@ -105,6 +105,12 @@ pub enum Error {
         /// The node it reaches.
         column: usize,
     },
+    /// Values are so large that their squares are infinite.
+    #[error("{method}: the squares of the values are beyond any number, scale the columns first")]
+    Overflow {
+        /// The method.
+        method: &'static str,
+    },
     /// A system of equations has no unique solution.
     #[error("{method}: the equations have no unique solution")]
     Singular {

@@ -138,7 +138,8 @@ impl Pca {
     /// # Errors
     ///
     /// [`Error::TooFew`] for fewer than two rows or no column, [`Error::NotFinite`] for NaN or infinity,
-    /// [`Error::Config`] when no component is asked for.
+    /// [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Config`] when no component is asked
+    /// for.
     pub fn fit(x: ArrayView2<'_, f64>, config: &PcaConfig) -> Result<Self> {
         config.validate()?;
         let (n, p) = x.dim();
@@ -163,7 +164,14 @@ impl Pca {
             PcaSolver::Gram => false,
         };
         let degrees = (n - 1) as f64;
-        let total_variance = centered.iter().map(|v| v * v).sum::<f64>() / degrees;
+        let total = centered.iter().map(|v| v * v).sum::<f64>();
+        // No product of two rows or columns is larger; what is not finite would keep the eigensolver busy for ever.
+        if !total.is_finite() {
+            return Err(Error::Overflow {
+                method: "principal components",
+            });
+        }
+        let total_variance = total / degrees;
         let (squares, mut components) = if by_covariance {
             let (squares, vectors) = leading_eigenvectors(&inner_products(centered.t()), k);
             (squares, vectors)
@@ -415,6 +423,11 @@ mod tests {
         assert!(Pca::fit(array![[1.0], [f64::INFINITY]].view(), &config).is_err());
         assert!(Pca::fit(Array2::zeros((3, 0)).view(), &config).is_err());
         assert!(PcaConfig::new(0).validate().is_err());
+        let huge = random(5, 3) * 1e200;
+        assert!(matches!(
+            Pca::fit(huge.view(), &config),
+            Err(Error::Overflow { .. })
+        ));
         let pca = fit(&random(5, 3), 2, PcaSolver::Auto);
         assert!(pca.transform(random(5, 4).view()).is_err());
     }

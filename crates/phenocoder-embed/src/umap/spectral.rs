@@ -191,7 +191,7 @@ impl Operator {
             for (other, weight) in graph.row(node).filter(|edge| edge.1 > 0.0) {
                 let j = local_of[other];
                 indices.push(j);
-                values.push(weight / (strength[i] * strength[j as usize]).sqrt());
+                values.push(weight / root_of_product(strength[i], strength[j as usize]));
             }
             indptr.push(indices.len());
         }
@@ -329,6 +329,16 @@ impl Operator {
             columns.push(column);
         }
         *block = Array2::from_shape_fn((m, width), |(i, j)| columns[j][i]);
+    }
+}
+
+/// `√(a b)`, also where the product is too small or too large for a number.
+fn root_of_product(a: f64, b: f64) -> f64 {
+    let product = a * b;
+    if product.is_normal() {
+        product.sqrt()
+    } else {
+        a.sqrt() * b.sqrt()
     }
 }
 

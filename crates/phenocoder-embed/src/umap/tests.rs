@@ -219,3 +219,26 @@ fn a_map_survives_json_to_the_bit_and_one_of_other_settings_is_refused() {
     let other = text.replace(r#""n_components":2"#, r#""n_components":3"#);
     assert!(serde_json::from_str::<Umap>(&other).is_err());
 }
+
+#[test]
+fn parts_of_very_weak_edges_still_have_a_place() {
+    // Two triangles, one of weights whose product is below the smallest number.
+    let triangle = |first: u32| [first + 1, first + 2, first, first + 2, first, first + 1];
+    for count in [2, 60] {
+        let indices: Vec<u32> = (0..count).flat_map(|part| triangle(3 * part)).collect();
+        let values = (0..indices.len()).map(|i| if i < 6 { 1.0 } else { 1e-200 });
+        let graph = CsrGraph::new(
+            (0..=3 * count as usize).map(|node| 2 * node).collect(),
+            indices.clone(),
+            values.collect(),
+        )
+        .unwrap();
+        for dimensions in [1, 2] {
+            let config = UmapConfig::default()
+                .with_n_components(dimensions)
+                .with_n_epochs(3);
+            let map = layout(&graph, &config, &NoProgress).unwrap();
+            assert!(map.iter().all(|v| v.is_finite()), "{map}");
+        }
+    }
+}
