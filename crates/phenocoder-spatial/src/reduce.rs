@@ -13,11 +13,11 @@ pub(crate) fn fold_nodes<T: Send>(
     part: impl Fn(Range<usize>) -> T + Sync,
     mut fold: impl FnMut(T),
 ) {
-    // A group of parts at a time, so that few results wait in memory.
-    const GROUP: usize = 64;
+    // A group of parts at a time, so that few results wait in memory; the order of the fold is the same for any size.
+    let at_once = 4 * rayon::current_num_threads();
     let parts = n.div_ceil(CHUNK);
-    for first in (0..parts).step_by(GROUP) {
-        let group: Vec<T> = (first..parts.min(first + GROUP))
+    for first in (0..parts).step_by(at_once) {
+        let group: Vec<T> = (first..parts.min(first + at_once))
             .into_par_iter()
             .map(|i| part(i * CHUNK..n.min((i + 1) * CHUNK)))
             .collect();
