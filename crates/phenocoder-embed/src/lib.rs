@@ -57,6 +57,8 @@
 //! Neighbours never include the row itself: `n_neighbors = 15` of scanpy is `k = 14` here.
 //! Every random function takes a [`Seed`](phenocoder_core::Seed), and results have the same bits for any number of
 //! threads.
+//! What is fitted ([`scale::Scaler`], [`batch::RidgeRemoval`], [`pca::Pca`], [`cluster::KMeans`], [`umap::Umap`]) is
+//! written and read back by serde, to the bit where the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References
