@@ -14,7 +14,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use phenocoder_core::{Column, Features, ShapeError};
 
-use crate::table::column_to_arrow;
+use crate::table::{column_field, column_to_arrow};
 use crate::{Error, Result, file};
 
 /// Writes a Parquet file, zstd-compressed; one that exists is replaced whole.
@@ -154,11 +154,7 @@ pub fn features_to_record_batch(
     for (name, column) in columns {
         ShapeError::check_len(name, rows, column.len())?;
         let array = column_to_arrow(column);
-        fields.push(Field::new(
-            *name,
-            array.data_type().clone(),
-            array.null_count() > 0,
-        ));
+        fields.push(column_field(name, column, &array));
         arrays.push(array);
     }
     for (name, values) in features.names().iter().zip(features.view().columns()) {

@@ -10,6 +10,7 @@ mod matrix;
 mod value;
 mod write;
 
+pub(crate) use arrow_column::column_field;
 pub use arrow_column::{column_from_arrow, column_to_arrow};
 pub(crate) use carry::carry_over;
 pub use data::{Annotation, RawData, TableData};

@@ -16,6 +16,9 @@ pub(crate) enum ElementType {
     Utf32(usize),
 }
 
+/// The most characters of a text of fixed length: a single one then has at most 1 GiB.
+const MAX_UTF32: usize = 1 << 28;
+
 impl ElementType {
     pub(crate) fn parse(
         key: &str,
@@ -54,7 +57,7 @@ impl ElementType {
             return None;
         }
         if let Some(length) = rest.strip_prefix('U') {
-            return length.parse().ok().map(Self::Utf32);
+            return length.parse().ok().and_then(Self::utf32);
         }
         Some(Self::Number(match rest {
             "O" => return Some(Self::Text),
@@ -103,7 +106,9 @@ impl ElementType {
             .and_then(|c| c.get("length_bytes"))
             .and_then(Value::as_u64);
         match bytes {
-            Some(bytes) if bytes % 4 == 0 => Ok(usize::try_from(bytes / 4).ok().map(Self::Utf32)),
+            Some(bytes) if bytes % 4 == 0 => {
+                Ok(usize::try_from(bytes / 4).ok().and_then(Self::utf32))
+            }
             _ => Err(Error::invalid(
                 key,
                 "`length_bytes` as a multiple of 4",
@@ -112,12 +117,17 @@ impl ElementType {
         }
     }
 
+    /// Text of at most `length` characters, when that is within reason.
+    fn utf32(length: usize) -> Option<Self> {
+        (length <= MAX_UTF32).then_some(Self::Utf32(length))
+    }
+
     /// Bytes per place; `None` for text of any length.
     pub(crate) fn size(self) -> Option<usize> {
         match self {
             Self::Number(data_type) => Some(data_type.size()),
             Self::Text => None,
-            Self::Utf32(length) => length.checked_mul(4),
+            Self::Utf32(length) => Some(length * 4),
         }
     }
 
@@ -130,6 +140,23 @@ impl ElementType {
                 expected,
                 found: "text".to_owned(),
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_a_length_beyond_reason_are_refused() {
+        assert_eq!(
+            ElementType::from_numpy("<U12"),
+            Some(ElementType::Utf32(12))
+        );
+        // Four times this length is 2^64.
+        for length in ["4611686018427387904", "268435457", "-1", ""] {
+            assert_eq!(ElementType::from_numpy(&format!("<U{length}")), None);
         }
     }
 }

@@ -14,6 +14,39 @@ use crate::store::WriteMode;
 use crate::transform::Transformation;
 use crate::{Error, Result};
 
+/// The settings that images and masks have in common.
+macro_rules! shared_setters {
+    () => {
+        /// Sets [`chunks`](Self::chunks).
+        #[must_use]
+        pub fn with_chunks(mut self, chunks: ImageShape) -> Self {
+            self.chunks = chunks;
+            self
+        }
+
+        /// Sets [`three_dimensional`](Self::three_dimensional).
+        #[must_use]
+        pub fn with_three_dimensional(mut self, three_dimensional: bool) -> Self {
+            self.three_dimensional = three_dimensional;
+            self
+        }
+
+        /// Sets [`scale`](Self::scale).
+        #[must_use]
+        pub fn with_scale(mut self, zyx: [f64; 3]) -> Self {
+            self.scale = Some(zyx);
+            self
+        }
+
+        /// Sets [`mode`](Self::mode).
+        #[must_use]
+        pub fn with_mode(mut self, mode: WriteMode) -> Self {
+            self.mode = mode;
+            self
+        }
+    };
+}
+
 /// How an image is written.
 ///
 /// # Examples
@@ -63,33 +96,7 @@ impl ImageWriteOptions {
         self
     }
 
-    /// Sets [`chunks`](Self::chunks).
-    #[must_use]
-    pub fn with_chunks(mut self, chunks: ImageShape) -> Self {
-        self.chunks = chunks;
-        self
-    }
-
-    /// Sets [`three_dimensional`](Self::three_dimensional).
-    #[must_use]
-    pub fn with_three_dimensional(mut self, three_dimensional: bool) -> Self {
-        self.three_dimensional = three_dimensional;
-        self
-    }
-
-    /// Sets [`scale`](Self::scale).
-    #[must_use]
-    pub fn with_scale(mut self, zyx: [f64; 3]) -> Self {
-        self.scale = Some(zyx);
-        self
-    }
-
-    /// Sets [`mode`](Self::mode).
-    #[must_use]
-    pub fn with_mode(mut self, mode: WriteMode) -> Self {
-        self.mode = mode;
-        self
-    }
+    shared_setters!();
 }
 
 /// How a label mask is written.
@@ -137,33 +144,7 @@ impl LabelWriteOptions {
         self
     }
 
-    /// Sets [`chunks`](Self::chunks).
-    #[must_use]
-    pub fn with_chunks(mut self, chunks: ImageShape) -> Self {
-        self.chunks = chunks;
-        self
-    }
-
-    /// Sets [`three_dimensional`](Self::three_dimensional).
-    #[must_use]
-    pub fn with_three_dimensional(mut self, three_dimensional: bool) -> Self {
-        self.three_dimensional = three_dimensional;
-        self
-    }
-
-    /// Sets [`scale`](Self::scale).
-    #[must_use]
-    pub fn with_scale(mut self, zyx: [f64; 3]) -> Self {
-        self.scale = Some(zyx);
-        self
-    }
-
-    /// Sets [`mode`](Self::mode).
-    #[must_use]
-    pub fn with_mode(mut self, mode: WriteMode) -> Self {
-        self.mode = mode;
-        self
-    }
+    shared_setters!();
 }
 
 /// Writes an image into a folder.

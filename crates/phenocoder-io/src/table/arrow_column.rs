@@ -1,5 +1,6 @@
 //! Columns as Arrow arrays, and as the columns that the other crates of phenocoder know.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,7 +10,7 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as ArrowType, Int32Type};
+use arrow::datatypes::{DataType as ArrowType, Field, Int32Type};
 use phenocoder_core::{Categorical, Column};
 
 use crate::array::NumericValues;
@@ -48,6 +49,17 @@ pub fn column_to_arrow(column: &Column) -> ArrayRef {
         )),
         // `Column` may grow; a new kind that is not known here yet is kept as its labels.
         other => column_to_arrow(&Column::Categorical(other.to_categorical())),
+    }
+}
+
+/// The field of a column whose Arrow array is at hand.
+pub(crate) fn column_field(name: &str, column: &Column, array: &dyn Array) -> Field {
+    let field = Field::new(name, array.data_type().clone(), array.null_count() > 0);
+    match column {
+        Column::Categorical(c) if c.is_ordered() => {
+            field.with_metadata(HashMap::from([(ORDERED.to_owned(), "true".to_owned())]))
+        }
+        _ => field,
     }
 }
 

@@ -1,13 +1,13 @@
 //! A whole table in memory, read or to be written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType as ArrowType, Field};
 use ndarray::Array2;
 use phenocoder_core::{Column, CsrGraph, ShapeError};
 
-use super::arrow_column::{ORDERED, column_to_arrow, split_dictionary, texts};
+use super::arrow_column::{column_field, column_to_arrow, split_dictionary, texts};
 use super::frame::batch;
 use super::matrix::Matrix;
 use super::value::Uns;
@@ -359,12 +359,7 @@ impl TableData {
 fn with_column(old: &RecordBatch, name: &str, column: &Column) -> Result<RecordBatch> {
     ShapeError::check_len(name, old.num_rows(), column.len())?;
     let array = column_to_arrow(column);
-    let mut field = Field::new(name, array.data_type().clone(), array.null_count() > 0);
-    if let Column::Categorical(c) = column
-        && c.is_ordered()
-    {
-        field.set_metadata(HashMap::from([(ORDERED.to_owned(), "true".to_owned())]));
-    }
+    let field = column_field(name, column, &array);
     let mut fields: Vec<Field> = old
         .schema_ref()
         .fields()

@@ -391,6 +391,58 @@ fn the_order_of_categories_in_uns_and_whole_numbers_as_channels_are_kept() {
 }
 
 #[test]
+fn levels_of_another_type_or_number_of_channels_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let image = |c| {
+        let names = (0..c).map(|i| format!("c{i}")).collect();
+        MemoryImage::new("i", Array4::zeros((c, 1, 4, 4)), names).unwrap()
+    };
+    let float = ImageWriteOptions::new(DataType::Float32);
+    for (name, c) in [("one", 1), ("two", 2)] {
+        store
+            .write_image(name, &image(c), &float, &NoProgress)
+            .unwrap();
+    }
+    let mask = MemoryLabels::new("m", Array3::ones((1, 4, 4)));
+    let options = LabelWriteOptions::default();
+    store
+        .write_labels("m", &mask, &options, &NoProgress)
+        .unwrap();
+    // A second level, which is one of the images' first levels with the axes of the element.
+    let add_level = |element: &str, level: serde_json::Value| {
+        let place = path.join(element);
+        fs::create_dir(place.join("s1")).unwrap();
+        fs::write(place.join("s1/zarr.json"), level.to_string()).unwrap();
+        let file = place.join("zarr.json");
+        let mut group: serde_json::Value =
+            serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let datasets = &mut group["attributes"]["ome"]["multiscales"][0]["datasets"];
+        let mut second = datasets[0].clone();
+        second["path"] = "s1".into();
+        datasets.as_array_mut().unwrap().push(second);
+        fs::write(file, group.to_string()).unwrap();
+    };
+    let level = |element: &str| -> serde_json::Value {
+        let file = path.join(element).join("s0/zarr.json");
+        serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+    };
+    add_level("images/one", level("images/two"));
+    assert!(matches!(
+        store.image("one"),
+        Err(Error::InvalidMetadata { .. })
+    ));
+    add_level("images/two", level("images/two"));
+    assert_eq!(store.image("two").unwrap().n_levels(), 2);
+    let mut float = level("labels/m");
+    float["data_type"] = "float32".into();
+    float["fill_value"] = 0.0.into();
+    add_level("labels/m", float);
+    assert!(matches!(store.labels("m"), Err(Error::DataType { .. })));
+}
+
+#[test]
 fn the_rules_of_annotations_are_checked() {
     let annotation = Annotation {
         regions: vec!["nuclei".into()],
