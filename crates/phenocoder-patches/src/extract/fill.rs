@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phenocoder_core::{
-    ImageRegion, ImageShape, ImageSource, LabelSource, PatchShape, ShapeError, SourceError,
-};
+use phenocoder_core::{ImageRegion, ImageShape, ImageSource, LabelSource, PatchShape, ShapeError};
 use rayon::prelude::*;
 
 use super::missing;
@@ -211,62 +209,64 @@ pub(crate) fn fill(
     })?;
     let total = tasks.len() + masked.len();
     let mut done = 0;
-    waves(&tasks, 4, memory, |wave| {
+    let mut step = |blocks: usize| {
         step(done, total)?;
-        done += wave.len();
-        let blocks: Vec<Vec<f32>> = wave
-            .par_iter()
-            .map(|task| match &source.samples[task.sample] {
-                Some(sample) => read(sample.image, &task.region),
-                None => Ok(Vec::new()),
-            })
-            .collect::<Result<_>>()?;
-        for_each_patch(wave, length, out, |task, slot, patch| {
-            let (task, block) = (&wave[task], &blocks[task]);
-            if let Some(sample) = &source.samples[task.sample] {
-                copy(
-                    source,
-                    sample,
-                    places[slot],
-                    &task.region,
-                    block,
-                    layout,
-                    patch,
-                );
-            }
-        });
+        done += blocks;
         Ok(())
-    })?;
-    waves(&masked, 8, memory, |wave| {
-        step(done, total)?;
-        done += wave.len();
-        let blocks: Vec<Vec<u64>> = wave
-            .par_iter()
-            .map(|task| {
-                let mask = source.samples[task.sample]
-                    .as_ref()
-                    .and_then(|sample| sample.mask.as_ref());
-                let Some((mask, _)) = mask else {
-                    return Ok(Vec::new());
-                };
-                let mut block = vec![0; pixels(task.region.shape())];
-                mask.read_region(&task.region, &mut block)?;
-                Ok(block)
-            })
-            .collect::<Result<_, SourceError>>()?;
-        for_each_patch(wave, length, out, |task, slot, patch| {
-            let (task, block) = (&wave[task], &blocks[task]);
-            if let Some(sample) = &source.samples[task.sample] {
-                erase(
-                    source,
-                    sample,
-                    places[slot],
-                    &task.region,
-                    block,
-                    layout,
-                    patch,
-                );
+    };
+    let sample = |task: &Task| source.samples[task.sample].as_ref();
+    pass(
+        &tasks,
+        memory,
+        length,
+        out,
+        &mut step,
+        |task| sample(task).map_or_else(|| Ok(Vec::new()), |s| read(s.image, &task.region)),
+        |task, slot, block: &[f32], patch| {
+            if let Some(sample) = sample(task) {
+                let place = places[slot];
+                copy(source, sample, place, &task.region, block, layout, patch);
             }
+        },
+    )?;
+    pass(
+        &masked,
+        memory,
+        length,
+        out,
+        &mut step,
+        |task| {
+            let Some((mask, _)) = sample(task).and_then(|sample| sample.mask.as_ref()) else {
+                return Ok(Vec::new());
+            };
+            let mut block = vec![0; pixels(task.region.shape())];
+            mask.read_region(&task.region, &mut block)?;
+            Ok(block)
+        },
+        |task, slot, block: &[u64], patch| {
+            if let Some(sample) = sample(task) {
+                let place = places[slot];
+                erase(source, sample, place, &task.region, block, layout, patch);
+            }
+        },
+    )
+}
+
+/// Reads the blocks of all tasks, a wave at a time, and hands each patch the blocks that it needs.
+fn pass<T: Send + Sync>(
+    tasks: &[Task],
+    memory: usize,
+    length: usize,
+    out: &mut [f32],
+    step: &mut dyn FnMut(usize) -> Result<()>,
+    read: impl Fn(&Task) -> Result<Vec<T>> + Sync,
+    put: impl Fn(&Task, usize, &[T], &mut [f32]) + Sync,
+) -> Result<()> {
+    waves(tasks, size_of::<T>(), memory, |wave| {
+        step(wave.len())?;
+        let blocks: Vec<Vec<T>> = wave.par_iter().map(&read).collect::<Result<_>>()?;
+        for_each_patch(wave, length, out, |task, slot, patch| {
+            put(&wave[task], slot, &blocks[task], patch);
         });
         Ok(())
     })

@@ -48,6 +48,35 @@ fn integer(bits: u64) -> f32 {
     f32::from(bits as u8)
 }
 
+#[test]
+fn a_scaling_from_a_file_that_lacks_ranges_is_an_error() {
+    let image = Arc::new(Chunked::new(
+        noise([2, 1, 9, 9], 1, integer),
+        [1, 1, 9, 9],
+        DataType::UInt8,
+    ));
+    let images = images([("a", image)]);
+    let cells = cells(&["a"], &[[0, 4, 4]]);
+    let mut text = serde_json::to_value(scaling(&["a"], 2, 10.0, 200.0)).unwrap();
+    let config = PatchConfig::new(3, 3);
+    for whole in [true, false] {
+        let scaling = serde_json::from_value(text.clone()).unwrap();
+        let mut sink = MemorySink::new();
+        let result = extract_patches(
+            &images,
+            None,
+            &cells,
+            &scaling,
+            &config,
+            &mut sink,
+            &NoProgress,
+        );
+        assert_eq!(result.is_ok(), whole);
+        assert!(whole || matches!(result, Err(Error::Shape(_))));
+        text["samples"]["a"].as_array_mut().unwrap().pop();
+    }
+}
+
 /// Counts patches and the largest piece.
 #[derive(Default)]
 struct Pieces {
