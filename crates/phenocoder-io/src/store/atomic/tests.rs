@@ -74,3 +74,17 @@ fn a_failure_at_any_moment_leaves_everything_as_it_was() {
         }
     }
 }
+
+#[test]
+fn a_lock_is_given_up_even_while_a_child_process_holds_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("s.zarr");
+    Store::create(&root, ContainerVersion::V02).unwrap();
+    let lock = Lock::acquire(&root).unwrap();
+    // What a process that is being started has until it runs its own program.
+    let inherited = lock.file.try_clone().unwrap();
+    assert!(matches!(Lock::acquire(&root), Err(Error::Locked { .. })));
+    drop(lock);
+    Lock::acquire(&root).unwrap();
+    drop(inherited);
+}
