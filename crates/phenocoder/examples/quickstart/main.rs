@@ -77,6 +77,9 @@ struct Arguments {
     /// Hide what belongs to other cells of the mask.
     #[arg(long, requires = "labels_key")]
     mask_neighbors: bool,
+    /// The column of `obs`, or variable of `X`, with each cell's value in the mask [default: the instance key]
+    #[arg(long, requires = "mask_neighbors")]
+    mask_column: Option<String>,
     /// Latent dimensions [default: 32, for synthetic tissue 16]
     #[arg(long)]
     latent: Option<usize>,
@@ -197,6 +200,11 @@ impl Arguments {
         config.dataset.patch.height = self.patch_size;
         config.dataset.patch.width = self.patch_size;
         config.dataset.patch.mask_neighbors = self.mask_neighbors;
+        config
+            .dataset
+            .patch
+            .mask_column
+            .clone_from(&self.mask_column);
         config.dataset = config.dataset.with_metadata_keys(metadata);
         let split = (self.validation > 0.0).then(|| {
             SplitConfig::default()

@@ -118,7 +118,11 @@ impl Shape<'_> {
             Texture::Speckled => {
                 let grain = self.grain
                     ^ ((at[0] as u64) << 42 | ((at[1] / 2) as u64) << 21 | (at[2] / 2) as u64);
-                if mix(grain).is_multiple_of(3) { 1.0 } else { 0.2 }
+                if mix(grain).is_multiple_of(3) {
+                    1.0
+                } else {
+                    0.2
+                }
             }
         };
         self.brightness * level * shade

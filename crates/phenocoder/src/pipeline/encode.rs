@@ -194,7 +194,13 @@ pub fn encode(
         .filter(named)
         .cloned()
         .collect();
-    let cells = source::cells(&table, &config.keys, &metadata, STEP)?;
+    let cells = source::cells(
+        &table,
+        &config.keys,
+        &metadata,
+        dataset.config.patch.mask_column.as_ref(),
+        STEP,
+    )?;
     let images = source::images(store, &config.keys, cells.samples().categories())?;
     let patch = every_cell(&dataset.config.patch, &config.select);
     let selection = select_cells(&images, &cells, &patch)?;
@@ -209,6 +215,9 @@ pub fn encode(
         true => source::masks(store, &config.keys, selection.samples())?,
         false => None,
     };
+    if let Some(masks) = &masks {
+        source::check_masks(masks, &selection, STEP)?;
+    }
     let (scaling, new_samples) = complete_scaling(dataset, &images, progress)?;
     let conditions = conditions(&manifest, config, &selection, &cells)?;
     let rows = selection.rows();

@@ -167,7 +167,13 @@ pub fn generate_dataset(
     let _span = tracing::info_span!(STEP).entered();
     config.keys.validate()?;
     let table = store.table(&config.keys.table)?;
-    let cells = source::cells(&table, &config.keys, &config.metadata_keys, STEP)?;
+    let cells = source::cells(
+        &table,
+        &config.keys,
+        &config.metadata_keys,
+        config.patch.mask_column.as_ref(),
+        STEP,
+    )?;
     let images = source::images(store, &config.keys, cells.samples().categories())?;
     let selection = select_cells(&images, &cells, &config.patch)?;
     if selection.is_empty() {
@@ -185,6 +191,9 @@ pub fn generate_dataset(
     } else {
         None
     };
+    if let Some(masks) = &masks {
+        source::check_masks(masks, &selection, STEP)?;
+    }
     let statistics = measure(&images, &config.statistics, progress)?;
     let scaling = Scaling::fit_with(&statistics, config.scaling, config.degenerate)?;
 

@@ -207,5 +207,9 @@ pub fn run(
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let failed = |error: String| Error::data("run", format!("`{}`: {error}", path.display()));
     let text = serde_json::to_string_pretty(value).map_err(|error| failed(error.to_string()))?;
-    std::fs::write(path, text + "\n").map_err(|error| failed(error.to_string()))
+    // Beside its place first, so that a reader never meets half a file.
+    let part = path.with_extension("json.part");
+    std::fs::write(&part, text + "\n")
+        .and_then(|()| std::fs::rename(&part, path))
+        .map_err(|error| failed(error.to_string()))
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
-use phenocoder_core::{Categorical, Cells, Column, Coords, Unit};
+use phenocoder_core::{Categorical, Cells, Column, Coords, ImageRegion, Unit};
 use phenocoder_io::{Store, Table};
-use phenocoder_patches::{Images, Masks};
+use phenocoder_patches::{Images, Masks, Selection};
 
 use super::keys::StoreKeys;
 use crate::error::{Error, Result};
@@ -49,11 +49,12 @@ pub(super) fn samples(table: &Table, keys: &StoreKeys, step: &'static str) -> Re
     }
 }
 
-/// The cells of the table with their pixel positions and these further columns of `obs`.
+/// The cells of the table with their pixel positions, these further columns of `obs`, and the one that masking needs.
 pub(super) fn cells(
     table: &Table,
     keys: &StoreKeys,
     metadata: &[String],
+    mask_column: Option<&String>,
     step: &'static str,
 ) -> Result<Cells> {
     let positions = coordinates(table, keys, &keys.spatial_index_key, Unit::Pixel, step)?;
@@ -65,7 +66,41 @@ pub(super) fn cells(
     for name in metadata {
         cells.insert(name.as_str(), table.obs_column(name)?)?;
     }
+    if let Some(name) = mask_column.filter(|name| !metadata.contains(name)) {
+        cells.insert(name.as_str(), mask_values(table, name, step)?)?;
+    }
     Ok(cells)
+}
+
+/// The value of each cell's pixels in the mask: a column of `obs`, or a variable of `X` that holds whole numbers.
+fn mask_values(table: &Table, name: &str, step: &'static str) -> Result<Column> {
+    if table.obs_columns().iter().any(|column| column == name) {
+        return Ok(table.obs_column(name)?);
+    }
+    let position = table
+        .var_names()?
+        .iter()
+        .position(|variable| variable == name);
+    let (Some(position), Some(x)) = (position, table.x()?) else {
+        return Err(Error::data(
+            step,
+            format!("the mask column `{name}` is neither a column of `obs` nor a variable"),
+        ));
+    };
+    let values = x.to_dense_f64()?.column(position).to_vec();
+    match values
+        .iter()
+        .position(|v| v.fract() != 0.0 || v.abs() >= 9e15)
+    {
+        Some(row) => Err(Error::data(
+            step,
+            format!(
+                "the mask column `{name}` holds {} in row {row}, no whole number",
+                values[row]
+            ),
+        )),
+        None => Ok(Column::Int(values.into_iter().map(|v| v as i64).collect())),
+    }
 }
 
 /// The image of every sample.
@@ -92,4 +127,50 @@ pub(super) fn masks(store: &Store, keys: &StoreKeys, samples: &[String]) -> Resu
         }
     }
     Ok(Some(masks))
+}
+
+/// Refuses masks in which most cells do not lie where the column of their mask values says.
+///
+/// A table's running number taken for the mask's label would otherwise blank every patch without a word.
+pub(super) fn check_masks(masks: &Masks, selection: &Selection, step: &'static str) -> Result<()> {
+    const LOOKED_AT: usize = 200;
+    let places = selection.places();
+    let stride = places.len().div_ceil(LOOKED_AT).max(1);
+    let (mut looked, mut own) = (0, 0);
+    for place in places.iter().step_by(stride) {
+        let sample = &selection.samples()[place.sample];
+        let (Some(mask), Some(label)) = (masks.get(sample), place.label) else {
+            continue;
+        };
+        let shape = mask.shape();
+        let z = if shape.z == 1 { 0 } else { place.z };
+        let region = ImageRegion {
+            c: 0..1,
+            z: z..z + 1,
+            y: place.y..place.y + 1,
+            x: place.x..place.x + 1,
+        };
+        if !region.is_within(shape) {
+            continue;
+        }
+        let mut value = [0];
+        mask.read_region(&region, &mut value)?;
+        looked += 1;
+        own += usize::from(value[0] == label);
+    }
+    if 2 * own >= looked {
+        return Ok(());
+    }
+    let column = selection
+        .config()
+        .mask_column
+        .as_deref()
+        .unwrap_or("the instance key");
+    Err(Error::data(
+        step,
+        format!(
+            "{own} of {looked} cells looked at lie on their own label in the mask, going by {column}: \
+             name the column that holds the values of the mask (`mask_column`)"
+        ),
+    ))
 }

@@ -125,6 +125,31 @@ fn a_patch_that_the_network_cannot_halve_is_refused() {
 }
 
 #[test]
+fn a_column_that_does_not_hold_the_values_of_the_mask_is_noticed() {
+    let text = message(|store, config| {
+        let data = store.table("cells").unwrap().read_all().unwrap();
+        let running = Column::Int((10_000..10_320).collect());
+        let data = data.with_obs_column("running", running).unwrap();
+        store
+            .write_table("cells", &data, WriteMode::Replace)
+            .unwrap();
+        config.dataset.patch.mask_neighbors = true;
+        config.dataset.patch.mask_column = Some("running".to_owned());
+    });
+    assert_names(&text, &["running", "mask_column"]);
+    let absent = message(|_, config| {
+        config.dataset.patch.mask_neighbors = true;
+        config.dataset.patch.mask_column = Some("nothing".to_owned());
+    });
+    assert_names(&absent, &["nothing"]);
+    let fraction = message(|_, config| {
+        config.dataset.patch.mask_neighbors = true;
+        config.dataset.patch.mask_column = Some("mean_DNA".to_owned());
+    });
+    assert_names(&fraction, &["mean_DNA", "no whole number"]);
+}
+
+#[test]
 fn an_empty_side_of_the_split_is_refused() {
     let text = message(|_, config| {
         config.train.split = Some(
