@@ -23,6 +23,9 @@ use phenocoder::pipeline::{CoordinateOrder, PipelineConfig, RunFiles, StoreKeys,
 use phenocoder::progress::Bars;
 use phenocoder::spatial::subunits::SubunitConfig;
 
+/// A table with more variables than this is not lent to Moran's I.
+const FEW_VARIABLES: usize = 100;
+
 /// Learns what the cells of a SpatialData store look like and how those looks are arranged.
 #[derive(Debug, Parser)]
 #[command(name = "quickstart", max_term_width = 100)]
@@ -77,6 +80,9 @@ struct Arguments {
     /// Hide what belongs to other cells of the mask.
     #[arg(long, requires = "labels_key")]
     mask_neighbors: bool,
+    /// Leave out, and count, cells outside their image or without position; without this they are an error.
+    #[arg(long)]
+    drop_invalid: bool,
     /// The column of `obs`, or variable of `X`, with each cell's value in the mask [default: the instance key]
     #[arg(long, requires = "mask_neighbors")]
     mask_column: Option<String>,
@@ -165,9 +171,9 @@ impl Arguments {
             keys = keys.with_labels_key(labels);
         }
         let mut config = PipelineConfig::new(keys);
-        // A table that has a matrix of its own lends it to Moran's I.
+        // A table with measurements of its own lends them to Moran's I; thousands of genes would take long.
         let table = config.dataset.keys.table.clone();
-        if store.table(&table)?.x()?.is_some() {
+        if (1..=FEW_VARIABLES).contains(&store.table(&table)?.n_vars()) {
             let encoded = config.encode.table.clone();
             config.samples = config.samples.with_feature_tables([table, encoded]);
         }
@@ -243,6 +249,9 @@ impl Arguments {
             let subunits = SubunitConfig::new(size).with_min_obs(self.min_cells);
             config = config.with_subunits(subunits);
         }
+        if self.drop_invalid {
+            config = config.with_invalid_dropped();
+        }
         config.with_seed(Seed::new(self.seed))
     }
 }
@@ -277,7 +286,7 @@ fn main() -> anyhow::Result<()> {
         progress,
     )?;
 
-    report::print(&store, &config, &report, &figures)?;
+    report::steps(&report);
     println!();
     println!("store      {}", store.path().display());
     println!("model      {}", files.model.display());
@@ -286,6 +295,8 @@ fn main() -> anyhow::Result<()> {
     for picture in pictures {
         println!("picture    {}", picture.display());
     }
+    println!();
+    report::compare(&store, &config, &report, &figures)?;
     println!("{:.0} seconds", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -9,19 +9,19 @@ use phenocoder::io::Store;
 use phenocoder::pipeline::figures::FigureConfig;
 use phenocoder::pipeline::{PipelineConfig, PipelineReport};
 
-/// Prints one block per step.
-pub(crate) fn print(
+/// Prints how well the clusters and the map agree with columns of the user's.
+pub(crate) fn compare(
     store: &Store,
     config: &PipelineConfig,
     report: &PipelineReport,
     figures: &FigureConfig,
 ) -> anyhow::Result<()> {
-    steps(report);
     cells(store, config, figures)?;
     samples(store, config, report, figures)
 }
 
-fn steps(report: &PipelineReport) {
+/// Prints one line or more per step.
+pub(crate) fn steps(report: &PipelineReport) {
     let extract = &report.dataset.extract;
     println!(
         "patches    {} of {} cells, {}×{}×{} (dropped: {} at the border, {} outside, {} without position)",
@@ -35,9 +35,13 @@ fn steps(report: &PipelineReport) {
         extract.dropped_nan,
     );
     for (sample, channel) in &extract.degenerate {
-        println!(
-            "           channel {channel} of {sample} is nearly empty: its range has no extent"
-        );
+        let measured = report
+            .dataset
+            .statistics
+            .iter()
+            .find(|slice| slice.channel == *channel);
+        let name = measured.map_or("?", |slice| slice.channel_name.as_str());
+        println!("           channel {name} of {sample} is nearly empty: its range has no extent");
     }
     for channel in &extract.saturated {
         println!("           channel {channel} is saturated in many pixels");
@@ -58,15 +62,21 @@ fn steps(report: &PipelineReport) {
         }
     }
     println!(" ({:.0} seconds)", record.seconds.iter().sum::<f64>());
+    if fit.split_by_patch {
+        println!("           too few samples to hold some out: patches were held out one by one");
+    }
+    let encode = &report.encode;
     println!(
-        "latents    {} cells × {}",
-        report.encode.cells, report.encode.latents
+        "latents    {} of {} cells × {}",
+        encode.cells, encode.rows, encode.latents
     );
-    println!(
-        "clusters   {} of {:?} cells",
-        report.cluster.clusters.len(),
-        report.cluster.clusters
-    );
+    let sizes: Vec<String> = report
+        .cluster
+        .clusters
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    println!("clusters   {} ({} cells)", sizes.len(), sizes.join(", "));
     let described = [Some(&report.samples), report.subunits.as_ref()];
     for statistics in described.into_iter().flatten() {
         println!(
@@ -77,6 +87,12 @@ fn steps(report: &PipelineReport) {
             statistics.missing,
             statistics.too_small,
         );
+        for dropped in &statistics.notes.dropped {
+            println!(
+                "           left out: {} ({:?})",
+                dropped.unit, dropped.reason
+            );
+        }
     }
 }
 
@@ -86,15 +102,25 @@ fn cells(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> anyh
         return Ok(());
     };
     let table = store.table(&config.cluster.table)?;
-    let truth = labels_of(&table.obs_column(key)?.to_categorical())?;
-    let found = labels_of(&table.obs_column(&config.cluster.column)?.to_categorical())?;
+    let truth = table.obs_column(key)?.to_categorical();
+    let known: Vec<usize> = (0..truth.len())
+        .filter(|&row| truth.code(row).is_some())
+        .collect();
+    if known.len() < truth.len() {
+        println!(
+            "agreement  {} cells without `{key}` are left out",
+            truth.len() - known.len()
+        );
+    }
+    let truth = labels_of(&truth.select(&known))?;
+    let found = table.obs_column(&config.cluster.column)?.to_categorical();
     println!(
         "agreement  adjusted Rand index of clusters and `{key}`: {:.3}",
-        adjusted_rand_index(&found, &truth)?
+        adjusted_rand_index(&labels_of(&found.select(&known))?, &truth)?
     );
-    if let Some(x) = table.x()? {
-        let x = x.to_dense_f64()?;
-        let k = 15.min(x.nrows() - 1);
+    if let Some(x) = table.x()?.filter(|_| known.len() > 1) {
+        let x = x.to_dense_f64()?.select(ndarray::Axis(0), &known);
+        let k = 15.min(known.len() - 1);
         let neighbors = nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress)?;
         println!(
             "           purity of `{key}` among {k} neighbours: {:.3}",
@@ -112,7 +138,7 @@ fn samples(
     figures: &FigureConfig,
 ) -> anyhow::Result<()> {
     let Some(embedding) = &report.embedding else {
-        println!("map        none: fewer than three samples, and no --subunit-size");
+        println!("map        none: fewer than three rows to map (see --subunit-size)");
         return Ok(());
     };
     println!(

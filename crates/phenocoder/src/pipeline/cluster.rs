@@ -66,6 +66,20 @@ impl ClusterConfig {
         self
     }
 
+    /// Sets the principal components to reduce to first.
+    #[must_use]
+    pub fn with_n_components(mut self, n: Option<usize>) -> Self {
+        self.n_components = n;
+        self
+    }
+
+    /// Sets the column that gets the clusters.
+    #[must_use]
+    pub fn with_column(mut self, column: impl Into<String>) -> Self {
+        self.column = column.into();
+        self
+    }
+
     /// Sets neighbours, map and clusters.
     #[must_use]
     pub fn with_graph(mut self, graph: GraphConfig) -> Self {
@@ -134,6 +148,7 @@ pub fn cluster_cells(
         quality: graph.clusters.as_ref().map(|c| c.quality),
     };
     let mut data = table.read_all()?;
+    data.obsm.remove("X_pca");
     data = graph.add_to(data, representation, config.graph.metric, &config.column)?;
     if let Some(scores) = scores {
         data = data.with_obsm("X_pca", scores);

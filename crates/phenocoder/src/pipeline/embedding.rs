@@ -84,6 +84,41 @@ impl EmbeddingConfig {
         self
     }
 
+    /// Sets how columns are brought to one scale.
+    #[must_use]
+    pub fn with_scale(mut self, scale: ScaleConfig) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Sets the penalty of the ridge removal.
+    #[must_use]
+    pub fn with_ridge_alpha(mut self, alpha: f64) -> Self {
+        self.ridge_alpha = alpha;
+        self
+    }
+
+    /// Sets whether batches are balanced among the neighbours.
+    #[must_use]
+    pub fn with_balance_batches(mut self, balance: bool) -> Self {
+        self.balance_batches = balance;
+        self
+    }
+
+    /// Sets the number of principal components.
+    #[must_use]
+    pub fn with_n_components(mut self, n: usize) -> Self {
+        self.n_components = n;
+        self
+    }
+
+    /// Sets the column that gets the groups.
+    #[must_use]
+    pub fn with_column(mut self, column: impl Into<String>) -> Self {
+        self.column = column.into();
+        self
+    }
+
     /// Sets neighbours, map and groups.
     #[must_use]
     pub fn with_graph(mut self, graph: GraphConfig) -> Self {

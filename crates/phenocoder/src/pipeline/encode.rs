@@ -8,8 +8,8 @@ use phenocoder_core::{Categorical, Cells, Progress, Unit};
 use phenocoder_io::{Matrix, Store, Table, TableData, Uns, WriteMode};
 use phenocoder_model::{DeviceChoice, Latent, SavedModel, select_device};
 use phenocoder_patches::{
-    BorderPolicy, Images, PatchConfig, Scaling, SelectConfig, Selection, Slices, StoreSource,
-    UnseenPolicy, select_cells,
+    BorderPolicy, ExtractReport, Images, PatchConfig, Scaling, SelectConfig, Selection, Slices,
+    StoreSource, UnseenPolicy, select_cells,
 };
 use phenocoder_spatial::radius_graph_within;
 use phenocoder_spatial::smooth::{Smoothing, message_passing};
@@ -130,6 +130,30 @@ impl EncodeConfig {
         self
     }
 
+    /// Sets which cells are taken.
+    #[must_use]
+    pub fn with_select(mut self, select: SelectConfig) -> Self {
+        self.select = select;
+        self
+    }
+
+    /// Checks that the table written is not the one that is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] that names the first field outside its range.
+    pub fn validate(&self) -> Result<()> {
+        self.keys.validate()?;
+        if self.table.is_empty() || self.table == self.keys.table {
+            return Err(Error::config(
+                STEP,
+                "table",
+                "the name of another table than the input's",
+            ));
+        }
+        Ok(())
+    }
+
     /// Sets where the network runs.
     #[must_use]
     pub fn with_device(mut self, device: DeviceChoice) -> Self {
@@ -139,7 +163,7 @@ impl EncodeConfig {
 }
 
 /// What [`encode`] did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EncodeReport {
     /// The table written.
@@ -150,13 +174,21 @@ pub struct EncodeReport {
     pub cells: usize,
     /// Latent dimensions.
     pub latents: usize,
+    /// What became of every cell.
+    pub select: ExtractReport,
     /// Samples that the model's data set did not know and that were measured anew.
+    ///
+    /// Samples are known by name: in another store, give samples other names than those trained on.
     pub new_samples: Vec<String>,
+    /// Matrices of the input that were not carried over: embeddings (`X_…`) of other features.
+    pub left_out: Vec<String>,
 }
 
 /// Encodes every cell of the store and writes the table `phenocoder`.
 ///
 /// The table has the rows, `obs`, `obsm` and annotation of the input table; its variables are `phc_latent_1` … `phc_latent_n`.
+/// Entries of `obsm` called `X_…` are embeddings of the input's own features and are not carried over, for scanpy would take
+/// them for embeddings of the latents.
 /// A patch of a stack is that of the cell's own slice, and cells at the border are continued by reflection where the model's
 /// patches were dropped there: every cell has a latent.
 ///
@@ -172,7 +204,7 @@ pub fn encode(
     progress: &dyn Progress,
 ) -> Result<EncodeReport> {
     let _span = tracing::info_span!(STEP).entered();
-    config.keys.validate()?;
+    config.validate()?;
     let device = select_device(config.device)?.device;
     let model = SavedModel::load(model, &device)?;
     let manifest = ModelManifest::read(&model)?;
@@ -220,7 +252,7 @@ pub fn encode(
     }
     let (scaling, new_samples) = complete_scaling(dataset, &images, progress)?;
     let conditions = conditions(&manifest, config, &selection, &cells)?;
-    let rows = selection.rows();
+    let (rows, select) = (selection.rows(), selection.report().clone());
     let patches = StoreSource::new(images, masks, selection, scaling, conditions)?;
     let latents = phenocoder_model::encode(
         model.model.as_ref(),
@@ -234,13 +266,15 @@ pub fn encode(
         Some(smoothing) => Some(smooth(&table, config, *smoothing, &rows, &latents)?),
         None => None,
     };
-    let data = latent_table(&table, config, &rows, latents, smoothed)?;
+    let (data, left_out) = latent_table(&table, config, &rows, latents, smoothed)?;
     let report = EncodeReport {
         table: config.table.clone(),
         rows: cells.len(),
         cells: rows.len(),
         latents: data.n_vars(),
+        select,
         new_samples,
+        left_out,
     };
     store.write_table(&config.table, &data, WriteMode::Replace)?;
     Ok(report)
@@ -335,7 +369,7 @@ fn latent_table(
     rows: &[usize],
     latents: Array2<f32>,
     smoothed: Option<Array2<f64>>,
-) -> Result<TableData> {
+) -> Result<(TableData, Vec<String>)> {
     let var_names = (1..=latents.ncols())
         .map(|i| format!("phc_latent_{i}"))
         .collect();
@@ -347,7 +381,11 @@ fn latent_table(
     let obs = arrow::compute::take_record_batch(&obs, &indices)
         .map_err(|error| Error::data(STEP, format!("rows of `obs` cannot be taken: {error}")))?;
     data = data.with_obs(obs);
-    for key in table.obsm_keys()? {
+    let (left_out, carried): (Vec<String>, Vec<String>) = table
+        .obsm_keys()?
+        .into_iter()
+        .partition(|key| key.starts_with("X_"));
+    for key in carried {
         let all = table.obsm(&key)?;
         data = data.with_obsm(key, all.select(ndarray::Axis(0), rows));
     }
@@ -366,7 +404,7 @@ fn latent_table(
             Uns::Text(env!("CARGO_PKG_VERSION").to_owned()),
         ),
     ]);
-    Ok(data.with_uns("phenocoder", Uns::Dict(notes)))
+    Ok((data.with_uns("phenocoder", Uns::Dict(notes)), left_out))
 }
 
 #[cfg(test)]

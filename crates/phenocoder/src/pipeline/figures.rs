@@ -3,16 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Categorical, PatchSource, Progress, SourceError};
-use phenocoder_io::{PatchSet, Store, Table};
+use phenocoder_core::{Categorical, PatchSource, Progress};
+use phenocoder_io::{Store, Table};
 use phenocoder_model::{DeviceChoice, SavedModel, reconstruct, select_device};
-use phenocoder_patches::SetSource;
 use phenocoder_plot::{
     ColorBy, Curve, CurvesConfig, Figure, HeatMapConfig, MontageConfig, SampleMapConfig,
     ScatterConfig, curves, heat_map, montage, sample_map, scatter,
 };
 
-use super::fit::{ENCODE_BATCH, ModelManifest};
+use super::fit::{ENCODE_BATCH, TrainingData};
 use super::run::{PipelineConfig, PipelineReport, RunFiles};
 use super::source;
 use crate::error::{Error, Result};
@@ -127,41 +126,27 @@ fn training(report: &PipelineReport) -> Result<Figure> {
 
 /// Inputs beside reconstructions.
 fn patches(config: &PipelineConfig, files: &RunFiles, progress: &dyn Progress) -> Result<Figure> {
-    let set = PatchSet::open(&files.patches)?;
     let device = select_device(DeviceChoice::Cpu)?.device;
     let saved = SavedModel::load(&files.model, &device)?;
-    let manifest = ModelManifest::read(&saved)?;
-    let channels = manifest
-        .datasets
-        .values()
-        .next()
-        .map_or(&[][..], |m| &m.channels);
+    let data = TrainingData::open(&[&files.patches], &config.train.conditions)?;
     let shown = config
         .train
         .seed
         .stream("figure", 0)
-        .choose(set.len(), config.train.montage);
-    // The chosen patches alone, their conditions at the first category of each column.
-    let mut conditions = Array2::zeros((shown.len(), manifest.conditions.n_columns()));
-    let mut offset = 0;
-    for column in manifest.conditions.columns() {
-        conditions.column_mut(offset).fill(1.0);
-        offset += column.categories.len();
-    }
-    let (shape, numbers) = (set.shape(), shown.clone());
-    let source = SetSource::new(shape, conditions, move |rows: &[usize]| {
-        let rows: Vec<usize> = rows.iter().map(|&row| numbers[row]).collect();
-        set.read_pixels(&rows)
-            .map_err(|error| SourceError::new("patch set", error))
-    });
-    let rows: Vec<usize> = (0..shown.len()).collect();
-    let inputs = source.read(&rows)?;
-    let outputs = reconstruct(saved.model.as_ref(), &source, &rows, ENCODE_BATCH, progress)?;
+        .choose(data.source.len(), config.train.montage);
+    let inputs = data.source.read(&shown)?;
+    let outputs = reconstruct(
+        saved.model.as_ref(),
+        &data.source,
+        &shown,
+        ENCODE_BATCH,
+        progress,
+    )?;
     let settings = MontageConfig::default().with_title("Cells and their reconstructions");
     Ok(montage(
         inputs.pixels.view(),
         outputs.view(),
-        channels,
+        data.channels(),
         &settings,
     )?)
 }
@@ -205,7 +190,7 @@ fn interactions(store: &Store, config: &PipelineConfig) -> Result<Figure> {
         .unwrap_or_default();
     let categories = labels.categories();
     let k = categories.len();
-    let mean = Array2::from_shape_fn((k, k), |(a, b)| {
+    let shares = Array2::from_shape_fn((k, k), |(a, b)| {
         let (a, b) = (&categories[a], &categories[b]);
         let name = format!("radius:{radius}_stat:interactions_interaction_norm_{a}_{b}");
         names
@@ -218,7 +203,7 @@ fn interactions(store: &Store, config: &PipelineConfig) -> Result<Figure> {
         .with_labels("label of the neighbour", "label of the cell")
         .with_value_label("share of neighbours")
         .with_annotate(k <= 12);
-    Ok(heat_map(mean.view(), categories, categories, &settings)?)
+    Ok(heat_map(shares.view(), categories, categories, &settings)?)
 }
 
 /// The mean of the known values of a column.

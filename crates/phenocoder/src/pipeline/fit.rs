@@ -11,6 +11,7 @@ use phenocoder_io::{PatchSet, column_from_arrow};
 use phenocoder_model::train::{
     CsvObserver, FitConfig, Observer, TensorBoardObserver, TrainingRecord,
 };
+use phenocoder_model::weights::save;
 use phenocoder_model::{
     Autoencoder, CvaeConfig, DeviceChoice, Latent, SavedModel, Sections, reconstruct, select_device,
 };
@@ -189,6 +190,8 @@ pub struct FitReport {
     pub train: usize,
     /// Patches held out.
     pub validation: usize,
+    /// Whether patches were held out one by one because there were too few samples to hold some out.
+    pub split_by_patch: bool,
     /// One-hot condition columns.
     pub conditions: usize,
     /// Weights of the network.
@@ -202,6 +205,8 @@ pub struct FitReport {
 /// Trains a CVAE, or with conditions a CondCVAE, on patch sets of [`generate_dataset`](super::generate_dataset).
 ///
 /// The file at `path` holds weights, configuration, scaling, channels and conditions.
+/// When training is stopped, by the caller or by an error, the last good weights are kept beside it as
+/// `{path without extension}.interrupted.safetensors`, and the error is returned.
 /// With `logs`, the folder gets `training.csv` and a TensorBoard event file: losses of every epoch, then a montage of inputs
 /// beside reconstructions and a map of the latents coloured by each condition.
 ///
@@ -224,11 +229,11 @@ pub fn fit(
         Some(by) => {
             let columns: Vec<(&str, &Categorical)> = data.table.columns().collect();
             let sides = split(data.table.samples(), &columns, by)?;
-            (sides.train, sides.validation)
+            (sides.train, sides.validation, sides.fell_back)
         }
-        None => ((0..data.source.len()).collect(), Vec::new()),
+        None => ((0..data.source.len()).collect(), Vec::new(), false),
     };
-    let (train, validation) = sides;
+    let (train, validation, split_by_patch) = sides;
     let selected = select_device(config.device)?;
     let mut model = CvaeConfig::new(data.source.shape(), config.latent_dim)
         .with_conv_layers(config.conv_layers.clone())
@@ -251,21 +256,40 @@ pub fn fit(
         true => None,
         false => Some(Subset::new(Arc::clone(&data.source), validation)?),
     };
-    let record = phenocoder_model::train::fit(
+    let mut settings = config.fit.clone();
+    if validation_source.is_none() {
+        // Nothing to watch: the last weights are the result.
+        settings.early_stopping = None;
+    }
+    let trained = phenocoder_model::train::fit(
         &mut model,
         &train_source,
         validation_source
             .as_ref()
             .map(|source| source as &dyn PatchSource),
-        &config.fit,
+        &settings,
         &mut observers,
         progress,
-    )?;
+    );
 
+    let sections = sections(&data, config)?;
+    let record = match trained {
+        Ok(record) => record,
+        Err(error) => {
+            // The last good weights are worth keeping; what stopped the training is what the caller must hear.
+            let kept = path.with_extension("interrupted.safetensors");
+            if let Err(lost) = save(&kept, &model, &sections) {
+                tracing::warn!("the last good weights cannot be kept: {lost}");
+            }
+            return Err(error.into());
+        }
+    };
+    save(path, &model, &sections)?;
     let report = FitReport {
         path: path.to_owned(),
         train: train_source.len(),
         validation: validation_source.as_ref().map_or(0, PatchSource::len),
+        split_by_patch,
         conditions: data.encoder.n_columns(),
         parameters: model.parameters().count(),
         device: selected.reason,
@@ -274,31 +298,40 @@ pub fn fit(
     if let Some(events) = &mut events {
         write_images(&model, &data, config, &report, events, progress)?;
     }
-    let mut sections = Sections::new();
-    let manifest = ModelManifest {
-        datasets: data.manifests,
-        conditions: data.encoder,
-        config: config.clone(),
-    };
-    sections.set(ModelManifest::SECTION, &manifest)?;
-    sections.set(
-        "channels",
-        &manifest.datasets.values().next().map(|m| &m.channels),
-    )?;
-    SavedModel::new(model).with_sections(sections).save(path)?;
     Ok(report)
 }
 
+/// What is kept beside the weights.
+fn sections(data: &TrainingData, config: &TrainConfig) -> Result<Sections> {
+    let manifest = ModelManifest {
+        datasets: data.manifests.clone(),
+        conditions: data.encoder.clone(),
+        config: config.clone(),
+    };
+    let mut sections = Sections::new();
+    sections.set(ModelManifest::SECTION, &manifest)?;
+    sections.set("channels", data.channels())?;
+    Ok(sections)
+}
+
 /// Several patch sets, one after the other, with their conditions.
-struct TrainingData {
-    source: Arc<Merged>,
+pub(super) struct TrainingData {
+    pub(super) source: Arc<Merged>,
     table: MergedTable,
     encoder: ConditionEncoder,
     manifests: BTreeMap<String, DatasetManifest>,
 }
 
 impl TrainingData {
-    fn open(paths: &[&Path], conditions: &[String]) -> Result<Self> {
+    /// The channels, the same in all patch sets.
+    pub(super) fn channels(&self) -> &[String] {
+        self.manifests
+            .values()
+            .next()
+            .map_or(&[], |manifest| &manifest.channels)
+    }
+
+    pub(super) fn open(paths: &[&Path], conditions: &[String]) -> Result<Self> {
         let mut sets = Vec::new();
         for path in paths {
             let set = PatchSet::open(path)?;
@@ -389,15 +422,10 @@ fn write_images(
     let shown = config.seed.stream("montage", 0).choose(n, config.montage);
     let inputs = data.source.read(&shown)?;
     let outputs = reconstruct(model, &data.source, &shown, ENCODE_BATCH, progress)?;
-    let channels = data
-        .manifests
-        .values()
-        .next()
-        .map_or(&[][..], |m| &m.channels);
     let figure = montage(
         inputs.pixels.view(),
         outputs.view(),
-        channels,
+        data.channels(),
         &MontageConfig::default(),
     )?;
     events.write_image("montage", step, &figure.to_png(1.0)?)?;

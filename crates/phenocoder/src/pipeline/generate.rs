@@ -81,6 +81,20 @@ impl DatasetConfig {
         self
     }
 
+    /// Sets how the brightness of images is measured.
+    #[must_use]
+    pub fn with_statistics(mut self, statistics: StatisticsConfig) -> Self {
+        self.statistics = statistics;
+        self
+    }
+
+    /// Sets what becomes of a channel whose range has no extent.
+    #[must_use]
+    pub fn with_degenerate(mut self, degenerate: Degenerate) -> Self {
+        self.degenerate = degenerate;
+        self
+    }
+
     /// Keeps these columns of `obs` beside the patches.
     #[must_use]
     pub fn with_metadata_keys<S: Into<String>>(

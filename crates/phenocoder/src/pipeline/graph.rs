@@ -50,6 +50,20 @@ impl GraphConfig {
         self
     }
 
+    /// Sets the distance.
+    #[must_use]
+    pub fn with_metric(mut self, metric: Metric) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// Sets the neighbours of each row in each batch.
+    #[must_use]
+    pub fn with_within_batch(mut self, n: usize) -> Self {
+        self.within_batch = n;
+        self
+    }
+
     /// Sets how the graph is drawn.
     #[must_use]
     pub fn with_umap(mut self, umap: Option<UmapConfig>) -> Self {
@@ -163,6 +177,11 @@ impl RowGraph {
             .with_obsp("distances", &self.distances)
             .with_obsp("connectivities", &self.connectivities)
             .with_uns("neighbors", Uns::Dict(neighbors));
+        // What an earlier run left of another graph goes.
+        data.obsm.remove("X_umap");
+        if let Ok(position) = data.obs.schema().index_of(column) {
+            data.obs.remove_column(position);
+        }
         if let Some(map) = self.map {
             data = data.with_obsm("X_umap", map);
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use phenocoder_core::{Progress, Seed};
+use phenocoder_core::{Progress, Seed, Unit};
 use phenocoder_io::Store;
 use phenocoder_spatial::subunits::SubunitConfig;
 use phenocoder_spatial::summary::StatisticsConfig;
@@ -14,8 +14,13 @@ use super::encode::{EncodeConfig, EncodeReport, encode};
 use super::fit::{FitReport, TrainConfig, fit};
 use super::generate::{DatasetConfig, DatasetReport, generate_dataset};
 use super::keys::StoreKeys;
-use super::statistics::{SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats};
+use super::source;
+use super::statistics::{
+    SpatialStatsConfig, SpatialStatsReport, constant_within, spatialgraph_stats,
+};
 use crate::error::{Error, Result};
+
+const STEP: &str = "run";
 
 /// Settings of all six steps.
 ///
@@ -34,9 +39,9 @@ pub struct PipelineConfig {
     pub cluster: ClusterConfig,
     /// Step 5, of whole samples.
     pub samples: SpatialStatsConfig,
-    /// Step 5, of cubes of the samples.
+    /// Step 5 once more, with the settings of `samples`, of cubes of the samples: table `phenocoder_subunits`.
     #[serde(default)]
-    pub subunits: Option<SpatialStatsConfig>,
+    pub subunits: Option<SubunitConfig>,
     /// Step 6, of the subunits if there are any, else of the samples.
     pub embedding: EmbeddingConfig,
 }
@@ -82,10 +87,81 @@ impl PipelineConfig {
     /// Describes cubes of the samples too, with the statistics of the samples, and maps them.
     #[must_use]
     pub fn with_subunits(mut self, subunits: SubunitConfig) -> Self {
-        let config = self.samples.clone().with_subunits(subunits);
-        self.embedding.table.clone_from(&config.output);
-        self.subunits = Some(config);
+        self.subunits = Some(subunits);
+        if let Some(described) = self.subunit_statistics() {
+            self.embedding.table = described.output;
+        }
         self
+    }
+
+    /// Leaves out, and counts, cells that cannot have a patch: outside their image, without position, without image.
+    #[must_use]
+    pub fn with_invalid_dropped(mut self) -> Self {
+        self.dataset.patch.select = self.dataset.patch.select.with_invalid_dropped();
+        self.encode.select = self.encode.select.with_invalid_dropped();
+        self
+    }
+
+    /// The settings that describe the cubes.
+    fn subunit_statistics(&self) -> Option<SpatialStatsConfig> {
+        self.subunits
+            .clone()
+            .map(|subunits| self.samples.clone().with_subunits(subunits))
+    }
+
+    /// Checks each step, and that the steps name the same store keys, data set and tables.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] that names the first setting that does not fit.
+    pub fn validate(&self) -> Result<()> {
+        self.dataset.keys.validate()?;
+        self.encode.validate()?;
+        self.samples.validate()?;
+        let described = self.subunit_statistics();
+        if let Some(described) = &described {
+            described.validate()?;
+        }
+        let mapped = described
+            .as_ref()
+            .map_or(&self.samples.output, |described| &described.output);
+        let written = [&self.dataset.keys.table, &self.encode.table];
+        let rules: [(bool, &'static str, &'static str); 6] = [
+            (
+                self.encode.keys == self.dataset.keys,
+                "encode.keys",
+                "the keys of the data set",
+            ),
+            (
+                self.encode.dataset == self.dataset.name,
+                "encode.dataset",
+                "the name of the data set",
+            ),
+            (
+                self.cluster.table == self.encode.table,
+                "cluster.table",
+                "the table that is encoded",
+            ),
+            (
+                written.contains(&&self.samples.keys.table),
+                "samples.keys.table",
+                "the table that is encoded, or the input's",
+            ),
+            (
+                !written.contains(&&self.samples.output),
+                "samples.output",
+                "neither the input's table nor the one that is encoded",
+            ),
+            (
+                *mapped == self.embedding.table,
+                "embedding.table",
+                "the table of statistics that is mapped",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, field, expected)) => Err(Error::config("run", field, expected)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -105,7 +181,7 @@ pub struct PipelineReport {
     pub samples: SpatialStatsReport,
     /// Step 5, subunits.
     pub subunits: Option<SpatialStatsReport>,
-    /// Step 6; `None` when there are fewer than three samples and no subunits to map.
+    /// Step 6; `None` when fewer than three samples (or subunits, if they are asked for) were described.
     pub embedding: Option<EmbeddingReport>,
 }
 
@@ -145,11 +221,35 @@ impl RunFiles {
     }
 }
 
+impl RunFiles {
+    /// An earlier run is not written over.
+    fn refuse_existing(&self) -> Result<()> {
+        let results = [
+            &self.patches,
+            &self.model,
+            &self.config,
+            &self.report,
+            &self.samples,
+        ];
+        match results.into_iter().find(|path| path.exists()) {
+            Some(path) => Err(Error::data(
+                STEP,
+                format!(
+                    "`{}` is there already: name a new folder for this run",
+                    path.display()
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Runs all six steps on a store: the tables go into the store, everything else into `folder`.
 ///
 /// # Errors
 ///
-/// As the steps; [`Error::Data`] when `folder` cannot be made or holds a run already.
+/// As the steps; [`Error::Config`] when the settings of the steps do not fit each other, [`Error::Data`] when `folder` cannot be
+/// made or holds a run already, or a column that a later step needs is not there.
 /// What earlier steps wrote stays: each step writes its own result whole or not at all.
 pub fn run(
     store: &mut Store,
@@ -157,10 +257,13 @@ pub fn run(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<PipelineReport> {
+    config.validate()?;
+    preflight(store, config)?;
     let files = RunFiles::new(folder);
+    files.refuse_existing()?;
     std::fs::create_dir_all(&files.logs).map_err(|error| {
         Error::data(
-            "run",
+            STEP,
             format!("`{}` cannot be made: {error}", files.logs.display()),
         )
     })?;
@@ -177,10 +280,10 @@ pub fn run(
     let encode = encode(store, &files.model, &config.encode, progress)?;
     let cluster = cluster_cells(store, &config.cluster, progress)?;
     let samples = spatialgraph_stats(store, &config.samples, Some(&files.samples), progress)?;
-    let subunits = match &config.subunits {
+    let subunits = match config.subunit_statistics() {
         Some(subunits) => Some(spatialgraph_stats(
             store,
-            subunits,
+            &subunits,
             Some(&files.subunits),
             progress,
         )?),
@@ -204,8 +307,23 @@ pub fn run(
     Ok(report)
 }
 
+/// Finds out before any work what a later step would stumble on: columns that are not there or cannot describe a sample.
+fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
+    let keys = &config.dataset.keys;
+    let table = store.table(&keys.table)?;
+    let samples = source::samples(&table, keys, STEP)?;
+    for key in &config.samples.obs_keys {
+        constant_within(&source::labels(&table, key)?, &samples, key)?;
+    }
+    if config.samples.label_key != config.cluster.column {
+        source::labels(&table, &config.samples.label_key)?;
+    }
+    source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
+    Ok(())
+}
+
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let failed = |error: String| Error::data("run", format!("`{}`: {error}", path.display()));
+    let failed = |error: String| Error::data(STEP, format!("`{}`: {error}", path.display()));
     let text = serde_json::to_string_pretty(value).map_err(|error| failed(error.to_string()))?;
     // Beside its place first, so that a reader never meets half a file.
     let part = path.with_extension("json.part");

@@ -1,9 +1,10 @@
 //! Step 5: how the looks are arranged in each sample.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use arrow::array::ArrayRef;
-use ndarray::{Array2, concatenate};
+use ndarray::{Array2, Axis, concatenate};
 use phenocoder_core::{Categorical, Column, Coords, Features, Progress, Unit};
 use phenocoder_io::{
     Matrix, Store, Table, TableData, WriteMode, column_to_arrow, write_csv, write_parquet,
@@ -30,7 +31,7 @@ pub struct SpatialStatsConfig {
     pub keys: StoreKeys,
     /// The column of `obs` whose labels are compared.
     pub label_key: String,
-    /// Tables whose matrices are the features of Moran's I, rows as in `keys.table` (default none).
+    /// Tables whose matrices are the features of Moran's I, joined by the names of the rows (default none).
     #[serde(default)]
     pub feature_tables: Vec<String>,
     /// Radii and groups of statistics.
@@ -93,6 +94,34 @@ impl SpatialStatsConfig {
         self
     }
 
+    /// Sets what stands for a statistic that is not defined.
+    #[must_use]
+    pub fn with_fill(mut self, fill: Option<Fill>) -> Self {
+        self.fill = fill;
+        self
+    }
+
+    /// Checks that the table written is none of those that are read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] that names the first field outside its range.
+    pub fn validate(&self) -> Result<()> {
+        self.keys.validate()?;
+        let is_read = self.output == self.keys.table || self.feature_tables.contains(&self.output);
+        if self.output.is_empty() || is_read {
+            return Err(Error::config(
+                STEP,
+                "output",
+                "the name of a table that is not read",
+            ));
+        }
+        if self.label_key.is_empty() {
+            return Err(Error::config(STEP, "label_key", "the name of a column"));
+        }
+        Ok(())
+    }
+
     /// Sets the table that is written.
     #[must_use]
     pub fn with_output(mut self, table: impl Into<String>) -> Self {
@@ -129,7 +158,7 @@ pub struct SpatialStatsReport {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when a table or column is not there, [`Error::Data`] when a table of features has other rows or an
+/// [`Error::Io`] when a table or column is not there, [`Error::Data`] when a table of features lacks a row or an
 /// `obs_keys` column is not constant within a sample, [`Error::Spatial`], [`Error::Cancelled`].
 pub fn spatialgraph_stats(
     store: &mut Store,
@@ -139,12 +168,12 @@ pub fn spatialgraph_stats(
 ) -> Result<SpatialStatsReport> {
     let _span = tracing::info_span!(STEP).entered();
     let keys = &config.keys;
-    keys.validate()?;
+    config.validate()?;
     let table = store.table(&keys.table)?;
     let points = source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
     let samples = source::samples(&table, keys, STEP)?;
     let labels = source::labels(&table, &config.label_key)?;
-    let features = features(store, config, labels.len())?;
+    let features = features(store, config, &table)?;
     let units = Units::new(&points, &samples, config)?;
     let statistics = spatial_statistics(
         &points,
@@ -154,80 +183,117 @@ pub fn spatialgraph_stats(
         &config.statistics,
         progress,
     )?;
+    let missing = statistics.n_missing();
     let statistics = match config.fill {
         Some(fill) => statistics.fill(fill),
         None => statistics,
     };
     let obs = units.describe(&table, &samples, config, &statistics)?;
-    if let Some(csv) = csv {
-        let mut columns: Vec<(String, ArrayRef)> = obs
-            .iter()
-            .map(|(name, column)| (name.clone(), column_to_arrow(column)))
-            .collect();
-        for (name, values) in statistics.names.iter().zip(statistics.values.columns()) {
-            let values = Column::Float(values.to_vec());
-            columns.push((name.clone(), column_to_arrow(&values)));
-        }
-        let batch = record_batch(columns, STEP)?;
-        write_csv(csv, &batch)?;
-        write_parquet(csv.with_extension("parquet"), &batch)?;
-    }
     let report = SpatialStatsReport {
         table: config.output.clone(),
         units: statistics.units.len(),
         statistics: statistics.names.len(),
-        missing: statistics.n_missing(),
+        missing,
         too_small: units.too_small,
         notes: statistics.report.clone(),
         csv: csv.map(Path::to_owned),
     };
     let mut data = TableData::new(
-        statistics.units,
-        statistics.names,
-        Some(Matrix::from(statistics.values)),
+        statistics.units.clone(),
+        statistics.names.clone(),
+        Some(Matrix::from(statistics.values.clone())),
     );
-    for (name, column) in obs {
-        data = data.with_obs_column(&name, column)?;
+    for (name, column) in &obs {
+        data = data.with_obs_column(name, column.clone())?;
     }
     store.write_table(&config.output, &data, WriteMode::Replace)?;
+    if let Some(csv) = csv {
+        export(csv, &obs, &statistics)?;
+    }
     Ok(report)
 }
 
-/// The matrices of the feature tables side by side.
-fn features(store: &Store, config: &SpatialStatsConfig, rows: usize) -> Result<Option<Features>> {
+/// Writes the rows as CSV and, beside it, as Parquet.
+fn export(csv: &Path, obs: &[(String, Column)], statistics: &StatisticsTable) -> Result<()> {
+    let mut columns: Vec<(String, ArrayRef)> = obs
+        .iter()
+        .map(|(name, column)| (name.clone(), column_to_arrow(column)))
+        .collect();
+    for (name, values) in statistics.names.iter().zip(statistics.values.columns()) {
+        columns.push((
+            name.clone(),
+            column_to_arrow(&Column::Float(values.to_vec())),
+        ));
+    }
+    let batch = record_batch(columns, STEP)?;
+    write_csv(csv, &batch)?;
+    write_parquet(csv.with_extension("parquet"), &batch)?;
+    Ok(())
+}
+
+/// The matrices of the feature tables side by side, rows as in `cells`.
+fn features(store: &Store, config: &SpatialStatsConfig, cells: &Table) -> Result<Option<Features>> {
+    let rows = cells.obs_names()?;
     let mut parts: Vec<Array2<f64>> = Vec::new();
     let mut names: Vec<String> = Vec::new();
     for name in &config.feature_tables {
         let table = store.table(name)?;
-        if table.n_obs() != rows {
-            return Err(Error::data(
-                STEP,
-                format!(
-                    "feature table `{name}` has {} rows, table `{}` has {rows}",
-                    table.n_obs(),
-                    config.keys.table
-                ),
-            ));
-        }
-        if let Some(x) = table.x()? {
-            parts.push(x.to_dense_f64()?);
-            names.extend(table.var_names()?);
+        let Some(x) = table.x()? else { continue };
+        let x = x.to_dense_f64()?;
+        let of = table.obs_names()?;
+        parts.push(if of == rows {
+            x
+        } else {
+            x.select(Axis(0), &joined(name, &of, &rows)?)
+        });
+        for variable in table.var_names()? {
+            if names.contains(&variable) {
+                return Err(Error::data(
+                    STEP,
+                    format!(
+                        "the variable `{variable}` of feature table `{name}` is in another one too"
+                    ),
+                ));
+            }
+            names.push(variable);
         }
     }
     if parts.is_empty() {
         return Ok(None);
     }
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-    let joined = concatenate(ndarray::Axis(1), &views)
+    let joined = concatenate(Axis(1), &views)
         .map_err(|error| Error::data(STEP, format!("features cannot be joined: {error}")))?;
     Ok(Some(Features::new(joined, names)?))
+}
+
+/// The row of a feature table for each row of the cells, by the names of the rows.
+fn joined(table: &str, of: &[String], rows: &[String]) -> Result<Vec<usize>> {
+    let mut position: BTreeMap<&str, usize> = BTreeMap::new();
+    for (row, name) in of.iter().enumerate() {
+        if position.insert(name, row).is_some() {
+            let problem =
+                format!("feature table `{table}` has two rows `{name}` and cannot be joined");
+            return Err(Error::data(STEP, problem));
+        }
+    }
+    rows.iter()
+        .map(|name| {
+            position.get(name.as_str()).copied().ok_or_else(|| {
+                Error::data(
+                    STEP,
+                    format!("feature table `{table}` has no row for cell `{name}`"),
+                )
+            })
+        })
+        .collect()
 }
 
 /// The unit of every cell, and the sample of every unit.
 struct Units {
     of_row: Categorical,
-    /// Name, sample and grid position of each subunit; none for whole samples.
-    subunits: Option<Vec<(String, String, String)>>,
+    /// Sample and grid position of each subunit by its name; none for whole samples.
+    subunits: Option<BTreeMap<String, (String, String)>>,
     too_small: usize,
 }
 
@@ -252,8 +318,7 @@ impl Units {
             let key: Vec<String> = subunit.key.iter().map(ToString::to_string).collect();
             (
                 subunit.name,
-                subunit.sample,
-                format!("({})", key.join(", ")),
+                (subunit.sample, format!("({})", key.join(", "))),
             )
         });
         Ok(Self {
@@ -271,17 +336,12 @@ impl Units {
         config: &SpatialStatsConfig,
         statistics: &StatisticsTable,
     ) -> Result<Vec<(String, Column)>> {
-        let sample_of: Vec<&str> = match &self.subunits {
-            None => statistics.units.iter().map(String::as_str).collect(),
-            Some(subunits) => statistics
-                .units
-                .iter()
-                .map(|unit| {
-                    let found = subunits.iter().find(|(name, ..)| name == unit);
-                    found.map_or("", |(_, sample, _)| sample.as_str())
-                })
-                .collect(),
-        };
+        let place = |unit: &String| self.subunits.as_ref().and_then(|all| all.get(unit));
+        let sample_of: Vec<&str> = statistics
+            .units
+            .iter()
+            .map(|unit| place(unit).map_or(unit.as_str(), |(sample, _)| sample.as_str()))
+            .collect();
         let counts = self.of_row.counts();
         let cells = statistics.units.iter().map(|unit| {
             self.of_row
@@ -292,11 +352,9 @@ impl Units {
             config.keys.sample_key.clone(),
             Column::Categorical(Categorical::from_labels(&sample_of)),
         )];
-        if let Some(subunits) = &self.subunits {
-            let keys = statistics.units.iter().map(|unit| {
-                let found = subunits.iter().find(|(name, ..)| name == unit);
-                found.map_or_else(String::new, |(.., key)| key.clone())
-            });
+        if self.subunits.is_some() {
+            let key = |unit| place(unit).map_or_else(String::new, |(_, key)| key.clone());
+            let keys = statistics.units.iter().map(key);
             obs.push(("subunit_key".to_owned(), Column::Text(keys.collect())));
         }
         obs.push(("n_cells".to_owned(), Column::Int(cells.collect())));
@@ -320,7 +378,7 @@ impl Units {
 }
 
 /// The one label of each sample.
-fn constant_within(
+pub(super) fn constant_within(
     labels: &Categorical,
     samples: &Categorical,
     key: &str,

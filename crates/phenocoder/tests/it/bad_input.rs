@@ -19,6 +19,8 @@ fn message(break_it: impl FnOnce(&mut Store, &mut PipelineConfig)) -> String {
     let mut store = small::open(&path);
     let mut config = small::config(keys);
     break_it(&mut store, &mut config);
+    // What is broken here are the keys themselves, not that two steps disagree on them.
+    config.encode.keys = config.dataset.keys.clone();
     let error = run(&mut store, &config, &folder.path().join("out"), &NoProgress).unwrap_err();
     let names = small::open(&path).table_names();
     assert!(
@@ -262,4 +264,70 @@ fn keys_must_be_names() {
     let out = folder.path().join("out");
     let error = run(&mut small::open(&path), &config, &out, &NoProgress).unwrap_err();
     assert_names(&chain(&error), &["sample_key"]);
+}
+
+#[test]
+fn no_step_writes_over_what_it_reads() {
+    let text = message(|_, config| config.encode.table = "cells".to_owned());
+    assert_names(&text, &["encode", "table"]);
+    let text = message(|_, config| config.samples.output = "phenocoder".to_owned());
+    assert_names(&text, &["spatialgraph_stats", "output"]);
+    let text = message(|_, config| config.samples.output = "cells".to_owned());
+    assert_names(&text, &["samples.output"]);
+}
+
+#[test]
+fn steps_that_name_different_tables_are_refused_before_any_work() {
+    let text = message(|_, config| config.encode.table = "latents".to_owned());
+    assert_names(&text, &["cluster.table"]);
+    let text = message(|_, config| config.embedding.table = "other".to_owned());
+    assert_names(&text, &["embedding.table"]);
+    let text = message(|_, config| config.encode.dataset = "tuesday".to_owned());
+    assert_names(&text, &["encode.dataset"]);
+    let text = message(|_, config| config.samples.obs_keys = vec!["domain".to_owned()]);
+    assert_names(&text, &["domain", "not constant"]);
+}
+
+#[test]
+fn a_folder_that_holds_a_run_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("config.json"), "mine").unwrap();
+    let error = run(
+        &mut small::open(&path),
+        &small::config(keys),
+        &out,
+        &NoProgress,
+    )
+    .unwrap_err();
+    assert_names(&chain(&error), &["config.json", "there already"]);
+    assert_eq!(
+        std::fs::read_to_string(out.join("config.json")).unwrap(),
+        "mine"
+    );
+    assert_eq!(out.read_dir().unwrap().count(), 1);
+}
+
+#[test]
+fn a_feature_table_without_a_cell_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut other = store.table("cells").unwrap().read_all().unwrap();
+    other.obs_names[4] = "somebody else".to_owned();
+    other.annotation = None;
+    store
+        .write_table("other", &other, WriteMode::Create)
+        .unwrap();
+    let mut config = small::config(keys).samples;
+    config.keys.table = "cells".to_owned();
+    config.label_key = "true_type".to_owned();
+    config.feature_tables = vec!["other".to_owned()];
+    let error = spatialgraph_stats(&mut store, &config, None, &NoProgress).unwrap_err();
+    assert_names(&chain(&error), &["other", "no row for cell `4`"]);
+    config.feature_tables = vec!["cells".to_owned(), "cells".to_owned()];
+    let error = spatialgraph_stats(&mut store, &config, None, &NoProgress).unwrap_err();
+    assert_names(&chain(&error), &["mean_DNA", "another one"]);
 }

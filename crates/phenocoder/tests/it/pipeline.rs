@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use phenocoder::core::{CancelToken, NoProgress};
+use phenocoder::core::{CancelToken, NoProgress, Progress};
 use phenocoder::datasets::{TissueConfig, write_tissue};
-use phenocoder::io::PatchSet;
+use phenocoder::io::{Matrix, PatchSet, TableData, WriteMode};
 use phenocoder::pipeline::figures::{FigureConfig, draw};
 use phenocoder::pipeline::{
     DatasetManifest, EncodeConfig, PipelineConfig, RAW_LAYER, RunFiles, SMOOTHED_LAYER,
-    SmoothingConfig, encode, fit, generate_dataset, run, spatialgraph_embedding,
+    SmoothingConfig, cluster_cells, encode, fit, generate_dataset, run, spatialgraph_embedding,
+    spatialgraph_stats,
 };
 use phenocoder::spatial::subunits::SubunitConfig;
 use sha2::{Digest as _, Sha256};
@@ -203,6 +205,128 @@ fn two_data_sets_train_one_model_that_encodes_both() {
         error.contains("sunday") && error.contains("monday, tuesday"),
         "{error}"
     );
+}
+
+#[test]
+fn cells_that_cannot_have_a_patch_are_left_out_of_every_step_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let data = store.table("cells").unwrap().read_all().unwrap();
+    let mut positions = data.obsm_matrix("spatial_index").unwrap();
+    positions[[9, 1]] = 1e6;
+    positions[[11, 0]] = f64::NAN;
+    let data = data.with_obsm("spatial_index", positions);
+    store
+        .write_table("cells", &data, WriteMode::Replace)
+        .unwrap();
+    let mut config = small::config(keys).with_invalid_dropped();
+    let features = ["cells", "phenocoder"];
+    config.samples = config.samples.with_feature_tables(features);
+    let report = run(&mut store, &config, &folder.path().join("out"), &NoProgress).unwrap();
+    assert_eq!(
+        (
+            report.dataset.patches,
+            report.encode.cells,
+            report.encode.rows
+        ),
+        (318, 318, 320)
+    );
+    assert_eq!(
+        (
+            report.encode.select.dropped_outside,
+            report.encode.select.dropped_nan
+        ),
+        (1, 1)
+    );
+    let cells = store.table("phenocoder").unwrap();
+    assert_eq!(cells.n_obs(), 318);
+    assert_eq!(cells.obs_names().unwrap()[9], "10", "rows keep their names");
+}
+
+#[test]
+fn a_repeated_step_leaves_nothing_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys);
+    run(&mut store, &config, &folder.path().join("out"), &NoProgress).unwrap();
+    config.cluster.graph = config.cluster.graph.with_umap(None).with_leiden(None);
+    cluster_cells(&mut store, &config.cluster, &NoProgress).unwrap();
+    let cells = store.table("phenocoder").unwrap();
+    assert!(cells.obsm("X_umap").is_err());
+    assert!(cells.obs_column("phenocoder_cluster").is_err());
+    assert!(cells.obsp("connectivities").is_ok());
+}
+
+#[test]
+fn features_are_joined_by_the_names_of_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let table = store.table("cells").unwrap();
+    let names: Vec<String> = table.obs_names().unwrap().into_iter().rev().collect();
+    let x = table.x().unwrap().unwrap().to_dense_f64().unwrap();
+    let x = x.slice(ndarray::s![..;-1, ..]).to_owned();
+    let reversed = TableData::new(names, table.var_names().unwrap(), Some(Matrix::from(x)));
+    store
+        .write_table("reversed", &reversed, WriteMode::Create)
+        .unwrap();
+    let mut config = small::config(keys).samples.with_output("statistics");
+    config.keys.table = "cells".to_owned();
+    config.label_key = "true_type".to_owned();
+    let mut moran = |features: &str| {
+        let config = config.clone().with_feature_tables([features]);
+        spatialgraph_stats(&mut store, &config, None, &NoProgress).unwrap();
+        store
+            .table("statistics")
+            .unwrap()
+            .x()
+            .unwrap()
+            .unwrap()
+            .to_dense_f64()
+            .unwrap()
+    };
+    let (straight, reversed) = (moran("cells"), moran("reversed"));
+    assert!(
+        straight
+            .iter()
+            .zip(&reversed)
+            .all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
+    );
+}
+
+/// Asks to stop after some steps.
+struct StopAfter(AtomicU64);
+
+impl Progress for StopAfter {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {
+        let left = self.0.load(Ordering::Relaxed);
+        self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+    }
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[test]
+fn a_training_that_is_stopped_keeps_its_last_good_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let store = small::open(&path);
+    let config = small::config(keys);
+    let patches = folder.path().join("patches.zarr");
+    generate_dataset(&store, &config.dataset, &patches, &NoProgress).unwrap();
+    let model = folder.path().join("model.safetensors");
+    let stop = StopAfter(AtomicU64::new(12));
+    let error = fit(&[&patches], &config.train, &model, None, &stop).unwrap_err();
+    assert!(error.to_string().contains("cancelled"), "{error}");
+    assert!(!model.exists());
+    let kept = folder.path().join("model.interrupted.safetensors");
+    let mut store = store;
+    encode(&mut store, &kept, &config.encode, &NoProgress).unwrap();
 }
 
 #[test]
