@@ -4,6 +4,8 @@
 
 mod atomic;
 mod conformance;
+#[cfg(unix)]
+mod full_disk;
 mod organoid;
 mod patchset;
 mod round_trip;
