@@ -71,13 +71,16 @@ impl PipelineConfig {
         }
     }
 
-    /// Sets the seed of every step.
+    /// Sets the seed of every step that is configured so far.
     #[must_use]
     pub fn with_seed(mut self, seed: Seed) -> Self {
         self.dataset.patch.select.seed = seed.derive("select", 0);
         self.train = self.train.with_seed(seed.derive("train", 0));
         if let Some(split) = &mut self.train.split {
             split.seed = seed.derive("split", 0);
+        }
+        if let Some(subunits) = &mut self.subunits {
+            subunits.seed = seed.derive("subunits", 0);
         }
         self.cluster.graph = self.cluster.graph.with_seed(seed.derive("cells", 0));
         self.embedding.graph = self.embedding.graph.with_seed(seed.derive("samples", 0));
@@ -126,7 +129,20 @@ impl PipelineConfig {
             .as_ref()
             .map_or(&self.samples.output, |described| &described.output);
         let written = [&self.dataset.keys.table, &self.encode.table];
-        let rules: [(bool, &'static str, &'static str); 6] = [
+        let is_described = |key: &String| {
+            *key == self.samples.keys.sample_key || self.samples.obs_keys.contains(key)
+        };
+        let mut removed = self
+            .embedding
+            .batch_key
+            .iter()
+            .chain(&self.embedding.confounder_keys);
+        let rules: [(bool, &'static str, &'static str); 7] = [
+            (
+                removed.all(is_described),
+                "samples.obs_keys",
+                "given the batch and confounder columns of the embedding too",
+            ),
             (
                 self.encode.keys == self.dataset.keys,
                 "encode.keys",

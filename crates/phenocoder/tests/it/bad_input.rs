@@ -282,6 +282,8 @@ fn steps_that_name_different_tables_are_refused_before_any_work() {
     assert_names(&text, &["cluster.table"]);
     let text = message(|_, config| config.embedding.table = "other".to_owned());
     assert_names(&text, &["embedding.table"]);
+    let text = message(|_, config| config.embedding.batch_key = Some("donor".to_owned()));
+    assert_names(&text, &["samples.obs_keys"]);
     let text = message(|_, config| config.encode.dataset = "tuesday".to_owned());
     assert_names(&text, &["encode.dataset"]);
     let text = message(|_, config| config.samples.obs_keys = vec!["domain".to_owned()]);
