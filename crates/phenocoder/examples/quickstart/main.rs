@@ -173,6 +173,9 @@ impl Arguments {
         let mut config = PipelineConfig::new(keys);
         // A table with measurements of its own lends them to Moran's I; thousands of genes would take long.
         let table = config.dataset.keys.table.clone();
+        if let Some(key) = self.truth_key.as_ref().or(self.cluster_key.as_ref()) {
+            store.table(&table)?.obs_column(key)?;
+        }
         if (1..=FEW_VARIABLES).contains(&store.table(&table)?.n_vars()) {
             let encoded = config.encode.table.clone();
             config.samples = config.samples.with_feature_tables([table, encoded]);
@@ -276,6 +279,12 @@ fn main() -> anyhow::Result<()> {
         .with_condition_key(arguments.condition_key.clone())
         .with_batch_key(arguments.batch_key.clone());
     let files = RunFiles::new(&out);
+    report::steps(&report);
+    println!();
+    println!("store      {}", store.path().display());
+    println!("model      {}", files.model.display());
+    println!("statistics {}", files.samples.display());
+    println!("training   tensorboard --logdir {}", files.logs.display());
     let pictures = draw(
         &store,
         &config,
@@ -286,12 +295,6 @@ fn main() -> anyhow::Result<()> {
         progress,
     )?;
 
-    report::steps(&report);
-    println!();
-    println!("store      {}", store.path().display());
-    println!("model      {}", files.model.display());
-    println!("statistics {}", files.samples.display());
-    println!("training   tensorboard --logdir {}", files.logs.display());
     for picture in pictures {
         println!("picture    {}", picture.display());
     }

@@ -24,7 +24,7 @@ pub(crate) fn compare(
 pub(crate) fn steps(report: &PipelineReport) {
     let extract = &report.dataset.extract;
     println!(
-        "patches    {} of {} cells, {}×{}×{} (dropped: {} at the border, {} outside, {} without position)",
+        "patches    {} of {} cells, {}×{}×{} (dropped: {} at the border, {} outside, {} without position, {} without image)",
         report.dataset.patches,
         extract.cells,
         report.dataset.shape.height,
@@ -33,6 +33,7 @@ pub(crate) fn steps(report: &PipelineReport) {
         extract.dropped_border,
         extract.dropped_outside,
         extract.dropped_nan,
+        extract.dropped_no_image,
     );
     for (sample, channel) in &extract.degenerate {
         let measured = report
@@ -112,6 +113,9 @@ fn cells(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> anyh
             truth.len() - known.len()
         );
     }
+    if known.is_empty() {
+        return Ok(());
+    }
     let truth = labels_of(&truth.select(&known))?;
     let found = table.obs_column(&config.cluster.column)?.to_categorical();
     println!(
@@ -147,6 +151,10 @@ fn samples(
         embedding.table,
         embedding.groups.len()
     );
+    if report.subunits.is_some() {
+        // Cubes of one sample resemble each other, so that a nearest neighbour says little.
+        return Ok(());
+    }
     let table = store.table(&config.embedding.table)?;
     let map = table.obsm("X_umap")?;
     let keys = [

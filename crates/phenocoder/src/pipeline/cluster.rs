@@ -104,6 +104,7 @@ pub struct ClusterReport {
 ///
 /// The table gains `obsp/distances`, `obsp/connectivities`, `obsm/X_umap`, `uns/neighbors` and the cluster column; with
 /// `n_components` also `obsm/X_pca`.
+/// What an earlier run left under these names is replaced or, when it is no longer made, removed.
 ///
 /// # Errors
 ///
@@ -148,7 +149,10 @@ pub fn cluster_cells(
         quality: graph.clusters.as_ref().map(|c| c.quality),
     };
     let mut data = table.read_all()?;
-    data.obsm.remove("X_pca");
+    if data.uns.contains_key("phenocoder") {
+        // On a table of latents, only an earlier run of this step can have made it.
+        data.obsm.remove("X_pca");
+    }
     data = graph.add_to(data, representation, config.graph.metric, &config.column)?;
     if let Some(scores) = scores {
         data = data.with_obsm("X_pca", scores);

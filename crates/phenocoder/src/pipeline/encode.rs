@@ -233,7 +233,12 @@ pub fn encode(
         dataset.config.patch.mask_column.as_ref(),
         STEP,
     )?;
-    let images = source::images(store, &config.keys, cells.samples().categories())?;
+    let images = source::images(
+        store,
+        &config.keys,
+        cells.samples().categories(),
+        config.select.no_image,
+    )?;
     let patch = every_cell(&dataset.config.patch, &config.select);
     let selection = select_cells(&images, &cells, &patch)?;
     if selection.channels() != dataset.channels {
@@ -244,7 +249,7 @@ pub fn encode(
         ));
     }
     let masks = match patch.mask_neighbors {
-        true => source::masks(store, &config.keys, selection.samples())?,
+        true => source::masks(store, &config.keys, &images)?,
         false => None,
     };
     if let Some(masks) = &masks {
@@ -393,7 +398,15 @@ fn latent_table(
         data = data.with_layer(SMOOTHED_LAYER, Matrix::from(smoothed.mapv(|v| v as f32)));
     }
     if let Some(annotation) = table.annotation() {
-        data = data.with_annotation(annotation.clone());
+        // A region all of whose cells were left out is annotated no more.
+        let of_row = source::labels(table, &annotation.region_key)?
+            .select(rows)
+            .without_unused();
+        let mut annotation = annotation.clone();
+        annotation
+            .regions
+            .retain(|region| of_row.position(region).is_some());
+        data = data.with_annotation(annotation);
     }
     let settings = serde_json::to_string(config)
         .map_err(|error| Error::data(STEP, format!("the settings cannot be written: {error}")))?;

@@ -9,7 +9,7 @@ use phenocoder_core::{Categorical, PatchSource, Progress, Seed, SourceError};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_io::{PatchSet, column_from_arrow};
 use phenocoder_model::train::{
-    CsvObserver, FitConfig, Observer, TensorBoardObserver, TrainingRecord,
+    CsvObserver, EpochRecord, FitConfig, Observer, TensorBoardObserver, TrainingRecord,
 };
 use phenocoder_model::weights::save;
 use phenocoder_model::{
@@ -205,7 +205,7 @@ pub struct FitReport {
 /// Trains a CVAE, or with conditions a CondCVAE, on patch sets of [`generate_dataset`](super::generate_dataset).
 ///
 /// The file at `path` holds weights, configuration, scaling, channels and conditions.
-/// When training is stopped, by the caller or by an error, the last good weights are kept beside it as
+/// When training is stopped after its first epoch, by the caller or by an error, the last good weights are kept beside it as
 /// `{path without extension}.interrupted.safetensors`, and the error is returned.
 /// With `logs`, the folder gets `training.csv` and a TensorBoard event file: losses of every epoch, then a montage of inputs
 /// beside reconstructions and a map of the latents coloured by each condition.
@@ -247,7 +247,8 @@ pub fn fit(
         .map(|logs| CsvObserver::create(logs.join("training.csv")))
         .transpose()?;
     let mut events = logs.map(TensorBoardObserver::create).transpose()?;
-    let mut observers: Vec<&mut dyn Observer> = Vec::new();
+    let mut ended = Ended::default();
+    let mut observers: Vec<&mut dyn Observer> = vec![&mut ended];
     observers.extend(csv.as_mut().map(|o| o as &mut dyn Observer));
     observers.extend(events.as_mut().map(|o| o as &mut dyn Observer));
 
@@ -275,6 +276,7 @@ pub fn fit(
     let sections = sections(&data, config)?;
     let record = match trained {
         Ok(record) => record,
+        Err(error) if ended.0 == 0 => return Err(error.into()),
         Err(error) => {
             // The last good weights are worth keeping; what stopped the training is what the caller must hear.
             let kept = path.with_extension("interrupted.safetensors");
@@ -299,6 +301,17 @@ pub fn fit(
         write_images(&model, &data, config, &report, events, progress)?;
     }
     Ok(report)
+}
+
+/// Counts the epochs that ended.
+#[derive(Default)]
+struct Ended(usize);
+
+impl Observer for Ended {
+    fn on_epoch(&mut self, _: &EpochRecord, _: f64) -> phenocoder_model::Result<()> {
+        self.0 += 1;
+        Ok(())
+    }
 }
 
 /// What is kept beside the weights.

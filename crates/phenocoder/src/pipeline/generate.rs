@@ -188,7 +188,12 @@ pub fn generate_dataset(
         config.patch.mask_column.as_ref(),
         STEP,
     )?;
-    let images = source::images(store, &config.keys, cells.samples().categories())?;
+    let images = source::images(
+        store,
+        &config.keys,
+        cells.samples().categories(),
+        config.patch.select.no_image,
+    )?;
     let selection = select_cells(&images, &cells, &config.patch)?;
     if selection.is_empty() {
         return Err(Error::data(
@@ -201,7 +206,7 @@ pub fn generate_dataset(
         ));
     }
     let masks = if config.patch.mask_neighbors {
-        source::masks(store, &config.keys, selection.samples())?
+        source::masks(store, &config.keys, &images)?
     } else {
         None
     };

@@ -78,6 +78,24 @@ impl GraphConfig {
         self
     }
 
+    /// Checks every setting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] or [`Error::Embed`] that names the first setting out of range.
+    pub fn validate(&self) -> Result<()> {
+        if self.n_neighbors < 2 {
+            return Err(Error::config("graph", "n_neighbors", "at least 2"));
+        }
+        if let Some(umap) = &self.umap {
+            umap.validate().map_err(phenocoder_embed::Error::from)?;
+        }
+        if let Some(leiden) = &self.leiden {
+            leiden.validate().map_err(phenocoder_embed::Error::from)?;
+        }
+        Ok(())
+    }
+
     /// Sets the seed of the map and of the groups.
     #[must_use]
     pub fn with_seed(mut self, seed: phenocoder_core::Seed) -> Self {
@@ -114,9 +132,7 @@ pub(super) fn row_graph(
             format!("a graph of rows needs at least 3 rows, there are {n}"),
         ));
     }
-    if config.n_neighbors < 2 {
-        return Err(Error::config(step, "n_neighbors", "at least 2"));
-    }
+    config.validate()?;
     let (neighbors, keep) = match batch {
         Some(batch) => {
             let batch = batch.without_unused();

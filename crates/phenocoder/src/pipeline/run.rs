@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use phenocoder_core::{Progress, Seed, Unit};
+use phenocoder_core::{Coords, Progress, Seed, Unit};
 use phenocoder_io::Store;
+use phenocoder_patches::SelectConfig;
 use phenocoder_spatial::subunits::SubunitConfig;
 use phenocoder_spatial::summary::StatisticsConfig;
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,22 @@ impl PipelineConfig {
     /// [`Error::Config`] that names the first setting that does not fit.
     pub fn validate(&self) -> Result<()> {
         self.dataset.keys.validate()?;
+        self.train
+            .fit
+            .validate()
+            .map_err(phenocoder_model::Error::from)?;
+        let statistics = &self.samples.statistics;
+        statistics
+            .validate()
+            .map_err(phenocoder_spatial::Error::from)?;
+        if let Some(subunits) = &self.subunits {
+            subunits
+                .validate()
+                .map_err(phenocoder_spatial::Error::from)?;
+        }
+        for graph in [&self.cluster.graph, &self.embedding.graph] {
+            graph.validate()?;
+        }
         self.encode.validate()?;
         self.samples.validate()?;
         let described = self.subunit_statistics();
@@ -137,7 +154,7 @@ impl PipelineConfig {
             .batch_key
             .iter()
             .chain(&self.embedding.confounder_keys);
-        let rules: [(bool, &'static str, &'static str); 7] = [
+        let rules: [(bool, &'static str, &'static str); 12] = [
             (
                 removed.all(is_described),
                 "samples.obs_keys",
@@ -164,9 +181,46 @@ impl PipelineConfig {
                 "the table that is encoded, or the input's",
             ),
             (
-                !written.contains(&&self.samples.output),
+                !written.contains(&&self.samples.output) && !written.contains(&mapped),
                 "samples.output",
                 "neither the input's table nor the one that is encoded",
+            ),
+            (
+                described
+                    .as_ref()
+                    .is_none_or(|cubes| cubes.output != self.samples.output),
+                "samples.output",
+                "another table than that of the subunits",
+            ),
+            (
+                StoreKeys {
+                    table: self.dataset.keys.table.clone(),
+                    ..self.samples.keys.clone()
+                } == self.dataset.keys,
+                "samples.keys",
+                "the keys of the data set, but for the table",
+            ),
+            (
+                self.samples.label_key != self.cluster.column
+                    || (self.cluster.graph.leiden.is_some()
+                        && self.samples.keys.table == self.encode.table),
+                "samples.label_key",
+                "a column of the input, or the clusters of the table that is encoded",
+            ),
+            (
+                self.train.conditions.iter().all(|name| {
+                    matches!(name.as_str(), "dataset" | "z")
+                        || self.dataset.metadata_keys.contains(name)
+                }),
+                "dataset.metadata_keys",
+                "given the conditions of the training too",
+            ),
+            (
+                self.samples.keys.table == self.encode.table
+                    || !self.samples.feature_tables.contains(&self.encode.table)
+                    || self.encode.select == SelectConfig::default(),
+                "samples.keys.table",
+                "the table that is encoded, when cells may be left out",
             ),
             (
                 *mapped == self.embedding.table,
@@ -175,7 +229,7 @@ impl PipelineConfig {
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, expected)) => Err(Error::config("run", field, expected)),
+            Some((_, field, expected)) => Err(Error::config(STEP, field, expected)),
             None => Ok(()),
         }
     }
@@ -235,9 +289,7 @@ impl RunFiles {
             report: folder.join("report.json"),
         }
     }
-}
 
-impl RunFiles {
     /// An earlier run is not written over.
     fn refuse_existing(&self) -> Result<()> {
         let results = [
@@ -246,6 +298,7 @@ impl RunFiles {
             &self.config,
             &self.report,
             &self.samples,
+            &self.subunits,
         ];
         match results.into_iter().find(|path| path.exists()) {
             Some(path) => Err(Error::data(
@@ -334,7 +387,18 @@ fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
     if config.samples.label_key != config.cluster.column {
         source::labels(&table, &config.samples.label_key)?;
     }
-    source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
+    let places = source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
+    let pixels = source::coordinates(&table, keys, &keys.spatial_index_key, Unit::Pixel, STEP)?;
+    let known = |points: &Coords, row: usize| points.zyx(row).iter().all(|v| v.is_finite());
+    if let Some(row) = (0..samples.len()).find(|&row| known(&pixels, row) && !known(&places, row)) {
+        return Err(Error::data(
+            STEP,
+            format!("`obsm/{}` of row {row} is not finite", keys.spatial_key),
+        ));
+    }
+    if let Some(key) = &config.cluster.batch_key {
+        source::labels(&table, key)?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::{Array2, Axis};
 use phenocoder_core::{Categorical, Cells, Column, Coords, ImageRegion, Unit};
 use phenocoder_io::{Store, Table};
-use phenocoder_patches::{Images, Masks, Selection};
+use phenocoder_patches::{Images, InvalidPolicy, Masks, Selection};
 
 use super::keys::StoreKeys;
 use crate::error::{Error, Result};
@@ -103,25 +103,32 @@ fn mask_values(table: &Table, name: &str, step: &'static str) -> Result<Column> 
     }
 }
 
-/// The image of every sample.
-pub(super) fn images(store: &Store, keys: &StoreKeys, samples: &[String]) -> Result<Images> {
+/// The image of every sample; where samples without one are dropped, of those that have one.
+pub(super) fn images(
+    store: &Store,
+    keys: &StoreKeys,
+    samples: &[String],
+    missing: InvalidPolicy,
+) -> Result<Images> {
+    let there = store.image_names();
     let mut images: Images = BTreeMap::new();
     for sample in samples {
-        images.insert(
-            sample.clone(),
-            Arc::new(store.image(&keys.image_of(sample))?),
-        );
+        let name = keys.image_of(sample);
+        if missing == InvalidPolicy::Drop && !there.contains(&name) {
+            continue;
+        }
+        images.insert(sample.clone(), Arc::new(store.image(&name)?));
     }
     Ok(images)
 }
 
-/// The mask of every sample, when the keys name masks.
-pub(super) fn masks(store: &Store, keys: &StoreKeys, samples: &[String]) -> Result<Option<Masks>> {
+/// The mask of every image, when the keys name masks.
+pub(super) fn masks(store: &Store, keys: &StoreKeys, images: &Images) -> Result<Option<Masks>> {
     if keys.labels_key.is_none() {
         return Ok(None);
     }
     let mut masks: Masks = BTreeMap::new();
-    for sample in samples {
+    for sample in images.keys() {
         if let Some(name) = keys.labels_of(sample) {
             masks.insert(sample.clone(), Arc::new(store.labels(&name)?));
         }

@@ -251,7 +251,7 @@ fn features(store: &Store, config: &SpatialStatsConfig, cells: &Table) -> Result
                 return Err(Error::data(
                     STEP,
                     format!(
-                        "the variable `{variable}` of feature table `{name}` is in another one too"
+                        "the variable `{variable}` of feature table `{name}` is there twice, in it or in another"
                     ),
                 ));
             }

@@ -21,6 +21,8 @@ fn message(break_it: impl FnOnce(&mut Store, &mut PipelineConfig)) -> String {
     break_it(&mut store, &mut config);
     // What is broken here are the keys themselves, not that two steps disagree on them.
     config.encode.keys = config.dataset.keys.clone();
+    let described = std::mem::replace(&mut config.samples.keys, config.dataset.keys.clone());
+    config.samples.keys.table = described.table;
     let error = run(&mut store, &config, &folder.path().join("out"), &NoProgress).unwrap_err();
     let names = small::open(&path).table_names();
     assert!(
@@ -189,7 +191,57 @@ fn an_unseen_condition_names_column_and_value() {
 #[test]
 fn a_condition_that_the_patch_set_lacks_is_named() {
     let text = message(|_, config| config.train.conditions = vec!["donor".to_owned()]);
-    assert_names(&text, &["donor", "dataset", "z"]);
+    assert_names(&text, &["dataset.metadata_keys"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let config = small::config(keys);
+    let (patches, model) = (
+        folder.path().join("p.zarr"),
+        folder.path().join("m.safetensors"),
+    );
+    generate_dataset(&small::open(&path), &config.dataset, &patches, &NoProgress).unwrap();
+    let train = config.train.with_conditions(["donor"]);
+    let error = fit(&[&patches], &train, &model, None, &NoProgress).unwrap_err();
+    assert_names(&chain(&error), &["donor", "dataset", "z"]);
+    assert_eq!(
+        folder.path().read_dir().unwrap().count(),
+        2,
+        "no weights are kept"
+    );
+}
+
+#[test]
+fn a_sample_without_an_image_can_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let data = store.table("cells").unwrap().read_all().unwrap();
+    let samples = store
+        .table("cells")
+        .unwrap()
+        .obs_column("sample")
+        .unwrap()
+        .to_categorical();
+    let renamed = samples.labels().map(|label| match label {
+        Some("control_batch_1_1") => "nowhere".to_owned(),
+        label => label.unwrap().to_owned(),
+    });
+    let column = Column::Categorical(Categorical::from_labels(renamed));
+    store
+        .write_table(
+            "cells",
+            &data.with_obs_column("sample", column).unwrap(),
+            WriteMode::Replace,
+        )
+        .unwrap();
+    let config = small::config(keys).with_invalid_dropped();
+    let report = run(&mut store, &config, &folder.path().join("out"), &NoProgress).unwrap();
+    assert_eq!(
+        (report.encode.cells, report.encode.select.dropped_no_image),
+        (280, 40)
+    );
+    assert_eq!(report.samples.units, 7);
 }
 
 #[test]
@@ -331,5 +383,5 @@ fn a_feature_table_without_a_cell_is_refused() {
     assert_names(&chain(&error), &["other", "no row for cell `4`"]);
     config.feature_tables = vec!["cells".to_owned(), "cells".to_owned()];
     let error = spatialgraph_stats(&mut store, &config, None, &NoProgress).unwrap_err();
-    assert_names(&chain(&error), &["mean_DNA", "another one"]);
+    assert_names(&chain(&error), &["mean_DNA", "there twice"]);
 }
