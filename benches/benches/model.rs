@@ -24,10 +24,8 @@ fn network(side: usize) -> (Cvae, Batch) {
     let model = CvaeConfig::new(shape, 32)
         .build(SEED, &Device::Cpu)
         .unwrap();
-    let patches = PatchBatch {
-        pixels: pixels((BATCH, side, side, 4)),
-        conditions: Array2::zeros((BATCH, 0)),
-    };
+    let patches =
+        PatchBatch::new(pixels((BATCH, side, side, 4)), Array2::zeros((BATCH, 0))).unwrap();
     (model, Batch::new(&patches, &Device::Cpu).unwrap())
 }
 

@@ -42,6 +42,6 @@ pub use image::{
     DataType, ImageRegion, ImageShape, ImageSource, LabelSource, MemoryImage, MemoryLabels,
 };
 pub use matrix::Features;
-pub use patch::{PatchBatch, PatchShape, PatchSink, PatchSource};
+pub use patch::{PatchBatch, PatchShape, PatchSink, PatchSource, PatchTransform};
 pub use progress::{CancelToken, NoProgress, Progress};
 pub use seed::{Seed, Stream};

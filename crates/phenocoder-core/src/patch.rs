@@ -3,7 +3,7 @@
 use ndarray::{Array2, Array4, ArrayView4};
 use serde::{Deserialize, Serialize};
 
-use crate::{ShapeError, SourceError};
+use crate::{Seed, ShapeError, SourceError};
 
 /// The extent of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,22 +45,41 @@ impl PatchShape {
 ///
 /// # Shapes
 ///
-/// `pixels`: `[n, y, x, c]`, values in `[0, 1]`; `conditions`: `[n, k]`, one-hot, `k = 0` without conditions.
+/// `pixels`: `[n, y, x, c]`, values in `[0, 1]`; `conditions`: `[n, k]`, one-hot, `k = 0` without conditions;
+/// each of `views`: `[n, y, x, c]` as `pixels`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PatchBatch {
     /// Scaled pixels, `[n, y, x, c]`.
     pub pixels: Array4<f32>,
     /// One-hot conditions, `[n, k]`.
     pub conditions: Array2<f32>,
+    /// The same cells seen in other ways, for networks that compare several images of a cell; mostly none.
+    pub views: Vec<Array4<f32>>,
 }
 
 impl PatchBatch {
+    /// Patches with their conditions and without further views.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] when there is not one row of conditions per patch.
+    pub fn new(pixels: Array4<f32>, conditions: Array2<f32>) -> Result<Self, ShapeError> {
+        ShapeError::check_len("conditions", pixels.shape()[0], conditions.nrows())?;
+        Ok(Self {
+            pixels,
+            conditions,
+            views: Vec::new(),
+        })
+    }
+
     /// A batch of `n` patches of zeros with `k` condition columns.
     #[must_use]
     pub fn zeros(n: usize, shape: PatchShape, k: usize) -> Self {
         Self {
             pixels: Array4::zeros((n, shape.height, shape.width, shape.channels)),
             conditions: Array2::zeros((n, k)),
+            views: Vec::new(),
         }
     }
 
@@ -104,6 +123,35 @@ pub trait PatchSource: Send + Sync {
     fn describe(&self, patch: usize) -> String {
         format!("patch {patch}")
     }
+}
+
+/// Something that changes patches on their way to a network: an augmentation, or the views of a cell.
+///
+/// What a transform does to a patch depends on the patch's number and the seed alone, never on how patches are put into
+/// batches or on the number of threads.
+pub trait PatchTransform: Send + Sync {
+    /// The name of the kind of transform: `flips`, say.
+    fn name(&self) -> &str;
+
+    /// Its settings as JSON; they are kept with checkpoints and models.
+    fn settings(&self) -> String;
+
+    /// How many views it leaves in [`PatchBatch::views`]; none if it changes the patches themselves only.
+    fn n_views(&self) -> usize {
+        0
+    }
+
+    /// Changes the patches; `numbers` names each, and every epoch has a seed of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] naming the patch that cannot be changed.
+    fn apply(
+        &self,
+        batch: &mut PatchBatch,
+        numbers: &[usize],
+        seed: Seed,
+    ) -> Result<(), SourceError>;
 }
 
 /// Something that patches can be written to in any order.
@@ -175,6 +223,11 @@ impl PatchSource for PatchBatch {
         Ok(Self {
             pixels: self.pixels.select(ndarray::Axis(0), patches),
             conditions: self.conditions.select(ndarray::Axis(0), patches),
+            views: self
+                .views
+                .iter()
+                .map(|view| view.select(ndarray::Axis(0), patches))
+                .collect(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What all models have in common.
 
 use candle_core::{Device, Tensor};
+use ndarray::Array4;
 use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Seed};
 
 use crate::{Error, Parameters, Result};
@@ -13,6 +14,8 @@ pub struct Batch {
     pub pixels: Tensor,
     /// One-hot conditions, `[n, k]`; none when `k = 0`.
     pub conditions: Option<Tensor>,
+    /// The same cells seen in other ways, `[n, y, x, c]` each; none for networks that take one image of a cell.
+    pub views: Vec<Tensor>,
 }
 
 impl Batch {
@@ -22,9 +25,13 @@ impl Batch {
     ///
     /// [`Error::Tensor`] when the device refuses.
     pub fn new(patches: &PatchBatch, device: &Device) -> Result<Self> {
-        let pixels = patches.pixels.as_standard_layout().into_owned();
-        let shape = pixels.dim();
-        let pixels = Tensor::from_vec(pixels.into_raw_vec_and_offset().0, shape, device)?;
+        let copy = |pixels: &Array4<f32>| {
+            let pixels = pixels.as_standard_layout().into_owned();
+            let shape = pixels.dim();
+            Tensor::from_vec(pixels.into_raw_vec_and_offset().0, shape, device)
+        };
+        let pixels = copy(&patches.pixels)?;
+        let views = patches.views.iter().map(copy).collect::<Result<_, _>>()?;
         let conditions = match patches.conditions.dim() {
             (_, 0) => None,
             shape => {
@@ -32,7 +39,11 @@ impl Batch {
                 Some(Tensor::from_vec(flat, shape, device)?)
             }
         };
-        Ok(Self { pixels, conditions })
+        Ok(Self {
+            pixels,
+            conditions,
+            views,
+        })
     }
 
     /// The number of patches.

@@ -266,7 +266,9 @@ impl Pass<'_> {
                 more => format!("{} and {more} more", names.join(", ")),
             }
         };
-        let PatchBatch { pixels, conditions } = &loaded.patches;
+        let PatchBatch {
+            pixels, conditions, ..
+        } = &loaded.patches;
         let broken: Vec<usize> = loaded
             .rows
             .iter()

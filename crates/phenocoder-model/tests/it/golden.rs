@@ -56,7 +56,7 @@ fn golden(name: &'static str) -> Option<Golden> {
         &arrays(&weights),
     )
     .unwrap();
-    let patches = PatchBatch { pixels, conditions };
+    let patches = PatchBatch::new(pixels, conditions).unwrap();
     let batch = Batch::new(&patches, &Device::Cpu).unwrap();
     let noise: Array2<f32> = forward.array("epsilon");
     let noise = Tensor::from_vec(noise.iter().copied().collect(), noise.dim(), &Device::Cpu);

@@ -9,10 +9,7 @@ fn batch(n: usize, height: usize, width: usize) -> PatchBatch {
     let pixels = Array4::from_shape_fn((n, height, width, 2), |(n, y, x, c)| {
         (1000 * n + 100 * y + 10 * x + c) as f32
     });
-    PatchBatch {
-        pixels,
-        conditions: ndarray::Array2::zeros((n, 1)),
-    }
+    PatchBatch::new(pixels, ndarray::Array2::zeros((n, 1))).unwrap()
 }
 
 #[test]
@@ -60,10 +57,11 @@ fn random_flips_belong_to_the_patch_not_to_the_batch() {
     let numbers: Vec<usize> = (0..200).collect();
     let mut all = start.clone();
     random_flips(&mut all, &numbers, Seed::new(1), 3);
-    let mut some = PatchBatch {
-        pixels: start.pixels.select(Axis(0), &[17, 4]),
-        conditions: start.conditions.select(Axis(0), &[17, 4]),
-    };
+    let mut some = PatchBatch::new(
+        start.pixels.select(Axis(0), &[17, 4]),
+        start.conditions.select(Axis(0), &[17, 4]),
+    )
+    .unwrap();
     random_flips(&mut some, &[17, 4], Seed::new(1), 3);
     assert_eq!(some.pixels, all.pixels.select(Axis(0), &[17, 4]));
 

@@ -82,10 +82,9 @@ where
             };
             return Err(SourceError::new("patch set", error));
         }
-        Ok(PatchBatch {
-            pixels: channels_last(pixels),
-            conditions: self.conditions.select(Axis(0), patches),
-        })
+        let conditions = self.conditions.select(Axis(0), patches);
+        PatchBatch::new(channels_last(pixels), conditions)
+            .map_err(|e| SourceError::new("patch set", e))
     }
 }
 
@@ -132,9 +131,8 @@ impl PatchSource for ArraySource {
 
     fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
         check_numbers("patches in memory", PatchSource::len(self), patches)?;
-        Ok(PatchBatch {
-            pixels: channels_last(self.pixels.select(Axis(0), patches)),
-            conditions: self.conditions.select(Axis(0), patches),
-        })
+        let pixels = channels_last(self.pixels.select(Axis(0), patches));
+        PatchBatch::new(pixels, self.conditions.select(Axis(0), patches))
+            .map_err(|e| SourceError::new("patches in memory", e))
     }
 }

@@ -154,10 +154,8 @@ impl PatchSource for StoreSource {
             )
             .map_err(wrap)?;
         }
-        Ok(PatchBatch {
-            pixels,
-            conditions: self.conditions.select(Axis(0), patches),
-        })
+        PatchBatch::new(pixels, self.conditions.select(Axis(0), patches))
+            .map_err(|e| SourceError::new("store", e))
     }
 
     fn describe(&self, patch: usize) -> String {
