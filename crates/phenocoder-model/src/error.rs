@@ -68,6 +68,20 @@ pub enum Error {
         /// The epoch, from 1 on.
         epoch: usize,
     },
+    /// A gradient is infinite or no number, and no weight has been changed by it.
+    #[error("the gradient of `{name}` is not finite")]
+    NonFiniteGradient {
+        /// The weight.
+        name: String,
+    },
+    /// A model updates a group of weights that it does not have, or a weight that is not in the group.
+    #[error("group `{group}` of weights: {problem}")]
+    Group {
+        /// The group.
+        group: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A loss does not depend on a parameter that it should train.
     #[error("parameter `{name}` received no gradient")]
     NoGradient {

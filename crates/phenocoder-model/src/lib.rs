@@ -62,7 +62,7 @@ pub mod weights;
 pub use device::{DeviceChoice, SelectedDevice, select_device};
 pub use encode::{Latent, decode, encode, reconstruct};
 pub use error::{ConfigError, Error, FileError, Result};
-pub use model::{Autoencoder, Batch, Losses, Posterior, Step};
+pub use model::{Autoencoder, Batch, Losses, ParameterGroup, Posterior, Step, Update};
 pub use models::cvae::{CondCvae, Cvae, CvaeConfig};
 pub use parameters::{Gradients, Parameters, Role, Snapshot};
 pub use weights::{SavedModel, Sections};

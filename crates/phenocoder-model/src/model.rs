@@ -6,6 +6,10 @@ use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Seed};
 
 use crate::{Error, Parameters, Result};
 
+mod update;
+
+pub use update::{ParameterGroup, Update};
+
 /// A batch of patches on a device.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -219,6 +223,11 @@ pub trait Autoencoder: Send + Sync {
     /// The number of one-hot condition columns that the network takes; 0 without conditions.
     fn n_conditions(&self) -> usize;
 
+    /// The number of further images of a cell that the network takes in [`Batch::views`]; none by default.
+    fn n_views(&self) -> usize {
+        0
+    }
+
     /// The number of latents.
     fn latent_dim(&self) -> usize;
 
@@ -258,43 +267,110 @@ pub trait Autoencoder: Send + Sync {
     ///
     /// [`Error::Patches`] when the batch does not fit the network; [`Error::Tensor`] when the device fails.
     fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses>;
-}
 
-/// Checks that patches fit a model.
-pub(crate) fn check_source(model: &dyn Autoencoder, source: &dyn PatchSource) -> Result<()> {
-    check_patches(model, source.shape(), source.n_conditions())
-}
-
-fn check_patches(model: &dyn Autoencoder, shape: PatchShape, conditions: usize) -> Result<()> {
-    if shape == model.input() && conditions == model.n_conditions() {
-        return Ok(());
+    /// The groups of weights that have an optimizer each; by default one with all weights.
+    fn groups(&self) -> Vec<ParameterGroup> {
+        vec![ParameterGroup::all(self.parameters())]
     }
-    let words = |shape: PatchShape, conditions: usize| {
-        let PatchShape {
-            height,
-            width,
-            channels,
-        } = shape;
-        format!("{height}×{width}×{channels} with {conditions} condition columns")
-    };
-    Err(Error::Patches {
-        expected: words(model.input(), model.n_conditions()),
-        found: words(shape, conditions),
+
+    /// Trains on a batch: computes losses and hands gradients to `update`.
+    ///
+    /// By default the gradients of [`loss`](Self::loss) are handed to the group [`ParameterGroup::MAIN`] once.
+    /// A model with an adversary, a critic or an optimizer that is used twice in a step does it here in its own order;
+    /// running statistics and codebooks that no gradient reaches are [`Role::Buffer`](crate::Role::Buffer) and set here too.
+    /// All chance must come from `step`, for a run that is resumed repeats the step.
+    ///
+    /// # Errors
+    ///
+    /// As [`loss`](Self::loss) and [`Update::apply`]; [`Error::NoGradient`] when the loss does not depend on a weight.
+    fn train_step(&self, batch: &Batch, step: &Step, update: &mut dyn Update) -> Result<Losses> {
+        let losses = self.loss(batch, step)?;
+        let gradients = self.parameters().gradients(&losses.total.backward()?)?;
+        update.apply(ParameterGroup::MAIN, &gradients)?;
+        Ok(losses)
+    }
+}
+
+/// What a model takes, or what patches are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fit {
+    shape: PatchShape,
+    conditions: usize,
+    views: usize,
+}
+
+impl Fit {
+    fn of(model: &dyn Autoencoder) -> Self {
+        Self {
+            shape: model.input(),
+            conditions: model.n_conditions(),
+            views: model.n_views(),
+        }
+    }
+
+    /// Compares what a model takes with what was found.
+    fn check(self, found: Self) -> Result<()> {
+        if self == found {
+            return Ok(());
+        }
+        let words = |fit: Self| {
+            let PatchShape {
+                height,
+                width,
+                channels,
+            } = fit.shape;
+            let views = match (self.views, found.views) {
+                (a, b) if a == b => String::new(),
+                _ => format!(" and {} views", fit.views),
+            };
+            let conditions = fit.conditions;
+            format!("{height}×{width}×{channels} with {conditions} condition columns{views}")
+        };
+        Err(Error::Patches {
+            expected: words(self),
+            found: words(found),
+        })
+    }
+}
+
+/// Checks that patches fit a model; how many views there are is seen in the batches.
+pub(crate) fn check_source(model: &dyn Autoencoder, source: &dyn PatchSource) -> Result<()> {
+    let expected = Fit::of(model);
+    expected.check(Fit {
+        shape: source.shape(),
+        conditions: source.n_conditions(),
+        views: expected.views,
     })
 }
 
 /// Checks that a batch fits a model.
 pub(crate) fn check_batch(model: &dyn Autoencoder, batch: &Batch) -> Result<()> {
     let (n, height, width, channels) = batch.pixels.dims4()?;
+    let check_len = phenocoder_core::ShapeError::check_len;
     let conditions = match &batch.conditions {
         Some(conditions) => {
             let (rows, columns) = conditions.dims2()?;
-            phenocoder_core::ShapeError::check_len("conditions", n, rows)?;
+            check_len("conditions", n, rows)?;
             columns
         }
         None => 0,
     };
-    check_patches(model, PatchShape::new(height, width, channels), conditions)
+    let expected = Fit::of(model);
+    let found = Fit {
+        shape: PatchShape::new(height, width, channels),
+        conditions,
+        views: batch.views.len(),
+    };
+    expected.check(found)?;
+    for view in &batch.views {
+        let (rows, height, width, channels) = view.dims4()?;
+        check_len("view", n, rows)?;
+        expected.check(Fit {
+            shape: PatchShape::new(height, width, channels),
+            ..found
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -316,5 +392,20 @@ mod tests {
         assert_ne!(values(&dropped), values(&other));
         let off = Step::evaluation().drop_out("dropout", &x, 0.25).unwrap();
         assert_eq!(values(&off), values(&x));
+    }
+
+    #[test]
+    fn views_that_a_network_does_not_take_are_refused() {
+        let shape = PatchShape::new(4, 4, 1);
+        let config = crate::CvaeConfig::new(shape, 2).with_conv_layers([4]);
+        let model = config.build(Seed::new(1), &Device::Cpu).unwrap();
+        let mut patches = PatchBatch::zeros(3, shape, 0);
+        patches.views.push(patches.pixels.clone());
+        let batch = Batch::new(&patches, &Device::Cpu).unwrap();
+        assert_eq!(
+            model.encode(&batch).unwrap_err().to_string(),
+            "the model takes 4×4×1 with 0 condition columns and 0 views, \
+             but the patches are 4×4×1 with 0 condition columns and 1 views"
+        );
     }
 }
