@@ -12,6 +12,7 @@
 //! | Where are they? | [`Coords`], [`Unit`] |
 //! | How are pixels read? | [`ImageSource`], [`LabelSource`], [`MemoryImage`], [`MemoryLabels`] |
 //! | What do networks take? | [`PatchBatch`], [`PatchSource`], [`PatchSink`] |
+//! | In which order are patches visited? | [`PatchOrder`], [`Shuffled`], [`Sequential`] |
 //! | What comes out? | [`Features`], [`CsrGraph`] |
 //! | How is chance made repeatable? | [`Seed`], [`Stream`] |
 //! | How do long functions report and stop? | [`Progress`], [`NoProgress`], [`CancelToken`], [`Cancelled`] |
@@ -29,6 +30,7 @@ mod error;
 mod graph;
 mod image;
 mod matrix;
+mod order;
 mod patch;
 mod progress;
 mod seed;
@@ -42,6 +44,7 @@ pub use image::{
     DataType, ImageRegion, ImageShape, ImageSource, LabelSource, MemoryImage, MemoryLabels,
 };
 pub use matrix::Features;
+pub use order::{PatchOrder, Sequential, Shuffled};
 pub use patch::{PatchBatch, PatchShape, PatchSink, PatchSource, PatchTransform};
 pub use progress::{CancelToken, NoProgress, Progress};
 pub use seed::{Seed, Stream};
