@@ -54,6 +54,7 @@ mod loader;
 pub mod loss;
 mod model;
 pub mod models;
+mod nn;
 mod parameters;
 #[cfg(feature = "train")]
 pub mod train;

@@ -1,12 +1,13 @@
 //! The network.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use phenocoder_core::{PatchShape, Seed};
 
 use super::CvaeConfig;
-use crate::kernel::{Activation, conv_transpose2d, conv2d, dense};
+use crate::kernel::{Activation, conv_transpose2d, conv2d};
 use crate::model::{check_batch, sample};
-use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Result, Role, Step, loss};
+use crate::nn::{Layer, LayerBuilder};
+use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Result, Step, loss};
 
 /// The convolutional variational autoencoder, with conditions where its configuration has some.
 ///
@@ -44,45 +45,6 @@ pub struct Cvae {
 #[doc(alias = "CondCVAE")]
 pub type CondCvae = Cvae;
 
-#[derive(Debug)]
-struct Layer {
-    kernel: Var,
-    bias: Var,
-}
-
-/// Makes layers with seeded weights under their names.
-struct Builder<'a> {
-    parameters: Parameters,
-    seed: Seed,
-    device: &'a Device,
-}
-
-impl Builder<'_> {
-    /// A kernel with `outputs` on its last axis, or last but one where `transposed`, and its bias.
-    fn layer(&mut self, name: &str, shape: &[usize], outputs: usize) -> Result<Layer> {
-        let kernel_name = format!("{name}.kernel");
-        // Glorot and Bengio (2010), uniform: ±√(6 / (fan in + fan out)); the taps of a kernel count in both fans.
-        let values: usize = shape.iter().product();
-        let (a, b) = match shape {
-            [.., a, b] => (*a, *b),
-            _ => (1, 1),
-        };
-        let taps = values / (a * b);
-        let limit = (6.0 / (taps * (a + b)) as f64).sqrt();
-        let mut stream = self.seed.stream(&kernel_name, 0);
-        let drawn = (0..values).map(|_| stream.uniform_in(-limit, limit) as f32);
-        let kernel = Tensor::from_vec(drawn.collect::<Vec<_>>(), shape, self.device)?;
-        let bias = Tensor::zeros(outputs, candle_core::DType::F32, self.device)?;
-        let bias_name = format!("{name}.bias");
-        Ok(Layer {
-            kernel: self
-                .parameters
-                .insert(&kernel_name, Role::Weight, &kernel)?,
-            bias: self.parameters.insert(&bias_name, Role::Weight, &bias)?,
-        })
-    }
-}
-
 impl Cvae {
     /// Builds the network with Glorot-uniform kernels and zero biases drawn from `seed`.
     ///
@@ -91,11 +53,7 @@ impl Cvae {
     /// [`Error::Config`] when the configuration is not valid; [`Error::Tensor`] when the device refuses.
     pub fn new(config: &CvaeConfig, seed: Seed, device: &Device) -> Result<Self> {
         config.validate()?;
-        let mut builder = Builder {
-            parameters: Parameters::new(),
-            seed: seed.derive("initialization", 0),
-            device,
-        };
+        let mut builder = LayerBuilder::new(seed, device);
         let [h, w, first] = config.bottleneck();
         let conditions = config.n_conditions;
         let mut encoder = Vec::new();
@@ -124,7 +82,7 @@ impl Cvae {
         Ok(Self {
             config: config.clone(),
             device: device.clone(),
-            parameters: builder.parameters,
+            parameters: builder.into_parameters(),
             encoder,
             encoder_dense,
             mean,
@@ -199,12 +157,6 @@ impl Cvae {
             total,
             vec![("reconstruction", reconstruction), ("kl", kl)],
         ))
-    }
-}
-
-impl Layer {
-    fn dense(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        dense(x, &self.kernel, &self.bias, activation)
     }
 }
 

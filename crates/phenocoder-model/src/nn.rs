@@ -1,0 +1,66 @@
+//! Layers with named, seeded weights.
+
+use candle_core::{DType, Device, Tensor, Var};
+use phenocoder_core::Seed;
+
+use crate::kernel::{Activation, dense};
+use crate::{Parameters, Result, Role};
+
+/// A kernel and its bias.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) kernel: Var,
+    pub(crate) bias: Var,
+}
+
+impl Layer {
+    pub(crate) fn dense(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        dense(x, &self.kernel, &self.bias, activation)
+    }
+}
+
+/// Makes layers with seeded weights under their names.
+pub(crate) struct LayerBuilder<'a> {
+    parameters: Parameters,
+    seed: Seed,
+    device: &'a Device,
+}
+
+impl<'a> LayerBuilder<'a> {
+    pub(crate) fn new(seed: Seed, device: &'a Device) -> Self {
+        Self {
+            parameters: Parameters::new(),
+            seed: seed.derive("initialization", 0),
+            device,
+        }
+    }
+
+    /// A kernel with `outputs` on its last axis, or last but one where it is transposed, and its bias.
+    pub(crate) fn layer(&mut self, name: &str, shape: &[usize], outputs: usize) -> Result<Layer> {
+        let kernel_name = format!("{name}.kernel");
+        // Glorot and Bengio (2010), uniform: ±√(6 / (fan in + fan out)); the taps of a kernel count in both fans.
+        let values: usize = shape.iter().product();
+        let (a, b) = match shape {
+            [.., a, b] => (*a, *b),
+            _ => (1, 1),
+        };
+        let taps = values / (a * b);
+        let limit = (6.0 / (taps * (a + b)) as f64).sqrt();
+        let mut stream = self.seed.stream(&kernel_name, 0);
+        let drawn = (0..values).map(|_| stream.uniform_in(-limit, limit) as f32);
+        let kernel = Tensor::from_vec(drawn.collect::<Vec<_>>(), shape, self.device)?;
+        let bias = Tensor::zeros(outputs, DType::F32, self.device)?;
+        let bias_name = format!("{name}.bias");
+        Ok(Layer {
+            kernel: self
+                .parameters
+                .insert(&kernel_name, Role::Weight, &kernel)?,
+            bias: self.parameters.insert(&bias_name, Role::Weight, &bias)?,
+        })
+    }
+
+    /// The weights of all layers made.
+    pub(crate) fn into_parameters(self) -> Parameters {
+        self.parameters
+    }
+}
