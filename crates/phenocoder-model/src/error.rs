@@ -255,6 +255,14 @@ pub enum FileError {
         /// The checksum of the tensors found.
         found: u32,
     },
+    /// Header or tensors are not those that were written.
+    #[error("its SHA-256 is {found}, {expected} was written: the file is damaged")]
+    Hash {
+        /// The hash in the header.
+        expected: String,
+        /// The hash of what was found.
+        found: String,
+    },
     /// An entry of the metadata is not what it should be.
     #[error("its metadata entry `{key}` is malformed: {reason}")]
     Metadata {

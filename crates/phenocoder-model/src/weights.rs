@@ -10,12 +10,13 @@
 //! | `phenocoder.kind` | the kind of model, `cvae` |
 //! | `phenocoder.config` | the model's configuration as JSON |
 //! | `phenocoder.checksum` | CRC-32C of the tensors, 8 hexadecimal digits |
+//! | `phenocoder.sha256` | SHA-256 of the header without this entry, as compact JSON, followed by the tensors |
 //! | `section.NAME` | JSON of the caller: scaling, channels, conditions, training record |
 //!
 //! Tensors and entries are sorted by name, so the same model always makes the same bytes.
 //! A file is written beside its target, flushed to the disk and renamed, so a crash leaves the old file or the new one.
 
-mod file;
+pub(crate) mod file;
 pub mod names;
 mod saved;
 mod sections;

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::{Error, FileError, Result};
 
@@ -17,12 +19,36 @@ const HEADER_LIMIT: u64 = 16 << 20;
 /// The length of the length.
 const PREFIX: u64 = 8;
 
+/// The metadata entry that holds the SHA-256 of everything else, in files that have it.
+pub(crate) const HASH_KEY: &str = "phenocoder.sha256";
+
+pub(crate) type Metadata = BTreeMap<String, String>;
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
+
 /// The content of a file.
 #[derive(Debug)]
-pub(super) struct Contents {
-    pub(super) metadata: BTreeMap<String, String>,
-    pub(super) tensors: BTreeMap<String, Tensor>,
-    pub(super) checksum: u32,
+pub(crate) struct Contents {
+    pub(crate) metadata: Metadata,
+    pub(crate) tensors: Tensors,
+    /// CRC-32C of the tensors.
+    pub(crate) checksum: u32,
+    /// SHA-256 of the header without [`HASH_KEY`] and of the tensors; only where the file has this entry.
+    hash: Option<String>,
+}
+
+impl Contents {
+    /// Compares the SHA-256 of the content with the one that was written; files without one pass if they may lack it.
+    pub(crate) fn check_hash(&self, may_lack: bool) -> Result<(), FileError> {
+        match (self.metadata.get(HASH_KEY), &self.hash) {
+            (Some(expected), Some(found)) if expected == found => Ok(()),
+            (Some(expected), Some(found)) => Err(FileError::Hash {
+                expected: expected.clone(),
+                found: found.clone(),
+            }),
+            _ if may_lack => Ok(()),
+            _ => Err(FileError::Foreign { key: HASH_KEY }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -33,8 +59,9 @@ struct Entry {
 }
 
 /// The tensors one after the other, and their CRC-32C.
-pub(super) fn payload(tensors: &BTreeMap<String, Tensor>) -> Result<(Vec<u8>, u32)> {
-    let mut bytes = Vec::new();
+pub(crate) fn payload(tensors: &Tensors) -> Result<(Vec<u8>, u32)> {
+    let values: usize = tensors.values().map(Tensor::elem_count).sum();
+    let mut bytes = Vec::with_capacity(values * size_of::<f32>());
     for tensor in tensors.values() {
         for value in tensor.flatten_all()?.to_vec1::<f32>()? {
             bytes.extend_from_slice(&value.to_le_bytes());
@@ -44,36 +71,84 @@ pub(super) fn payload(tensors: &BTreeMap<String, Tensor>) -> Result<(Vec<u8>, u3
     Ok((bytes, checksum))
 }
 
-/// Writes metadata and tensors, sorted by name.
-pub(super) fn write(
-    path: &Path,
-    metadata: &BTreeMap<String, String>,
-    tensors: &BTreeMap<String, Tensor>,
-    payload: &[u8],
-) -> Result<()> {
+/// The header as JSON, sorted by name.
+fn header<'a>(
+    metadata: &Metadata,
+    shapes: impl Iterator<Item = (&'a str, &'a [usize])>,
+) -> Result<String, serde_json::Error> {
     let mut header = serde_json::Map::new();
-    let json = |value: Result<serde_json::Value, serde_json::Error>| {
-        value.map_err(|source| Error::Section {
-            name: "__metadata__".to_owned(),
-            source,
-        })
-    };
-    header.insert(
-        "__metadata__".to_owned(),
-        json(serde_json::to_value(metadata))?,
-    );
+    header.insert("__metadata__".to_owned(), serde_json::to_value(metadata)?);
     let mut from = 0;
-    for (name, tensor) in tensors {
-        let to = from + tensor.elem_count() * size_of::<f32>();
+    for (name, shape) in shapes {
+        let to = from + shape.iter().product::<usize>() * size_of::<f32>();
         let entry = Entry {
             dtype: "F32",
-            shape: tensor.dims().to_vec(),
+            shape: shape.to_vec(),
             data_offsets: [from, to],
         };
-        header.insert(name.clone(), json(serde_json::to_value(entry))?);
+        header.insert(name.to_owned(), serde_json::to_value(entry)?);
         from = to;
     }
-    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    Ok(Value::Object(header).to_string())
+}
+
+fn header_of(metadata: &Metadata, tensors: &Tensors) -> Result<String, serde_json::Error> {
+    header(
+        metadata,
+        tensors.iter().map(|(name, t)| (name.as_str(), t.dims())),
+    )
+}
+
+fn hash(header: &str, payload: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hash = Sha256::new();
+    hash.update(header.as_bytes());
+    hash.update(payload);
+    let mut text = String::with_capacity(64);
+    for byte in hash.finalize() {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn no_json(source: serde_json::Error) -> Error {
+    Error::Section {
+        name: "__metadata__".to_owned(),
+        source,
+    }
+}
+
+/// Where a file is written, and what becomes of the one that is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) path: &'a Path,
+    /// The name of the unfinished file; by default one that no other writer has.
+    pub(crate) partial: Option<&'a Path>,
+    /// The file that is there gets this name; by default it is replaced.
+    pub(crate) previous: Option<&'a Path>,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(path: &'a Path) -> Self {
+        Self {
+            path,
+            partial: None,
+            previous: None,
+        }
+    }
+}
+
+/// Writes metadata and tensors, sorted by name, with the SHA-256 of both, which it returns.
+pub(crate) fn write(
+    target: Target<'_>,
+    mut metadata: Metadata,
+    tensors: &Tensors,
+    payload: &[u8],
+) -> Result<String> {
+    let hash = hash(&header_of(&metadata, tensors).map_err(no_json)?, payload);
+    metadata.insert(HASH_KEY.to_owned(), hash.clone());
+    let mut header = header_of(&metadata, tensors).map_err(no_json)?.into_bytes();
     // The tensors begin at a multiple of 8 bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
     let length = header.len() as u64;
@@ -83,27 +158,41 @@ pub(super) fn write(
             limit: HEADER_LIMIT,
         };
         return Err(Error::File {
-            path: path.to_owned(),
+            path: target.path.to_owned(),
             source,
         });
     }
-    write_atomically(path, &[&length.to_le_bytes(), &header, payload])
+    write_atomically(target, &[&length.to_le_bytes(), &header, payload])?;
+    Ok(hash)
 }
 
-/// Writes a file beside `path`, flushes it to the disk and renames it.
-fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+/// Writes a file beside its target, flushes it to the disk and renames it.
+fn write_atomically(target: Target<'_>, parts: &[&[u8]]) -> Result<()> {
     // Process and number keep the unfinished files of several writers apart.
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{number}.partial", std::process::id()));
-    let partial = Partial(path.with_file_name(name));
+    let path = target.path;
+    let partial = Partial(target.partial.map_or_else(
+        || {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".{}-{number}.partial", std::process::id()));
+            path.with_file_name(name)
+        },
+        Path::to_owned,
+    ));
     let write = || {
         let mut file = File::create(&partial.0)?;
         for part in parts {
             file.write_all(part)?;
         }
         file.sync_all()?;
+        drop(file);
+        if let Some(previous) = target.previous {
+            match fs::rename(path, previous) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                renamed => renamed?,
+            }
+        }
         fs::rename(&partial.0, path)?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         // A folder can be flushed on Unix only; elsewhere opening it fails, and the rename itself is all there is.
@@ -126,7 +215,7 @@ impl Drop for Partial {
 }
 
 /// Reads a whole file; nothing is allocated beyond its true size.
-pub(super) fn read(path: &Path) -> Result<Contents> {
+pub(crate) fn read(path: &Path) -> Result<Contents> {
     let broken = |source| Error::File {
         path: path.to_owned(),
         source,
@@ -161,8 +250,9 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Contents, FileError> {
-    let header = |reason: String| FileError::Header { reason };
-    let (length, info) = SafeTensors::read_metadata(bytes).map_err(|e| header(e.to_string()))?;
+    let header_error = |reason: String| FileError::Header { reason };
+    let (length, info) =
+        SafeTensors::read_metadata(bytes).map_err(|e| header_error(e.to_string()))?;
     let payload = &bytes[PREFIX as usize + length..];
     let expected = info.data_len();
     if payload.len() != expected {
@@ -171,11 +261,16 @@ fn parse(bytes: &[u8]) -> Result<Contents, FileError> {
             found: bytes.len() as u64,
         });
     }
-    let metadata = info.metadata().clone().unwrap_or_default();
-    let mut tensors = BTreeMap::new();
+    let mut metadata: Metadata = info
+        .metadata()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    let mut tensors = Tensors::new();
     for (name, entry) in info.tensors() {
         if entry.dtype != Dtype::F32 {
-            return Err(header(format!(
+            return Err(header_error(format!(
                 "tensor `{name}` is {:?}, expected F32",
                 entry.dtype
             )));
@@ -188,12 +283,21 @@ fn parse(bytes: &[u8]) -> Result<Contents, FileError> {
             .map(|&b| f32::from_le_bytes(b))
             .collect();
         let tensor = Tensor::from_vec(values, entry.shape.as_slice(), &Device::Cpu)
-            .map_err(|e| header(e.to_string()))?;
+            .map_err(|e| header_error(e.to_string()))?;
         tensors.insert(name, tensor);
     }
+    let hash = match metadata.remove(HASH_KEY) {
+        None => None,
+        Some(written) => {
+            let header = header_of(&metadata, &tensors).map_err(|e| header_error(e.to_string()))?;
+            metadata.insert(HASH_KEY.to_owned(), written);
+            Some(hash(&header, payload))
+        }
+    };
     Ok(Contents {
-        metadata: metadata.into_iter().collect(),
+        metadata,
         tensors,
         checksum: crc32c::crc32c(payload),
+        hash,
     })
 }

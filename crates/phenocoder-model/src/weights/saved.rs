@@ -115,7 +115,8 @@ pub fn save(path: impl AsRef<Path>, model: &dyn Autoencoder, sections: &Sections
     for (name, value) in sections.iter() {
         metadata.insert(format!("{SECTION}{name}"), value.to_string());
     }
-    file::write(path.as_ref(), &metadata, snapshot.tensors(), &payload)
+    let target = file::Target::new(path.as_ref());
+    file::write(target, metadata, snapshot.tensors(), &payload).map(drop)
 }
 
 /// Reads a file and builds its model on a device.
@@ -174,6 +175,7 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
             let config: CvaeConfig =
                 serde_json::from_str(config).map_err(|e| malformed(CONFIG_KEY, e.to_string()))?;
             check_size(&config, &contents).map_err(broken)?;
+            contents.check_hash(true).map_err(broken)?;
             Box::new(config.build(Seed::default(), device)?)
         }
         kind => {

@@ -147,6 +147,12 @@ fn a_changed_weight_is_noticed() {
 }
 
 #[test]
+fn a_changed_section_is_noticed() {
+    let changed = with_header(|h| h.replace("DAPI", "DAPY"));
+    assert!(matches!(refused(&changed), FileError::Hash { .. }));
+}
+
+#[test]
 fn a_header_of_absurd_length_is_refused_before_it_is_read() {
     let mut bytes = bytes();
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -257,7 +263,7 @@ proptest! {
         let mut bytes = good.clone();
         let at = position.index(bytes.len());
         bytes[at] ^= flip;
-        // A changed blank, crate version or section may still be a valid file; the weights are protected.
+        // A changed blank may still be a valid file; sections and weights are protected.
         if let Ok(loaded) = load_bytes(&bytes) {
             let weights = |m: &dyn Autoencoder| {
                 let snapshot = m.parameters().snapshot().unwrap();
@@ -265,6 +271,7 @@ proptest! {
                 names.map(|n| snapshot.values(n).unwrap()).collect::<Vec<_>>()
             };
             prop_assert_eq!(weights(loaded.model.as_ref()), weights(&model(1)));
+            prop_assert_eq!(loaded.sections, saved().sections);
         }
     }
 }
