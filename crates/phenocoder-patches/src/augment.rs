@@ -1,7 +1,25 @@
-//! Turning patches: mirror images and right angles, which lose nothing.
+//! Changing patches at random, so that a network sees no patch twice alike.
+//!
+//! [`AugmentConfig`] says what may happen to a patch: flips, right-angle turns, free rotation, shifts, brightness, contrast
+//! and noise.
+//! It is a [`PatchTransform`](phenocoder_core::PatchTransform): a trainer applies it to every training patch, with new
+//! draws in each epoch, and its settings are kept with checkpoints and models.
+//! The functions turn all patches of a batch in one way.
+
+mod apply;
+mod config;
+mod part;
+mod warp;
 
 use ndarray::{Array3, ArrayViewMut3, Axis};
-use phenocoder_core::{PatchBatch, Seed, Stream};
+use phenocoder_core::PatchBatch;
+
+pub use config::AugmentConfig;
+pub use part::{
+    BrightnessConfig, ChannelDraw, ContrastConfig, FlipConfig, NoiseConfig, QuarterTurnConfig,
+    RotationConfig, ShiftConfig, ShiftSteps,
+};
+pub use warp::Border;
 
 /// Mirrors every patch left to right.
 ///
@@ -62,30 +80,6 @@ pub fn rotate_quarters(batch: &mut PatchBatch, quarters: u32) {
         _ => {}
     }
     batch.pixels = view.as_standard_layout().into_owned();
-}
-
-/// Mirrors each patch left to right with probability ½ and, independently, top to bottom with probability ½.
-///
-/// The draws belong to the patch: `numbers` names each patch of the batch,
-/// so that the result does not depend on how patches are put into batches.
-///
-/// # Panics
-///
-/// When there is not one number per patch.
-pub fn random_flips(batch: &mut PatchBatch, numbers: &[usize], seed: Seed, epoch: u64) {
-    assert_eq!(numbers.len(), batch.len(), "one number per patch");
-    let seed = seed.derive("flips", epoch);
-    for (patch, &number) in batch.pixels.outer_iter_mut().zip(numbers) {
-        let mut stream: Stream = seed.stream("patch", number as u64);
-        let (horizontal, vertical) = (stream.chance(0.5), stream.chance(0.5));
-        let mut patch = patch;
-        if horizontal {
-            reverse(patch.view_mut(), Axis(1));
-        }
-        if vertical {
-            reverse(patch.view_mut(), Axis(0));
-        }
-    }
 }
 
 fn reverse(mut patch: ArrayViewMut3<'_, f32>, axis: Axis) {

@@ -25,6 +25,16 @@ pub enum ConfigError {
         /// The value found.
         found: f64,
     },
+    /// Patches that are turned by right angles must be square.
+    #[error("`{field}` needs square patches, found {height} × {width}")]
+    NotSquare {
+        /// The setting.
+        field: &'static str,
+        /// Rows of a patch.
+        height: usize,
+        /// Columns of a patch.
+        width: usize,
+    },
 }
 
 /// Selecting, measuring, scaling, extracting, splitting or loading patches failed.

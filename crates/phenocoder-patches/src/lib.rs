@@ -50,7 +50,7 @@
 //! | How do patches reach the network? | [`StoreSource`], [`SetSource`], [`Subset`], [`Merged`] |
 //! | What else does the network know of a patch? | [`ConditionEncoder`] |
 //! | Which patches are for validation? | [`split()`], [`SplitConfig`] |
-//! | How are patches turned? | [`augment`] |
+//! | How are patches changed at random in training? | [`AugmentConfig`], [`augment`] |
 //!
 //! # Differences from phenocoder (Python)
 //!
@@ -76,6 +76,7 @@ use std::sync::Arc;
 
 use phenocoder_core::{ImageSource, LabelSource};
 
+pub use augment::AugmentConfig;
 pub use conditions::{ConditionEncoder, UnseenPolicy};
 pub use error::{ConfigError, Error, Result};
 pub use extract::{

@@ -55,7 +55,7 @@ impl Axis {
 }
 
 /// Mirrors at the first and the last pixel, as often as needed.
-fn reflect(at: isize, n: usize) -> usize {
+pub(crate) fn reflect(at: isize, n: usize) -> usize {
     if n <= 1 {
         return 0;
     }
