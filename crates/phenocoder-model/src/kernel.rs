@@ -5,7 +5,7 @@
 //! time, and [`rayon`] spreads chunks of samples over threads.
 //! The chunks depend on the shapes alone and partial sums are added in their order, so results have the same bits for any
 //! number of threads.
-//! On CUDA and Metal the same functions call candle's operations.
+//! On CUDA and Metal, and for other types than `f32`, the same functions call candle's operations.
 //!
 //! # Examples
 //!
@@ -21,18 +21,30 @@
 //! # Ok::<(), phenocoder_model::Error>(())
 //! ```
 
+mod config;
+mod conv;
 mod cross_entropy;
 mod direct;
 mod fallback;
 mod geometry;
 mod op;
+mod select;
 mod tile;
 
+pub use config::{Activation, ConvConfig, ConvTransposeConfig, Padding};
+pub use conv::{
+    conv_transpose1d, conv_transpose2d, conv_transpose2d_with, conv1d, conv2d, conv2d_with, dense,
+};
 pub use cross_entropy::binary_cross_entropy;
-pub use op::{Activation, conv_transpose2d, conv2d, dense};
+pub use select::{pad_circular2d, resize_nearest2d, upsample_nearest2d};
 
 #[cfg(feature = "train")]
 pub(crate) use op::with_slice;
 
 #[cfg(test)]
 mod tests;
+
+/// Whether our own loops can take a tensor; the others go through candle's operations.
+fn is_native(x: &candle_core::Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == candle_core::DType::F32
+}

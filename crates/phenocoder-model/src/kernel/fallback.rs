@@ -1,4 +1,4 @@
-//! The same functions in candle's own operations, for CUDA and Metal.
+//! The same functions in candle's own operations, for CUDA and Metal, and for other types than `f32`.
 
 use candle_core::{Result, Tensor};
 
@@ -18,8 +18,28 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     }
 }
 
-/// A "same" convolution of an NHWC tensor.
-pub(super) fn conv(g: &Geometry, x: &Tensor, kernel: &Tensor, bias: &Tensor) -> Result<Tensor> {
+fn add(y: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    match bias {
+        Some(bias) => y.broadcast_add(bias),
+        None => Ok(y.clone()),
+    }
+}
+
+/// A convolution of an NHWC tensor.
+pub(super) fn conv(
+    g: &Geometry,
+    x: &Tensor,
+    kernel: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let n = x.dim(0)?;
+    if n == 0 {
+        return Tensor::zeros(
+            (0, g.small[0], g.small[1], g.small[2]),
+            x.dtype(),
+            x.device(),
+        );
+    }
     let [(top, bottom), (left, right)] = padding(g);
     let x = x
         .permute((0, 3, 1, 2))?
@@ -34,16 +54,20 @@ pub(super) fn conv(g: &Geometry, x: &Tensor, kernel: &Tensor, bias: &Tensor) -> 
         .contiguous()?;
     let kernel = kernel.permute((3, 2, 0, 1))?.contiguous()?;
     let y = x.conv2d(&kernel, 0, g.stride, 1, 1)?;
-    y.permute((0, 2, 3, 1))?.contiguous()?.broadcast_add(bias)
+    add(&y.permute((0, 2, 3, 1))?.contiguous()?, bias)
 }
 
-/// A "same" transposed convolution of an NHWC tensor.
+/// A transposed convolution of an NHWC tensor.
 pub(super) fn conv_transpose(
     g: &Geometry,
     x: &Tensor,
     kernel: &Tensor,
-    bias: &Tensor,
+    bias: Option<&Tensor>,
 ) -> Result<Tensor> {
+    let n = x.dim(0)?;
+    if n == 0 {
+        return Tensor::zeros((0, g.big[0], g.big[1], g.big[2]), x.dtype(), x.device());
+    }
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
     let kernel = kernel.permute((3, 2, 0, 1))?.contiguous()?;
     let full = x.conv_transpose2d(&kernel, 0, 0, g.stride, 1)?;
@@ -52,9 +76,17 @@ pub(super) fn conv_transpose(
     let full = full
         .pad_with_zeros(2, 0, (g.pad[0] + g.big[0]).saturating_sub(h))?
         .pad_with_zeros(3, 0, (g.pad[1] + g.big[1]).saturating_sub(w))?;
-    full.narrow(2, g.pad[0], g.big[0])?
+    let cut = full
+        .narrow(2, g.pad[0], g.big[0])?
         .narrow(3, g.pad[1], g.big[1])?
         .permute((0, 2, 3, 1))?
-        .contiguous()?
-        .broadcast_add(bias)
+        .contiguous()?;
+    add(&cut, bias)
+}
+
+/// Picks places along an axis.
+pub(super) fn select(x: &Tensor, axis: usize, places: &[usize]) -> Result<Tensor> {
+    let places: Vec<u32> = places.iter().map(|&place| place as u32).collect();
+    let places = Tensor::new(places, x.device())?;
+    x.contiguous()?.index_select(&places, axis)
 }

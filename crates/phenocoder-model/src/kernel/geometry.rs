@@ -37,6 +37,94 @@ impl Geometry {
         }
     }
 
+    /// Zeros `[before, after]` on each axis; the last pixels are left out where the stride does not reach them.
+    ///
+    /// None where the kernel is larger than the padded image, or a size does not fit into a `usize`.
+    pub(super) fn padded(
+        big: [usize; 3],
+        channels: usize,
+        kernel: [usize; 2],
+        stride: usize,
+        padding: [[usize; 2]; 2],
+    ) -> Option<Self> {
+        let small = |i: usize| {
+            let padded = big[i]
+                .checked_add(padding[i][0])?
+                .checked_add(padding[i][1])?;
+            Some(padded.checked_sub(kernel[i])? / stride + 1)
+        };
+        Some(Self {
+            big,
+            small: [small(0)?, small(1)?, channels],
+            kernel,
+            stride,
+            pad: padding.map(|[before, _]| before),
+        })
+    }
+
+    /// The adjoint of [`padded`](Self::padded): the image that the small side makes, enlarged by `output_padding`
+    /// rows and columns (fewer than the stride), then cut by `cropping` (`[before, after]` on each axis).
+    ///
+    /// None where nothing is left, or a size does not fit into a `usize`.
+    pub(super) fn cropped(
+        small: [usize; 3],
+        channels: usize,
+        kernel: [usize; 2],
+        stride: usize,
+        cropping: [[usize; 2]; 2],
+        output_padding: [usize; 2],
+    ) -> Option<Self> {
+        let big = |i: usize| {
+            let last = small[i].checked_sub(1)?.checked_mul(stride)?;
+            let full = last
+                .checked_add(kernel[i])?
+                .checked_add(output_padding[i])?;
+            let cut = cropping[i][0].checked_add(cropping[i][1])?;
+            full.checked_sub(cut).filter(|&size| size > 0)
+        };
+        Some(Self {
+            big: [big(0)?, big(1)?, channels],
+            small,
+            kernel,
+            stride,
+            pad: cropping.map(|[before, _]| before),
+        })
+    }
+
+    /// Whether there is no empty side, and every buffer of a batch of `n` can be addressed.
+    pub(super) fn is_sound(&self, n: usize) -> bool {
+        let sides = self.big.iter().chain(&self.small).chain(&self.kernel);
+        let area = |i: usize| {
+            let touched = self.small[i].checked_sub(1)?.checked_mul(self.stride)?;
+            let big = touched
+                .checked_add(self.kernel[i])?
+                .max(self.pad[i].checked_add(self.big[i])?);
+            let small = self.kernel[i]
+                .checked_mul(2)?
+                .checked_add(self.small[i])?
+                .checked_add(2)?;
+            Some([big, small])
+        };
+        let bytes = |values: [usize; 5]| {
+            let sum = values.iter().try_fold(4_usize, |a, &b| a.checked_mul(b));
+            sum.is_some_and(|bytes| isize::try_from(bytes).is_ok())
+        };
+        let (Some(rows), Some(columns)) = (area(0), area(1)) else {
+            return false;
+        };
+        let samples = n.max(16);
+        sides.into_iter().all(|&side| side > 0)
+            && bytes([samples, rows[0], columns[0], self.big[2], 1])
+            && bytes([samples, rows[1], columns[1], self.small[2], 1])
+            && bytes([
+                1,
+                self.kernel[0],
+                self.kernel[1],
+                self.big[2],
+                self.small[2],
+            ])
+    }
+
     /// A dense layer: a one-by-one convolution of one-by-one images.
     pub(super) fn dense(inputs: usize, outputs: usize) -> Self {
         Self::same([1, 1, inputs], outputs, [1, 1], 1)
@@ -111,5 +199,23 @@ mod tests {
             let g = Geometry::same([n, n, 1], 1, [k, k], s);
             assert_eq!((g.small[0], g.pad[0]), (out, before), "n {n}, k {k}, s {s}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_has_no_geometry_or_no_sound_one() {
+        let padded = |size: usize, kernel: usize, zeros: [usize; 2]| {
+            Geometry::padded([size, size, 1], 1, [kernel; 2], 2, [zeros; 2])
+        };
+        assert_eq!(padded(5, 3, [1, 0]).unwrap().small, [2, 2, 1]);
+        assert!(padded(5, 7, [1, 0]).is_none() && padded(5, 3, [usize::MAX, 0]).is_none());
+        assert!(!padded(5, 3, [usize::MAX / 8, 0]).unwrap().is_sound(1));
+        assert!(!padded(0, 3, [3, 3]).unwrap().is_sound(1));
+        let cropped = |size: usize, stride: usize, cut: usize| {
+            Geometry::cropped([size, size, 1], 1, [3; 2], stride, [[cut, 0]; 2], [1; 2])
+        };
+        assert_eq!(cropped(2, 2, 1).unwrap().big, [5, 5, 1]);
+        assert!(cropped(2, 2, 6).is_none() && cropped(2, usize::MAX, 0).is_none());
+        assert!(cropped(2, 2, 1).unwrap().is_sound(0));
+        assert!(!cropped(2, 2, 1).unwrap().is_sound(usize::MAX / 64));
     }
 }

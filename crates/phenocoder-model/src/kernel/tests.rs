@@ -271,13 +271,13 @@ fn the_fallback_for_gpus_gives_the_same_values_and_gradients() {
         let l = layer(&[2, h, w, 3], &[k, k, 3, 5], 5, 16);
         let geometry = Geometry::same([h, w, 3], 5, [k, k], stride);
         let ours = conv2d(&l.x, &l.kernel, &l.bias, stride, Activation::Linear).unwrap();
-        let candle = fallback::conv(&geometry, &l.x, &l.kernel, &l.bias).unwrap();
+        let candle = fallback::conv(&geometry, &l.x, &l.kernel, Some(&l.bias)).unwrap();
         same(&l, &ours, &candle);
 
         let l = layer(&[2, h, w, 5], &[k, k, 3, 5], 3, 17);
         let geometry = Geometry::same([h * stride, w * stride, 3], 5, [k, k], stride);
         let ours = conv_transpose2d(&l.x, &l.kernel, &l.bias, stride, Activation::Linear).unwrap();
-        let candle = fallback::conv_transpose(&geometry, &l.x, &l.kernel, &l.bias).unwrap();
+        let candle = fallback::conv_transpose(&geometry, &l.x, &l.kernel, Some(&l.bias)).unwrap();
         same(&l, &ours, &candle);
     }
 }

@@ -6,6 +6,7 @@
 mod bits;
 mod files;
 mod golden;
+mod gradient;
 mod observers;
 mod synthetic;
 mod training;
