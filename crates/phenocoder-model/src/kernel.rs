@@ -38,9 +38,6 @@ pub use conv::{
 pub use cross_entropy::binary_cross_entropy;
 pub use select::{pad_circular2d, resize_nearest2d, upsample_nearest2d};
 
-#[cfg(feature = "train")]
-pub(crate) use op::with_slice;
-
 #[cfg(test)]
 mod tests;
 

@@ -193,7 +193,7 @@ pub(super) fn slice<'a>(
 }
 
 /// Calls `f` with the values of a CPU tensor, without a copy where it is contiguous.
-pub(crate) fn with_slice<R>(
+pub(super) fn with_slice<R>(
     tensor: &Tensor,
     f: impl FnOnce(&[f32]) -> R,
 ) -> candle_core::Result<R> {

@@ -1,221 +1,283 @@
 //! How the learning rate changes.
 
+mod cycle;
+mod one_cycle;
+mod plateau;
+mod steps;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use cycle::{CosineConfig, CycleConfig, PolyConfig, TanhConfig};
+pub use one_cycle::{Annealing, OneCycleConfig};
+pub use plateau::{Plateau, PlateauConfig};
+pub use steps::{MilestoneRule, MultiStepConfig, StepConfig};
 
 use super::config::check_range;
-use crate::ConfigError;
+use crate::{ConfigError, Error, Result};
 
-/// The settings of a [`Plateau`] schedule; the defaults are the original's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-#[doc(alias = "ReduceLROnPlateau")]
-pub struct PlateauConfig {
-    /// What the learning rate is multiplied by (default 0.2).
-    pub factor: f64,
-    /// Epochs without improvement before that happens (default 3).
-    pub patience: usize,
-    /// The loss must fall by more than this to count as improved (default 1e-4).
-    pub min_delta: f64,
-    /// Epochs after a reduction in which nothing is counted (default 0).
-    pub cooldown: usize,
-    /// The learning rate never falls below this (default 1e-4).
-    pub min_learning_rate: f64,
-}
+/// Gives the learning rate of every update, and can be saved and resumed.
+pub trait Schedule: Send {
+    /// The learning rate of an update: `epoch` counts the epochs done before it, `update` all updates done before it, both
+    /// from the start of training and so from 0 on.
+    fn rate(&self, epoch: usize, update: u64, updates_per_epoch: u64) -> f64;
 
-impl Default for PlateauConfig {
-    fn default() -> Self {
-        Self {
-            factor: 0.2,
-            patience: 3,
-            min_delta: 1e-4,
-            cooldown: 0,
-            min_learning_rate: 1e-4,
-        }
+    /// Takes the loss that is watched, after each epoch.
+    fn observe(&mut self, watched_loss: f64) {
+        let _ = watched_loss;
+    }
+
+    /// Everything that later rates depend on, but for the settings; null where there is nothing.
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    /// Continues from a saved state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Section`] when the state is not one of this schedule.
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        restored::<()>(state)
     }
 }
 
-impl PlateauConfig {
-    /// The original's settings.
+fn restored<T: serde::de::DeserializeOwned>(state: &Value) -> Result<T> {
+    serde_json::from_value(state.clone()).map_err(|source| Error::Section {
+        name: "schedule".to_owned(),
+        source,
+    })
+}
+
+/// Which schedule changes the learning rate, with its settings; the default is Keras' plateau.
+///
+/// Names and formulas are timm's, but for [`OneCycle`](Self::OneCycle) (torch's) and [`Plateau`](Self::Plateau) (Keras').
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_model::train::{CosineConfig, ScheduleConfig, WarmUpConfig};
+///
+/// let config = CosineConfig::new()
+///     .with_epochs(50)
+///     .with_min_rate(1e-6)
+///     .with_warm_up(WarmUpConfig::new(5, 1e-6));
+/// let schedule = ScheduleConfig::from(config).build(1e-4, 125)?;
+/// let rate = |epoch| schedule.rate(epoch, 0, 1);
+/// assert_eq!((rate(0), rate(60)), (1e-6, 1e-6));
+/// assert!((rate(5) - 9.757_73e-5).abs() < 1e-9);
+///
+/// let config: ScheduleConfig = serde_json::from_str(r#"{"kind": "step", "every": 30}"#)?;
+/// assert_eq!(config.build(0.5, 100)?.rate(29, 0, 1), 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ScheduleConfig {
+    /// The same rate always.
+    Constant,
+    /// Falls by a factor every so many epochs.
+    Step(StepConfig),
+    /// Falls by a factor at given epochs.
+    #[serde(rename = "multistep")]
+    MultiStep(MultiStepConfig),
+    /// Falls by half a cosine.
+    Cosine(CosineConfig),
+    /// Falls by a power of the time left.
+    Poly(PolyConfig),
+    /// Falls by a hyperbolic tangent.
+    Tanh(TanhConfig),
+    /// Rises and falls once, update by update.
+    OneCycle(OneCycleConfig),
+    /// Falls by a factor when the loss stands still.
+    Plateau(PlateauConfig),
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self::Plateau(PlateauConfig::default())
+    }
+}
+
+impl ScheduleConfig {
+    /// Keras' plateau.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Sets what the learning rate is multiplied by.
-    #[must_use]
-    pub fn with_factor(mut self, factor: f64) -> Self {
-        self.factor = factor;
-        self
-    }
-
-    /// Sets the epochs without improvement before a reduction.
-    #[must_use]
-    pub fn with_patience(mut self, patience: usize) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// Sets the fall of the loss that counts as improvement.
-    #[must_use]
-    pub fn with_min_delta(mut self, min_delta: f64) -> Self {
-        self.min_delta = min_delta;
-        self
-    }
-
-    /// Sets the epochs after a reduction in which nothing is counted.
-    #[must_use]
-    pub fn with_cooldown(mut self, cooldown: usize) -> Self {
-        self.cooldown = cooldown;
-        self
-    }
-
-    /// Sets the smallest learning rate.
-    #[must_use]
-    pub fn with_min_learning_rate(mut self, min_learning_rate: f64) -> Self {
-        self.min_learning_rate = min_learning_rate;
-        self
     }
 
     /// Checks every setting.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Range`] naming the setting.
+    /// [`ConfigError::Zero`] or [`ConfigError::Range`] naming the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let factor = self.factor > 0.0 && self.factor < 1.0;
-        check_range("plateau.factor", self.factor, factor, "between 0 and 1")?;
-        for (setting, value) in [
-            ("plateau.min_delta", self.min_delta),
-            ("plateau.min_learning_rate", self.min_learning_rate),
-        ] {
-            let valid = value >= 0.0 && value.is_finite();
-            check_range(setting, value, valid, "a finite number of at least 0")?;
-        }
-        Ok(())
-    }
-}
-
-/// Lowers the learning rate when the loss no longer falls, by Keras' rules.
-///
-/// An epoch improves when its loss is below the best so far less `min_delta`.
-/// After `patience` epochs in a row without improvement the rate is multiplied by `factor`, then `cooldown` epochs do not
-/// count.
-/// A loss that is no number never improves.
-///
-/// # Examples
-///
-/// ```
-/// use phenocoder_model::train::{Plateau, PlateauConfig};
-///
-/// let mut plateau = Plateau::new(PlateauConfig::new().with_patience(2));
-/// let mut rate = 1e-3;
-/// for loss in [5.0, 4.0, 4.0, 4.0] {
-///     rate = plateau.step(loss, rate);
-/// }
-/// assert_eq!(rate, 2e-4);
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plateau {
-    config: PlateauConfig,
-    best: Option<f64>,
-    wait: usize,
-    cooldown: usize,
-}
-
-impl Plateau {
-    /// A schedule that has seen no epoch.
-    #[must_use]
-    pub fn new(config: PlateauConfig) -> Self {
-        Self {
-            config,
-            best: None,
-            wait: 0,
-            cooldown: 0,
+        match self {
+            Self::Constant => Ok(()),
+            Self::Step(config) => config.validate(),
+            Self::MultiStep(config) => config.validate(),
+            Self::Cosine(config) => config.validate(),
+            Self::Poly(config) => config.validate(),
+            Self::Tanh(config) => config.validate(),
+            Self::OneCycle(config) => config.validate(),
+            Self::Plateau(config) => config.validate(),
         }
     }
 
-    /// Takes the loss of an epoch and its learning rate, returns the rate of the next.
-    pub fn step(&mut self, loss: f64, learning_rate: f64) -> f64 {
-        if self.cooldown > 0 {
-            self.cooldown -= 1;
-            self.wait = 0;
-        }
-        let improved = match self.best {
-            Some(best) => loss < best - self.config.min_delta,
-            None => !loss.is_nan(),
-        };
-        if improved {
-            self.best = Some(loss);
-            self.wait = 0;
-        } else if self.cooldown == 0 {
-            self.wait += 1;
-            if self.wait >= self.config.patience && learning_rate > self.config.min_learning_rate {
-                self.cooldown = self.config.cooldown;
-                self.wait = 0;
-                let lower = learning_rate * self.config.factor;
-                return lower.max(self.config.min_learning_rate);
+    /// A schedule for a training of this base rate and number of epochs, which is the length of one cycle where the settings
+    /// name none.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate); [`ConfigError::Zero`] and [`ConfigError::Range`] also for the arguments, and when
+    /// warm-up and cool-down leave no epoch for the cycle.
+    pub fn build(&self, base_rate: f64, epochs: usize) -> Result<Box<dyn Schedule>, ConfigError> {
+        self.validate()?;
+        let valid = base_rate > 0.0 && base_rate.is_finite();
+        check_range("learning_rate", base_rate, valid, "a finite number above 0")?;
+        check_count("epochs", epochs)?;
+        Ok(match self.clone() {
+            Self::Constant => Box::new(Constant { rate: base_rate }),
+            Self::Step(config) => config.build(base_rate),
+            Self::MultiStep(config) => config.build(base_rate),
+            Self::Cosine(config) => config.build(base_rate, epochs)?,
+            Self::Poly(config) => config.build(base_rate, epochs)?,
+            Self::Tanh(config) => config.build(base_rate, epochs)?,
+            Self::OneCycle(config) => config.build(base_rate, epochs),
+            Self::Plateau(config) => Box::new(plateau::PlateauSchedule::new(config, base_rate)),
+        })
+    }
+}
+
+macro_rules! from_config {
+    ($($config:ident => $variant:ident),*) => {
+        $(impl From<$config> for ScheduleConfig {
+            fn from(config: $config) -> Self {
+                Self::$variant(config)
+            }
+        })*
+    };
+}
+
+from_config!(
+    StepConfig => Step,
+    MultiStepConfig => MultiStep,
+    CosineConfig => Cosine,
+    PolyConfig => Poly,
+    TanhConfig => Tanh,
+    OneCycleConfig => OneCycle,
+    PlateauConfig => Plateau
+);
+
+struct Constant {
+    rate: f64,
+}
+
+impl Schedule for Constant {
+    fn rate(&self, _: usize, _: u64, _: u64) -> f64 {
+        self.rate
+    }
+}
+
+/// When a schedule changes the rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ScheduleUnit {
+    /// Once per epoch.
+    #[default]
+    Epoch,
+    /// With every update: all lengths are still given in epochs.
+    #[doc(alias = "sched_on_updates")]
+    Update,
+}
+
+impl ScheduleUnit {
+    /// The time in epochs, and how many epochs one tick of it is.
+    fn time(self, epoch: usize, update: u64, updates_per_epoch: u64) -> (f64, f64) {
+        match self {
+            Self::Epoch => (epoch as f64, 1.0),
+            Self::Update => {
+                let per_epoch = updates_per_epoch.max(1) as f64;
+                (update as f64 / per_epoch, 1.0 / per_epoch)
             }
         }
-        learning_rate
     }
+}
+
+/// Epochs at the start in which the rate rises in equal steps; by default there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct WarmUpConfig {
+    /// The number of epochs (default 0).
+    #[doc(alias = "warmup_t")]
+    pub epochs: usize,
+    /// The rate of the first epoch (default 0).
+    #[doc(alias = "warmup_lr_init")]
+    pub rate: f64,
+    /// Whether the schedule proper starts after the warm-up, at its first rate (default false); else it runs beneath, and
+    /// the warm-up hides its first epochs.
+    #[doc(alias = "warmup_prefix")]
+    pub prefix: bool,
+}
+
+impl WarmUpConfig {
+    /// A warm-up of this many epochs from this rate on.
+    #[must_use]
+    pub fn new(epochs: usize, rate: f64) -> Self {
+        Self {
+            epochs,
+            rate,
+            prefix: false,
+        }
+    }
+
+    /// Sets whether the schedule proper starts after the warm-up.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: bool) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        check_rate("warm_up.rate", self.rate)
+    }
+
+    /// The rate at a time in epochs: rising to `target`, then `after` of the schedule's own time.
+    fn rate(&self, time: f64, target: f64, after: impl FnOnce(f64) -> f64) -> f64 {
+        let length = self.epochs as f64;
+        if time < length {
+            return self.rate + time * (target - self.rate) / length;
+        }
+        after(if self.prefix { time - length } else { time })
+    }
+
+    /// The epochs by which this warm-up makes a schedule longer.
+    fn added(&self) -> usize {
+        if self.prefix { self.epochs } else { 0 }
+    }
+}
+
+fn check_count(setting: &str, count: usize) -> Result<(), ConfigError> {
+    match count {
+        0 => Err(ConfigError::Zero {
+            setting: setting.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_rate(setting: &str, rate: f64) -> Result<(), ConfigError> {
+    let valid = rate >= 0.0 && rate.is_finite();
+    check_range(setting, rate, valid, "a finite number of at least 0")
+}
+
+fn check_factor(setting: &str, factor: f64) -> Result<(), ConfigError> {
+    let valid = factor > 0.0 && factor <= 1.0;
+    check_range(setting, factor, valid, "above 0 and at most 1")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rates(config: PlateauConfig, losses: &[f64]) -> Vec<f64> {
-        let mut plateau = Plateau::new(config);
-        let mut rate = 1.0;
-        let mut step = |&loss: &f64| {
-            rate = plateau.step(loss, rate);
-            rate
-        };
-        losses.iter().map(&mut step).collect()
-    }
-
-    #[test]
-    fn the_rate_falls_after_patience_epochs_without_improvement() {
-        let config = PlateauConfig::new()
-            .with_factor(0.5)
-            .with_patience(2)
-            .with_min_learning_rate(0.2);
-        // Best 10; 9.99995 is no improvement by 1e-4 (wait 1), 10 (wait 2: reduce); 9 improves; 9, 9: reduce;
-        // 9, 9: reduce, held at 0.2; then the rate stays.
-        let losses = [10.0, 9.999_95, 10.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0];
-        let expected = [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2];
-        assert_eq!(rates(config, &losses), expected);
-    }
-
-    #[test]
-    fn nothing_is_counted_while_cooling_down() {
-        let config = PlateauConfig::new()
-            .with_factor(0.5)
-            .with_patience(1)
-            .with_cooldown(2)
-            .with_min_learning_rate(0.0);
-        // Epoch 2 reduces and starts a cool-down of 2; epoch 3 leaves 1 and is not counted; in epoch 4 it ends, so the
-        // epoch counts and reduces again; the same for 5 and 6.
-        let losses = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-        assert_eq!(rates(config, &losses), [1.0, 0.5, 0.5, 0.25, 0.25, 0.125]);
-    }
-
-    #[test]
-    fn a_loss_that_is_no_number_never_improves() {
-        let config = PlateauConfig::new().with_factor(0.5).with_patience(1);
-        assert_eq!(rates(config, &[f64::NAN, 3.0, f64::NAN]), [0.5, 0.5, 0.25]);
-    }
-
-    #[test]
-    fn settings_out_of_range_are_refused() {
-        for config in [
-            PlateauConfig::new().with_factor(1.0),
-            PlateauConfig::new().with_factor(f64::NAN),
-            PlateauConfig::new().with_min_delta(-1.0),
-            PlateauConfig::new().with_min_learning_rate(f64::INFINITY),
-        ] {
-            assert!(config.validate().is_err(), "{config:?}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Integration tests: golden (values computed by the original in Keras), bits, files, training.
+//! Integration tests: golden (values computed by the original in Keras), optimizers, bits, files, training.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stdout, reason = "tests show the errors they measured")]
@@ -8,5 +8,6 @@ mod files;
 mod golden;
 mod gradient;
 mod observers;
+mod optimizers;
 mod synthetic;
 mod training;
