@@ -25,10 +25,14 @@ mod config;
 mod conv;
 mod cross_entropy;
 mod direct;
+mod elementary;
 mod fallback;
 mod geometry;
+mod latent;
 mod op;
+mod pairs;
 mod select;
+mod squared_error;
 mod tile;
 
 pub use config::{Activation, ConvConfig, ConvTransposeConfig, Padding};
@@ -36,7 +40,9 @@ pub use conv::{
     conv_transpose1d, conv_transpose2d, conv_transpose2d_with, conv1d, conv2d, conv2d_with, dense,
 };
 pub use cross_entropy::binary_cross_entropy;
+pub use latent::{kl_divergence, sample_normal};
 pub use select::{pad_circular2d, resize_nearest2d, upsample_nearest2d};
+pub use squared_error::{Reduction, squared_error};
 
 #[cfg(test)]
 mod tests;

@@ -38,9 +38,23 @@ pub fn reconstruction(logits: &Tensor, pixels: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 ///
-/// [`Error::Tensor`](crate::Error::Tensor) when the shapes differ.
+/// [`Error::Tensor`](crate::Error::Tensor) when the shapes differ or there is no patch.
 pub fn kl(mean: &Tensor, log_var: &Tensor) -> Result<Tensor> {
-    let n = mean.dim(0)?;
-    let terms = ((log_var + 1.0)? - mean.sqr()?)?.sub(&log_var.exp()?)?;
-    Ok((terms.sum_all()? * (-0.5 / n as f64))?)
+    kernel::kl_divergence(mean, log_var, 1.0)
+}
+
+/// The same with the logarithm of the variance doubled: `−½ Σ (1 + 2s − μ² − e^2s)`.
+///
+/// It is what a [`kl`] becomes that takes `s` for the logarithm of the standard deviation.
+/// The original ME-VAE does so although its sampler takes `s` for the logarithm of the variance.
+///
+/// # Shapes
+///
+/// `mean` and `s`: `[n, latent]`; result: a scalar.
+///
+/// # Errors
+///
+/// [`Error::Tensor`](crate::Error::Tensor) when the shapes differ or there is no patch.
+pub fn kl_doubled(mean: &Tensor, s: &Tensor) -> Result<Tensor> {
+    kernel::kl_divergence(mean, s, 2.0)
 }

@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use ndarray::Array4;
 use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Seed};
 
+pub(crate) use crate::kernel::sample_normal as sample;
 use crate::{Error, Parameters, Result};
 
 mod update;
@@ -196,11 +197,6 @@ impl Posterior {
             None => Ok(self.mean.clone()),
         }
     }
-}
-
-/// `mean + e^(log_var / 2) · noise`.
-pub(crate) fn sample(mean: &Tensor, log_var: &Tensor, noise: &Tensor) -> Result<Tensor> {
-    Ok(((log_var * 0.5)?.exp()? * noise)?.add(mean)?)
 }
 
 /// A network that turns patches into latents and latents into patches.

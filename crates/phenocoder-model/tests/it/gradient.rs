@@ -6,6 +6,7 @@
 //! too, and the gradients of the loops must equal their central differences.
 
 mod conv;
+mod loss;
 mod select;
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -29,6 +30,15 @@ impl Sum {
         self.value += term;
         self.size += term.abs();
         self.terms += 1.0;
+    }
+
+    /// A value that is computed in a few steps, the largest of them `size`.
+    fn of(value: f64, size: f64) -> Self {
+        Self {
+            value,
+            size,
+            terms: 4.0,
+        }
     }
 
     /// The error that sums in steps of `epsilon` may have: rounding errors add up like a random walk, so their sum grows
@@ -63,6 +73,11 @@ impl Input {
     /// Normal numbers.
     fn normal(shape: &[usize], name: &str, seed: u64) -> Self {
         Self::new(shape, normal(shape.iter().product(), name, seed))
+    }
+
+    fn untrained(mut self) -> Self {
+        self.trained = false;
+        self
     }
 }
 
