@@ -2,6 +2,9 @@
 //!
 //! How to run them and what they measured is in `docs/benchmarks.md`.
 
+pub mod peers;
+pub mod worker;
+
 use ndarray::{Array2, Array4};
 use phenocoder_core::{Categorical, Seed};
 

@@ -249,7 +249,12 @@ fn build_examples(workspace: &Workspace) -> Result<BTreeMap<String, PathBuf>> {
     Ok(programs)
 }
 
-fn target_folder(workspace: &Workspace) -> Result<PathBuf> {
+/// Where cargo puts what it builds.
+///
+/// # Errors
+///
+/// When cargo does not say.
+pub(crate) fn target_folder(workspace: &Workspace) -> Result<PathBuf> {
     let text = output(cargo(&workspace.root).args([
         "metadata",
         "--format-version=1",

@@ -10,8 +10,11 @@ use anyhow::{Result, bail};
 
 mod check;
 mod metadata;
+mod peers;
+mod python;
 mod rooms;
 mod scan;
+mod stand_in;
 mod tidy;
 mod workspace;
 
@@ -30,6 +33,16 @@ Commands:
   tidy     import edges, feature lists, file names and sizes, dependency table, licences, Rust version
   tables   writes anew what docs/ repeats of the sources: the list of modules in architecture.md, versions and
            users in dependencies.md
+  bench-peers  our training step and encoding beside PyTorch, Keras and stock candle, in turns; needs Linux, a C
+           compiler and a Python 3.12 or 3.13, and installs the peers (2.9 GB) below target/
+           --sides 32,128     sides of the patches
+           --threads 1,2      numbers of threads
+           --only NAMES       phenocoder, torch-nchw, torch-channels-last, keras-graph, keras-xla, stock-candle
+           --rounds 9         turns of each contender
+           --seconds 1        length of a turn
+           --venv FOLDER      an environment with the peers, made when it is not there
+           --python PATH      the Python to make it with
+           --json FILE        every turn as JSON
   help     this text
 
 What it checks, and why, stands in docs/architecture.md and CONTRIBUTING.md.";
@@ -48,6 +61,10 @@ fn main() -> Result<ExitCode> {
             rooms::write(&workspace)?;
             tidy::write_dependencies(&workspace)?;
             true
+        }
+        Some((&"bench-peers", rest)) => {
+            let options = peers::Options::parse(rest)?;
+            peers::run(&Workspace::load()?, &options)?
         }
         Some((&("help" | "--help" | "-h"), _)) | None => {
             println!("{HELP}");
