@@ -191,6 +191,12 @@ pub enum ConfigError {
     /// A conditional network has no conditions.
     #[error("a conditional network needs at least one condition column")]
     NoConditions,
+    /// Something has more values than memory has addresses.
+    #[error("`{setting}` asks for more values than memory can hold")]
+    TooLarge {
+        /// The setting.
+        setting: String,
+    },
     /// The original has no name for the layers of this network.
     #[error(
         "`conv_layers` holds {width} twice; the original names its layers by their width, so it has no such network"

@@ -31,9 +31,12 @@ mod geometry;
 mod latent;
 mod op;
 mod pairs;
+mod route;
 mod select;
 mod squared_error;
+mod stack;
 mod tile;
+mod tiles;
 
 pub use config::{Activation, ConvConfig, ConvTransposeConfig, Padding};
 pub use conv::{
@@ -43,6 +46,7 @@ pub use cross_entropy::binary_cross_entropy;
 pub use latent::{kl_divergence, sample_normal};
 pub use select::{pad_circular2d, resize_nearest2d, upsample_nearest2d};
 pub use squared_error::{Reduction, squared_error};
+pub use stack::{ConvLayer, ConvStack, Keep};
 
 #[cfg(test)]
 mod tests;

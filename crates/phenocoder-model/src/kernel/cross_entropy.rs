@@ -132,6 +132,68 @@ impl WithSimd for Forward<'_> {
     }
 }
 
+/// The sum over `logits` and `targets`.
+pub(super) fn value(logits: &[f32], targets: &[f32]) -> f64 {
+    Arch::new().dispatch(Forward { logits, targets })
+}
+
+/// The sum over `logits` and `targets`, and its gradient times `factor`.
+pub(super) fn value_and_gradient(
+    logits: &[f32],
+    targets: &[f32],
+    factor: f32,
+    gradient: &mut [f32],
+) -> f64 {
+    Arch::new().dispatch(Both {
+        logits,
+        targets,
+        factor,
+        gradient,
+    })
+}
+
+struct Both<'a> {
+    logits: &'a [f32],
+    targets: &'a [f32],
+    factor: f32,
+    gradient: &'a mut [f32],
+}
+
+impl WithSimd for Both<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let mut sums = [0.0_f32; 16];
+        let (logits, last) = self.logits.as_chunks::<16>();
+        let (targets, last_targets) = self.targets.as_chunks::<16>();
+        let (gradient, last_gradient) = self.gradient.as_chunks_mut::<16>();
+        for ((x, t), g) in logits.iter().zip(targets).zip(gradient) {
+            for i in 0..16 {
+                let (value, slope) = term_and_slope(x[i], t[i]);
+                sums[i] += value;
+                g[i] = slope * self.factor;
+            }
+        }
+        let rest = last.iter().zip(last_targets).zip(last_gradient);
+        for (i, ((&x, &t), g)) in rest.enumerate() {
+            let (value, slope) = term_and_slope(x, t);
+            sums[i] += value;
+            *g = slope * self.factor;
+        }
+        sums.iter().map(|&sum| f64::from(sum)).sum()
+    }
+}
+
+/// The term of one value and its derivative by the logit, with one exponential for both.
+#[inline(always)]
+fn term_and_slope(x: f32, t: f32) -> (f32, f32) {
+    let positive = if x < 0.0 { 0.0 } else { x };
+    let e = exp(-x.abs());
+    let sigmoid = if x < 0.0 { e } else { 1.0 } / (1.0 + e);
+    (positive - x * t + ln_1p(e), sigmoid - t)
+}
+
 #[inline(always)]
 fn term(x: f32, t: f32) -> f32 {
     // `x.max(0.0)` would turn a NaN into 0 and hide it.

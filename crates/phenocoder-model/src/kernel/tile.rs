@@ -5,6 +5,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::tiles::{Pixel, Tiles};
+
 /// A run of consecutive values that one output pixel sees.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
@@ -14,15 +16,6 @@ pub(super) struct Segment {
     pub(super) row: usize,
     /// Its length.
     pub(super) len: usize,
-}
-
-/// Where an output pixel reads and writes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pixel {
-    /// Position in the source.
-    pub(super) source: usize,
-    /// Position in the output.
-    pub(super) out: usize,
 }
 
 /// The widest instruction set that `columns` values fill to at least one vector.
@@ -55,8 +48,9 @@ pub(super) fn lanes(arch: Arch) -> usize {
 
 /// Vectors side by side in a panel of weights.
 const WIDE: usize = 2;
-/// Pixels of a tile on a wide panel: 12 accumulators, which AVX2's 16 registers hold.
-const WIDE_PIXELS: usize = 6;
+/// Pixels of a tile on a wide panel where there are 32 registers, and where there are fewer.
+const WIDE_PIXELS: usize = 8;
+const FEW_PIXELS: usize = 4;
 /// Pixels of a tile on a single vector.
 const NARROW_PIXELS: usize = 8;
 
@@ -71,40 +65,36 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs the matrix whose entry is `value(row, column)`.
-    pub(super) fn new(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        Self::for_arch(arch(columns), rows, columns, value)
+    /// No weights yet, for this instruction set.
+    pub(super) fn empty(arch: Arch) -> Self {
+        Self {
+            values: Vec::new(),
+            rows: 0,
+            columns: 0,
+            arch,
+            lanes: lanes(arch),
+        }
     }
 
-    fn for_arch(
-        arch: Arch,
+    /// Packs other weights into the same memory.
+    pub(super) fn pack(
+        &mut self,
         rows: usize,
         columns: usize,
-        value: impl Fn(usize, usize) -> f32,
-    ) -> Self {
-        let lanes = lanes(arch);
-        let vectors = columns.div_ceil(lanes);
-        let mut values = Vec::with_capacity(rows * vectors * lanes);
-        let mut first = 0;
-        while first < vectors {
-            let width = WIDE.min(vectors - first);
-            for row in 0..rows {
-                for column in first * lanes..(first + width) * lanes {
-                    values.push(if column < columns {
-                        value(row, column)
-                    } else {
-                        0.0
-                    });
-                }
+        mut fill: impl FnMut(usize, &mut [f32]),
+    ) {
+        let lanes = self.lanes;
+        let padded = columns.next_multiple_of(lanes);
+        (self.rows, self.columns) = (rows, columns);
+        self.values.resize(rows * padded, 0.0);
+        let panel = WIDE * lanes;
+        let mut line = vec![0.0; padded];
+        for row in 0..rows {
+            fill(row, &mut line[..columns]);
+            for (index, part) in line.chunks(panel).enumerate() {
+                let start = index * panel * rows + row * part.len();
+                self.values[start..start + part.len()].copy_from_slice(part);
             }
-            first += width;
-        }
-        Self {
-            values,
-            rows,
-            columns,
-            arch,
-            lanes,
         }
     }
 }
@@ -113,11 +103,14 @@ impl Packed {
 #[derive(Debug)]
 pub(super) struct Product<'a> {
     pub(super) source: &'a [f32],
-    pub(super) pixels: &'a [Pixel],
+    pub(super) tiles: &'a Tiles,
+    pub(super) samples: usize,
     pub(super) segments: &'a [Segment],
     pub(super) weights: &'a Packed,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) relu: bool,
+    /// Values whose sign decides: where one is not above 0, the output is 0. This is the gradient of a ReLU.
+    pub(super) mask: Option<&'a [f32]>,
     pub(super) out: &'a mut [f32],
 }
 
@@ -132,9 +125,6 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        if self.pixels.is_empty() {
-            return;
-        }
         let lanes = self.weights.lanes;
         let vectors = self.weights.columns.div_ceil(lanes);
         let weights = self.weights;
@@ -143,13 +133,55 @@ impl WithSimd for Product<'_> {
             let width = WIDE.min(vectors - first);
             let start = weights.rows * first * lanes;
             let panel = &weights.values[start..start + weights.rows * width * lanes];
-            if width == WIDE {
-                product_panel::<S, WIDE_PIXELS, WIDE>(simd, &mut self, panel, first * lanes);
+            let column = first * lanes;
+            if width < WIDE {
+                product_panel::<S, NARROW_PIXELS, 1>(simd, &mut self, panel, column);
+            } else if S::REGISTER_COUNT >= 32 {
+                product_panel::<S, WIDE_PIXELS, WIDE>(simd, &mut self, panel, column);
             } else {
-                product_panel::<S, NARROW_PIXELS, 1>(simd, &mut self, panel, first * lanes);
+                product_panel::<S, FEW_PIXELS, WIDE>(simd, &mut self, panel, column);
             }
             first += width;
         }
+    }
+}
+
+#[inline(always)]
+fn product_panel<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    job: &mut Product<'_>,
+    panel: &[f32],
+    column: usize,
+) {
+    let (rows, _) = S::as_simd_f32s(panel).0.as_chunks::<V>();
+    let columns = job.weights.columns;
+    let mut start = [simd.splat_f32s(0.0); V];
+    if let Some(bias) = job.bias {
+        for (v, start) in start.iter_mut().enumerate() {
+            let from = (column + v * S::F32_LANES).min(columns);
+            *start = simd.partial_load_f32s(&bias[from..columns.min(from + S::F32_LANES)]);
+        }
+    }
+    let whole = column + V * S::F32_LANES <= columns;
+    let tiles = job.tiles;
+    for sample in 0..job.samples {
+        let origin = tiles.sample.times(sample);
+        for run in &tiles.runs {
+            let mut first = run.first.plus(origin);
+            for _ in 0..run.count / P {
+                let mut at = [first; P];
+                for (p, at) in at.iter_mut().enumerate() {
+                    *at = first.plus(tiles.step.times(p));
+                }
+                product_tile::<S, P, V>(simd, job, rows, start, column, whole, &at, P);
+                first = first.plus(tiles.step.times(P));
+            }
+        }
+    }
+    for pixels in job.tiles.rest(job.samples).chunks(P) {
+        let mut at = [pixels[0]; P];
+        at[..pixels.len()].copy_from_slice(pixels);
+        product_tile::<S, P, V>(simd, job, rows, start, column, whole, &at, pixels.len());
     }
 }
 
@@ -158,56 +190,60 @@ impl WithSimd for Product<'_> {
     clippy::needless_range_loop,
     reason = "constant bounds over register arrays unroll; iterators over them do not always"
 )]
-fn product_panel<S: Simd, const P: usize, const V: usize>(
+#[expect(clippy::too_many_arguments, reason = "an inlined part of one loop")]
+fn product_tile<S: Simd, const P: usize, const V: usize>(
     simd: S,
     job: &mut Product<'_>,
-    panel: &[f32],
+    rows: &[[S::f32s; V]],
+    start: [S::f32s; V],
     column: usize,
+    whole: bool,
+    at: &[Pixel; P],
+    count: usize,
 ) {
-    let lanes = S::F32_LANES;
-    let (rows, _) = S::as_simd_f32s(panel).0.as_chunks::<V>();
-    let columns = job.weights.columns;
-    let mut start = [simd.splat_f32s(0.0); V];
-    if let Some(bias) = job.bias {
-        for v in 0..V {
-            let from = (column + v * lanes).min(columns);
-            start[v] = simd.partial_load_f32s(&bias[from..columns.min(from + lanes)]);
+    let mut sums = [start; P];
+    for segment in job.segments {
+        let weights = &rows[segment.row..segment.row + segment.len];
+        let mut runs: [&[f32]; P] = [&[]; P];
+        for p in 0..P {
+            let from = at[p].source + segment.source;
+            runs[p] = &job.source[from..from + segment.len];
+        }
+        for (i, weight) in weights.iter().enumerate() {
+            for p in 0..P {
+                let value = simd.splat_f32s(runs[p][i]);
+                for v in 0..V {
+                    sums[p][v] = simd.mul_add_f32s(value, weight[v], sums[p][v]);
+                }
+            }
         }
     }
     let zero = simd.splat_f32s(0.0);
-    for tile in job.pixels.chunks(P) {
-        let mut at = [tile[0].source; P];
-        for (at, pixel) in at.iter_mut().zip(tile) {
-            *at = pixel.source;
+    let columns = job.weights.columns;
+    for p in 0..P {
+        if p >= count {
+            break;
         }
-        let mut sums = [start; P];
-        for segment in job.segments {
-            let weights = &rows[segment.row..segment.row + segment.len];
-            let mut runs: [&[f32]; P] = [&[]; P];
-            for p in 0..P {
-                let from = at[p] + segment.source;
-                runs[p] = &job.source[from..from + segment.len];
+        for v in 0..V {
+            let from = (column + v * S::F32_LANES).min(columns);
+            let to = columns.min(from + S::F32_LANES);
+            let mut sum = sums[p][v];
+            if job.relu {
+                // Not the maximum with 0: on some machines that turns NaN into 0 and hides it.
+                sum = simd.select_f32s(simd.less_than_f32s(sum, zero), zero, sum);
             }
-            for (i, weight) in weights.iter().enumerate() {
-                for p in 0..P {
-                    let value = simd.splat_f32s(runs[p][i]);
-                    for v in 0..V {
-                        sums[p][v] = simd.mul_add_f32s(value, weight[v], sums[p][v]);
-                    }
-                }
+            if let Some(mask) = job.mask {
+                let mask = &mask[at[p].mask + from..at[p].mask + to];
+                let mask = match whole {
+                    true => S::as_simd_f32s(mask).0[0],
+                    false => simd.partial_load_f32s(mask),
+                };
+                sum = simd.select_f32s(simd.less_than_f32s(zero, mask), sum, zero);
             }
-        }
-        for p in 0..P {
-            let Some(pixel) = tile.get(p) else { break };
-            for v in 0..V {
-                let from = (column + v * lanes).min(columns);
-                let to = columns.min(from + lanes);
-                let mut sum = sums[p][v];
-                if job.relu {
-                    // Not the maximum with 0: on some machines that turns NaN into 0 and hides it.
-                    sum = simd.select_f32s(simd.less_than_f32s(sum, zero), zero, sum);
-                }
-                simd.partial_store_f32s(&mut job.out[pixel.out + from..pixel.out + to], sum);
+            let out = &mut job.out[at[p].out + from..at[p].out + to];
+            match whole {
+                true => S::as_mut_simd_f32s(out).0[0] = sum,
+                false => simd.partial_store_f32s(out, sum),
             }
         }
     }
@@ -217,24 +253,23 @@ fn product_panel<S: Simd, const P: usize, const V: usize>(
 #[derive(Debug)]
 pub(super) struct Outer<'a> {
     pub(super) source: &'a [f32],
-    /// `source`: where the pixel's patch begins; `out`: its vectors in `gradient`, counted in values.
-    pub(super) pixels: &'a [Pixel],
+    /// `source`: where the pixel's patch begins; `out`: its values in `gradient`.
+    pub(super) tiles: &'a Tiles,
+    pub(super) samples: usize,
     pub(super) segments: &'a [Segment],
-    /// Rows of whole vectors.
     pub(super) gradient: &'a [f32],
-    pub(super) arch: Arch,
-    /// Values of one row of `gradient` and `out`, a multiple of the lanes.
-    pub(super) width: usize,
+    /// Values of one pixel of `gradient` and of one row of `out`.
+    pub(super) columns: usize,
     pub(super) out: &'a mut [f32],
 }
 
-/// Rows of a tile of the weight gradient on two vectors, and on one.
-const WIDE_ROWS: usize = 6;
-const NARROW_ROWS: usize = 12;
+/// Rows of a tile of the weight gradient.
+const MANY_ROWS: usize = 12;
+const SOME_ROWS: usize = 6;
 
 impl Outer<'_> {
     pub(super) fn run(self) {
-        self.arch.dispatch(self);
+        arch(self.columns).dispatch(self);
     }
 }
 
@@ -243,34 +278,43 @@ impl WithSimd for Outer<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let vectors = self.width / S::F32_LANES;
-        for index in 0..self.segments.len() {
-            let segment = self.segments[index];
-            let mut first = 0;
-            while first < vectors {
-                let width = WIDE.min(vectors - first);
-                let mut row = 0;
-                if width == WIDE {
-                    while row + WIDE_ROWS <= segment.len {
-                        outer_tile::<S, WIDE_ROWS, WIDE>(simd, &mut self, segment, row, first);
-                        row += WIDE_ROWS;
-                    }
-                    while row < segment.len {
-                        outer_tile::<S, 1, WIDE>(simd, &mut self, segment, row, first);
-                        row += 1;
-                    }
-                } else {
-                    while row + NARROW_ROWS <= segment.len {
-                        outer_tile::<S, NARROW_ROWS, 1>(simd, &mut self, segment, row, first);
-                        row += NARROW_ROWS;
-                    }
-                    while row < segment.len {
-                        outer_tile::<S, 1, 1>(simd, &mut self, segment, row, first);
-                        row += 1;
-                    }
-                }
-                first += width;
+        let lanes = S::F32_LANES;
+        let mut first = 0;
+        while first < self.columns {
+            let left = self.columns - first;
+            if left >= 2 * lanes {
+                outer_columns::<S, SOME_ROWS, 2, true>(simd, &mut self, first);
+                first += 2 * lanes;
+            } else if left >= lanes {
+                outer_columns::<S, MANY_ROWS, 1, true>(simd, &mut self, first);
+                first += lanes;
+            } else {
+                outer_columns::<S, MANY_ROWS, 1, false>(simd, &mut self, first);
+                first = self.columns;
             }
+        }
+    }
+}
+
+#[inline(always)]
+fn outer_columns<S: Simd, const R: usize, const V: usize, const WHOLE: bool>(
+    simd: S,
+    job: &mut Outer<'_>,
+    first: usize,
+) {
+    for segment in job.segments {
+        let mut row = 0;
+        while row + R <= segment.len {
+            outer_tile::<S, R, V, WHOLE>(simd, job, *segment, row, first);
+            row += R;
+        }
+        while row + 4 <= segment.len {
+            outer_tile::<S, 4, V, WHOLE>(simd, job, *segment, row, first);
+            row += 4;
+        }
+        while row < segment.len {
+            outer_tile::<S, 1, V, WHOLE>(simd, job, *segment, row, first);
+            row += 1;
         }
     }
 }
@@ -280,7 +324,7 @@ impl WithSimd for Outer<'_> {
     clippy::needless_range_loop,
     reason = "constant bounds over register arrays unroll; iterators over them do not always"
 )]
-fn outer_tile<S: Simd, const R: usize, const V: usize>(
+fn outer_tile<S: Simd, const R: usize, const V: usize, const WHOLE: bool>(
     simd: S,
     job: &mut Outer<'_>,
     segment: Segment,
@@ -288,25 +332,47 @@ fn outer_tile<S: Simd, const R: usize, const V: usize>(
     first: usize,
 ) {
     let lanes = S::F32_LANES;
-    let gradient = S::as_simd_f32s(job.gradient).0;
+    let width = if WHOLE {
+        V * lanes
+    } else {
+        job.columns - first
+    };
+    let offset = segment.source + row;
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    for pixel in job.pixels {
-        let from = pixel.source + segment.source + row;
-        let values = &job.source[from..from + R];
-        let vector = pixel.out / lanes + first;
-        let vectors = &gradient[vector..vector + V];
-        for r in 0..R {
-            let value = simd.splat_f32s(values[r]);
-            for v in 0..V {
-                sums[r][v] = simd.mul_add_f32s(value, vectors[v], sums[r][v]);
+    let step = job.tiles.step;
+    for (at, count) in job.tiles.all_runs(job.samples) {
+        let (mut from, mut to) = (at.source + offset, at.out + first);
+        for _ in 0..count {
+            let values = &job.source[from..from + R];
+            let vectors = &job.gradient[to..to + width];
+            let mut gradient = [simd.splat_f32s(0.0); V];
+            if WHOLE {
+                let vectors = &S::as_simd_f32s(vectors).0[..V];
+                gradient.copy_from_slice(vectors);
+            } else {
+                gradient[0] = simd.partial_load_f32s(vectors);
             }
+            for r in 0..R {
+                let value = simd.splat_f32s(values[r]);
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_f32s(value, gradient[v], sums[r][v]);
+                }
+            }
+            from += step.source;
+            to += step.out;
         }
     }
     for r in 0..R {
-        let from = (segment.row + row + r) * job.width + first * lanes;
-        let out = S::as_mut_simd_f32s(&mut job.out[from..from + V * lanes]).0;
-        for v in 0..V {
-            out[v] = simd.add_f32s(out[v], sums[r][v]);
+        let from = (segment.row + row + r) * job.columns + first;
+        let out = &mut job.out[from..from + width];
+        if WHOLE {
+            let out = &mut S::as_mut_simd_f32s(out).0[..V];
+            for v in 0..V {
+                out[v] = simd.add_f32s(out[v], sums[r][v]);
+            }
+        } else {
+            let old = simd.partial_load_f32s(out);
+            simd.partial_store_f32s(out, simd.add_f32s(old, sums[r][0]));
         }
     }
 }
@@ -317,58 +383,57 @@ mod tests {
 
     #[test]
     fn the_bits_do_not_depend_on_the_width_of_the_vectors() {
-        for columns in [1, 4, 8, 9, 16, 31, 64] {
-            let (rows, count) = (37, 13);
-            let (source, weights) = (random(rows + count), random(rows * columns + 1));
+        for columns in [1, 4, 8, 9, 16, 31, 32, 64] {
+            let (rows, count) = (37, 29);
+            let (source, weights) = (random(rows + count), random(rows * columns));
             let bias = random(columns);
-            let pixels: Vec<Pixel> = (0..count)
-                .map(|i| Pixel {
-                    source: i,
-                    out: i * columns,
-                })
-                .collect();
+            let step = Pixel {
+                source: 1,
+                out: columns,
+                mask: columns,
+            };
+            let tiles = Tiles::new([1, count], |_| Pixel::default(), step, Pixel::default(), 1);
             let segments = [Segment {
                 source: 0,
                 row: 0,
                 len: rows,
             }];
+            let mask = random(count * columns);
             let product = |arch| {
+                let mut packed = Packed::empty(arch);
+                packed.pack(rows, columns, |row, line| {
+                    line.copy_from_slice(&weights[row * columns..(row + 1) * columns]);
+                });
                 let mut out = vec![0.0; count * columns];
-                let value = |row: usize, column: usize| weights[row * columns + column];
                 Product {
                     source: &source,
-                    pixels: &pixels,
+                    tiles: &tiles,
+                    samples: 1,
                     segments: &segments,
-                    weights: &Packed::for_arch(arch, rows, columns, value),
+                    weights: &packed,
                     bias: Some(&bias),
                     relu: true,
+                    mask: Some(&mask),
                     out: &mut out,
                 }
                 .run();
                 out
             };
-            let outer = |arch| {
-                let width = columns.next_multiple_of(16);
-                let gradient = &random(count * width);
-                let pixels: Vec<Pixel> = (0..count)
-                    .map(|i| Pixel {
-                        source: i,
-                        out: i * width,
-                    })
-                    .collect();
-                let mut out = vec![0.0; rows * width];
-                Outer {
+            let gradient = random(count * columns);
+            let outer = |arch: Arch| {
+                let mut out = vec![0.0; rows * columns];
+                arch.dispatch(Outer {
                     source: &source,
-                    pixels: &pixels,
+                    tiles: &tiles,
+                    samples: 1,
                     segments: &segments,
-                    gradient,
-                    arch,
-                    width,
+                    gradient: &gradient,
+                    columns,
                     out: &mut out,
-                }
-                .run();
+                });
                 out
             };
+            assert!(product(Arch::Scalar).iter().any(|&v| v > 0.0));
             for wide in [Arch::new(), arch(4)] {
                 assert_eq!(product(Arch::Scalar), product(wide), "{columns} columns");
                 assert_eq!(outer(Arch::Scalar), outer(wide), "{columns} columns");
