@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor, Var};
 use phenocoder_core::Seed;
 
-use crate::kernel::{Activation, dense};
-use crate::{Parameters, Result, Role};
+use crate::kernel::{Activation, ConvLayer, ConvStack, Keep, dense};
+use crate::{ConfigError, Parameters, Result, Role, Step};
 
 /// A kernel and its bias.
 #[derive(Debug)]
@@ -16,6 +16,57 @@ pub(crate) struct Layer {
 impl Layer {
     pub(crate) fn dense(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         dense(x, &self.kernel, &self.bias, activation)
+    }
+}
+
+/// Convolutions that follow each other, with their weights.
+#[derive(Debug)]
+pub(crate) struct Convolutions {
+    stack: ConvStack,
+    layers: Vec<Layer>,
+}
+
+impl Convolutions {
+    /// Joins layers with their weights; there is one of each.
+    pub(crate) fn new(
+        input: [usize; 3],
+        layers: Vec<(ConvLayer, Layer)>,
+    ) -> Result<Self, ConfigError> {
+        let (shapes, layers): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
+        let stack = ConvStack::new(input, &shapes)?;
+        Ok(Self { stack, layers })
+    }
+
+    fn parameters(&self) -> Vec<(&Tensor, &Tensor)> {
+        let layers = self.layers.iter();
+        layers
+            .map(|layer| (layer.kernel.as_tensor(), layer.bias.as_tensor()))
+            .collect()
+    }
+
+    /// `[n, y, x, c]` to `[n, y, x, c]`.
+    pub(crate) fn apply(&self, x: &Tensor, step: &Step) -> Result<Tensor> {
+        self.stack.apply(x, &self.parameters(), keep(step))
+    }
+
+    /// The binary cross-entropy between the images, as logits, and `targets`.
+    pub(crate) fn cross_entropy(
+        &self,
+        x: &Tensor,
+        targets: &Tensor,
+        step: &Step,
+    ) -> Result<Tensor> {
+        let parameters = self.parameters();
+        self.stack
+            .cross_entropy(x, &parameters, targets, keep(step))
+    }
+}
+
+/// A step with chance is one of training: its gradient will be asked for.
+fn keep(step: &Step) -> Keep {
+    match step.dropout {
+        true => Keep::Gradients,
+        false => Keep::Nothing,
     }
 }
 

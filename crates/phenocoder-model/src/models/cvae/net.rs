@@ -4,9 +4,9 @@ use candle_core::{Device, Tensor};
 use phenocoder_core::{PatchShape, Seed};
 
 use super::CvaeConfig;
-use crate::kernel::{Activation, conv_transpose2d, conv2d};
+use crate::kernel::{Activation, ConvLayer};
 use crate::model::{check_batch, sample};
-use crate::nn::{Layer, LayerBuilder};
+use crate::nn::{Convolutions, Layer, LayerBuilder};
 use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Result, Step, loss};
 
 /// The convolutional variational autoencoder, with conditions where its configuration has some.
@@ -32,13 +32,12 @@ pub struct Cvae {
     config: CvaeConfig,
     device: Device,
     parameters: Parameters,
-    encoder: Vec<Layer>,
+    encoder: Convolutions,
     encoder_dense: Layer,
     mean: Layer,
     log_var: Layer,
     decoder_dense: Layer,
-    decoder: Vec<Layer>,
-    output: Layer,
+    decoder: Convolutions,
 }
 
 /// The same network with conditions: [`CvaeConfig::n_conditions`] is above 0.
@@ -60,7 +59,9 @@ impl Cvae {
         let mut channels = config.input.channels;
         for (i, &width) in config.conv_layers.iter().enumerate() {
             let name = format!("encoder.conv.{i}");
-            encoder.push(builder.layer(&name, &[3, 3, channels, width], width)?);
+            let layer = builder.layer(&name, &[3, 3, channels, width], width)?;
+            let shape = ConvLayer::conv(width).with_stride(2);
+            encoder.push((shape.with_activation(Activation::Relu), layer));
             channels = width;
         }
         let flat = h * w * channels + conditions;
@@ -74,22 +75,29 @@ impl Cvae {
         let mut channels = first;
         for (i, &width) in config.conv_layers.iter().rev().enumerate() {
             let name = format!("decoder.conv.{i}");
-            decoder.push(builder.layer(&name, &[3, 3, width, channels], width)?);
+            let layer = builder.layer(&name, &[3, 3, width, channels], width)?;
+            let shape = ConvLayer::conv_transpose(width).with_stride(2);
+            decoder.push((shape.with_activation(Activation::Relu), layer));
             channels = width;
         }
         let pixels = config.input.channels;
         let output = builder.layer("decoder.output", &[3, 3, pixels, channels], pixels)?;
+        decoder.push((ConvLayer::conv_transpose(pixels), output));
+        let PatchShape {
+            height,
+            width,
+            channels,
+        } = config.input;
         Ok(Self {
             config: config.clone(),
             device: device.clone(),
             parameters: builder.into_parameters(),
-            encoder,
+            encoder: Convolutions::new([height, width, channels], encoder)?,
             encoder_dense,
             mean,
             log_var,
             decoder_dense,
-            decoder,
-            output,
+            decoder: Convolutions::new([h, w, first], decoder)?,
         })
     }
 
@@ -102,10 +110,7 @@ impl Cvae {
     /// Means and logarithms of the variances.
     fn moments(&self, batch: &Batch, step: &Step) -> Result<(Tensor, Tensor)> {
         check_batch(self, batch)?;
-        let mut x = batch.pixels.clone();
-        for layer in &self.encoder {
-            x = conv2d(&x, &layer.kernel, &layer.bias, 2, Activation::Relu)?;
-        }
+        let x = self.encoder.apply(&batch.pixels, step)?;
         let x = join(&x.flatten_from(1)?, batch.conditions.as_ref())?;
         let x = self.encoder_dense.dense(&x, Activation::Relu)?;
         let x = step.drop_out("encoder-dropout", &x, self.config.dropout)?;
@@ -114,19 +119,14 @@ impl Cvae {
         Ok((mean, log_var))
     }
 
-    /// The decoder before its sigmoid.
-    fn logits(&self, z: &Tensor, conditions: Option<&Tensor>, step: &Step) -> Result<Tensor> {
+    /// The images that the decoder's convolutions begin with, `[n, y, x, c]`.
+    fn seeds(&self, z: &Tensor, conditions: Option<&Tensor>, step: &Step) -> Result<Tensor> {
         let x = self
             .decoder_dense
             .dense(&join(z, conditions)?, Activation::Relu)?;
         let x = step.drop_out("decoder-dropout", &x, self.config.dropout)?;
         let [h, w, c] = self.config.bottleneck();
-        let mut x = x.reshape(((), h, w, c))?;
-        for layer in &self.decoder {
-            x = conv_transpose2d(&x, &layer.kernel, &layer.bias, 2, Activation::Relu)?;
-        }
-        let output = &self.output;
-        conv_transpose2d(&x, &output.kernel, &output.bias, 1, Activation::Linear)
+        Ok(x.reshape(((), h, w, c))?)
     }
 
     /// The loss of a batch with given noise: `z = z_mean + e^(z_log_var / 2) · noise`.
@@ -149,8 +149,8 @@ impl Cvae {
             Some(noise) => sample(&mean, &log_var, noise)?,
             None => mean.clone(),
         };
-        let logits = self.logits(&z, batch.conditions.as_ref(), step)?;
-        let reconstruction = loss::reconstruction(&logits, &batch.pixels)?;
+        let seeds = self.seeds(&z, batch.conditions.as_ref(), step)?;
+        let reconstruction = self.decoder.cross_entropy(&seeds, &batch.pixels, step)?;
         let kl = loss::kl(&mean, &log_var)?;
         let total = (&reconstruction + (&kl * self.config.beta)?)?;
         Ok(Losses::new(
@@ -218,7 +218,10 @@ impl Autoencoder for Cvae {
                 found: format!("{} for {rows} of {n} rows", words(latent, columns)),
             });
         }
-        let logits = self.logits(latents, conditions, &Step::evaluation())?;
+        let step = Step::evaluation();
+        let logits = self
+            .decoder
+            .apply(&self.seeds(latents, conditions, &step)?, &step)?;
         Ok(candle_nn::ops::sigmoid(&logits)?)
     }
 
