@@ -7,6 +7,7 @@
 mod clip;
 mod config;
 mod early_stopping;
+mod ema;
 mod flip;
 mod observe;
 mod optim;
@@ -17,13 +18,14 @@ mod trainer;
 pub use clip::{ClipConfig, global_norm};
 pub use config::{FitConfig, ValidationNoise};
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
+pub use ema::{Ema, EmaConfig, EmaWarmUpConfig};
 pub use flip::FlipConfig;
 pub use observe::{CsvObserver, Observer, TensorBoardObserver};
 pub use optim::{
     Adam, AdamConfig, AdamForm, AdamW, AdamWConfig, DecayScope, Lamb, LambConfig, Optimizer,
     OptimizerConfig, RmsProp, RmsPropConfig, RmsPropForm, Sgd, SgdConfig,
 };
-pub use record::{EpochRecord, LossRecord, TrainingRecord};
+pub use record::{BatchRecord, EpochRecord, LossRecord, TrainingRecord};
 pub use schedule::{
     Annealing, CosineConfig, CycleConfig, MilestoneRule, MultiStepConfig, OneCycleConfig, Plateau,
     PlateauConfig, PolyConfig, Schedule, ScheduleConfig, ScheduleUnit, StepConfig, TanhConfig,

@@ -22,7 +22,9 @@ pub use adamw::{AdamW, AdamWConfig};
 pub use lamb::{Lamb, LambConfig};
 pub use rmsprop::{RmsProp, RmsPropConfig, RmsPropForm};
 pub use sgd::{Sgd, SgdConfig};
-pub(super) use values::{CHUNK, Real, sum_in_order, with_values};
+pub(super) use values::{
+    CHUNK, Real, Values, check_dtype, split_steps, sum_in_order, with_steps, with_values,
+};
 
 use super::config::check_range;
 use crate::{ConfigError, Gradients, Parameters, Result};

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Shape, Tensor, 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::values::{CHUNK, Real, Values, check_dtype};
+use super::values::{CHUNK, Real, Values, check_dtype, split_steps, with_steps};
 use crate::{Error, Gradients, Parameters, Result};
 
 /// How one weight changes by its gradient and by `N` arrays of state.
@@ -43,11 +43,6 @@ struct Arrays<const N: usize> {
     dtype: DType,
     values: [Values; N],
 }
-
-const STEPS: &str = "steps";
-
-/// Steps below this are one half of the stored count: an `f32` counts whole numbers only up to 2^24.
-const HALF: u64 = 1 << 20;
 
 impl<const N: usize> State<N> {
     /// No steps; arrays of these names will start filled with these numbers.
@@ -135,44 +130,40 @@ impl<const N: usize> State<N> {
     }
 
     pub(super) fn save(&self) -> Result<BTreeMap<String, Tensor>> {
-        let halves = [(self.steps / HALF) as f32, (self.steps % HALF) as f32];
-        let mut saved = BTreeMap::from([(STEPS.to_owned(), Tensor::new(&halves, &Device::Cpu)?)]);
+        let mut saved = BTreeMap::new();
         for (name, arrays) in &self.arrays {
             for (which, values) in self.names.iter().zip(&arrays.values) {
                 saved.insert(format!("{name}.{which}"), values.tensor(&arrays.shape)?);
             }
         }
-        Ok(saved)
+        with_steps(self.steps, saved)
     }
 
     pub(super) fn restore(&mut self, saved: &BTreeMap<String, Tensor>) -> Result<()> {
-        let steps = saved.get(STEPS).ok_or_else(|| problem(STEPS, "missing"))?;
-        let steps = match steps.dims() {
-            [2] if steps.dtype() == DType::F32 => steps.to_vec1::<f32>()?,
-            _ => return Err(problem(STEPS, "expected two values of type F32")),
-        };
+        let (steps, saved) = split_steps(saved)?;
         let mut arrays = BTreeMap::new();
-        for key in saved.keys().filter(|key| *key != STEPS) {
+        for key in saved.keys().copied() {
             let parts = key.rsplit_once('.');
             let Some((name, _)) = parts.filter(|(_, which)| self.names.contains(which)) else {
                 return Err(problem(key, "this optimizer has no such state"));
             };
             if !arrays.contains_key(name) {
-                arrays.insert(name.to_owned(), self.read(name, saved)?);
+                arrays.insert(name.to_owned(), self.read(name, &saved)?);
             }
         }
-        self.steps = steps[0] as u64 * HALF + steps[1] as u64;
+        self.steps = steps;
         self.arrays = arrays;
         Ok(())
     }
 
     /// The arrays of one weight; they stay in CPU memory until its next step.
-    fn read(&self, name: &str, saved: &BTreeMap<String, Tensor>) -> Result<Arrays<N>> {
+    fn read(&self, name: &str, saved: &BTreeMap<&str, &Tensor>) -> Result<Arrays<N>> {
         let mut like: Option<(Shape, DType)> = None;
         let mut values = self.names.map(|_| Values::F32(Vec::new()));
         for (values, which) in values.iter_mut().zip(self.names) {
             let key = format!("{name}.{which}");
-            let tensor = saved.get(&key).ok_or_else(|| problem(&key, "missing"))?;
+            let tensor = saved.get(key.as_str());
+            let tensor = *tensor.ok_or_else(|| problem(&key, "missing"))?;
             check_dtype(&key, tensor.dtype())?;
             let this = (tensor.shape().clone(), tensor.dtype());
             if like.as_ref().is_some_and(|like| *like != this) {

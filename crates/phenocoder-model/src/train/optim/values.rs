@@ -1,5 +1,7 @@
 //! Arrays beside the weights: moments and averages.
 
+use std::collections::BTreeMap;
+
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor, Var, WithDType};
 
 use crate::{Error, Result};
@@ -141,4 +143,41 @@ pub(in crate::train) fn check_dtype(name: &str, dtype: DType) -> Result<()> {
             problem: format!("expected F32 or F64 values, found {dtype:?}"),
         }),
     }
+}
+
+const STEPS: &str = "steps";
+
+/// Steps below this are one half of the stored count: an `f32` counts whole numbers only up to 2^24.
+const HALF: u64 = 1 << 20;
+
+/// Adds a count of steps to a state.
+pub(in crate::train) fn with_steps(
+    steps: u64,
+    mut state: BTreeMap<String, Tensor>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let halves = [(steps / HALF) as f32, (steps % HALF) as f32];
+    state.insert(STEPS.to_owned(), Tensor::new(&halves, &Device::Cpu)?);
+    Ok(state)
+}
+
+/// The count of steps and the rest of a state.
+pub(in crate::train) fn split_steps(
+    state: &BTreeMap<String, Tensor>,
+) -> Result<(u64, BTreeMap<&str, &Tensor>)> {
+    let problem = |problem: &str| Error::Array {
+        name: STEPS.to_owned(),
+        problem: problem.to_owned(),
+    };
+    let steps = state.get(STEPS).ok_or_else(|| problem("missing"))?;
+    let wrong = || problem("expected two whole numbers of type F32");
+    if steps.dims() != [2] || steps.dtype() != DType::F32 {
+        return Err(wrong());
+    }
+    let halves = steps.to_vec1::<f32>()?;
+    if halves.iter().any(|half| *half < 0.0 || half.fract() != 0.0) {
+        return Err(wrong());
+    }
+    let rest = state.iter().filter(|(name, _)| *name != STEPS);
+    let rest = rest.map(|(name, tensor)| (name.as_str(), tensor));
+    Ok((halves[0] as u64 * HALF + halves[1] as u64, rest.collect()))
 }
