@@ -1,6 +1,14 @@
-//! The parts of the losses.
+//! Losses: their parts, and the named sums of them that published models minimize.
+
+mod objective;
+mod reconstruction;
 
 use candle_core::Tensor;
+
+pub use objective::{VaeLossConfig, VqLossConfig, VqTotal};
+pub use reconstruction::Reconstruction;
+
+pub use crate::kernel::Reduction;
 
 use crate::{Result, kernel};
 
@@ -57,4 +65,15 @@ pub fn kl(mean: &Tensor, log_var: &Tensor) -> Result<Tensor> {
 /// [`Error::Tensor`](crate::Error::Tensor) when the shapes differ or there is no patch.
 pub fn kl_doubled(mean: &Tensor, s: &Tensor) -> Result<Tensor> {
     kernel::kl_divergence(mean, s, 2.0)
+}
+
+/// A loss that is summed per sample, reduced in another way; `x` holds the samples.
+fn reduce(loss: Tensor, x: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    let n = x.dims().first().copied().unwrap_or(1);
+    let factor = match reduction {
+        Reduction::SumPerSample => return Ok(loss),
+        Reduction::Mean => n as f64 / x.elem_count().max(1) as f64,
+        Reduction::Sum => n as f64,
+    };
+    Ok((loss * factor)?)
 }

@@ -17,6 +17,8 @@ pub enum Reduction {
     SumPerSample,
     /// The mean over all values: PyTorch's `reduction="mean"`.
     Mean,
+    /// The sum over all values, which grows with the number of samples: PyTorch's `reduction="sum"`.
+    Sum,
 }
 
 /// `Σ (a − b)²`, reduced to one number.
@@ -55,6 +57,7 @@ pub fn squared_error(a: &Tensor, b: &Tensor, reduction: Reduction) -> Result<Ten
     let divisor = match reduction {
         Reduction::SumPerSample => a.dims().first().copied().unwrap_or(1),
         Reduction::Mean => values,
+        Reduction::Sum => 1,
     };
     let factor = 1.0 / divisor as f64;
     if !is_native(a) {

@@ -7,6 +7,7 @@ mod bits;
 mod files;
 mod golden;
 mod gradient;
+mod losses;
 mod observers;
 mod optimizers;
 mod synthetic;
