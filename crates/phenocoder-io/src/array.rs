@@ -15,7 +15,7 @@ mod vlen;
 mod window;
 mod write;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
@@ -52,12 +52,72 @@ pub(crate) struct ZarrArray {
     block: Vec<u64>,
     codecs: Codecs,
     keys: Array<()>,
-    /// The indexes of the shards that were read last.
-    indexes: Mutex<VecDeque<(String, Arc<ShardIndex>)>>,
+    indexes: Mutex<KeptIndexes>,
 }
 
-/// How many shard indexes an open array keeps.
-const KEPT_INDEXES: usize = 16;
+/// The indexes of the shards that were read last, up to a number of bytes.
+#[derive(Debug, Default)]
+struct KeptIndexes {
+    indexes: BTreeMap<String, Arc<ShardIndex>>,
+    /// The keys, the oldest first.
+    order: VecDeque<String>,
+    bytes: usize,
+}
+
+impl KeptIndexes {
+    /// Enough for four million chunks, so that a visit of all chunks in random order reads each index once.
+    const MOST_BYTES: usize = 64 << 20;
+
+    fn keep(&mut self, key: &str, index: &Arc<ShardIndex>) {
+        if self.indexes.contains_key(key) || index.bytes() > Self::MOST_BYTES {
+            return;
+        }
+        while self.bytes + index.bytes() > Self::MOST_BYTES {
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
+            self.bytes -= self.indexes.remove(&oldest).map_or(0, |old| old.bytes());
+        }
+        self.bytes += index.bytes();
+        self.indexes.insert(key.to_owned(), Arc::clone(index));
+        self.order.push_back(key.to_owned());
+    }
+}
+
+/// A shard whose file is open.
+#[derive(Debug)]
+struct OpenShard {
+    key: String,
+    file: RangeFile,
+    index: Arc<ShardIndex>,
+}
+
+/// The shards of an array that were read last, with their files open and their indexes in memory.
+#[derive(Debug, Default)]
+pub(crate) struct OpenShards(Mutex<VecDeque<(Vec<u64>, Arc<OpenShard>)>>);
+
+impl OpenShards {
+    /// How many files are kept open.
+    const KEPT: usize = 64;
+
+    fn find(&self, chunk: &[u64]) -> Option<Arc<OpenShard>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, shard) = kept.iter().find(|(place, _)| place == chunk)?;
+        Some(Arc::clone(shard))
+    }
+
+    fn keep(&self, chunk: Vec<u64>, shard: OpenShard) -> Arc<OpenShard> {
+        let shard = Arc::new(shard);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.iter().all(|(place, _)| *place != chunk) {
+            if kept.len() == Self::KEPT {
+                kept.pop_front();
+            }
+            kept.push_back((chunk, Arc::clone(&shard)));
+        }
+        shard
+    }
+}
 
 impl ZarrArray {
     /// Opens the array at a key.
@@ -157,30 +217,75 @@ impl ZarrArray {
 
     /// Decodes one block; a block that is not stored is the fill value.
     pub(crate) fn block(&self, index: &[u64]) -> Result<Block> {
-        let per_chunk: Vec<u64> = self
-            .chunk
-            .iter()
-            .zip(&self.block)
-            .map(|(chunk, block)| chunk / block)
-            .collect();
-        let chunk_index: Vec<u64> = index.iter().zip(&per_chunk).map(|(i, n)| i / n).collect();
-        let key = child(&self.key, self.keys.chunk_key(&chunk_index).as_str());
         if let Some(sharding) = self.codecs.chain.sharding() {
-            let inner: Vec<u64> = index.iter().zip(&per_chunk).map(|(i, n)| i % n).collect();
-            let Some(mut file) = self.root.ranges(&key)? else {
-                return Ok(Block::Fill);
-            };
-            let index = self.shard_index(sharding, &key, &mut file, &per_chunk)?;
-            return match index.locate(&key, &inner, file.size)? {
-                Some((offset, len)) => {
-                    let bytes = file.read(offset, self.codecs.check_encoded(&key, len)?)?;
-                    self.codecs.decode_inner(&key, sharding, bytes)
-                }
+            return match self.open_shard(sharding, &self.chunk_of(index))? {
+                Some(shard) => self.block_of_shard(sharding, &shard, index),
                 None => Ok(Block::Fill),
             };
         }
+        let key = child(
+            &self.key,
+            self.keys.chunk_key(&self.chunk_of(index)).as_str(),
+        );
         match self.root.read(&key, self.codecs.encoded_limit())? {
             Some(bytes) => self.codecs.decode(&key, bytes, &self.chunk),
+            None => Ok(Block::Fill),
+        }
+    }
+
+    /// As [`block`](Self::block), with the files of shards kept in `open`: right for arrays that are never replaced.
+    pub(crate) fn block_kept(&self, index: &[u64], open: &OpenShards) -> Result<Block> {
+        let Some(sharding) = self.codecs.chain.sharding() else {
+            return self.block(index);
+        };
+        let chunk = self.chunk_of(index);
+        let shard = match open.find(&chunk) {
+            Some(shard) => shard,
+            None => match self.open_shard(sharding, &chunk)? {
+                Some(shard) => open.keep(chunk, shard),
+                None => return Ok(Block::Fill),
+            },
+        };
+        self.block_of_shard(sharding, &shard, index)
+    }
+
+    /// How many blocks a chunk has along each axis.
+    fn per_chunk(&self) -> impl Iterator<Item = u64> {
+        let lengths = self.chunk.iter().zip(&self.block);
+        lengths.map(|(chunk, block)| chunk / block)
+    }
+
+    /// The chunk file that holds a block.
+    fn chunk_of(&self, index: &[u64]) -> Vec<u64> {
+        let places = index.iter().zip(self.per_chunk());
+        places.map(|(i, n)| i / n).collect()
+    }
+
+    fn open_shard(&self, sharding: &Sharding, chunk: &[u64]) -> Result<Option<OpenShard>> {
+        let key = child(&self.key, self.keys.chunk_key(chunk).as_str());
+        let Some(file) = self.root.ranges(&key)? else {
+            return Ok(None);
+        };
+        let per_chunk: Vec<u64> = self.per_chunk().collect();
+        let index = self.shard_index(sharding, &key, &file, &per_chunk)?;
+        Ok(Some(OpenShard { key, file, index }))
+    }
+
+    fn block_of_shard(
+        &self,
+        sharding: &Sharding,
+        shard: &OpenShard,
+        index: &[u64],
+    ) -> Result<Block> {
+        let places = index.iter().zip(self.per_chunk());
+        let inner: Vec<u64> = places.map(|(i, n)| i % n).collect();
+        let key = &shard.key;
+        match shard.index.locate(key, &inner, shard.file.size)? {
+            Some((offset, len)) => {
+                let len = self.codecs.check_encoded(key, len)?;
+                let bytes = shard.file.read(offset, len)?;
+                self.codecs.decode_inner(key, sharding, bytes)
+            }
             None => Ok(Block::Fill),
         }
     }
@@ -189,19 +294,15 @@ impl ZarrArray {
         &self,
         sharding: &Sharding,
         key: &str,
-        file: &mut RangeFile,
+        file: &RangeFile,
         per_shard: &[u64],
     ) -> Result<Arc<ShardIndex>> {
         let kept = || self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, index)) = kept().iter().find(|(shard, _)| shard == key) {
+        if let Some(index) = kept().indexes.get(key) {
             return Ok(Arc::clone(index));
         }
         let index = Arc::new(sharding.read_index(key, file, per_shard)?);
-        let mut kept = kept();
-        if kept.len() == KEPT_INDEXES {
-            kept.pop_front();
-        }
-        kept.push_back((key.to_owned(), Arc::clone(&index)));
+        kept().keep(key, &index);
         Ok(index)
     }
 

@@ -1,7 +1,7 @@
 //! The folder of a store: the only module that opens files for reading.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, OpenOptions, Result};
@@ -146,7 +146,7 @@ fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// A file of which parts are read.
+/// A file of which parts are read, by several threads at once.
 #[derive(Debug)]
 pub(crate) struct RangeFile {
     file: File,
@@ -156,12 +156,30 @@ pub(crate) struct RangeFile {
 
 impl RangeFile {
     /// The bytes from `offset` on; the caller has checked that they are there.
-    pub(crate) fn read(&mut self, offset: u64, len: usize) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        self.file
-            .seek(SeekFrom::Start(offset))
-            .and_then(|_| self.file.read_exact(&mut bytes))
-            .map_err(Error::io(&self.path, "read"))?;
+        read_exact_at(&self.file, &mut bytes, offset).map_err(Error::io(&self.path, "read"))?;
         Ok(bytes)
     }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                bytes = &mut bytes[n..];
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

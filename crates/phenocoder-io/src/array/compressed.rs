@@ -1,10 +1,12 @@
 //! The bytes-to-bytes codecs, with checks of what compressed data claim before they are decompressed.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::Read;
 
 use flate2::read::{GzDecoder, ZlibDecoder};
 use zarrs::array::{BytesRepresentation, CodecChain, CodecOptions};
+use zstd::bulk::Decompressor;
 
 use super::chain::name_of;
 use super::with_causes;
@@ -30,7 +32,12 @@ pub(crate) fn decode(
         let name = name_of(codec.as_ref());
         let most = size.size().unwrap_or_else(|| limit.saturating_add(1 << 16));
         match name.as_str() {
-            "zstd" => check_zstd(key, &bytes, most)?,
+            "zstd" => {
+                if let Some(total) = check_zstd(key, &bytes, most)? {
+                    bytes = unpack_zstd(key, &bytes, total)?;
+                    continue;
+                }
+            }
             "blosc" => check_blosc(key, &bytes, most)?,
             "crc32c" => {
                 bytes = check_crc32c(key, bytes)?;
@@ -117,11 +124,13 @@ fn check_blosc(key: &str, bytes: &[u8], most: u64) -> Result<()> {
 
 /// Adds up what the frames of zstd data claim to hold: their content size, or else what their blocks can hold at most.
 ///
+/// Returns the sum where every frame states its size.
 /// RFC 8878, section 3.1.1.
-fn check_zstd(key: &str, bytes: &[u8], most: u64) -> Result<()> {
+fn check_zstd(key: &str, bytes: &[u8], most: u64) -> Result<Option<u64>> {
     let cut = || Error::corrupt(key, "the zstd frame is cut short");
     let mut rest = bytes;
     let mut total = 0_u64;
+    let mut all_stated = true;
     if rest.is_empty() {
         return Err(Error::corrupt(key, "it is empty"));
     }
@@ -137,7 +146,8 @@ fn check_zstd(key: &str, bytes: &[u8], most: u64) -> Result<()> {
         if magic != 0xFD2F_B528 {
             return Err(Error::corrupt(key, "it is no zstd frame"));
         }
-        let (claimed, tail) = zstd_frame(tail).ok_or_else(cut)?;
+        let (claimed, stated, tail) = zstd_frame(tail).ok_or_else(cut)?;
+        all_stated &= stated;
         total = total.saturating_add(claimed);
         rest = tail;
         if total > most.saturating_add(SLACK) || (claimed > most) {
@@ -147,14 +157,32 @@ fn check_zstd(key: &str, bytes: &[u8], most: u64) -> Result<()> {
             ));
         }
     }
-    Ok(())
+    Ok(all_stated.then_some(total).filter(|&total| total <= most))
+}
+
+thread_local! {
+    /// Making a context takes longer than unpacking a small chunk with it.
+    static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Unpacks frames that state their size, `total` together.
+fn unpack_zstd(key: &str, bytes: &[u8], total: u64) -> Result<Vec<u8>> {
+    let total = usize::try_from(total).map_err(|error| Error::corrupt(key, error))?;
+    let unpacked = ZSTD.with_borrow_mut(|kept| {
+        let context = match kept {
+            Some(context) => context,
+            None => kept.insert(Decompressor::new()?),
+        };
+        context.decompress(bytes, total)
+    });
+    unpacked.map_err(|error| Error::corrupt(key, error))
 }
 
 /// Blocks without a content size may hold less than they can.
 const SLACK: u64 = 16 << 20;
 
-/// What a frame after its magic number claims to hold, and the bytes after it.
-fn zstd_frame(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// What a frame after its magic number claims to hold, whether it states that itself, and the bytes after it.
+fn zstd_frame(bytes: &[u8]) -> Option<(u64, bool, &[u8])> {
     let (&descriptor, mut rest) = bytes.split_first()?;
     let single_segment = descriptor & 0x20 != 0;
     if !single_segment {
@@ -194,8 +222,8 @@ fn zstd_frame(bytes: &[u8]) -> Option<(u64, &[u8])> {
         rest = rest.get(4..)?;
     }
     match claimed {
-        Some(claimed) => Some((claimed, rest)),
-        None => Some((at_most.saturating_sub(SLACK), rest)),
+        Some(claimed) => Some((claimed, true, rest)),
+        None => Some((at_most.saturating_sub(SLACK), false, rest)),
     }
 }
 
@@ -219,9 +247,24 @@ mod tests {
 
     #[test]
     fn a_frame_that_claims_too_much_is_refused() {
-        assert!(check_zstd("k", &frame(128, true), 128).is_ok());
+        assert_eq!(check_zstd("k", &frame(128, true), 128).unwrap(), Some(128));
         assert!(check_zstd("k", &frame(129, true), 128).is_err());
-        assert!(check_zstd("k", &frame(128, false), 128).is_ok());
+        assert_eq!(check_zstd("k", &frame(128, false), 128).unwrap(), None);
+    }
+
+    #[test]
+    fn frames_that_state_their_size_are_unpacked_to_it() {
+        let two = [frame(128, true), frame(100, true)].concat();
+        let total = check_zstd("k", &two, 300).unwrap().unwrap();
+        assert_eq!(total, 228);
+        assert_eq!(unpack_zstd("k", &two, total).unwrap(), [0; 228]);
+        // A frame whose block holds more than it states, and one that is damaged: the context works on.
+        let mut lie = frame(128, true);
+        lie[5..9].copy_from_slice(&100_u32.to_le_bytes());
+        let total = check_zstd("k", &lie, 128).unwrap().unwrap();
+        assert!(unpack_zstd("k", &lie, total).is_err());
+        assert!(unpack_zstd("k", &two[..5], 8).is_err());
+        assert_eq!(unpack_zstd("k", &two, 228).unwrap(), [0; 228]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Sharding {
     pub(crate) fn read_index(
         &self,
         key: &str,
-        file: &mut RangeFile,
+        file: &RangeFile,
         per_shard: &[u64],
     ) -> Result<ShardIndex> {
         let (chunks, len) = self.index_size(key, per_shard, file.size)?;
@@ -164,6 +164,11 @@ impl Sharding {
 }
 
 impl ShardIndex {
+    /// The memory held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.len() * size_of::<(u64, u64)>()
+    }
+
     /// Offset and length of a chunk within a shard of `size` bytes; `None` when the chunk is not stored.
     pub(crate) fn locate(&self, key: &str, inner: &[u64], size: u64) -> Result<Option<(u64, u64)>> {
         let place = inner

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use ndarray::{Array4, s};
+use ndarray::Array4;
 use phenocoder_core::{DataType, PatchShape};
 use rayon::prelude::*;
 use serde_json::Value;
 
 use super::{ATTRIBUTE, VERSION};
-use crate::array::{Block, ElementType, ZarrArray};
+use crate::array::{Block, ElementType, OpenShards, ZarrArray};
 use crate::node::{Node, ZarrFormat};
 use crate::root::Root;
 use crate::{Error, OpenOptions, Result, export};
@@ -21,6 +21,8 @@ pub struct PatchSet {
     root: Arc<Root>,
     path: PathBuf,
     array: ZarrArray,
+    /// A set never changes once it is there, so its files can stay open.
+    open: OpenShards,
     n: usize,
     shape: PatchShape,
     metadata: Value,
@@ -93,6 +95,7 @@ impl PatchSet {
             path: path.to_owned(),
             root,
             array,
+            open: OpenShards::default(),
             metadata,
         })
     }
@@ -144,6 +147,9 @@ impl PatchSet {
 
     /// Reads the patches of these numbers, in that order.
     ///
+    /// Each patch is a chunk of its own: whatever the order, nothing else is decoded.
+    /// Patches are decoded in the order in which they lie on the disk, on all threads.
+    ///
     /// # Shapes
     ///
     /// Returns `[patches.len(), c, y, x]`.
@@ -153,6 +159,52 @@ impl PatchSet {
     /// [`Error::NoEntry`] for a number beyond the set, [`Error::Checksum`] and [`Error::CorruptChunk`] for damaged
     /// data.
     pub fn read_pixels(&self, patches: &[usize]) -> Result<Array4<f32>> {
+        let PatchShape {
+            height,
+            width,
+            channels,
+        } = self.shape;
+        let shape = (patches.len(), channels, height, width);
+        self.read(patches, shape, |values, to| {
+            for (to, from) in to.iter_mut().zip(values) {
+                *to = f32::from_ne_bytes(*from);
+            }
+        })
+    }
+
+    /// As [`read_pixels`](Self::read_pixels), in the layout of networks.
+    ///
+    /// # Shapes
+    ///
+    /// Returns `[patches.len(), y, x, c]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_pixels`](Self::read_pixels).
+    pub fn read_channels_last(&self, patches: &[usize]) -> Result<Array4<f32>> {
+        let PatchShape {
+            height,
+            width,
+            channels,
+        } = self.shape;
+        let shape = (patches.len(), height, width, channels);
+        self.read(patches, shape, |values, to| {
+            let planes = values.chunks_exact(height * width);
+            for (channel, plane) in planes.enumerate() {
+                for (to, from) in to.chunks_exact_mut(channels).zip(plane) {
+                    to[channel] = f32::from_ne_bytes(*from);
+                }
+            }
+        })
+    }
+
+    /// Decodes patches; `copy` brings one from its layout on the disk to that of `shape`.
+    fn read(
+        &self,
+        patches: &[usize],
+        shape: (usize, usize, usize, usize),
+        copy: impl Fn(&[[u8; 4]], &mut [f32]) + Sync,
+    ) -> Result<Array4<f32>> {
         if let Some(&patch) = patches.iter().find(|&&patch| patch >= self.n) {
             return Err(Error::NoEntry {
                 key: self.path.display().to_string(),
@@ -161,40 +213,24 @@ impl PatchSet {
                 available: format!("0..{}", self.n),
             });
         }
-        let PatchShape {
-            height,
-            width,
-            channels,
-        } = self.shape;
         let fill = self.array.fill().first_chunk::<4>();
         let fill = fill.map_or(0.0, |fill| f32::from_ne_bytes(*fill));
-        let mut out = Array4::from_elem((patches.len(), channels, height, width), fill);
-        // In the order in which they lie on the disk, each once.
-        let mut order: Vec<usize> = (0..patches.len()).collect();
-        order.sort_by_key(|&place| patches[place]);
-        let groups: Vec<&[usize]> = order.chunk_by(|&a, &b| patches[a] == patches[b]).collect();
-        let together = rayon::current_num_threads().max(1) * 16;
-        for groups in groups.chunks(together) {
-            let blocks: Vec<Result<Block>> = groups
-                .par_iter()
-                .map(|places| {
-                    let patch = places.first().map_or(0, |&place| patches[place]);
-                    self.array.block(&[patch as u64, 0, 0, 0])
-                })
-                .collect();
-            for (places, block) in groups.iter().zip(blocks) {
-                let Block::Bytes(bytes) = block? else {
-                    continue;
-                };
-                for &place in *places {
-                    let values = bytes.as_chunks::<4>().0;
-                    out.slice_mut(s![place, .., .., ..])
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(to, from)| *to = f32::from_ne_bytes(*from));
-                }
+        let mut out = vec![fill; patches.len() * self.shape.len()];
+        // In the order in which they lie on the disk.
+        let places = out.chunks_exact_mut(self.shape.len().max(1));
+        let mut places: Vec<(usize, &mut [f32])> = patches.iter().copied().zip(places).collect();
+        places.sort_by_key(|(patch, _)| *patch);
+        let decode = |(patch, to): &mut (usize, &mut [f32])| {
+            let index = [*patch as u64, 0, 0, 0];
+            if let Block::Bytes(bytes) = self.array.block_kept(&index, &self.open)? {
+                copy(bytes.as_chunks::<4>().0, to);
             }
-        }
-        Ok(out)
+            Ok(())
+        };
+        let results: Vec<Result<()>> = places.par_iter_mut().map(decode).collect();
+        // The first error by place, whichever thread was faster.
+        results.into_iter().collect::<Result<()>>()?;
+        Array4::from_shape_vec(shape, out)
+            .map_err(|error| Error::invalid("patches", format!("{shape:?}"), error))
     }
 }

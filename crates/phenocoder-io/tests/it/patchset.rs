@@ -54,7 +54,11 @@ proptest! {
         prop_assert_eq!(set.len(), 11);
         prop_assert_eq!(set.shape(), PatchShape::new(3, 5, 2));
         let found = set.read_pixels(&wanted).unwrap();
-        prop_assert_eq!(found, all.select(ndarray::Axis(0), &wanted));
+        let expected = all.select(ndarray::Axis(0), &wanted);
+        prop_assert_eq!(&found, &expected);
+        let last = set.read_channels_last(&wanted).unwrap();
+        prop_assert!(last.is_standard_layout());
+        prop_assert_eq!(last, expected.permuted_axes([0, 2, 3, 1]));
         prop_assert_eq!(set.cells().unwrap(), cells(11));
         prop_assert_eq!(&set.metadata()["channels"][1], "b");
     }
@@ -99,6 +103,22 @@ fn wrong_shapes_and_places_are_refused() {
     let again = PatchSetWriter::create(&path, 2, PatchShape::new(3, 5, 2), &options);
     assert!(matches!(again, Err(Error::Exists { .. })));
     assert!(PatchSet::open(&path).unwrap().read_pixels(&[2]).is_err());
+}
+
+#[test]
+fn a_set_of_more_shards_than_files_are_kept_open_is_read_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    let n = 150;
+    let all = patches(n);
+    let order: Vec<usize> = (0..n).collect();
+    write(&path, &all, &order, 1);
+    let set = PatchSet::open(&path).unwrap();
+    for stride in [1, 7, 149] {
+        let wanted: Vec<usize> = order.iter().map(|i| i * stride % n).collect();
+        let found = set.read_pixels(&wanted).unwrap();
+        assert_eq!(found, all.select(ndarray::Axis(0), &wanted));
+    }
 }
 
 #[test]
