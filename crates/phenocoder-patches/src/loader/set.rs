@@ -26,7 +26,15 @@ use crate::Result;
 pub struct SetSource<R> {
     shape: PatchShape,
     conditions: Array2<f32>,
+    layout: Layout,
     reader: R,
+}
+
+/// The order of the axes that a reader returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    ChannelsFirst,
+    ChannelsLast,
 }
 
 impl<R> std::fmt::Debug for SetSource<R> {
@@ -48,7 +56,16 @@ where
         Self {
             shape,
             conditions,
+            layout: Layout::ChannelsFirst,
             reader,
+        }
+    }
+
+    /// As [`new`](Self::new), with a `reader` that returns `[n, y, x, c]`, which saves the turning of axes.
+    pub fn channels_last(shape: PatchShape, conditions: Array2<f32>, reader: R) -> Self {
+        Self {
+            layout: Layout::ChannelsLast,
+            ..Self::new(shape, conditions, reader)
         }
     }
 }
@@ -72,8 +89,11 @@ where
     fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
         check_numbers("patch set", self.len(), patches)?;
         let pixels = (self.reader)(patches)?;
-        let shape = self.shape;
-        let expected = [patches.len(), shape.channels, shape.height, shape.width];
+        let (n, shape) = (patches.len(), self.shape);
+        let expected = match self.layout {
+            Layout::ChannelsFirst => [n, shape.channels, shape.height, shape.width],
+            Layout::ChannelsLast => [n, shape.height, shape.width, shape.channels],
+        };
         if pixels.shape() != expected {
             let error = ShapeError::Array {
                 what: "patches".to_owned(),
@@ -83,17 +103,31 @@ where
             return Err(SourceError::new("patch set", error));
         }
         let conditions = self.conditions.select(Axis(0), patches);
-        PatchBatch::new(channels_last(pixels), conditions)
-            .map_err(|e| SourceError::new("patch set", e))
+        let pixels = match self.layout {
+            Layout::ChannelsFirst => channels_last(&pixels),
+            Layout::ChannelsLast => pixels,
+        };
+        PatchBatch::new(pixels, conditions).map_err(|e| SourceError::new("patch set", e))
     }
 }
 
 /// `[n, c, y, x]` to `[n, y, x, c]`, in memory order.
-fn channels_last(pixels: Array4<f32>) -> Array4<f32> {
-    pixels
-        .permuted_axes([0, 2, 3, 1])
-        .as_standard_layout()
-        .into_owned()
+fn channels_last(pixels: &Array4<f32>) -> Array4<f32> {
+    let (n, channels, height, width) = pixels.dim();
+    let mut out = Array4::zeros((n, height, width, channels));
+    for (patch, mut to) in pixels.outer_iter().zip(out.outer_iter_mut()) {
+        match (patch.as_slice(), to.as_slice_mut()) {
+            (Some(patch), Some(to)) if !patch.is_empty() => {
+                for (channel, plane) in patch.chunks_exact(height * width).enumerate() {
+                    for (to, from) in to.chunks_exact_mut(channels).zip(plane) {
+                        to[channel] = *from;
+                    }
+                }
+            }
+            _ => to.assign(&patch.permuted_axes([1, 2, 0])),
+        }
+    }
+    out
 }
 
 /// Patches in memory, in the layout of patch sets.
@@ -131,7 +165,7 @@ impl PatchSource for ArraySource {
 
     fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
         check_numbers("patches in memory", PatchSource::len(self), patches)?;
-        let pixels = channels_last(self.pixels.select(Axis(0), patches));
+        let pixels = channels_last(&self.pixels.select(Axis(0), patches));
         PatchBatch::new(pixels, self.conditions.select(Axis(0), patches))
             .map_err(|e| SourceError::new("patches in memory", e))
     }

@@ -30,6 +30,14 @@ fn a_reader_of_channels_first_patches_becomes_a_source_of_channels_last_batches(
     assert!(batch.pixels.is_standard_layout());
     assert_eq!(batch, source(5, 0).read(&[4, 1]).unwrap());
     assert!(set.read(&[5]).is_err());
+
+    let turned = all.clone().permuted_axes([0, 2, 3, 1]);
+    let reader = |numbers: &[usize]| Ok(turned.select(ndarray::Axis(0), numbers));
+    let last = SetSource::channels_last(PatchShape::new(3, 4, 2), conditions(5, 0), reader);
+    assert_eq!(last.read(&[4, 1]).unwrap(), batch);
+    let reader = |numbers: &[usize]| Ok(all.select(ndarray::Axis(0), numbers));
+    let wrong = SetSource::channels_last(PatchShape::new(3, 4, 2), conditions(5, 0), reader);
+    assert!(wrong.read(&[0]).is_err());
 }
 
 #[test]

@@ -386,12 +386,12 @@ impl TrainingData {
             let name = manifest.config.name.clone();
             let (shape, place) = (set.shape(), name.clone());
             let reader = move |patches: &[usize]| {
-                set.read_pixels(patches)
+                set.read_channels_last(patches)
                     .map_err(|error| SourceError::new(place.clone(), error))
             };
             parts.push((
                 name.clone(),
-                Box::new(SetSource::new(shape, conditions, reader)),
+                Box::new(SetSource::channels_last(shape, conditions, reader)),
             ));
             manifests.insert(name, manifest);
         }
