@@ -16,9 +16,9 @@ use crate::{Result, kernel};
 ///
 /// let output = Tensor::new(&[[1.0_f32, 3.0]], &Device::Cpu)?;
 /// let pixels = output.zeros_like()?;
-/// let loss = |r: Reconstruction| r.loss(&output, &pixels, Reduction::SumPerSample)?.to_scalar::<f32>();
-/// assert_eq!(loss(Reconstruction::Mse)?, 10.0);
-/// assert_eq!(loss(Reconstruction::HalfMse)?, 5.0);
+/// let whole = Reconstruction::Mse.loss(&output, &pixels, Reduction::SumPerSample)?;
+/// let half = Reconstruction::HalfMse.loss(&output, &pixels, Reduction::SumPerSample)?;
+/// assert_eq!((whole.to_scalar::<f32>()?, half.to_scalar::<f32>()?), (10.0, 5.0));
 /// # Ok::<(), phenocoder_model::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
