@@ -21,6 +21,7 @@
 //! # Ok::<(), phenocoder_model::Error>(())
 //! ```
 
+mod channels;
 mod config;
 mod conv;
 mod cross_entropy;
@@ -29,8 +30,10 @@ mod elementary;
 mod fallback;
 mod geometry;
 mod latent;
+mod norm;
 mod op;
 mod pairs;
+mod pool;
 mod route;
 mod select;
 mod squared_error;
@@ -44,6 +47,8 @@ pub use conv::{
 };
 pub use cross_entropy::binary_cross_entropy;
 pub use latent::{kl_divergence, sample_normal};
+pub use norm::{BatchNormConfig, RunningStatistics, RunningVariance, batch_norm, batch_norm_train};
+pub use pool::{PoolConfig, average_pool2d, global_average_pool, max_pool2d};
 pub use select::{pad_circular2d, resize_nearest2d, upsample_nearest2d};
 pub use squared_error::{Reduction, squared_error};
 pub use stack::{ConvLayer, ConvStack, Keep};

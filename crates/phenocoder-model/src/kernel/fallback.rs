@@ -90,3 +90,68 @@ pub(super) fn select(x: &Tensor, axis: usize, places: &[usize]) -> Result<Tensor
     let places = Tensor::new(places, x.device())?;
     x.contiguous()?.index_select(&places, axis)
 }
+
+/// For every tap of a window the values that it sees, `[n, y, x, c]` each, with `filling` outside of the image.
+fn taps(g: &Geometry, x: &Tensor, filling: f64) -> Result<Vec<Tensor>> {
+    let [(top, bottom), (left, right)] = padding(g);
+    let pad = |x: &Tensor, axis: usize, sides: [usize; 2]| {
+        let side = |size: usize| {
+            let mut shape = x.dims().to_vec();
+            shape[axis] = size;
+            Tensor::full(filling, shape, x.device())?.to_dtype(x.dtype())
+        };
+        Tensor::cat(&[&side(sides[0])?, x, &side(sides[1])?], axis)
+    };
+    let x = pad(&pad(x, 1, [top, bottom])?, 2, [left, right])?;
+    let places = |tap: usize, axis: usize| -> Vec<usize> {
+        (0..g.small[axis]).map(|i| i * g.stride + tap).collect()
+    };
+    let mut all = Vec::new();
+    for ky in 0..g.kernel[0] {
+        let rows = select(&x, 1, &places(ky, 0))?;
+        for kx in 0..g.kernel[1] {
+            all.push(select(&rows, 2, &places(kx, 1))?);
+        }
+    }
+    Ok(all)
+}
+
+/// The maximum of every window; of equal values one receives the gradient.
+pub(super) fn max_pool(g: &Geometry, x: &Tensor) -> Result<Tensor> {
+    let taps = Tensor::stack(&taps(g, x, f64::NEG_INFINITY)?, 4)?;
+    if taps.elem_count() == 0 {
+        return taps.sum(4);
+    }
+    // No comparison finds a NaN, so it is made the largest.
+    let values = taps.detach();
+    let largest = values.ones_like()?.affine(f64::INFINITY, 0.0)?;
+    let places = values
+        .ne(&values)?
+        .where_cond(&largest, &values)?
+        .argmax_keepdim(4)?;
+    taps.gather(&places, 4)?.squeeze(4)
+}
+
+/// The average of every window.
+pub(super) fn average_pool(g: &Geometry, x: &Tensor, count_padding: bool) -> Result<Tensor> {
+    let add = |all: Vec<Tensor>| {
+        let mut all = all.into_iter();
+        let first = all.next();
+        all.try_fold(first, |sum, tap| match sum {
+            Some(sum) => (sum + tap).map(Some),
+            None => Ok(Some(tap)),
+        })
+    };
+    let sums = match add(taps(g, x, 0.0)?)? {
+        Some(sums) => sums,
+        None => candle_core::bail!("a window without pixels"),
+    };
+    if count_padding {
+        return sums / (g.kernel[0] * g.kernel[1]) as f64;
+    }
+    let ones = Tensor::ones((1, g.big[0], g.big[1], 1), x.dtype(), x.device())?;
+    match add(taps(g, &ones, 0.0)?)? {
+        Some(counts) => sums.broadcast_div(&counts),
+        None => Ok(sums),
+    }
+}

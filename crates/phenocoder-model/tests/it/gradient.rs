@@ -7,6 +7,8 @@
 
 mod conv;
 mod loss;
+mod norm;
+mod pool;
 mod select;
 
 use candle_core::{DType, Device, Tensor, Var};

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "tests show the errors they measured")]
 
 mod bits;
+mod blocks;
 mod files;
 mod golden;
 mod gradient;
