@@ -13,9 +13,10 @@ use candle_core::Device;
 use ndarray::Axis;
 use phenocoder_core::{NoProgress, PatchBatch, PatchShape, Seed};
 use phenocoder_model::train::{
-    Adam, CsvObserver, FitConfig, FlipConfig, Observer, Optimizer, TensorBoardObserver, fit,
+    Adam, CsvObserver, FitConfig, Observer, Optimizer, TensorBoardObserver, Trainer,
 };
 use phenocoder_model::{Autoencoder, Batch, CvaeConfig, Latent, SavedModel, Step, encode};
+use phenocoder_patches::augment::AugmentConfig;
 
 const SHAPE: PatchShape = PatchShape::new(32, 32, 4);
 const CONDITIONS: usize = 53;
@@ -28,24 +29,17 @@ fn main() -> anyhow::Result<()> {
     time_steps(&model)?;
 
     let (train, validation) = (cells(512, 1), cells(128, 2));
-    let settings = FitConfig::new()
-        .with_epochs(5)
-        .with_augment(Some(FlipConfig::default()));
+    let augment = AugmentConfig::lossless();
     let mut observers: Vec<Box<dyn Observer>> = Vec::new();
     if let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) {
         observers.push(Box::new(TensorBoardObserver::create(&folder)?));
         observers.push(Box::new(CsvObserver::create(folder.join("history.csv"))?));
     }
-    let mut observers: Vec<&mut dyn Observer> =
-        observers.iter_mut().map(|o| &mut **o as _).collect();
-    let record = fit(
-        &mut model,
-        &train,
-        Some(&validation),
-        &settings,
-        &mut observers,
-        &NoProgress,
-    )?;
+    let mut trainer = Trainer::new(FitConfig::new().with_epochs(5)).with_transforms(&[&augment]);
+    for observer in &mut observers {
+        trainer = trainer.with_observer(observer.as_mut());
+    }
+    let record = trainer.fit(&mut model, &train, Some(&validation))?;
     for (epoch, seconds) in record.epochs.iter().zip(&record.seconds) {
         let validation = epoch.validation.as_ref().map_or(f64::NAN, |v| v.total);
         println!(

@@ -73,7 +73,7 @@ pub fn encode(
         &rows,
         batch_size,
         AHEAD,
-        |_, _| {},
+        |_, _| Ok(()),
         |_, loaded| {
             progress.check()?;
             let posterior = model.encode(&Batch::new(&loaded.patches, model.device())?)?;
@@ -119,7 +119,7 @@ pub fn reconstruct(
         rows,
         batch_size,
         AHEAD,
-        |_, _| {},
+        |_, _| Ok(()),
         |_, loaded| {
             progress.check()?;
             let batch = Batch::new(&loaded.patches, model.device())?;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use phenocoder_core::{Cancelled, ShapeError, SourceError};
 
+use crate::Precision;
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,19 +42,19 @@ pub enum Error {
         /// `training` or `validation`.
         split: &'static str,
     },
-    /// The loss is infinite or no number; the model holds the weights of the last good epoch.
+    /// A loss or a gradient is infinite or no number; the model holds the weights of the last good epoch.
     #[error(
-        "the {split} loss is {value} in epoch {epoch}, batch {batch} ({patches}); \
+        "the {quantity} is {value} in epoch {epoch}, batch {batch} ({patches}); \
          the weights of the last good epoch are restored"
     )]
     NonFinite {
-        /// `training` or `validation`.
-        split: &'static str,
+        /// `training loss`, `validation loss`, ``gradient of `encoder.dense.kernel` ``.
+        quantity: String,
         /// The epoch, from 1 on.
         epoch: usize,
         /// The batch within the epoch, from 1 on.
         batch: usize,
-        /// The loss.
+        /// The value.
         value: f64,
         /// The patches at fault where their pixels tell, else those of the batch.
         patches: String,
@@ -69,10 +71,12 @@ pub enum Error {
         epoch: usize,
     },
     /// A gradient is infinite or no number, and no weight has been changed by it.
-    #[error("the gradient of `{name}` is not finite")]
+    #[error("the gradient of `{name}` is {value}")]
     NonFiniteGradient {
         /// The weight.
         name: String,
+        /// The value.
+        value: f64,
     },
     /// A model updates a group of weights that it does not have, or a weight that is not in the group.
     #[error("group `{group}` of weights: {problem}")]
@@ -105,6 +109,22 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: FileError,
+    },
+    /// A run cannot be resumed with other settings than those it was started with.
+    #[error("the checkpoint was made with `{setting}` = {saved}, this run has {given}")]
+    Settings {
+        /// The first setting that differs, as a path.
+        setting: String,
+        /// Its value in the checkpoint, as JSON.
+        saved: String,
+        /// Its value now, as JSON.
+        given: String,
+    },
+    /// There is no checkpoint to resume from.
+    #[error("there is no checkpoint at `{}` to resume from", path.display())]
+    NoCheckpoint {
+        /// The file looked for.
+        path: PathBuf,
     },
     /// A value could not be turned into JSON or back.
     #[error("section `{name}` does not have the expected form")]
@@ -172,6 +192,14 @@ pub enum ConfigError {
         value: f64,
         /// The range, in words.
         expected: &'static str,
+    },
+    /// The network does not compute in this number type on its device.
+    #[error("`precision` is {precision}, but {reason}")]
+    Precision {
+        /// The number type asked for.
+        precision: Precision,
+        /// Why it cannot be.
+        reason: &'static str,
     },
     /// The network cannot halve the patches as often as it has layers.
     #[error(
@@ -268,6 +296,14 @@ pub enum FileError {
         expected: String,
         /// The hash of what was found.
         found: String,
+    },
+    /// A tensor is not what it should be.
+    #[error("its tensor `{name}` cannot be used: {problem}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// An entry of the metadata is not what it should be.
     #[error("its metadata entry `{key}` is malformed: {reason}")]

@@ -63,7 +63,7 @@ pub mod weights;
 pub use device::{DeviceChoice, SelectedDevice, select_device};
 pub use encode::{Latent, decode, encode, reconstruct};
 pub use error::{ConfigError, Error, FileError, Result};
-pub use model::{Autoencoder, Batch, Losses, ParameterGroup, Posterior, Step, Update};
+pub use model::{Autoencoder, Batch, Losses, ParameterGroup, Posterior, Precision, Step, Update};
 pub use models::cvae::{CondCvae, Cvae, CvaeConfig};
 pub use parameters::{Gradients, Parameters, Role, Snapshot};
 pub use weights::{SavedModel, Sections};

@@ -21,7 +21,7 @@ pub(crate) fn for_each_batch(
     rows: &[usize],
     batch_size: usize,
     ahead: usize,
-    prepare: impl Fn(&mut PatchBatch, &[usize]) + Send,
+    prepare: impl Fn(&mut PatchBatch, &[usize]) -> Result<(), SourceError> + Send,
     mut each: impl FnMut(usize, Loaded<'_>) -> Result<()>,
 ) -> Result<()> {
     let batches = || rows.chunks(batch_size.max(1));
@@ -40,7 +40,7 @@ pub(crate) fn for_each_batch(
                             .map(|()| patches)
                             .map_err(|e| SourceError::new(source.describe(rows[0]), e));
                     }
-                    prepare(&mut patches, rows);
+                    prepare(&mut patches, rows)?;
                     Ok(patches)
                 });
                 let failed = read.is_err();
@@ -82,7 +82,7 @@ mod tests {
             seen.extend(loaded.patches.pixels.iter().map(|&v| v as usize));
             Ok(())
         };
-        for_each_batch(&patches, &rows, 3, 2, |_, _| {}, collect).unwrap();
+        for_each_batch(&patches, &rows, 3, 2, |_, _| Ok(()), collect).unwrap();
         assert_eq!(seen, rows);
 
         let mut count = 0;
@@ -93,11 +93,11 @@ mod tests {
             }
             Ok(())
         };
-        let error = for_each_batch(&patches, &rows, 3, 1, |_, _| {}, stop).unwrap_err();
+        let error = for_each_batch(&patches, &rows, 3, 1, |_, _| Ok(()), stop).unwrap_err();
         assert!(matches!(error, Error::Cancelled(_)));
         assert_eq!(count, 2);
 
-        let error = for_each_batch(&patches, &[1, 99], 1, 1, |_, _| {}, |_, _| Ok(()));
+        let error = for_each_batch(&patches, &[1, 99], 1, 1, |_, _| Ok(()), |_, _| Ok(()));
         assert!(matches!(error, Err(Error::Source(_))));
     }
 }

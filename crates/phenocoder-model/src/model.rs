@@ -1,8 +1,9 @@
 //! What all models have in common.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use ndarray::Array4;
 use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Seed};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::kernel::sample_normal as sample;
 use crate::{Error, Parameters, Result};
@@ -64,6 +65,29 @@ impl Batch {
     }
 }
 
+/// The number type in which a network computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of 32, on GPUs: activations and their gradients are rounded to 8 significant bits; weights,
+    /// optimizers and losses stay `f32`, so nothing needs to be scaled.
+    #[doc(alias = "mixed precision")]
+    Bf16,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
 /// How a loss is computed: whether the network is being trained, and where its chance comes from.
 ///
 /// Chance is drawn from streams named by what they are for and indexed by the step, so it does not depend on threads.
@@ -78,6 +102,8 @@ pub struct Step {
     pub seed: Seed,
     /// The number of the step.
     pub index: u64,
+    /// The number type of the network's computations.
+    pub precision: Precision,
 }
 
 impl Step {
@@ -89,6 +115,7 @@ impl Step {
             noise: true,
             seed,
             index,
+            precision: Precision::F32,
         }
     }
 
@@ -100,6 +127,7 @@ impl Step {
             noise: false,
             seed: Seed::new(0),
             index: 0,
+            precision: Precision::F32,
         }
     }
 
@@ -116,6 +144,25 @@ impl Step {
         self.seed = seed;
         self.index = index;
         self
+    }
+
+    /// The same step in this number type.
+    #[must_use]
+    pub const fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// A tensor in the number type of the step; gradients pass through.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] when the device refuses.
+    pub fn cast(&self, tensor: &Tensor) -> Result<Tensor> {
+        Ok(match self.precision {
+            Precision::F32 => tensor.clone(),
+            Precision::Bf16 => tensor.to_dtype(DType::BF16)?,
+        })
     }
 
     /// Standard normal numbers of this shape for the purpose `name`.
@@ -264,6 +311,11 @@ pub trait Autoencoder: Send + Sync {
     /// [`Error::Patches`] when the batch does not fit the network; [`Error::Tensor`] when the device fails.
     fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses>;
 
+    /// The number types in which the network computes when a [`Step`] asks for them; `f32` alone by default.
+    fn precisions(&self) -> &'static [Precision] {
+        &[Precision::F32]
+    }
+
     /// The groups of weights that have an optimizer each; by default one with all weights.
     fn groups(&self) -> Vec<ParameterGroup> {
         vec![ParameterGroup::all(self.parameters())]
@@ -375,7 +427,7 @@ mod tests {
 
     #[test]
     fn dropout_keeps_the_mean_and_repeats() {
-        let x = Tensor::ones((50, 40), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let x = Tensor::ones((50, 40), DType::F32, &Device::Cpu).unwrap();
         let step = Step::training(Seed::new(3), 7);
         let dropped = step.drop_out("dropout", &x, 0.25).unwrap();
         let mean = dropped.mean_all().unwrap().to_scalar::<f32>().unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Shape, Tensor, Var};
 
-use crate::{Error, Result};
+use crate::{Error, ParameterGroup, Result};
 
 /// Gradients by the names of their parameters.
 pub type Gradients = BTreeMap<String, Tensor>;
@@ -114,6 +114,19 @@ impl Parameters {
             .collect()
     }
 
+    /// Picks the gradients of the weights of a group out of candle's store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoGradient`] when the loss does not depend on one of them.
+    pub fn group_gradients(&self, group: &ParameterGroup, store: &GradStore) -> Result<Gradients> {
+        let pick = |name: &String| match self.get(name).and_then(|weight| store.get(weight)) {
+            Some(gradient) => Ok((name.clone(), gradient.clone())),
+            None => Err(Error::NoGradient { name: name.clone() }),
+        };
+        group.weights.iter().map(pick).collect()
+    }
+
     /// Copies all values into CPU memory.
     ///
     /// # Errors
@@ -137,6 +150,21 @@ impl Parameters {
     ///
     /// [`Error::Array`] when a tensor is missing, too many, or has another shape; then nothing is changed.
     pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        self.check(snapshot)?;
+        for (name, variable) in self.iter() {
+            if let Some(value) = snapshot.0.get(name) {
+                variable.set(&value.to_device(variable.device())?.copy()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a snapshot holds the tensors of this model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Array`] when a tensor is missing, too many, or has another shape or number type.
+    pub fn check(&self, snapshot: &Snapshot) -> Result<()> {
         if let Some(name) = snapshot.0.keys().find(|name| !self.0.contains_key(*name)) {
             return Err(array(name, "the model has none of this name"));
         }
@@ -153,11 +181,6 @@ impl Parameters {
                     value.dims()
                 );
                 return Err(array(name, problem));
-            }
-        }
-        for (name, variable) in self.iter() {
-            if let Some(value) = snapshot.0.get(name) {
-                variable.set(&value.to_device(variable.device())?.copy()?)?;
             }
         }
         Ok(())

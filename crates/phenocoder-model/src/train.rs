@@ -1,25 +1,28 @@
-//! Training: the loop, the optimizer, the schedule, and who listens.
+//! Training: the loop, the optimizers, the schedules, checkpoints, and who listens.
 //!
-//! [`fit`] trains any [`Autoencoder`](crate::Autoencoder) on any [`PatchSource`](phenocoder_core::PatchSource).
-//! Every choice by chance (order of the patches, flips, dropout, noise) comes from [`FitConfig::seed`], and on the CPU the
-//! trained weights have the same bits for any number of threads.
+//! [`fit`] trains any [`Autoencoder`](crate::Autoencoder) on any [`PatchSource`](phenocoder_core::PatchSource); a
+//! [`Trainer`] does the same with transforms, another order of the patches, and checkpoints from which it resumes.
+//! Every choice by chance (order of the patches, augmentation, dropout, noise) comes from [`FitConfig::seed`], and on the
+//! CPU the trained weights have the same bits for any number of threads, interrupted or not.
 
+mod checkpoint;
 mod clip;
 mod config;
 mod early_stopping;
 mod ema;
-mod flip;
+mod groups;
 mod observe;
 mod optim;
 mod record;
+mod run;
 mod schedule;
 mod trainer;
 
+pub use checkpoint::{CheckpointConfig, CheckpointInfo};
 pub use clip::{ClipConfig, global_norm};
-pub use config::{FitConfig, ValidationNoise};
+pub use config::{FitConfig, GroupConfig, ValidationNoise};
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 pub use ema::{Ema, EmaConfig, EmaWarmUpConfig};
-pub use flip::FlipConfig;
 pub use observe::{CsvObserver, Observer, TensorBoardObserver};
 pub use optim::{
     Adam, AdamConfig, AdamForm, AdamW, AdamWConfig, DecayScope, Lamb, LambConfig, Optimizer,
@@ -31,4 +34,4 @@ pub use schedule::{
     PlateauConfig, PolyConfig, Schedule, ScheduleConfig, ScheduleUnit, StepConfig, TanhConfig,
     WarmUpConfig,
 };
-pub use trainer::fit;
+pub use trainer::{Trainer, fit};

@@ -22,5 +22,7 @@ mod saved;
 mod sections;
 
 pub use names::load_arrays;
+#[cfg(feature = "train")]
+pub(crate) use saved::{CRATE_KEY, FORMAT_KEY, KIND_KEY};
 pub use saved::{SavedModel, load, save};
 pub use sections::Sections;

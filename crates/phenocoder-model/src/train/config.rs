@@ -1,10 +1,14 @@
 //! The settings of a training run.
 
+use std::collections::BTreeMap;
+
 use phenocoder_core::Seed;
 use serde::{Deserialize, Serialize};
 
-use super::{AdamConfig, EarlyStoppingConfig, FlipConfig, PlateauConfig};
-use crate::ConfigError;
+use super::{
+    ClipConfig, EarlyStoppingConfig, EmaConfig, OptimizerConfig, PlateauConfig, ScheduleConfig,
+};
+use crate::{ConfigError, Precision};
 
 /// Whether latents are sampled when the validation loss is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,12 +43,27 @@ pub struct FitConfig {
     pub epochs: usize,
     /// Patches per step (default 64); the last batch of an epoch may be smaller.
     pub batch_size: usize,
-    /// The learning rate to start with (default 1e-3).
+    /// Batches whose gradients make one update (default 1).
+    ///
+    /// Each gradient counts by the patches of its batch, so the update is that of one batch of all of them, as far as the
+    /// network computes patch by patch: statistics over a batch are those of the small ones.
+    #[doc(alias = "accumulate_grad_batches")]
+    pub accumulate: usize,
+    /// The learning rate that the schedule starts from (default 1e-3).
     pub learning_rate: f64,
-    /// The constants of the optimizer.
-    pub adam: AdamConfig,
-    /// Lowers the learning rate when the loss stands still (default: as [`PlateauConfig`]); none keeps it constant.
-    pub plateau: Option<PlateauConfig>,
+    /// The optimizer (default Adam in Keras' form).
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes (default: falls when the loss stands still, as [`PlateauConfig`]).
+    pub schedule: ScheduleConfig,
+    /// Keeps gradients from growing too large (default none).
+    pub clip: Option<ClipConfig>,
+    /// What differs for some groups of weights, by the names of the groups; models without groups of their own have only
+    /// [`main`](crate::ParameterGroup::MAIN).
+    pub groups: BTreeMap<String, GroupConfig>,
+    /// Averages the weights over the updates (default none): the average is validated, and the model ends with it.
+    pub ema: Option<EmaConfig>,
+    /// The number type of the network's computations (default `f32`); weights and optimizers are `f32` always.
+    pub precision: Precision,
     /// Ends training when the loss stands still (default: as [`EarlyStoppingConfig`]); none trains all epochs and keeps the
     /// last weights.
     pub early_stopping: Option<EarlyStoppingConfig>,
@@ -52,8 +71,6 @@ pub struct FitConfig {
     pub seed: Seed,
     /// Whether the validation loss has noise (default off).
     pub validation_noise: ValidationNoise,
-    /// Random flips of the training patches (default none), drawn anew for each patch in each epoch.
-    pub augment: Option<FlipConfig>,
     /// Batches read ahead while the network works (default 2).
     pub prefetch: usize,
 }
@@ -64,13 +81,17 @@ impl Default for FitConfig {
         Self {
             epochs: 100,
             batch_size: 64,
+            accumulate: 1,
             learning_rate: 1e-3,
-            adam: AdamConfig::default(),
-            plateau: Some(PlateauConfig::default()),
+            optimizer: OptimizerConfig::default(),
+            schedule: ScheduleConfig::default(),
+            clip: None,
+            groups: BTreeMap::new(),
+            ema: None,
+            precision: Precision::default(),
             early_stopping: Some(EarlyStoppingConfig::default()),
             seed: Seed::default(),
             validation_noise: ValidationNoise::default(),
-            augment: None,
             prefetch: 2,
         }
     }
@@ -104,17 +125,58 @@ impl FitConfig {
         self
     }
 
-    /// Sets the constants of the optimizer.
+    /// Sets the number of batches whose gradients make one update.
     #[must_use]
-    pub fn with_adam(mut self, adam: AdamConfig) -> Self {
-        self.adam = adam;
+    pub fn with_accumulate(mut self, accumulate: usize) -> Self {
+        self.accumulate = accumulate;
         self
     }
 
-    /// Sets or removes the plateau schedule.
+    /// Sets the optimizer.
     #[must_use]
-    pub fn with_plateau(mut self, plateau: Option<PlateauConfig>) -> Self {
-        self.plateau = plateau;
+    pub fn with_optimizer(mut self, optimizer: impl Into<OptimizerConfig>) -> Self {
+        self.optimizer = optimizer.into();
+        self
+    }
+
+    /// Sets how the learning rate changes.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: impl Into<ScheduleConfig>) -> Self {
+        self.schedule = schedule.into();
+        self
+    }
+
+    /// Sets the plateau schedule; none keeps the learning rate constant.
+    #[must_use]
+    pub fn with_plateau(self, plateau: Option<PlateauConfig>) -> Self {
+        self.with_schedule(plateau.map_or(ScheduleConfig::Constant, ScheduleConfig::Plateau))
+    }
+
+    /// Sets or removes gradient clipping.
+    #[must_use]
+    pub fn with_clip(mut self, clip: Option<ClipConfig>) -> Self {
+        self.clip = clip;
+        self
+    }
+
+    /// Sets what differs for a group of weights.
+    #[must_use]
+    pub fn with_group(mut self, name: impl Into<String>, group: GroupConfig) -> Self {
+        self.groups.insert(name.into(), group);
+        self
+    }
+
+    /// Sets or removes the moving average of the weights.
+    #[must_use]
+    pub fn with_ema(mut self, ema: Option<EmaConfig>) -> Self {
+        self.ema = ema;
+        self
+    }
+
+    /// Sets the number type of the network's computations.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -139,13 +201,6 @@ impl FitConfig {
         self
     }
 
-    /// Sets or removes random flips.
-    #[must_use]
-    pub fn with_augment(mut self, augment: Option<FlipConfig>) -> Self {
-        self.augment = augment;
-        self
-    }
-
     /// Sets the number of batches read ahead.
     #[must_use]
     pub fn with_prefetch(mut self, prefetch: usize) -> Self {
@@ -159,31 +214,150 @@ impl FitConfig {
     ///
     /// [`ConfigError::Zero`] or [`ConfigError::Range`] naming the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        for (setting, value) in [("epochs", self.epochs), ("batch_size", self.batch_size)] {
+        for (setting, value) in [
+            ("epochs", self.epochs),
+            ("batch_size", self.batch_size),
+            ("accumulate", self.accumulate),
+        ] {
             if value == 0 {
                 return Err(ConfigError::Zero {
                     setting: setting.to_owned(),
                 });
             }
         }
-        check_range(
-            "learning_rate",
-            self.learning_rate,
-            self.learning_rate > 0.0 && self.learning_rate.is_finite(),
-            "a finite number above 0",
-        )?;
-        self.adam.validate()?;
-        if let Some(plateau) = &self.plateau {
-            plateau.validate()?;
+        check_learning_rate("learning_rate", self.learning_rate)?;
+        self.optimizer.validate()?;
+        self.schedule.validate()?;
+        if let Some(clip) = &self.clip {
+            clip.validate()?;
+        }
+        for (name, group) in &self.groups {
+            group.validate(name)?;
+        }
+        if let Some(ema) = &self.ema {
+            ema.validate()?;
         }
         if let Some(early_stopping) = &self.early_stopping {
             early_stopping.validate()?;
         }
-        if let Some(augment) = &self.augment {
-            augment.validate()?;
+        Ok(())
+    }
+
+    /// The settings of a group of weights.
+    pub(super) fn group(&self, name: &str) -> GroupSettings<'_> {
+        let own = self.groups.get(name);
+        GroupSettings {
+            learning_rate: own
+                .and_then(|g| g.learning_rate)
+                .unwrap_or(self.learning_rate),
+            optimizer: own
+                .and_then(|g| g.optimizer.as_ref())
+                .unwrap_or(&self.optimizer),
+            schedule: own
+                .and_then(|g| g.schedule.as_ref())
+                .unwrap_or(&self.schedule),
+            clip: own.and_then(|g| g.clip.as_ref()).or(self.clip.as_ref()),
+        }
+    }
+
+    /// All schedules of the run.
+    pub(super) fn schedules(&self) -> impl Iterator<Item = &ScheduleConfig> {
+        let own = self.groups.values().filter_map(|g| g.schedule.as_ref());
+        own.chain([&self.schedule])
+    }
+}
+
+/// What differs for one group of weights; what is none is as in [`FitConfig`].
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_model::train::{FitConfig, GroupConfig};
+///
+/// let json = r#"{"groups": {"adversary": {"learning_rate": 1e-4}}}"#;
+/// let config: FitConfig = serde_json::from_str(json)?;
+/// let adversary = GroupConfig::new().with_learning_rate(Some(1e-4));
+/// assert_eq!(config, FitConfig::new().with_group("adversary", adversary));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+#[doc(alias = "param_groups")]
+pub struct GroupConfig {
+    /// The learning rate that the schedule starts from.
+    pub learning_rate: Option<f64>,
+    /// The optimizer.
+    pub optimizer: Option<OptimizerConfig>,
+    /// How the learning rate changes.
+    pub schedule: Option<ScheduleConfig>,
+    /// Keeps gradients from growing too large.
+    pub clip: Option<ClipConfig>,
+}
+
+impl GroupConfig {
+    /// Nothing differs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the learning rate that the schedule starts from.
+    #[must_use]
+    pub fn with_learning_rate(mut self, learning_rate: Option<f64>) -> Self {
+        self.learning_rate = learning_rate;
+        self
+    }
+
+    /// Sets the optimizer.
+    #[must_use]
+    pub fn with_optimizer(mut self, optimizer: Option<OptimizerConfig>) -> Self {
+        self.optimizer = optimizer;
+        self
+    }
+
+    /// Sets how the learning rate changes.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Option<ScheduleConfig>) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Sets gradient clipping.
+    #[must_use]
+    pub fn with_clip(mut self, clip: Option<ClipConfig>) -> Self {
+        self.clip = clip;
+        self
+    }
+
+    fn validate(&self, name: &str) -> Result<(), ConfigError> {
+        if let Some(rate) = self.learning_rate {
+            check_learning_rate(&format!("groups.{name}.learning_rate"), rate)?;
+        }
+        if let Some(optimizer) = &self.optimizer {
+            optimizer.validate()?;
+        }
+        if let Some(schedule) = &self.schedule {
+            schedule.validate()?;
+        }
+        if let Some(clip) = &self.clip {
+            clip.validate()?;
         }
         Ok(())
     }
+}
+
+/// The settings of a group after its own are put over those of the run.
+pub(super) struct GroupSettings<'a> {
+    pub(super) learning_rate: f64,
+    pub(super) optimizer: &'a OptimizerConfig,
+    pub(super) schedule: &'a ScheduleConfig,
+    pub(super) clip: Option<&'a ClipConfig>,
+}
+
+fn check_learning_rate(setting: &str, rate: f64) -> Result<(), ConfigError> {
+    let valid = rate > 0.0 && rate.is_finite();
+    check_range(setting, rate, valid, "a finite number above 0")
 }
 
 pub(super) fn check_range(

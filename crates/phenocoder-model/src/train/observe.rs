@@ -53,6 +53,28 @@ pub trait Observer: Send {
         Ok(())
     }
 
+    /// Training goes on after the epochs of `record`, some batches into the next maybe.
+    ///
+    /// By default the observer hears the start and all those epochs again, without their times: what it writes is then as if
+    /// training had not been interrupted.
+    /// Batches since the checkpoint are done, and so heard, again.
+    ///
+    /// # Errors
+    ///
+    /// As [`on_start`](Self::on_start).
+    fn on_resume(
+        &mut self,
+        model: &dyn Autoencoder,
+        epochs: usize,
+        record: &TrainingRecord,
+    ) -> Result<()> {
+        self.on_start(model, epochs)?;
+        record
+            .epochs
+            .iter()
+            .try_for_each(|epoch| self.on_epoch(epoch, 0.0))
+    }
+
     /// The gradients of an update, before they are clipped; `update` counts from 1 over the whole run.
     ///
     /// # Errors
@@ -73,7 +95,7 @@ pub trait Observer: Send {
         Ok(())
     }
 
-    /// The model after an epoch, before its record comes.
+    /// The model after an epoch, before its record comes: with averaged weights, where weights are averaged.
     ///
     /// # Errors
     ///

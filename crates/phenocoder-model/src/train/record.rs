@@ -105,7 +105,8 @@ pub struct TrainingRecord {
     pub best_epoch: usize,
     /// Whether training ended before its last epoch.
     pub stopped_early: bool,
-    /// Wall time of each epoch in seconds, apart from everything that can be compared.
+    /// Wall time of each epoch in seconds, apart from everything that can be compared; 0 for epochs before a run was resumed,
+    /// for checkpoints hold no times.
     pub seconds: Vec<f64>,
 }
 

@@ -1,18 +1,279 @@
-//! The training loop.
+//! Training from the caller's side.
 
-use std::time::Instant;
+use phenocoder_core::{NoProgress, PatchOrder, PatchSource, PatchTransform, Progress, Shuffled};
 
-use phenocoder_core::{PatchBatch, PatchSource, Progress};
-
-use super::{
-    Adam, EarlyStopping, EpochRecord, FitConfig, LossRecord, Observer, Optimizer, Plateau,
-    TrainingRecord, ValidationNoise,
-};
-use crate::loader::{Loaded, for_each_batch};
+use super::checkpoint::{Writer, of_run};
+use super::run::{Run, Setting};
+use super::{CheckpointConfig, FitConfig, Observer, TrainingRecord};
 use crate::model::check_source;
-use crate::{Autoencoder, Batch, Error, Losses, Result, Snapshot, Step};
+use crate::{Autoencoder, ConfigError, Error, Precision, Result};
 
-/// Trains a model.
+/// Trains models: what [`fit`] does, with transforms, orders of the patches and checkpoints of the caller's choice.
+///
+/// # Stopping and resuming
+///
+/// With [`with_checkpoint`](Self::with_checkpoint) a run is kept on disk.
+/// When the caller's [`Progress`] asks to stop, the running batch is finished, a checkpoint is written and
+/// [`Error::Cancelled`] returned.
+/// [`resume`](Self::resume) continues where the checkpoint was written, within an epoch too, and a run that was stopped,
+/// killed or cut off ends with the weights, the record and the checkpoint of one that was not, bit for bit on the CPU.
+/// Everything that decides over the result must be the same; the first setting that is not is named in the error.
+/// Three things may differ: the device, how many batches are read ahead, and the number of epochs, where no learning rate
+/// depends on it: so a finished run can be made longer.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::{CancelToken, PatchBatch, PatchShape, Seed};
+/// use phenocoder_model::train::{CheckpointConfig, CheckpointInfo, FitConfig, Trainer};
+/// use phenocoder_model::{CvaeConfig, Error};
+///
+/// let config = CvaeConfig::new(PatchShape::new(4, 4, 1), 2).with_conv_layers([4]);
+/// let model = || config.build(Seed::new(1), &candle_core::Device::Cpu);
+/// let patches = PatchBatch::zeros(10, config.input, 0);
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("run.safetensors");
+/// let settings = FitConfig::new().with_epochs(3).with_batch_size(4);
+/// let stop = CancelToken::new();
+/// let mut trainer = Trainer::new(settings.clone())
+///     .with_checkpoint(CheckpointConfig::new(&file))
+///     .with_progress(&stop);
+///
+/// stop.cancel();
+/// let stopped = trainer.fit(&mut model()?, &patches, None);
+/// assert!(matches!(stopped, Err(Error::Cancelled(_))));
+/// let mut trainer = Trainer::new(settings.clone()).with_checkpoint(CheckpointConfig::new(&file));
+/// let resumed = trainer.resume(&mut model()?, &patches, None)?;
+///
+/// let straight = Trainer::new(settings).fit(&mut model()?, &patches, None)?;
+/// assert_eq!(resumed, straight);
+/// assert_eq!(CheckpointInfo::read(&file)?.epoch, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Trainer<'a> {
+    config: FitConfig,
+    transforms: Vec<&'a dyn PatchTransform>,
+    order: &'a dyn PatchOrder,
+    checkpoint: Option<CheckpointConfig>,
+    observers: Vec<&'a mut dyn Observer>,
+    progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for Trainer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let transforms: Vec<&str> = self.transforms.iter().map(|t| t.name()).collect();
+        f.debug_struct("Trainer")
+            .field("config", &self.config)
+            .field("transforms", &transforms)
+            .field("order", &self.order.name())
+            .field("checkpoint", &self.checkpoint)
+            .field("observers", &self.observers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    Anew,
+    Resumed,
+    ResumedOrAnew,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer that shuffles the patches, changes none, keeps nothing on disk and tells nobody.
+    #[must_use]
+    pub fn new(config: FitConfig) -> Self {
+        Self {
+            config,
+            transforms: Vec::new(),
+            order: &Shuffled,
+            checkpoint: None,
+            observers: Vec::new(),
+            progress: &NoProgress,
+        }
+    }
+
+    /// Sets what changes patches on their way to the network, in this order: augmentations, and the views that a network
+    /// takes.
+    ///
+    /// They work on the thread that reads ahead.
+    /// Validation patches get only those that make views, drawn the same in every epoch.
+    #[must_use]
+    pub fn with_transforms(mut self, transforms: &[&'a dyn PatchTransform]) -> Self {
+        self.transforms = transforms.to_vec();
+        self
+    }
+
+    /// Sets which patches an epoch visits, and in which order.
+    #[must_use]
+    #[doc(alias = "sampler")]
+    pub fn with_order(mut self, order: &'a dyn PatchOrder) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Keeps the run on disk.
+    #[must_use]
+    pub fn with_checkpoint(mut self, checkpoint: CheckpointConfig) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
+    /// Adds someone who listens.
+    #[must_use]
+    #[doc(alias = "callbacks")]
+    pub fn with_observer(mut self, observer: &'a mut dyn Observer) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Sets who hears how far the run is, and may stop it.
+    #[must_use]
+    pub fn with_progress(mut self, progress: &'a dyn Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Trains a model from the start; checkpoints of an earlier run are replaced.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Config`] when a setting is out of range, [`Error::Empty`] when a side holds no patches, [`Error::Patches`]
+    ///   when the patches or the number of views do not fit the model, [`Error::Group`] when the settings name a group that
+    ///   the model does not have, or the model updates one.
+    /// * [`Error::NonFinite`] when a loss or a gradient is infinite or no number: it names the epoch, the batch and the
+    ///   patches.
+    /// * [`Error::NonFiniteWeight`] when the last update before a checkpoint or the end of an epoch broke a weight.
+    /// * [`Error::Cancelled`] after the running batch; [`Error::Source`] when patches cannot be read; [`Error::Io`] when a
+    ///   checkpoint cannot be written, the one before it is then untouched; errors of observers.
+    ///
+    /// Whatever the error, the model is as usable as before: it has the weights of the last epoch that ended well (of the
+    /// best one with early stopping), or those it came with when none did.
+    /// The work of an epoch that is cut short is in the checkpoint, where there is one.
+    pub fn fit(
+        &mut self,
+        model: &mut dyn Autoencoder,
+        train: &dyn PatchSource,
+        validation: Option<&dyn PatchSource>,
+    ) -> Result<TrainingRecord> {
+        self.run(model, train, validation, Beginning::Anew)
+    }
+
+    /// Continues a run from its checkpoint, in the epoch and at the batch where it was written.
+    ///
+    /// The weights of the model are replaced.
+    /// A checkpoint that cannot be read is reported as a warning, and the one before it used.
+    /// Of a run that is over the record and the weights come back at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit); [`Error::NoCheckpoint`] when there is none or no file is set; [`Error::Settings`] when a
+    /// setting differs; [`Error::File`] and [`Error::Array`] when neither the newest nor the previous checkpoint can be
+    /// used.
+    pub fn resume(
+        &mut self,
+        model: &mut dyn Autoencoder,
+        train: &dyn PatchSource,
+        validation: Option<&dyn PatchSource>,
+    ) -> Result<TrainingRecord> {
+        self.run(model, train, validation, Beginning::Resumed)
+    }
+
+    /// Continues a run where there is a checkpoint of it, else starts it.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume), but that there is no checkpoint is none.
+    pub fn fit_or_resume(
+        &mut self,
+        model: &mut dyn Autoencoder,
+        train: &dyn PatchSource,
+        validation: Option<&dyn PatchSource>,
+    ) -> Result<TrainingRecord> {
+        self.run(model, train, validation, Beginning::ResumedOrAnew)
+    }
+
+    fn run(
+        &mut self,
+        model: &mut dyn Autoencoder,
+        train: &dyn PatchSource,
+        validation: Option<&dyn PatchSource>,
+        beginning: Beginning,
+    ) -> Result<TrainingRecord> {
+        let config = &self.config;
+        config.validate()?;
+        if let Some(checkpoint) = &self.checkpoint {
+            checkpoint.validate()?;
+        }
+        let model: &dyn Autoencoder = model;
+        check_precision(model, config.precision)?;
+        for (split, source) in [("training", Some(train)), ("validation", validation)] {
+            if let Some(source) = source {
+                check_source(model, source)?;
+                if source.is_empty() {
+                    return Err(Error::Empty { split });
+                }
+            }
+        }
+        let _span = tracing::info_span!("fit", patches = train.len()).entered();
+        let (transforms, order) = (self.transforms.as_slice(), self.order);
+        let settings = of_run(model, config, transforms, order, train, validation)?;
+        let (mut writer, mut state) = (None, None);
+        if let Some(checkpoint) = &self.checkpoint {
+            let found = match beginning {
+                Beginning::Anew => None,
+                _ => Writer::open(checkpoint.clone(), &settings, model.parameters())?,
+            };
+            match (found, beginning) {
+                (Some((found, saved)), _) => {
+                    writer = Some(found);
+                    state = Some(saved);
+                }
+                (None, Beginning::Resumed) => {
+                    return Err(Error::NoCheckpoint {
+                        path: checkpoint.path.clone(),
+                    });
+                }
+                (None, _) => writer = Some(Writer::new(checkpoint.clone())),
+            }
+        } else if beginning == Beginning::Resumed {
+            return Err(Error::NoCheckpoint {
+                path: std::path::PathBuf::new(),
+            });
+        }
+        let setting = Setting {
+            model,
+            config,
+            train,
+            validation,
+            transforms,
+            order,
+            progress: self.progress,
+            settings,
+        };
+        let mut run = Run::new(setting, &mut self.observers, writer)?;
+        if let Some(state) = state {
+            run.restore(state)?;
+        }
+        run.finish()
+    }
+}
+
+fn check_precision(model: &dyn Autoencoder, precision: Precision) -> Result<()> {
+    if precision == Precision::F32 {
+        return Ok(());
+    }
+    let reason = if model.device().is_cpu() {
+        "the CPU computes in f32 only"
+    } else if !model.precisions().contains(&precision) {
+        "the network has no such computation"
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::Precision { precision, reason }.into())
+}
+
+/// Trains a model: the short form of [`Trainer`].
 ///
 /// Every epoch visits all training patches in a new order, the last batch may be smaller, and the loss of an epoch is the
 /// mean over its patches.
@@ -42,14 +303,7 @@ use crate::{Autoencoder, Batch, Error, Losses, Result, Snapshot, Step};
 ///
 /// # Errors
 ///
-/// * [`Error::Config`] when a setting is out of range, [`Error::Empty`] when a side holds no patches, [`Error::Patches`] when
-///   the patches do not fit the model.
-/// * [`Error::NonFinite`] when a loss is infinite or no number: it names the epoch, the batch and the patches.
-/// * [`Error::NonFiniteWeight`] when the last update of an epoch broke a weight.
-/// * [`Error::Cancelled`] after the running batch; [`Error::Source`] when patches cannot be read; errors of observers.
-///
-/// Whatever the error, the model is as usable as before: it has the weights of the last epoch that ended well (of the best
-/// one with early stopping), or those it came with when none did; the work of an epoch that is cut short is lost.
+/// As [`Trainer::fit`].
 pub fn fit(
     model: &mut dyn Autoencoder,
     train: &dyn PatchSource,
@@ -58,243 +312,9 @@ pub fn fit(
     observers: &mut [&mut dyn Observer],
     progress: &dyn Progress,
 ) -> Result<TrainingRecord> {
-    config.validate()?;
-    for (split, source) in [("training", Some(train)), ("validation", validation)] {
-        if let Some(source) = source {
-            check_source(model, source)?;
-            if source.is_empty() {
-                return Err(Error::Empty { split });
-            }
-        }
+    let mut trainer = Trainer::new(config.clone()).with_progress(progress);
+    for observer in observers {
+        trainer = trainer.with_observer(&mut **observer);
     }
-    let _span = tracing::info_span!("fit", patches = train.len()).entered();
-    let run = Run {
-        model,
-        config,
-        progress,
-    };
-    run.all_epochs(train, validation, observers)
-}
-
-struct Run<'a> {
-    model: &'a mut dyn Autoencoder,
-    config: &'a FitConfig,
-    progress: &'a dyn Progress,
-}
-
-impl Run<'_> {
-    fn all_epochs(
-        self,
-        train: &dyn PatchSource,
-        validation: Option<&dyn PatchSource>,
-        observers: &mut [&mut dyn Observer],
-    ) -> Result<TrainingRecord> {
-        let mut good = self.model.parameters().snapshot()?;
-        let record = self.epochs(train, validation, observers, &mut good);
-        self.model.parameters().restore(&good)?;
-        let record = record?;
-        self.progress.finish();
-        for observer in observers.iter_mut() {
-            observer.on_end(self.model, &record)?;
-        }
-        Ok(record)
-    }
-
-    /// Trains to the end or to an error; `good` gets the weights that the model is to have then.
-    fn epochs(
-        &self,
-        train: &dyn PatchSource,
-        validation: Option<&dyn PatchSource>,
-        observers: &mut [&mut dyn Observer],
-        good: &mut Snapshot,
-    ) -> Result<TrainingRecord> {
-        let config = self.config;
-        let mut optimizer = Adam::new(config.adam);
-        let mut plateau = config.plateau.clone().map(Plateau::new);
-        let mut stopping = config.early_stopping.clone().map(EarlyStopping::new);
-        let mut learning_rate = config.learning_rate;
-        let mut record = TrainingRecord::default();
-        let patches = train.len() + validation.map_or(0, PatchSource::len);
-        self.progress
-            .start("train", Some((config.epochs * patches) as u64));
-        for observer in observers.iter_mut() {
-            observer.on_start(self.model, config.epochs)?;
-        }
-        for epoch in 1..=config.epochs {
-            let start = Instant::now();
-            let train = self.train_epoch(epoch, train, learning_rate, &mut optimizer)?;
-            let validation = validation.map(|v| self.validate(epoch, v)).transpose()?;
-            let watched = validation.as_ref().unwrap_or(&train).total;
-            let is_best = stopping.as_mut().is_none_or(|s| s.observe(watched));
-            if is_best {
-                let now = self.model.parameters().snapshot()?;
-                if let Some(name) = now.first_non_finite()? {
-                    let name = name.to_owned();
-                    return Err(Error::NonFiniteWeight { name, epoch });
-                }
-                *good = now;
-                record.best_epoch = epoch;
-            }
-            let epoch_record = EpochRecord {
-                epoch,
-                train,
-                validation,
-                learning_rate,
-            };
-            let seconds = start.elapsed().as_secs_f64();
-            for observer in observers.iter_mut() {
-                observer.on_epoch(&epoch_record, seconds)?;
-            }
-            record.epochs.push(epoch_record);
-            record.seconds.push(seconds);
-            if let Some(plateau) = &mut plateau {
-                learning_rate = plateau.step(watched, learning_rate);
-            }
-            if stopping.as_ref().is_some_and(EarlyStopping::should_stop) {
-                record.stopped_early = epoch < config.epochs;
-                break;
-            }
-        }
-        Ok(record)
-    }
-
-    fn train_epoch(
-        &self,
-        epoch: usize,
-        source: &dyn PatchSource,
-        learning_rate: f64,
-        optimizer: &mut dyn Optimizer,
-    ) -> Result<LossRecord> {
-        let seed = self.config.seed.derive("epoch", epoch as u64);
-        let order = seed.stream("order", 0).permutation(source.len());
-        let augment = self.config.augment;
-        let prepare = move |patches: &mut PatchBatch, rows: &[usize]| {
-            if let Some(flips) = augment {
-                flips.apply(&mut patches.pixels, rows, seed);
-            }
-        };
-        let pass = Pass {
-            split: "training",
-            epoch,
-            source,
-            order: &order,
-        };
-        let loss = |index, batch: &Batch| self.model.loss(batch, &Step::training(seed, index));
-        let update = |losses: &Losses| {
-            let parameters = self.model.parameters();
-            let gradients = parameters.gradients(&losses.total.backward()?)?;
-            optimizer.step(parameters, &gradients, learning_rate)
-        };
-        self.pass(&pass, prepare, loss, update)
-    }
-
-    fn validate(&self, epoch: usize, source: &dyn PatchSource) -> Result<LossRecord> {
-        let order: Vec<usize> = (0..source.len()).collect();
-        let noise = self.config.validation_noise == ValidationNoise::Sampled;
-        let seed = self.config.seed.derive("validation", epoch as u64);
-        let pass = Pass {
-            split: "validation",
-            epoch,
-            source,
-            order: &order,
-        };
-        let loss = |index, batch: &Batch| {
-            let step = Step::evaluation().with_noise(noise).with_seed(seed, index);
-            self.model.loss(batch, &step)
-        };
-        self.pass(&pass, |_, _| {}, loss, |_| Ok(()))
-    }
-
-    /// Visits all patches once and returns their mean loss.
-    fn pass(
-        &self,
-        pass: &Pass<'_>,
-        prepare: impl Fn(&mut PatchBatch, &[usize]) + Send,
-        loss: impl Fn(u64, &Batch) -> Result<Losses>,
-        mut update: impl FnMut(&Losses) -> Result<()>,
-    ) -> Result<LossRecord> {
-        let config = self.config;
-        let mut sum = LossRecord::default();
-        let each = |index: usize, loaded: Loaded<'_>| {
-            self.progress.check()?;
-            let batch = Batch::new(&loaded.patches, self.model.device())?;
-            let losses = loss(index as u64, &batch)?;
-            let total = f64::from(losses.total.to_scalar::<f32>()?);
-            if !total.is_finite() {
-                return Err(pass.non_finite(index, total, &loaded));
-            }
-            let n = loaded.rows.len();
-            sum.total += total * n as f64;
-            for (name, part) in &losses.parts {
-                let part = f64::from(part.to_scalar::<f32>()?);
-                *sum.parts.entry((*name).to_owned()).or_default() += part * n as f64;
-            }
-            update(&losses)?;
-            self.progress.advance(n as u64);
-            Ok(())
-        };
-        let (batch_size, ahead) = (config.batch_size, config.prefetch);
-        for_each_batch(pass.source, pass.order, batch_size, ahead, prepare, each)?;
-        let n = pass.order.len() as f64;
-        sum.total /= n;
-        sum.parts.values_mut().for_each(|part| *part /= n);
-        Ok(sum)
-    }
-}
-
-/// One visit of all patches.
-struct Pass<'a> {
-    split: &'static str,
-    epoch: usize,
-    source: &'a dyn PatchSource,
-    order: &'a [usize],
-}
-
-impl Pass<'_> {
-    /// Names the patches whose pixels or conditions are not finite, or some of the batch when all are.
-    fn non_finite(&self, index: usize, value: f64, loaded: &Loaded<'_>) -> Error {
-        const NAMED: usize = 4;
-        let describe = |rows: &[usize]| {
-            let names: Vec<String> = rows
-                .iter()
-                .take(NAMED)
-                .map(|&row| self.source.describe(row))
-                .collect();
-            let more = rows.len().saturating_sub(NAMED);
-            match more {
-                0 => names.join(", "),
-                more => format!("{} and {more} more", names.join(", ")),
-            }
-        };
-        let PatchBatch {
-            pixels, conditions, ..
-        } = &loaded.patches;
-        let broken: Vec<usize> = loaded
-            .rows
-            .iter()
-            .zip(pixels.outer_iter().zip(conditions.outer_iter()))
-            .filter(|(_, (pixels, conditions))| {
-                !pixels
-                    .iter()
-                    .chain(conditions.iter())
-                    .all(|v| v.is_finite())
-            })
-            .map(|(&row, _)| row)
-            .collect();
-        let patches = if broken.is_empty() {
-            format!(
-                "all pixels are finite; the batch holds {}",
-                describe(loaded.rows)
-            )
-        } else {
-            format!("not all values are finite in {}", describe(&broken))
-        };
-        Error::NonFinite {
-            split: self.split,
-            epoch: self.epoch,
-            batch: index + 1,
-            value,
-            patches,
-        }
-    }
+    trainer.fit(model, train, validation)
 }

@@ -14,9 +14,9 @@ use crate::{Autoencoder, Error, FileError, Result, Snapshot};
 
 /// The version of the format that is written, and the newest that is read.
 const FORMAT: u32 = 1;
-const FORMAT_KEY: &str = "phenocoder.format";
-const CRATE_KEY: &str = "phenocoder.crate";
-const KIND_KEY: &str = "phenocoder.kind";
+pub(crate) const FORMAT_KEY: &str = "phenocoder.format";
+pub(crate) const CRATE_KEY: &str = "phenocoder.crate";
+pub(crate) const KIND_KEY: &str = "phenocoder.kind";
 const CONFIG_KEY: &str = "phenocoder.config";
 const CHECKSUM_KEY: &str = "phenocoder.checksum";
 const SECTION: &str = "section.";

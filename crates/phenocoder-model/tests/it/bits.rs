@@ -2,8 +2,9 @@
 
 use candle_core::Device;
 use phenocoder_core::{NoProgress, PatchShape, Seed};
-use phenocoder_model::train::{FitConfig, FlipConfig, TrainingRecord, fit};
+use phenocoder_model::train::{FitConfig, Trainer, TrainingRecord, fit};
 use phenocoder_model::{Autoencoder, CvaeConfig, Latent, encode};
+use phenocoder_patches::augment::AugmentConfig;
 use sha2::{Digest, Sha256};
 
 use crate::synthetic::blobs;
@@ -28,18 +29,12 @@ fn train(threads: usize, dim: usize) -> (String, String, TrainingRecord) {
         let settings = FitConfig::new()
             .with_epochs(2)
             .with_batch_size(32)
-            .with_seed(Seed::new(9))
-            .with_augment(Some(FlipConfig::default()));
+            .with_seed(Seed::new(9));
         let validation = blobs(20, shape, 4, 2);
-        let record = fit(
-            &mut model,
-            &patches,
-            Some(&validation),
-            &settings,
-            &mut [],
-            &NoProgress,
-        )
-        .unwrap();
+        let record = Trainer::new(settings)
+            .with_transforms(&[&AugmentConfig::lossless()])
+            .fit(&mut model, &patches, Some(&validation))
+            .unwrap();
         let snapshot = model.parameters().snapshot().unwrap();
         let weights = snapshot
             .tensors()

@@ -11,5 +11,6 @@ mod gradient;
 mod losses;
 mod observers;
 mod optimizers;
+mod resume;
 mod synthetic;
 mod training;

@@ -214,10 +214,13 @@ fn a_patch_that_is_no_number_is_named_and_the_weights_stay_good() {
     let before = dense_kernel(&model);
     let settings = FitConfig::new().with_epochs(2).with_batch_size(4);
     let error = fit(&mut model, &source, None, &settings, &mut [], &NoProgress).unwrap_err();
-    let Error::NonFinite { epoch, split, .. } = &error else {
+    let Error::NonFinite {
+        epoch, quantity, ..
+    } = &error
+    else {
         panic!("{error}")
     };
-    assert_eq!((*epoch, *split), (1, "training"));
+    assert_eq!((*epoch, quantity.as_str()), (1, "training loss"));
     assert!(
         error
             .to_string()

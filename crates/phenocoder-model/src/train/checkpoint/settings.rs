@@ -1,0 +1,122 @@
+//! The settings of a run as one JSON value, and where two of them differ.
+
+use phenocoder_core::{PatchOrder, PatchSource, PatchTransform};
+use serde_json::{Value, json};
+
+use crate::train::{FitConfig, ScheduleConfig};
+use crate::{Autoencoder, Error, Result};
+
+/// Everything that must be the same when a run is resumed.
+pub(in crate::train) fn of_run(
+    model: &dyn Autoencoder,
+    config: &FitConfig,
+    transforms: &[&dyn PatchTransform],
+    order: &dyn PatchOrder,
+    train: &dyn PatchSource,
+    validation: Option<&dyn PatchSource>,
+) -> Result<Value> {
+    let mut fit = serde_json::to_value(config).map_err(|source| Error::Section {
+        name: "fit".to_owned(),
+        source,
+    })?;
+    if let Some(fit) = fit.as_object_mut() {
+        // Reading ahead changes nothing but speed.
+        fit.remove("prefetch");
+        // A run may be made longer where no learning rate depends on its length.
+        if config.schedules().all(|s| !depends_on_length(s)) {
+            fit.remove("epochs");
+        }
+    }
+    // Settings that are no JSON are compared as text.
+    let parse = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
+    let transforms: Vec<Value> = transforms
+        .iter()
+        .map(|t| json!({"name": t.name(), "settings": parse(t.settings())}))
+        .collect();
+    Ok(json!({
+        "model": {"kind": model.kind(), "config": model.config_json()?},
+        "fit": fit,
+        "transforms": transforms,
+        "order": {"name": order.name(), "settings": parse(order.settings())},
+        "data": {"training": train.len(), "validation": validation.map(PatchSource::len)},
+    }))
+}
+
+fn depends_on_length(schedule: &ScheduleConfig) -> bool {
+    !matches!(
+        schedule,
+        ScheduleConfig::Constant
+            | ScheduleConfig::Step(_)
+            | ScheduleConfig::MultiStep(_)
+            | ScheduleConfig::Plateau(_)
+    )
+}
+
+/// The first setting, in the order of the names, that two runs do not share.
+pub(in crate::train) fn first_difference(saved: &Value, given: &Value) -> Option<Error> {
+    let difference = |path: &str, saved: &Value, given: &Value| Error::Settings {
+        setting: path.to_owned(),
+        saved: saved.to_string(),
+        given: given.to_string(),
+    };
+    differ(String::new(), saved, given, &difference)
+}
+
+fn differ<T>(
+    path: String,
+    a: &Value,
+    b: &Value,
+    difference: &dyn Fn(&str, &Value, &Value) -> T,
+) -> Option<T> {
+    let below = |key: &str| match path.as_str() {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    };
+    match (a, b) {
+        (Value::Object(x), Value::Object(y)) => {
+            let mut keys: Vec<&String> = x.keys().chain(y.keys()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys.into_iter().find_map(|key| {
+                let value = |object: &serde_json::Map<String, Value>| {
+                    object.get(key).cloned().unwrap_or(Value::Null)
+                };
+                differ(below(key), &value(x), &value(y), difference)
+            })
+        }
+        (Value::Array(x), Value::Array(y)) if x.len() == y.len() => {
+            let pairs = x.iter().zip(y).enumerate();
+            pairs
+                .into_iter()
+                .find_map(|(i, (x, y))| differ(below(&i.to_string()), x, y, difference))
+        }
+        _ if a == b => None,
+        _ => Some(difference(&path, a, b)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_setting_that_differs_is_named() {
+        let saved =
+            json!({"fit": {"batch_size": 64, "seed": 1}, "transforms": [{"name": "flips"}]});
+        assert!(first_difference(&saved, &saved).is_none());
+        let message = |given| first_difference(&saved, &given).unwrap().to_string();
+        let given =
+            json!({"fit": {"batch_size": 32, "seed": 2}, "transforms": [{"name": "flips"}]});
+        assert_eq!(
+            message(given),
+            "the checkpoint was made with `fit.batch_size` = 64, this run has 32"
+        );
+        let given = json!({"fit": {"batch_size": 64}, "transforms": [{"name": "flips"}]});
+        assert!(message(given).contains("`fit.seed` = 1, this run has null"));
+        let given =
+            json!({"fit": {"batch_size": 64, "seed": 1}, "transforms": [{"name": "noise"}]});
+        assert!(message(given).contains("`transforms.0.name` = \"flips\""));
+        let given = json!({"fit": {"batch_size": 64, "seed": 1}, "transforms": []});
+        assert!(message(given).contains("`transforms` = "));
+    }
+}
