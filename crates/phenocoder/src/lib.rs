@@ -81,5 +81,9 @@ pub use error::{Error, Result};
 mod guide {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/from-python.md")]
+mod from_python {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}

@@ -8,6 +8,7 @@ mod blocks;
 mod files;
 mod golden;
 mod gradient;
+mod keras;
 mod losses;
 mod observers;
 mod optimizers;
