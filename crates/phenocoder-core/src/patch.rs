@@ -119,6 +119,11 @@ pub trait PatchSource: Send + Sync {
     /// [`SourceError`] when a number is out of range or the data behind it cannot be read.
     fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError>;
 
+    /// All patches in the order in which they are read fastest in one pass; by number unless a source knows better.
+    fn reading_order(&self) -> Vec<usize> {
+        (0..self.len()).collect()
+    }
+
     /// Names a patch in messages: its cell and sample, say.
     fn describe(&self, patch: usize) -> String {
         format!("patch {patch}")
@@ -184,6 +189,10 @@ impl<S: PatchSource + ?Sized> PatchSource for std::sync::Arc<S> {
 
     fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
         (**self).read(patches)
+    }
+
+    fn reading_order(&self) -> Vec<usize> {
+        (**self).reading_order()
     }
 
     fn describe(&self, patch: usize) -> String {
