@@ -47,7 +47,8 @@
 //! | How are pixels brought to `[0, 1]`? | [`Scaling`], [`ScalingMode`], [`Degenerate`] |
 //! | Which cells get a patch, which not and why? | [`select_cells`], [`Selection`], [`ExtractReport`] |
 //! | How are patches cut? | [`extract_patches`], [`PatchConfig`], [`BorderPolicy`] |
-//! | How do patches reach the network? | [`StoreSource`], [`SetSource`], [`Subset`], [`Merged`] |
+//! | How do patches reach the network? | [`StoreSource`], [`SetSource`], [`Subset`], [`Merged`], [`Cached`] |
+//! | How often does each class come? | [`sample`] |
 //! | What else does the network know of a patch? | [`ConditionEncoder`] |
 //! | Which patches are for validation? | [`split()`], [`SplitConfig`] |
 //! | How are patches changed at random in training? | [`AugmentConfig`], [`augment`] |
@@ -66,6 +67,7 @@ mod error;
 pub mod extract;
 pub mod loader;
 pub mod merge;
+pub mod sample;
 pub mod scaling;
 pub mod select;
 pub mod split;
@@ -82,7 +84,7 @@ pub use error::{ConfigError, Error, Result};
 pub use extract::{
     ChannelSaturation, ExtractReport, MemorySink, extract_patches, extract_selection,
 };
-pub use loader::{ArraySource, Merged, SetSource, StoreSource, Subset};
+pub use loader::{ArraySource, Cached, Merged, SetSource, StoreSource, Subset};
 pub use merge::{Dataset, MergedTable};
 pub use scaling::{ChannelRange, Degenerate, Scaling, ScalingMode};
 pub use select::{

@@ -3,6 +3,7 @@
 //! All of these are [`PatchSource`](phenocoder_core::PatchSource)s: patches are read by number, in any order, as
 //! `[n, y, x, c]`, so shuffling, batching and reading ahead belong to whoever reads.
 
+mod cached;
 mod merged;
 mod set;
 mod store;
@@ -10,6 +11,7 @@ mod subset;
 
 use phenocoder_core::{ShapeError, SourceError};
 
+pub use cached::Cached;
 pub use merged::Merged;
 pub use set::{ArraySource, SetSource};
 pub use store::StoreSource;

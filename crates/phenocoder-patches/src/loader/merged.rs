@@ -130,6 +130,17 @@ impl PatchSource for Merged {
         Ok(out)
     }
 
+    /// One source after the other.
+    fn reading_order(&self) -> Vec<usize> {
+        let parts = self.parts.iter().zip(&self.starts);
+        parts
+            .flat_map(|((_, source), start)| {
+                let order = source.reading_order().into_iter();
+                order.map(move |patch| start + patch)
+            })
+            .collect()
+    }
+
     fn describe(&self, patch: usize) -> String {
         match self.locate(patch) {
             Some((part, number)) => {

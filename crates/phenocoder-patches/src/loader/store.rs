@@ -12,7 +12,7 @@ use crate::{Images, Masks, Result};
 /// Samples images directly: no patch is ever written to disk.
 ///
 /// Each read decodes the blocks under the patches asked for, so ask for many patches that lie close together where you
-/// can ([`reading_order`](StoreSource::reading_order));
+/// can ([`reading_order`](PatchSource::reading_order));
 /// for many epochs over shuffled patches a patch set on disk is faster, and this is right for a single pass (encoding),
 /// for images in memory, and where there is no room for patches.
 ///
@@ -87,28 +87,6 @@ impl StoreSource {
         &self.selection
     }
 
-    /// All patches in the order in which their blocks lie in the images.
-    ///
-    /// A single pass in this order, in large batches, decodes each block about once, whatever the order of the cells.
-    #[must_use]
-    pub fn reading_order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.selection.len()).collect();
-        let places = self.selection.places();
-        let chunk = |place: &Place| {
-            let image = self.images.get(&self.selection.samples()[place.sample]);
-            let chunk = image.map_or(ImageShape::new(1, 1, 1, 1), |image| image.chunk_shape());
-            let block = |at: usize, size: usize| at / size.max(1);
-            (
-                place.sample,
-                block(place.z, chunk.z),
-                block(place.y, chunk.y),
-                block(place.x, chunk.x),
-            )
-        };
-        order.sort_by_cached_key(|&i| (chunk(&places[i]), places[i].y, places[i].x));
-        order
-    }
-
     /// How they are scaled.
     #[must_use]
     pub fn scaling(&self) -> &Scaling {
@@ -156,6 +134,27 @@ impl PatchSource for StoreSource {
         }
         PatchBatch::new(pixels, self.conditions.select(Axis(0), patches))
             .map_err(|e| SourceError::new("store", e))
+    }
+
+    /// All patches in the order in which their blocks lie in the images.
+    ///
+    /// A single pass in this order, in large batches, decodes each block about once, whatever the order of the cells.
+    fn reading_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.selection.len()).collect();
+        let places = self.selection.places();
+        let chunk = |place: &Place| {
+            let image = self.images.get(&self.selection.samples()[place.sample]);
+            let chunk = image.map_or(ImageShape::new(1, 1, 1, 1), |image| image.chunk_shape());
+            let block = |at: usize, size: usize| at / size.max(1);
+            (
+                place.sample,
+                block(place.z, chunk.z),
+                block(place.y, chunk.y),
+                block(place.x, chunk.x),
+            )
+        };
+        order.sort_by_cached_key(|&i| (chunk(&places[i]), places[i].y, places[i].x));
+        order
     }
 
     fn describe(&self, patch: usize) -> String {

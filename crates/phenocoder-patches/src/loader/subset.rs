@@ -60,6 +60,17 @@ impl<S: PatchSource> PatchSource for Subset<S> {
         self.source.read(&rows)
     }
 
+    /// That of the source behind.
+    fn reading_order(&self) -> Vec<usize> {
+        let mut place = vec![0; self.source.len()];
+        for (at, row) in self.source.reading_order().into_iter().enumerate() {
+            place[row] = at;
+        }
+        let mut order: Vec<usize> = (0..self.rows.len()).collect();
+        order.sort_by_key(|&patch| place[self.rows[patch]]);
+        order
+    }
+
     fn describe(&self, patch: usize) -> String {
         match self.rows.get(patch) {
             Some(&row) => self.source.describe(row),

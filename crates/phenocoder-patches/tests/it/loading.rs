@@ -2,7 +2,10 @@
 
 use ndarray::{Array2, Array4};
 use phenocoder_core::{PatchBatch, PatchShape, PatchSource, SourceError};
-use phenocoder_patches::{ArraySource, Error, Merged, SetSource, Subset};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use phenocoder_core::{CancelToken, NoProgress, Seed};
+use phenocoder_patches::{ArraySource, Cached, Error, Merged, SetSource, Subset};
 
 fn pixels(n: usize, offset: usize) -> Array4<f32> {
     Array4::from_shape_fn((n, 2, 3, 4), |(n, c, y, x)| {
@@ -115,4 +118,138 @@ fn conditions_must_match_the_patches() {
         ArraySource::new(pixels(3, 0), conditions(2, 0)),
         Err(Error::Shape(_))
     ));
+}
+
+/// Counts the patches that are read from it.
+struct Counting {
+    source: ArraySource,
+    read: AtomicUsize,
+}
+
+impl Counting {
+    fn new(n: usize) -> Self {
+        Self {
+            source: source(n, 0),
+            read: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl PatchSource for Counting {
+    fn len(&self) -> usize {
+        PatchSource::len(&self.source)
+    }
+    fn shape(&self) -> PatchShape {
+        self.source.shape()
+    }
+    fn n_conditions(&self) -> usize {
+        self.source.n_conditions()
+    }
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        self.read.fetch_add(patches.len(), Ordering::Relaxed);
+        self.source.read(patches)
+    }
+}
+
+/// The bytes of a patch with its conditions.
+const ONE: usize = (2 * 3 * 4 + 2) * 4;
+
+#[test]
+fn a_cache_serves_the_same_patches_and_reads_those_it_keeps_once() {
+    let plain = source(50, 0);
+    for (bytes, capacity) in [(0, 0), (ONE - 1, 0), (20 * ONE + 7, 20), (usize::MAX, 50)] {
+        let cached = Cached::new(Counting::new(50), bytes);
+        assert_eq!(cached.capacity(), capacity);
+        for epoch in 0..3 {
+            let order = Seed::new(epoch).stream("order", 0).permutation(50);
+            for numbers in order.chunks(8) {
+                let mut twice = numbers.to_vec();
+                twice.push(numbers[0]);
+                assert_eq!(cached.read(&twice).unwrap(), plain.read(&twice).unwrap());
+            }
+        }
+        assert_eq!(cached.kept(), capacity);
+        // Seven batches in each epoch ask for one patch twice.
+        let read = cached.source().read.load(Ordering::Relaxed);
+        assert!(
+            read >= 50 + 2 * (50 - capacity) && read <= 57 + 2 * (57 - capacity),
+            "{read}"
+        );
+    }
+}
+
+#[test]
+fn a_filled_cache_reads_nothing_more() {
+    let cached = Cached::new(Counting::new(3000), usize::MAX);
+    cached.fill(&NoProgress).unwrap();
+    assert_eq!(cached.kept(), 3000);
+    cached.read(&[2999, 0, 7]).unwrap();
+    assert_eq!(cached.source().read.load(Ordering::Relaxed), 3000);
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    let cold = Cached::new(Counting::new(3000), usize::MAX);
+    assert!(matches!(cold.fill(&stopped), Err(Error::Cancelled(_))));
+    assert_eq!(cold.kept(), 0);
+    let none = Cached::new(Counting::new(3000), 0);
+    none.fill(&NoProgress).unwrap();
+    assert_eq!(none.source().read.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn threads_that_share_a_cache_never_keep_more_than_it_holds() {
+    let cached = Cached::new(Counting::new(200), 90 * ONE);
+    let plain = source(200, 0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (cached, plain) = (&cached, &plain);
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let mut stream = Seed::new(round).stream("numbers", thread);
+                    let numbers: Vec<usize> = (0..16).map(|_| stream.below(200)).collect();
+                    assert_eq!(
+                        cached.read(&numbers).unwrap(),
+                        plain.read(&numbers).unwrap()
+                    );
+                    assert!(cached.kept() <= 90);
+                }
+            });
+        }
+    });
+    cached.read(&(0..200).collect::<Vec<_>>()).unwrap();
+    assert_eq!(cached.kept(), 90);
+}
+
+#[test]
+fn errors_pass_through_a_cache_and_leave_it_usable() {
+    let fails = |numbers: &[usize]| match numbers.contains(&3) {
+        true => Err(SourceError::new("disk", "gone")),
+        false => Ok(pixels(9, 0).select(ndarray::Axis(0), numbers)),
+    };
+    let set = SetSource::new(PatchShape::new(3, 4, 2), conditions(9, 0), fails);
+    let cached = Cached::new(set, usize::MAX);
+    cached.read(&[1, 2]).unwrap();
+    assert_eq!(cached.read(&[1, 3]).unwrap_err().place(), "disk");
+    assert_eq!(
+        cached.read(&[2, 4]).unwrap(),
+        source(9, 0).read(&[2, 4]).unwrap()
+    );
+    assert_eq!(
+        cached.read(&[9]).unwrap_err().place(),
+        "cached patches, patch 9"
+    );
+}
+
+#[test]
+fn reading_orders_go_through_subsets_and_merged_sources() {
+    let parts: Vec<(String, Box<dyn PatchSource>)> = vec![
+        ("a".into(), Box::new(source(2, 0))),
+        (
+            "b".into(),
+            Box::new(Subset::new(source(3, 2), vec![2, 0, 1]).unwrap()),
+        ),
+    ];
+    let merged = Merged::new(parts).unwrap();
+    assert_eq!(merged.reading_order(), [0, 1, 3, 4, 2]);
+    let shared = std::sync::Arc::new(Cached::new(merged, 0));
+    assert_eq!(shared.reading_order(), [0, 1, 3, 4, 2]);
 }
