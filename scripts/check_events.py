@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Asks TensorBoard's own reader whether it understands the training record that phenocoder wrote.
 
-    python check_events.py FOLDER [--scalar NAME]... [--image NAME]...
+    python check_events.py FOLDER [--scalar NAME]... [--image NAME]... [--histogram NAME]... [--hparam NAME]...
 
 FOLDER holds event files, at any depth.  Every scalar must be finite and have rising steps, every image must decode
-to pixels.  `--scalar` and `--image` name tags that must be there; without them at least one of each kind must.
+to pixels, every histogram must hold what its buckets say, every session of hyper-parameters must have ended.
+`--scalar` and `--image` name tags that must be there; without them at least one of each kind must.  `--histogram` and
+`--hparam` name histograms and settings that must be there.
 Exit code: 0 accepted, 1 rejected, 2 wrong usage.
 """
 
@@ -19,6 +21,7 @@ from pathlib import Path
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 
 def framed_records(path: Path) -> int:
@@ -38,13 +41,48 @@ def framed_records(path: Path) -> int:
     return records
 
 
-def check_file(path: Path, failures: list[str]) -> tuple[dict, dict]:
-    """The scalars (tag to values) and images (tag to sizes) of one event file."""
+def check_histograms(accumulator: EventAccumulator, name: str, failures: list[str]) -> dict:
+    """The histograms (tag to numbers of values)."""
+    histograms = {}
+    for tag in accumulator.Tags()["histograms"]:
+        histograms[tag] = []
+        for event in accumulator.Histograms(tag):
+            value = event.histogram_value
+            histograms[tag].append(int(value.num))
+            limits = list(value.bucket_limit)
+            if sum(value.bucket) != value.num or len(limits) != len(value.bucket):
+                failures.append(f"{name}: histogram `{tag}`: {sum(value.bucket)} of {value.num} values in buckets")
+            if limits != sorted(set(limits)) or not value.min <= value.max <= limits[-1]:
+                failures.append(f"{name}: histogram `{tag}`: limits {limits[:3]}… do not fit {value.min} to {value.max}")
+            if not value.min * value.num - 1e-6 <= value.sum <= value.max * value.num + 1e-6:
+                failures.append(f"{name}: histogram `{tag}`: sum {value.sum}")
+    return histograms
+
+
+def check_hparams(accumulator: EventAccumulator, name: str, failures: list[str]) -> dict:
+    """The settings of the session, if there is one."""
+    sessions = {}
+    for tag in accumulator.Tags()["tensors"]:
+        plugin = accumulator.SummaryMetadata(tag).plugin_data
+        if plugin.plugin_name == "hparams":
+            data = HParamsPluginData.FromString(plugin.content)
+            sessions[tag] = getattr(data, data.WhichOneof("data"))
+    start = sessions.get("_hparams_/session_start_info")
+    if start is None:
+        return {}
+    end = sessions.get("_hparams_/session_end_info")
+    if end is None or end.end_time_secs < start.start_time_secs:
+        failures.append(f"{name}: the session of hyper-parameters has no end")
+    return {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
+
+
+def check_file(path: Path, failures: list[str]) -> tuple[dict, dict, dict, dict]:
+    """The scalars (tag to values), images (tag to sizes), histograms and settings of one event file."""
     framed = framed_records(path)
     records = sum(1 for _ in RawEventFileLoader(str(path)).Load())
     if framed != records:
         failures.append(f"{path.name}: TensorBoard reads {records} of {framed} records")
-    accumulator = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0})
+    accumulator = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0, "histograms": 0})
     accumulator.Reload()
     tags = accumulator.Tags()
     scalars, images = {}, {}
@@ -67,11 +105,13 @@ def check_file(path: Path, failures: list[str]) -> tuple[dict, dict]:
                 if picture.size != (event.width, event.height):
                     failures.append(f"{path.name}: image `{tag}`: {picture.size}, the record says "
                                     f"{(event.width, event.height)}")
-    # The settings of the run are a text, which TensorBoard keeps as a tensor of strings.
+    histograms = check_histograms(accumulator, path.name, failures)
+    settings = check_hparams(accumulator, path.name, failures)
+    # The configuration of the network is a text, which TensorBoard keeps as a tensor of strings.
     other = [tag for tag in tags["tensors"]
-             if accumulator.SummaryMetadata(tag).plugin_data.plugin_name != "text"]
+             if accumulator.SummaryMetadata(tag).plugin_data.plugin_name not in ("text", "hparams")]
     if other:
-        failures.append(f"{path.name}: {other} were read as tensors, not as scalars, images or text")
+        failures.append(f"{path.name}: {other} were read as tensors, not as scalars, images, histograms, settings or text")
     # One record names the version of the format; more of them follow only when something was logged.
     if records < 2:
         failures.append(f"{path.name}: {records} records")
@@ -80,7 +120,11 @@ def check_file(path: Path, failures: list[str]) -> tuple[dict, dict]:
         print(f"  scalar {tag}: {len(values)} values, {values[0]:.6g} to {values[-1]:.6g}")
     for tag, sizes in images.items():
         print(f"  image {tag}: {len(sizes)} of {sizes[0][0]} × {sizes[0][1]} pixels")
-    return scalars, images
+    for tag, numbers in histograms.items():
+        print(f"  histogram {tag}: {len(numbers)} of {numbers[0]} values")
+    if settings:
+        print(f"  {len(settings)} settings: {', '.join(sorted(settings)[:6])}…")
+    return scalars, images, histograms, settings
 
 
 def main() -> int:
@@ -88,12 +132,14 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scalar", action="append", default=[], help="a tag that must be there; may be repeated")
     parser.add_argument("--image", action="append", default=[], help="a tag that must be there; may be repeated")
+    parser.add_argument("--histogram", action="append", default=[], help="a tag that must be there; may be repeated")
+    parser.add_argument("--hparam", action="append", default=[], help="a setting that must be there; may be repeated")
     options = parser.parse_args()
     if not options.folder.exists():
         parser.error(f"{options.folder} does not exist")
     paths = [options.folder] if options.folder.is_file() else sorted(options.folder.rglob("*tfevents*"))
     failures: list[str] = []
-    scalars, images = set(), set()
+    scalars, images, histograms, settings = set(), set(), set(), set()
     for path in paths:
         try:
             found = check_file(path, failures)
@@ -102,16 +148,20 @@ def main() -> int:
             continue
         scalars |= set(found[0])
         images |= set(found[1])
+        histograms |= set(found[2])
+        settings |= set(found[3])
     if not paths:
         failures.append(f"{options.folder}: no event file (`*tfevents*`)")
-    for kind, wanted, present in (("scalar", options.scalar, scalars), ("image", options.image, images)):
+    for kind, wanted, present in (("scalar", options.scalar, scalars), ("image", options.image, images),
+                                  ("histogram", options.histogram, histograms), ("setting", options.hparam, settings)):
         if wanted:
             failures += [f"no {kind} `{tag}`, only {sorted(present)}" for tag in wanted if tag not in present]
-        elif not present:
+        elif not present and kind in ("scalar", "image"):
             failures.append(f"no {kind} at all")
     for failure in failures:
         print(f"FAILED  {failure}")
-    print(f"{'REJECTED' if failures else 'accepted'}: {len(paths)} files, {len(scalars)} scalars, {len(images)} images")
+    print(f"{'REJECTED' if failures else 'accepted'}: {len(paths)} files, {len(scalars)} scalars, {len(images)} images, "
+          f"{len(histograms)} histograms, {len(settings)} settings")
     return 1 if failures else 0
 
 

@@ -4,6 +4,12 @@
 //! of the message. The messages are `Event` and `Summary` of TensorFlow's `event.proto` and `summary.proto`; the few fields
 //! that are needed are written by hand.
 
+mod histogram;
+mod hparams;
+
+pub(super) use histogram::histogram;
+pub(super) use hparams::{Outcome, experiment, flatten, session_end, session_start};
+
 /// TensorFlow's mask: a checksum of data that itself contains checksums is weak, so they are rotated and shifted.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
@@ -58,6 +64,12 @@ impl Message {
         self.key(field, 5);
         self.0.extend_from_slice(&value.to_le_bytes());
         self
+    }
+
+    /// Several 64-bit floats.
+    pub(super) fn doubles(self, field: u64, values: impl IntoIterator<Item = f64>) -> Self {
+        let packed: Vec<u8> = values.into_iter().flat_map(f64::to_le_bytes).collect();
+        self.bytes(field, &packed)
     }
 
     /// Text, bytes or an inner message.
