@@ -2,13 +2,16 @@
 
 use candle_core::Device;
 use phenocoder_core::{NoProgress, PatchShape, Seed};
-use phenocoder_model::train::{CsvObserver, FitConfig, Observer, TensorBoardObserver, fit};
-use phenocoder_model::{CvaeConfig, Error};
+use phenocoder_model::train::{
+    BatchRecord, CsvObserver, EpochRecord, FitConfig, Observer, TensorBoardObserver,
+    TrainingRecord, fit,
+};
+use phenocoder_model::{Autoencoder, CvaeConfig, Error, Gradients, Result};
 use phenocoder_testdata::Csv;
 
 use crate::synthetic::blobs;
 
-fn train(observers: &mut [&mut dyn Observer]) -> phenocoder_model::train::TrainingRecord {
+fn train(observers: &mut [&mut dyn Observer]) -> TrainingRecord {
     let shape = PatchShape::new(8, 8, 1);
     let config = CvaeConfig::new(shape, 2).with_conv_layers([4]);
     let mut model = config.build(Seed::new(1), &Device::Cpu).unwrap();
@@ -89,18 +92,163 @@ fn the_event_file_is_framed_and_holds_scalars_images_and_text() {
     assert!(matches!(error, Error::Image { .. }));
 
     let messages = messages(&std::fs::read(observer.path()).unwrap());
-    // Version, configuration, 3 epochs of 2 · 3 losses and a learning rate, the picture.
-    assert_eq!(messages.len(), 1 + 1 + 3 * 7 + 1);
+    // Version, settings, configuration, 3 epochs of 2 · 3 losses and a learning rate, the end, the picture.
+    assert_eq!(messages.len(), 1 + 2 + 3 * 7 + 2);
     let holds = |message: &[u8], text: &[u8]| message.windows(text.len()).any(|w| w == text);
     assert!(holds(&messages[0], b"brain.Event:2"));
-    assert!(holds(&messages[1], b"\"latent_dim\": 2"));
-    assert!(holds(&messages[2], b"train/total"));
+    assert!(holds(&messages[1], b"_hparams_/session_start_info"));
+    assert!(holds(&messages[1], b"learning_rate"));
+    assert!(holds(&messages[2], b"\"latent_dim\": 2"));
+    assert!(holds(&messages[3], b"train/total"));
     let value = (record.epochs[0].train.total as f32).to_le_bytes();
-    assert!(messages[2].ends_with(&value));
-    assert!(holds(&messages[4], b"train/reconstruction"));
-    assert!(holds(&messages[23], &png));
+    assert!(messages[3].ends_with(&value));
+    assert!(holds(&messages[5], b"train/reconstruction"));
+    assert!(holds(&messages[24], b"_hparams_/session_end_info"));
+    assert!(holds(&messages[25], &png));
     let second = TensorBoardObserver::create(folder.path().join("log")).unwrap();
     assert_ne!(second.path(), observer.path(), "no file is overwritten");
+}
+
+#[test]
+fn histograms_come_in_the_epochs_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = TensorBoardObserver::create(folder.path()).unwrap();
+    let mut observer = events.with_weights_every(2).with_gradients_every(3);
+    train(&mut [&mut observer]);
+    let messages = messages(&std::fs::read(observer.path()).unwrap());
+    let count = |text: &str| {
+        let holds = |m: &&Vec<u8>| m.windows(text.len()).any(|w| w == text.as_bytes());
+        messages.iter().filter(holds).count()
+    };
+    // Of three epochs one is divisible by 2 and one by 3; gradients are those of its first update.
+    assert_eq!(count("weights/encoder.dense.kernel"), 1);
+    assert_eq!(count("gradients/encoder.dense.kernel"), 1);
+    assert_eq!(count("weights/"), count("gradients/"));
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+struct Heard {
+    calls: Vec<String>,
+    rates_are_positive: bool,
+}
+
+impl Observer for Heard {
+    fn on_settings(&mut self, settings: &serde_json::Value) -> Result<()> {
+        assert!(
+            settings.to_string().contains("\"batch_size\":4"),
+            "{settings}"
+        );
+        self.calls.push("settings".to_owned());
+        Ok(())
+    }
+
+    fn on_start(&mut self, _: &dyn Autoencoder, epochs: usize) -> Result<()> {
+        self.calls.push(format!("start {epochs}"));
+        Ok(())
+    }
+
+    fn on_gradients(&mut self, epoch: usize, update: u64, gradients: &Gradients) -> Result<()> {
+        assert!(gradients.contains_key("encoder.dense.kernel"));
+        self.calls.push(format!("gradients {epoch} {update}"));
+        Ok(())
+    }
+
+    fn on_batch(&mut self, batch: &BatchRecord) -> Result<()> {
+        self.rates_are_positive = batch.rate().is_some_and(|rate| rate > 0.0);
+        assert!(batch.losses.total.is_finite());
+        let BatchRecord {
+            epoch,
+            batch,
+            batches,
+            patches,
+            n_patches,
+            ..
+        } = *batch;
+        self.calls.push(format!(
+            "batch {epoch} {batch}/{batches} {patches}/{n_patches}"
+        ));
+        Ok(())
+    }
+
+    fn on_model(&mut self, _: &dyn Autoencoder, epoch: usize) -> Result<()> {
+        self.calls.push(format!("model {epoch}"));
+        Ok(())
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord, _: f64) -> Result<()> {
+        self.calls.push(format!("epoch {}", record.epoch));
+        Ok(())
+    }
+
+    fn on_end(&mut self, _: &dyn Autoencoder, _: &TrainingRecord) -> Result<()> {
+        self.calls.push("end".to_owned());
+        Ok(())
+    }
+
+    fn on_failure(&mut self, error: &Error) {
+        self.calls.push(format!("failure {error}"));
+    }
+}
+
+fn heard(epochs: usize, broken: bool) -> Heard {
+    let shape = PatchShape::new(8, 8, 1);
+    let config = CvaeConfig::new(shape, 2).with_conv_layers([4]);
+    let mut model = config.build(Seed::new(1), &Device::Cpu).unwrap();
+    let mut patches = blobs(6, shape, 0, 1);
+    if broken {
+        patches.pixels[[3, 0, 0, 0]] = f32::NAN;
+    }
+    let settings = FitConfig::new().with_epochs(epochs).with_batch_size(4);
+    let mut heard = Heard::default();
+    let observers: &mut [&mut dyn Observer] = &mut [&mut heard];
+    let result = fit(
+        &mut model,
+        &patches,
+        None,
+        &settings,
+        observers,
+        &NoProgress,
+    );
+    assert_eq!(result.is_err(), broken);
+    heard
+}
+
+#[test]
+fn an_observer_hears_a_run_in_its_order() {
+    let heard = heard(2, false);
+    assert!(heard.rates_are_positive);
+    assert_eq!(
+        heard.calls,
+        [
+            "settings",
+            "start 2",
+            "gradients 1 1",
+            "batch 1 1/2 4/6",
+            "gradients 1 2",
+            "batch 1 2/2 6/6",
+            "model 1",
+            "epoch 1",
+            "gradients 2 3",
+            "batch 2 1/2 4/6",
+            "gradients 2 4",
+            "batch 2 2/2 6/6",
+            "model 2",
+            "epoch 2",
+            "end",
+        ]
+    );
+}
+
+#[test]
+fn an_observer_hears_of_a_failure_instead_of_the_end() {
+    let calls = heard(2, true).calls;
+    let last = calls.last().unwrap();
+    assert!(
+        last.starts_with("failure the training loss is NaN in epoch 1"),
+        "{last}"
+    );
+    assert!(!calls.iter().any(|call| call == "end"));
 }
 
 #[test]
