@@ -51,6 +51,7 @@ pub use norm::{BatchNormConfig, RunningStatistics, RunningVariance, batch_norm, 
 pub use pool::{PoolConfig, average_pool2d, global_average_pool, max_pool2d};
 pub use select::{pad_circular2d, resize_nearest2d, upsample_nearest2d};
 pub use squared_error::{Reduction, squared_error};
+pub(crate) use stack::Tape;
 pub use stack::{ConvLayer, ConvStack, Keep};
 
 #[cfg(test)]

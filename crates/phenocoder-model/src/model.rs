@@ -332,11 +332,21 @@ pub trait Autoencoder: Send + Sync {
     ///
     /// As [`loss`](Self::loss) and [`Update::apply`]; [`Error::NoGradient`] when the loss does not depend on a weight.
     fn train_step(&self, batch: &Batch, step: &Step, update: &mut dyn Update) -> Result<Losses> {
-        let losses = self.loss(batch, step)?;
-        let gradients = self.parameters().gradients(&losses.total.backward()?)?;
-        update.apply(ParameterGroup::MAIN, &gradients)?;
-        Ok(losses)
+        train_on_loss(self, batch, step, update)
     }
+}
+
+/// Hands the gradients of the loss to the group of all weights.
+pub(crate) fn train_on_loss<M: Autoencoder + ?Sized>(
+    model: &M,
+    batch: &Batch,
+    step: &Step,
+    update: &mut dyn Update,
+) -> Result<Losses> {
+    let losses = model.loss(batch, step)?;
+    let gradients = model.parameters().gradients(&losses.total.backward()?)?;
+    update.apply(ParameterGroup::MAIN, &gradients)?;
+    Ok(losses)
 }
 
 /// What a model takes, or what patches are.

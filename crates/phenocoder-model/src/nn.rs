@@ -3,12 +3,13 @@
 use candle_core::{DType, Device, Tensor, Var};
 use phenocoder_core::Seed;
 
-use crate::kernel::{Activation, ConvLayer, ConvStack, Keep, dense};
-use crate::{ConfigError, Parameters, Result, Role, Step};
+use crate::kernel::{Activation, ConvLayer, ConvStack, Keep, Tape, dense};
+use crate::{ConfigError, Gradients, Parameters, Result, Role, Step};
 
 /// A kernel and its bias.
 #[derive(Debug)]
 pub(crate) struct Layer {
+    name: String,
     pub(crate) kernel: Var,
     pub(crate) bias: Var,
 }
@@ -49,6 +50,29 @@ impl Convolutions {
         self.stack.apply(x, &self.parameters(), keep(step))
     }
 
+    /// The same outside candle's graph, on the CPU, with the way back.
+    pub(crate) fn apply_with_tape(&self, x: &Tensor) -> Result<(Tensor, Tape)> {
+        self.stack.apply_with_tape(x, &self.parameters())
+    }
+
+    /// The gradients of the weights from that of what [`apply_with_tape`](Self::apply_with_tape) made.
+    pub(crate) fn backward(&self, tape: Tape, gradient: &Tensor) -> Result<Found<'_>> {
+        Ok(Found(&self.layers, tape.backward(gradient)?))
+    }
+
+    /// [`cross_entropy`](Self::cross_entropy) outside candle's graph, on the CPU, with the gradients of `x` and the weights.
+    pub(crate) fn cross_entropy_and_gradients(
+        &self,
+        x: &Tensor,
+        targets: &Tensor,
+    ) -> Result<(f64, Tensor, Found<'_>)> {
+        let parameters = self.parameters();
+        let (loss, input, found) =
+            self.stack
+                .cross_entropy_and_gradients(x, &parameters, targets)?;
+        Ok((loss, input, Found(&self.layers, found)))
+    }
+
     /// The binary cross-entropy between the images, as logits, and `targets`.
     pub(crate) fn cross_entropy(
         &self,
@@ -59,6 +83,19 @@ impl Convolutions {
         let parameters = self.parameters();
         self.stack
             .cross_entropy(x, &parameters, targets, keep(step))
+    }
+}
+
+/// Gradients of convolutions that were computed outside candle's graph.
+pub(crate) struct Found<'a>(&'a [Layer], Vec<[Tensor; 2]>);
+
+impl Found<'_> {
+    /// Adds them to those of a model under their names.
+    pub(crate) fn add_to(self, gradients: &mut Gradients) {
+        for (layer, [kernel, bias]) in self.0.iter().zip(self.1) {
+            gradients.insert(format!("{}.kernel", layer.name), kernel);
+            gradients.insert(format!("{}.bias", layer.name), bias);
+        }
     }
 }
 
@@ -103,6 +140,7 @@ impl<'a> LayerBuilder<'a> {
         let bias = Tensor::zeros(outputs, DType::F32, self.device)?;
         let bias_name = format!("{name}.bias");
         Ok(Layer {
+            name: name.to_owned(),
             kernel: self
                 .parameters
                 .insert(&kernel_name, Role::Weight, &kernel)?,

@@ -1,16 +1,19 @@
 //! A whole sequence of convolutions as one differentiable operation.
 
 mod op;
+mod pass;
 mod plan;
 mod work;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use self::op::{Forward, Loss};
+use self::pass::Kept;
 use self::plan::Plan;
 use super::geometry::Geometry;
+use super::op::with_slice;
 use super::route::Direction;
 use super::{Activation, binary_cross_entropy, conv_transpose2d, conv2d};
 use crate::{ConfigError, Result};
@@ -238,23 +241,59 @@ impl ConvStack {
         keep: Keep,
     ) -> Result<Tensor> {
         self.check(x, parameters)?;
-        let n = x.dim(0)?;
-        let [h, w, c] = self.output();
-        if targets.dims() != [n, h, w, c] || n == 0 || targets.dtype() != DType::F32 {
-            return Err(candle_core::Error::msg(format!(
-                "conv stack: logits {:?} and targets {:?} {:?} do not fit",
-                [n, h, w, c],
-                targets.dtype(),
-                targets.dims()
-            ))
-            .into());
-        }
+        self.check_targets(x, targets)?;
         if !x.device().is_cpu() {
             return binary_cross_entropy(&self.composed(x, parameters)?, targets);
         }
         let op = Loss::new(&self.plan, keep, x.track_op());
         let (x, targets) = (x.contiguous()?, targets.contiguous()?);
         Ok(x.apply_op3(&flat(parameters)?, &targets, op)?)
+    }
+
+    /// [`apply`](Self::apply) on the CPU outside candle's graph, with the way back.
+    pub(crate) fn apply_with_tape(
+        &self,
+        x: &Tensor,
+        parameters: &[(&Tensor, &Tensor)],
+    ) -> Result<(Tensor, Tape)> {
+        self.check(x, parameters)?;
+        let flat = flat(parameters)?.detach();
+        let kept = with_slice(x, |x| {
+            with_slice(&flat, |flat| Kept::forward(&self.plan, x, flat))
+        })??;
+        let (n, [h, w, c]) = (x.dim(0)?, self.output());
+        let y = Tensor::from_vec(kept.output(n), (n, h, w, c), x.device())?;
+        Ok((y, Tape { kept }))
+    }
+
+    /// [`cross_entropy`](Self::cross_entropy) on the CPU outside candle's graph, with its gradients.
+    pub(crate) fn cross_entropy_and_gradients(
+        &self,
+        x: &Tensor,
+        parameters: &[(&Tensor, &Tensor)],
+        targets: &Tensor,
+    ) -> Result<(f64, Tensor, Vec<[Tensor; 2]>)> {
+        self.check(x, parameters)?;
+        self.check_targets(x, targets)?;
+        let flat = flat(parameters)?.detach();
+        let (loss, found) = op::gradients_of_loss(&self.plan, x, &flat, targets, true)?;
+        let input = op::like(found.input, x)?.unwrap_or_else(|| x.clone());
+        Ok((loss, input, split(&found.weights, &self.plan)?))
+    }
+
+    fn check_targets(&self, x: &Tensor, targets: &Tensor) -> Result<()> {
+        let n = x.dim(0)?;
+        let [h, w, c] = self.output();
+        if targets.dims() == [n, h, w, c] && n > 0 && targets.dtype() == DType::F32 {
+            return Ok(());
+        }
+        Err(candle_core::Error::msg(format!(
+            "conv stack: logits {:?} and targets {:?} {:?} do not fit",
+            [n, h, w, c],
+            targets.dtype(),
+            targets.dims()
+        ))
+        .into())
     }
 
     fn check(&self, x: &Tensor, parameters: &[(&Tensor, &Tensor)]) -> Result<()> {
@@ -294,6 +333,35 @@ impl ConvStack {
         }
         Ok(x)
     }
+}
+
+/// What a stack kept of a forward pass for the way back.
+#[derive(Debug)]
+pub(crate) struct Tape {
+    kept: Kept,
+}
+
+impl Tape {
+    /// The gradients of every layer's kernel and bias from that of the output.
+    pub(crate) fn backward(mut self, gradient: &Tensor) -> Result<Vec<[Tensor; 2]>> {
+        let kept = &mut self.kept;
+        let found = with_slice(gradient, |gradient| kept.backward(gradient, false))?;
+        Ok(split(&found.weights, self.kept.plan())?)
+    }
+}
+
+/// The gradient of all weights as those of every layer's kernel and bias.
+fn split(weights: &[f32], plan: &Plan) -> candle_core::Result<Vec<[Tensor; 2]>> {
+    let mut rest = weights;
+    let mut next = |shape: &[usize]| {
+        let (values, others) = rest.split_at(shape.iter().product());
+        rest = others;
+        Tensor::from_vec(values.to_vec(), shape, &Device::Cpu)
+    };
+    plan.shapes()
+        .iter()
+        .map(|shape| Ok([next(&shape.kernel)?, next(&[shape.bias])?]))
+        .collect()
 }
 
 /// All weights in one vector, layer by layer: kernel, bias.

@@ -13,5 +13,6 @@ mod losses;
 mod observers;
 mod optimizers;
 mod resume;
+mod steps;
 mod synthetic;
 mod training;

@@ -1,13 +1,16 @@
 //! The network.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use phenocoder_core::{PatchShape, Seed};
 
 use super::CvaeConfig;
 use crate::kernel::{Activation, ConvLayer};
-use crate::model::{check_batch, sample};
+use crate::model::{check_batch, sample, train_on_loss};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
-use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Result, Step, loss};
+use crate::{
+    Autoencoder, Batch, Error, Gradients, Losses, ParameterGroup, Parameters, Posterior, Result,
+    Step, Update, loss,
+};
 
 /// The convolutional variational autoencoder, with conditions where its configuration has some.
 ///
@@ -110,8 +113,12 @@ impl Cvae {
     /// Means and logarithms of the variances.
     fn moments(&self, batch: &Batch, step: &Step) -> Result<(Tensor, Tensor)> {
         check_batch(self, batch)?;
-        let x = self.encoder.apply(&batch.pixels, step)?;
-        let x = join(&x.flatten_from(1)?, batch.conditions.as_ref())?;
+        self.heads(&self.encoder.apply(&batch.pixels, step)?, batch, step)
+    }
+
+    /// The same from what the encoder's convolutions made, `[n, y, x, c]`.
+    fn heads(&self, features: &Tensor, batch: &Batch, step: &Step) -> Result<(Tensor, Tensor)> {
+        let x = join(&features.flatten_from(1)?, batch.conditions.as_ref())?;
         let x = self.encoder_dense.dense(&x, Activation::Relu)?;
         let x = step.drop_out("encoder-dropout", &x, self.config.dropout)?;
         let mean = self.mean.dense(&x, Activation::Linear)?;
@@ -145,18 +152,70 @@ impl Cvae {
         step: &Step,
     ) -> Result<Losses> {
         let (mean, log_var) = self.moments(batch, step)?;
-        let z = match noise {
-            Some(noise) => sample(&mean, &log_var, noise)?,
-            None => mean.clone(),
-        };
+        let z = draw(&mean, &log_var, noise)?;
         let seeds = self.seeds(&z, batch.conditions.as_ref(), step)?;
         let reconstruction = self.decoder.cross_entropy(&seeds, &batch.pixels, step)?;
         let kl = loss::kl(&mean, &log_var)?;
+        self.losses(reconstruction, kl)
+    }
+
+    fn losses(&self, reconstruction: Tensor, kl: Tensor) -> Result<Losses> {
         let total = (&reconstruction + (&kl * self.config.beta)?)?;
         Ok(Losses::new(
             total,
             vec![("reconstruction", reconstruction), ("kl", kl)],
         ))
+    }
+
+    /// Noise for the latents of a batch, if the step has any.
+    fn noise(&self, batch: &Batch, step: &Step) -> Result<Option<Tensor>> {
+        let shape = (batch.len(), self.config.latent_dim);
+        step.noise
+            .then(|| step.normal("latent-noise", shape, &self.device))
+            .transpose()
+    }
+
+    /// Loss and gradients on the CPU.
+    ///
+    /// The convolutions stand outside candle's graph, which would make zeros and a sum for each of their gradients: it only
+    /// goes from what the encoder's made to what the decoder's begin with.
+    fn loss_and_gradients(&self, batch: &Batch, step: &Step) -> Result<(Losses, Gradients)> {
+        check_batch(self, batch)?;
+        let (features, tape) = self.encoder.apply_with_tape(&batch.pixels)?;
+        let features = Var::from_tensor(&features)?;
+        let (mean, log_var) = self.heads(&features, batch, step)?;
+        let z = draw(&mean, &log_var, self.noise(batch, step)?.as_ref())?;
+        let seeds = self.seeds(&z, batch.conditions.as_ref(), step)?;
+        let (reconstruction, pull, decoder) = self
+            .decoder
+            .cross_entropy_and_gradients(&seeds, &batch.pixels)?;
+        let kl = loss::kl(&mean, &log_var)?;
+        // The gradient of this sum by any weight between the convolutions is that of the total loss.
+        let middle = ((&seeds * pull)?.sum_all()? + (&kl * self.config.beta)?)?;
+        let store = middle.backward()?;
+        let mut gradients = Gradients::new();
+        for (name, weight) in self.parameters.weights() {
+            if let Some(gradient) = store.get(weight) {
+                gradients.insert(name.to_owned(), gradient.clone());
+            }
+        }
+        decoder.add_to(&mut gradients);
+        let features = store.get(&features).ok_or_else(|| Error::NoGradient {
+            name: "encoder".to_owned(),
+        })?;
+        self.encoder
+            .backward(tape, features)?
+            .add_to(&mut gradients);
+        let reconstruction = Tensor::new(reconstruction as f32, &self.device)?;
+        Ok((self.losses(reconstruction, kl.detach())?, gradients))
+    }
+}
+
+/// A point of the latent distribution: its mean without noise.
+fn draw(mean: &Tensor, log_var: &Tensor, noise: Option<&Tensor>) -> Result<Tensor> {
+    match noise {
+        Some(noise) => sample(mean, log_var, noise),
+        None => Ok(mean.clone()),
     }
 }
 
@@ -226,14 +285,17 @@ impl Autoencoder for Cvae {
     }
 
     fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses> {
-        let noise = match step.noise {
-            true => {
-                let shape = (batch.len(), self.config.latent_dim);
-                Some(step.normal("latent-noise", shape, &self.device)?)
-            }
-            false => None,
-        };
+        let noise = self.noise(batch, step)?;
         self.loss_with_noise(batch, noise.as_ref(), step)
+    }
+
+    fn train_step(&self, batch: &Batch, step: &Step, update: &mut dyn Update) -> Result<Losses> {
+        if !self.device.is_cpu() {
+            return train_on_loss(self, batch, step, update);
+        }
+        let (losses, gradients) = self.loss_and_gradients(batch, step)?;
+        update.apply(ParameterGroup::MAIN, &gradients)?;
+        Ok(losses)
     }
 }
 
