@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 mod check;
 mod metadata;
+mod miri;
 mod peers;
 mod python;
 mod rooms;
@@ -33,6 +34,8 @@ Commands:
   tidy     import edges, feature lists, file names and sizes, dependency table, licences, Rust version
   tables   writes anew what docs/ repeats of the sources: the list of modules in architecture.md, versions and
            users in dependencies.md
+  miri     every kernel, forward and backward on tiny shapes, under Miri; needs the nightly toolchain with the components
+           miri and rust-src
   bench-peers  our training step and encoding beside PyTorch, Keras and stock candle, in turns; needs Linux, a C
            compiler and a Python 3.12 or 3.13, and installs the peers (2.9 GB) below target/
            --sides 32,128     sides of the patches
@@ -62,6 +65,7 @@ fn main() -> Result<ExitCode> {
             tidy::write_dependencies(&workspace)?;
             true
         }
+        Some((&"miri", [])) => miri::run(&Workspace::load()?)?,
         Some((&"bench-peers", rest)) => {
             let options = peers::Options::parse(rest)?;
             peers::run(&Workspace::load()?, &options)?

@@ -359,3 +359,54 @@ impl WithSimd for InputGradient<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bits_do_not_depend_on_the_width_of_the_vectors() {
+        let mut stream = phenocoder_core::Seed::new(3).stream("channels", 0);
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| stream.normal() as f32).collect() };
+        for channels in [1, 3, 16, 31, 64, 65, 200] {
+            let n = 37 * channels;
+            let (x, gradient, mask, outer) = (draw(n), draw(n), draw(n), draw(channels));
+            let affine = Affine::new(channels, |c| (0.1 * c as f64, 1.0 / 3.0, 0.3));
+            let rows = Rows::new(channels);
+            let (shift, outer) = (rows.repeat(&vec![0.1; channels]), rows.repeat(&outer));
+            let of = |arch: Arch| {
+                let zeros = || [vec![0.0; rows.width], vec![0.0; rows.width]];
+                let (mut sums, mut gradients) = (zeros(), zeros());
+                let (mut y, mut dx) = (vec![0.0; n], vec![0.0; n]);
+                arch.dispatch(ShiftedSums {
+                    x: &x,
+                    shift: &shift,
+                    sums: &mut sums,
+                });
+                arch.dispatch(Transform {
+                    x: &x,
+                    affine: &affine,
+                    relu: true,
+                    out: &mut y,
+                });
+                arch.dispatch(CenteredSums {
+                    x: &x,
+                    gradient: &gradient,
+                    mask: Some(&mask),
+                    shift: &shift,
+                    sums: &mut gradients,
+                });
+                arch.dispatch(InputGradient {
+                    x: &x,
+                    gradient: &gradient,
+                    mask: Some(&mask),
+                    affine: &affine,
+                    outer: &outer,
+                    out: &mut dx,
+                });
+                (sums, gradients, y, dx)
+            };
+            assert_eq!(of(Arch::Scalar), of(Arch::new()), "{channels} channels");
+        }
+    }
+}

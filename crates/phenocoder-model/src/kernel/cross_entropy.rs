@@ -226,6 +226,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_bits_do_not_depend_on_the_width_of_the_vectors() {
+        let mut stream = phenocoder_core::Seed::new(3).stream("bce", 0);
+        for n in [1, 16, 17, 1000] {
+            let mut draw = || -> Vec<f32> { (0..n).map(|_| stream.normal() as f32).collect() };
+            let (logits, targets) = (&draw(), &draw());
+            let of = |arch: Arch| {
+                let (mut plain, mut both) = (vec![0.0; n], vec![0.0; n]);
+                let factor = 0.3;
+                let value = arch.dispatch(Forward { logits, targets });
+                arch.dispatch(Backward {
+                    logits,
+                    targets,
+                    factor,
+                    out: &mut plain,
+                });
+                let again = arch.dispatch(Both {
+                    logits,
+                    targets,
+                    factor,
+                    gradient: &mut both,
+                });
+                ([value.to_bits(), again.to_bits()], plain, both)
+            };
+            assert_eq!(of(Arch::Scalar), of(Arch::new()), "{n} values");
+        }
+    }
+
+    #[test]
     fn what_is_no_number_or_infinite_stays_so() {
         assert!(term(f32::NAN, 0.0).is_nan());
         assert!(!term(f32::INFINITY, 0.0).is_finite());

@@ -129,7 +129,7 @@ pub(super) fn bias_gradient(gradient: &[f32], channels: usize) -> Vec<f32> {
     sum
 }
 
-/// The gradient before a ReLU: that after it where the output is positive, else 0.
+/// The gradient before a ReLU: 0 where the output is, else that after it, also where the output is no number.
 pub(super) fn relu_gradient(gradient: &[f32], output: &[f32]) -> Vec<f32> {
     const CHUNK: usize = 1 << 15;
     let mut masked = vec![0.0; gradient.len()];
@@ -138,7 +138,7 @@ pub(super) fn relu_gradient(gradient: &[f32], output: &[f32]) -> Vec<f32> {
         .zip(gradient.par_chunks(CHUNK).zip(output.par_chunks(CHUNK)))
         .for_each(|(masked, (gradient, output))| {
             for ((masked, &gradient), &output) in masked.iter_mut().zip(gradient).zip(output) {
-                *masked = if output > 0.0 { gradient } else { 0.0 };
+                *masked = if output <= 0.0 { 0.0 } else { gradient };
             }
         });
     masked

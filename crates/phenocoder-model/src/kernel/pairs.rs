@@ -105,3 +105,42 @@ impl<F: Fn(f32, f32, f32) -> f32> WithSimd for Map3<'_, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::elementary::{exp, ln_1p};
+
+    #[test]
+    fn the_bits_do_not_depend_on_the_width_of_the_vectors() {
+        let mut stream = phenocoder_core::Seed::new(3).stream("pairs", 0);
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| stream.normal() as f32).collect() };
+        for n in [0, 1, 15, 16, 17, 100, 1000] {
+            let (a, b) = (draw(n), draw(n));
+            let f = |a: f32, b: f32| ln_1p(exp(-a.abs())) + a * b;
+            let sum = |arch: Arch| {
+                arch.dispatch(Sum {
+                    a: &a,
+                    b: &b,
+                    term: f,
+                })
+            };
+            assert_eq!(
+                sum(Arch::Scalar).to_bits(),
+                sum(Arch::new()).to_bits(),
+                "{n}"
+            );
+            let map = |arch: Arch| {
+                let mut out = vec![0.0; n];
+                arch.dispatch(Map {
+                    a: &a,
+                    b: &b,
+                    f,
+                    out: &mut out,
+                });
+                out
+            };
+            assert_eq!(map(Arch::Scalar), map(Arch::new()), "{n}");
+        }
+    }
+}

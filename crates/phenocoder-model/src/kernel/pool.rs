@@ -435,3 +435,54 @@ impl WithSimd for Scatter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bits_do_not_depend_on_the_width_of_the_vectors() {
+        let mut stream = phenocoder_core::Seed::new(3).stream("pool", 0);
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| stream.normal() as f32).collect() };
+        for channels in [1, 3, 8, 17, 64] {
+            let geometry = Geometry::same([7, 6, channels], channels, [3, 3], 2);
+            let (image, gradient) = (draw(geometry.big_len()), draw(geometry.small_len()));
+            for kind in [
+                Kind::Max,
+                Kind::Average {
+                    count_padding: false,
+                },
+            ] {
+                let pool = Pool { geometry, kind };
+                let of = |arch: Arch| {
+                    let mut output = vec![0.0; geometry.small_len()];
+                    for (y, out) in output
+                        .chunks_exact_mut(geometry.small[1] * channels)
+                        .enumerate()
+                    {
+                        arch.dispatch(Row {
+                            pool: &pool,
+                            image: &image,
+                            y,
+                            out,
+                        });
+                    }
+                    let mut dx = vec![0.0; geometry.big_len()];
+                    arch.dispatch(Scatter {
+                        pool: &pool,
+                        x: &image,
+                        output: &output,
+                        gradient: &gradient,
+                        dx: &mut dx,
+                    });
+                    (output, dx)
+                };
+                assert_eq!(
+                    of(Arch::Scalar),
+                    of(Arch::new()),
+                    "{channels} channels, {kind:?}"
+                );
+            }
+        }
+    }
+}

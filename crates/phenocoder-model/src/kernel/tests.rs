@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::geometry::Geometry;
 use super::{Activation, conv_transpose2d, conv2d, dense, direct, fallback};
 
+mod small;
+
 fn random(n: usize, name: &str, seed: u64) -> Vec<f32> {
     let mut stream = Seed::new(seed).stream(name, 0);
     (0..n).map(|_| stream.normal() as f32).collect()

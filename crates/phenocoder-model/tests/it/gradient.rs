@@ -6,6 +6,7 @@
 //! too, and the gradients of the loops must equal their central differences.
 
 mod conv;
+mod layer;
 mod loss;
 mod norm;
 mod pool;

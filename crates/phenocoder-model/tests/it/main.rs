@@ -5,6 +5,7 @@
 
 mod bits;
 mod blocks;
+mod extremes;
 mod files;
 mod golden;
 mod gradient;

@@ -12,6 +12,14 @@ use super::{Check, Input, Sum, normal};
 struct Normalized {
     values: Vec<f64>,
     reciprocal: Vec<f64>,
+    /// What the rounding of a mean adds to the size of a value; candle's mean has no more digits than its input.
+    rounding: Vec<f64>,
+}
+
+impl Normalized {
+    fn size(&self, i: usize) -> f64 {
+        self.values[i].abs() + self.rounding[i % self.rounding.len()]
+    }
 }
 
 fn moments(x: &[f64], channels: usize) -> [Vec<f64>; 2] {
@@ -30,8 +38,13 @@ fn normalize(x: &[f64], [mean, variance]: &[Vec<f64>; 2], epsilon: f64) -> Norma
         .map(|v| 1.0 / (v + epsilon).sqrt())
         .collect();
     let value = |(i, x): (usize, &f64)| (x - mean[i % channels]) * reciprocal[i % channels];
+    let rounding = mean
+        .iter()
+        .zip(&reciprocal)
+        .map(|(m, r)| 1e-3 * m.abs() * r);
     Normalized {
         values: x.iter().enumerate().map(value).collect(),
+        rounding: rounding.collect(),
         reciprocal,
     }
 }
@@ -40,7 +53,10 @@ fn scaled(n: &Normalized, scale: &[f64], offset: &[f64]) -> Vec<Sum> {
     let value = |(i, v): (usize, &f64)| {
         let c = i % scale.len();
         let product = v * scale[c];
-        Sum::of(product + offset[c], product.abs() + offset[c].abs())
+        Sum::of(
+            product + offset[c],
+            n.size(i) * scale[c].abs() + offset[c].abs(),
+        )
     };
     n.values.iter().enumerate().map(value).collect()
 }
@@ -53,6 +69,7 @@ fn vectors(n: &Normalized, w: &[f64], channels: usize) -> [Vec<Sum>; 2] {
     ];
     for (i, (value, w)) in n.values.iter().zip(w).enumerate() {
         all[0][i % channels].add(value * w);
+        all[0][i % channels].size += (n.size(i) - value.abs()) * w.abs();
         all[1][i % channels].add(*w);
     }
     all
@@ -123,7 +140,7 @@ proptest! {
                     let factor = v[1][i % c] * n.reciprocal[i % c];
                     Sum::of(
                         factor * (w - offset.value / m - value * scale.value / m),
-                        factor.abs() * (w.abs() + (offset.size + value.abs() * scale.size) / m),
+                        factor.abs() * (w.abs() + (offset.size + n.size(i) * scale.size) / m),
                     )
                 });
                 vec![dx.collect(), by_scale, by_offset]
