@@ -1,9 +1,21 @@
-//! Patches to latents and back, in batches.
+//! Patches to latents and back, in batches, and walks through the latents.
+
+mod grid;
+mod interpolate;
+mod sample;
+mod transfer;
+mod traverse;
 
 use candle_core::Tensor;
-use ndarray::{Array2, Array4, ArrayView2};
+use ndarray::{Array2, Array3, Array4, Array5, ArrayView2};
 use phenocoder_core::{PatchSource, Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
+
+pub use grid::Grid;
+pub use interpolate::{InterpolateConfig, LatentPath, interpolate};
+pub use sample::{SampleConfig, sample};
+pub use transfer::{TransferConfig, transfer};
+pub use traverse::{TraverseConfig, traverse};
 
 use crate::loader::for_each_batch;
 use crate::model::check_source;
@@ -61,16 +73,37 @@ pub fn encode(
     latent: Latent,
     progress: &dyn Progress,
 ) -> Result<Array2<f32>> {
+    let rows: Vec<usize> = (0..patches.len()).collect();
+    Ok(encode_rows(model, patches, &rows, batch_size, latent, progress)?.latents)
+}
+
+/// Cells in the latent space.
+struct Encoded {
+    /// `[n, latent]`.
+    latents: Array2<f32>,
+    /// `[n, k]`.
+    conditions: Array2<f32>,
+}
+
+/// The latents and the conditions of the patches of these numbers.
+fn encode_rows(
+    model: &dyn Autoencoder,
+    patches: &dyn PatchSource,
+    rows: &[usize],
+    batch_size: usize,
+    latent: Latent,
+    progress: &dyn Progress,
+) -> Result<Encoded> {
     check_source(model, patches)?;
     let batch_size = check_batch_size(batch_size)?;
-    let (n, width) = (patches.len(), model.latent_dim());
+    let (n, width) = (rows.len(), model.latent_dim());
     let _span = tracing::info_span!("encode", patches = n).entered();
-    let rows: Vec<usize> = (0..n).collect();
     let mut latents = Vec::with_capacity(n * width);
+    let mut conditions = Vec::with_capacity(n * model.n_conditions());
     progress.start("encode", Some(n as u64));
     for_each_batch(
         patches,
-        &rows,
+        rows,
         batch_size,
         AHEAD,
         |_, _| Ok(()),
@@ -80,18 +113,24 @@ pub fn encode(
             let z = match latent {
                 Latent::Mean => posterior.mean,
                 Latent::Sampled(seed) => {
-                    let noise = patch_noise(seed, loaded.rows, width);
+                    let noise = patch_noise("latent-sample", seed, loaded.rows, width);
                     let shape = (loaded.rows.len(), width);
                     posterior.sample(&Tensor::from_vec(noise, shape, model.device())?)?
                 }
             };
             latents.extend(z.flatten_all()?.to_vec1::<f32>()?);
+            conditions.extend(loaded.patches.conditions.iter().copied());
             progress.advance(loaded.rows.len() as u64);
             Ok(())
         },
     )?;
     progress.finish();
-    array(Array2::from_shape_vec((n, width), latents), "latents")
+    let latents = Array2::from_shape_vec((n, width), latents);
+    let conditions = Array2::from_shape_vec((n, model.n_conditions()), conditions);
+    Ok(Encoded {
+        latents: array(latents, "latents")?,
+        conditions: array(conditions, "conditions")?,
+    })
 }
 
 /// The patches of these numbers, encoded to the mean and decoded again.
@@ -191,21 +230,68 @@ pub fn decode(
     patches_array(model, n, pixels)
 }
 
-fn patch_noise(seed: Seed, rows: &[usize], width: usize) -> Vec<f32> {
+/// Patches decoded from latents, with these latents: the result of [`sample`] and [`transfer`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Generated {
+    /// `[n, latent]`.
+    pub latents: Array2<f32>,
+    /// `[n, y, x, c]`, values in `[0, 1]`.
+    pub patches: Array4<f32>,
+}
+
+/// A row of patches for each cell or pair of cells: the result of [`traverse`] and [`interpolate`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Walk {
+    /// `[cell, step, latent]`.
+    pub latents: Array3<f32>,
+    /// `[cell, step, y, x, c]`, values in `[0, 1]`.
+    pub patches: Array5<f32>,
+}
+
+impl Walk {
+    /// Decodes walks of equally many steps, `[cell · step, latent]` with `[cell · step, k]`.
+    fn decode(
+        model: &dyn Autoencoder,
+        latents: Array2<f32>,
+        conditions: &Array2<f32>,
+        steps: usize,
+        batch_size: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let patches = decode(
+            model,
+            latents.view(),
+            conditions.view(),
+            batch_size,
+            progress,
+        )?;
+        let (cells, width) = (latents.nrows() / steps.max(1), latents.ncols());
+        let (_, height, columns, channels) = patches.dim();
+        let latents = latents.into_shape_with_order((cells, steps, width));
+        let patches = patches.into_shape_with_order((cells, steps, height, columns, channels));
+        Ok(Self {
+            latents: array(latents, "latents")?,
+            patches: array(patches, "patches")?,
+        })
+    }
+}
+
+fn patch_noise(name: &str, seed: Seed, rows: &[usize], width: usize) -> Vec<f32> {
     let mut noise = Vec::with_capacity(rows.len() * width);
     for &row in rows {
-        let mut stream = seed.stream("latent-sample", row as u64);
+        let mut stream = seed.stream(name, row as u64);
         noise.extend((0..width).map(|_| stream.normal() as f32));
     }
     noise
 }
 
-fn check_batch_size(batch_size: usize) -> Result<usize> {
+fn check_batch_size(batch_size: usize) -> Result<usize, ConfigError> {
     match batch_size {
         0 => Err(ConfigError::Zero {
             setting: "batch_size".to_owned(),
-        }
-        .into()),
+        }),
         n => Ok(n),
     }
 }

@@ -31,6 +31,7 @@
 //! | Which networks are there? | [`models::cvae`]: CVAE and conditional CVAE |
 //! | How is one trained? | `train::fit`, `train::FitConfig`, `train::Observer` (feature `train`) |
 //! | What does it say of my patches? | [`encode`](fn@encode), [`reconstruct`], [`decode`] |
+//! | What does it imagine? | [`sample`], [`traverse`], [`interpolate`], [`transfer`] |
 //! | How is it kept? | [`weights::SavedModel`], [`weights::Sections`], [`weights::names`] |
 //! | How do I add a network? | [`Autoencoder`], [`Parameters`], [`kernel`], [`loss`] |
 //! | Where does it run? | [`select_device`] |
@@ -61,7 +62,10 @@ pub mod train;
 pub mod weights;
 
 pub use device::{DeviceChoice, SelectedDevice, select_device};
-pub use encode::{Latent, decode, encode, reconstruct};
+pub use encode::{
+    Generated, Grid, InterpolateConfig, Latent, LatentPath, SampleConfig, TransferConfig,
+    TraverseConfig, Walk, decode, encode, interpolate, reconstruct, sample, transfer, traverse,
+};
 pub use error::{ConfigError, Error, FileError, Result};
 pub use model::{Autoencoder, Batch, Losses, ParameterGroup, Posterior, Precision, Step, Update};
 pub use models::cvae::{CondCvae, Cvae, CvaeConfig};

@@ -9,6 +9,7 @@ mod extremes;
 mod files;
 mod golden;
 mod gradient;
+mod inference;
 mod keras;
 mod losses;
 mod observers;
