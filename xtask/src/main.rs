@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod check;
+mod cuda;
 mod metadata;
 mod miri;
 mod peers;
@@ -46,6 +47,12 @@ Commands:
            --venv FOLDER      an environment with the peers, made when it is not there
            --python PATH      the Python to make it with
            --json FILE        every turn as JSON
+  cuda-build  checks and links the examples with the feature `cuda`, with NVIDIA's compiler from PyPI (489 MB below
+           target/), without a GPU; needs Linux, a C compiler and Python with pip
+           --capability 90    the GPU to compile for
+           --full             also candle's kernels for quantised networks: eight processor minutes more
+           --python PATH      the Python whose pip downloads
+           -- COMMAND         run this cargo command with the same environment instead
   help     this text
 
 What it checks, and why, stands in docs/architecture.md and CONTRIBUTING.md.";
@@ -69,6 +76,10 @@ fn main() -> Result<ExitCode> {
         Some((&"bench-peers", rest)) => {
             let options = peers::Options::parse(rest)?;
             peers::run(&Workspace::load()?, &options)?
+        }
+        Some((&"cuda-build", rest)) => {
+            let options = cuda::Options::parse(rest)?;
+            cuda::run(&Workspace::load()?, &options)?
         }
         Some((&("help" | "--help" | "-h"), _)) | None => {
             println!("{HELP}");

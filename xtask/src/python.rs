@@ -64,6 +64,20 @@ impl Environment {
     }
 }
 
+/// Puts packages into a folder without an interpreter of its own, anew when the list changed.
+///
+/// # Errors
+///
+/// As [`Environment::open`].
+pub(crate) fn install(folder: &Path, python: Option<&str>, requirements: &Path) -> Result<()> {
+    make(folder, python, requirements, |python| {
+        run(pip(python, requirements)
+            .arg("--no-compile")
+            .arg("--target")
+            .arg(folder))
+    })
+}
+
 /// Fills a folder unless it was already made by the same interpreter of the same list.
 fn make(
     folder: &Path,

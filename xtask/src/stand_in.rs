@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::workspace::output;
 
@@ -142,6 +142,23 @@ fn version_files(text: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Functions that a source of bindings declares: names behind `fn ` with one of these starts.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn declared(source: &str, start: &str) -> Result<BTreeSet<String>> {
+    let names = source.split("fn ").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+        let name = &rest[..end];
+        (rest[end..].trim_start().starts_with('(') && name.starts_with(start))
+            .then(|| name.to_owned())
+    });
+    let names: BTreeSet<String> = names.collect();
+    ensure!(!names.is_empty(), "no function `{start}…` is declared");
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +173,14 @@ mod tests {
             version_files(versions),
             [("NVSHMEM".to_owned(), "libnvshmem_host.so.3".to_owned())]
         );
+    }
+
+    #[test]
+    fn declared_functions_are_found() {
+        let source = "pub fn cuInit(flags: u32) -> R;\n pub unsafe fn cuFree (a: u8);\n fn other(); /// fn of cuX";
+        let names = declared(source, "cu").unwrap();
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["cuFree", "cuInit"]);
+        assert!(declared(source, "nvrtc").is_err());
     }
 
     #[test]
