@@ -5,7 +5,8 @@
 //! time, and [`rayon`] spreads chunks of samples over threads.
 //! The chunks depend on the shapes alone and partial sums are added in their order, so results have the same bits for any
 //! number of threads.
-//! On CUDA and Metal, and for other types than `f32`, the same functions call candle's operations.
+//! On CUDA and Metal, and for other types than `f32`, the same functions call candle's operations, and on NVIDIA GPUs kernels of
+//! their own for the losses, bias with ReLU, and Adam, compiled when the program runs.
 //!
 //! # Examples
 //!
@@ -25,6 +26,8 @@ mod channels;
 mod config;
 mod conv;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod direct;
 mod elementary;
 mod fallback;

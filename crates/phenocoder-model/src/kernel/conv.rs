@@ -208,8 +208,8 @@ pub fn dense(x: &Tensor, kernel: &Tensor, bias: &Tensor, activation: Activation)
     let geometry = (inputs == rows).then(|| Geometry::dense(inputs, outputs));
     let geometry = layer.check(geometry, outputs, n)?;
     if !is_native(x) {
-        let y = x.matmul(kernel)?.broadcast_add(bias)?;
-        return Ok(fallback::activate(&y, activation)?);
+        let y = x.matmul(kernel)?;
+        return Ok(fallback::finish(&y, Some(bias), activation)?);
     }
     let x = x.reshape((n, 1, 1, inputs))?;
     let kernel = kernel.reshape((1, 1, inputs, outputs))?;
@@ -259,8 +259,8 @@ fn convolve(
     };
     let geometry = layer.check(geometry, c_out, n)?;
     if !is_native(x) {
-        let y = fallback::conv(&geometry, x, kernel, bias)?;
-        return Ok(fallback::activate(&y, config.activation)?);
+        let y = fallback::conv(&geometry, x, kernel, None)?;
+        return Ok(fallback::finish(&y, bias, config.activation)?);
     }
     let op = Convolution::new(geometry, Direction::BigToSmall, config.activation);
     Ok(op.apply(x, kernel, bias)?)
@@ -309,8 +309,8 @@ fn transpose(
     };
     let geometry = layer.check(geometry, c_out, n)?;
     if !is_native(x) {
-        let y = fallback::conv_transpose(&geometry, x, kernel, bias)?;
-        return Ok(fallback::activate(&y, config.activation)?);
+        let y = fallback::conv_transpose(&geometry, x, kernel, None)?;
+        return Ok(fallback::finish(&y, bias, config.activation)?);
     }
     let op = Convolution::new(geometry, Direction::SmallToBig, config.activation);
     Ok(op.apply(x, kernel, bias)?)

@@ -34,6 +34,10 @@ pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor>
         );
         return Err(candle_core::Error::msg(message).into());
     }
+    #[cfg(feature = "cuda")]
+    if let Some(sum) = super::cuda::cross_entropy(logits, targets)? {
+        return Ok((sum / n as f64)?);
+    }
     if !is_native(logits) {
         return Ok(composed(logits, &targets.detach(), n)?);
     }

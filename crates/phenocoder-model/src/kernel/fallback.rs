@@ -29,6 +29,17 @@ fn add(y: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     }
 }
 
+/// Adds the bias of a layer and applies its activation.
+pub(super) fn finish(y: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let (Some(bias), Activation::Relu) = (bias, activation)
+        && let Some(y) = super::cuda::bias_relu(y, bias)?
+    {
+        return Ok(y);
+    }
+    activate(&add(y, bias)?, activation)
+}
+
 /// A convolution of an NHWC tensor.
 pub(super) fn conv(
     g: &Geometry,

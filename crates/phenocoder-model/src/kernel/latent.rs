@@ -40,6 +40,10 @@ pub fn kl_divergence(mean: &Tensor, log_var: &Tensor, factor: f64) -> Result<Ten
     if n == 0 || !alike(mean, log_var) {
         return Err(refuse("kl_divergence", &[mean, log_var]));
     }
+    #[cfg(feature = "cuda")]
+    if let Some(sum) = super::cuda::divergence(mean, log_var, factor)? {
+        return Ok((sum / n as f64)?);
+    }
     if !is_native(mean) {
         let s = (log_var * factor)?;
         let terms = ((&s + 1.0)? - mean.sqr()?)?.sub(&s.exp()?)?;

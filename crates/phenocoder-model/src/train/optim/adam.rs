@@ -250,6 +250,20 @@ pub(super) struct AdamRule {
     decoupled: f64,
 }
 
+#[cfg(feature = "cuda")]
+impl AdamRule {
+    fn numbers(&self) -> crate::kernel::cuda::AdamNumbers {
+        crate::kernel::cuda::AdamNumbers {
+            rate: self.rate,
+            root_scale: self.root_scale,
+            keep: [self.keep_1, self.keep_2],
+            epsilon: self.epsilon,
+            into_gradient: self.into_gradient,
+            decoupled: self.decoupled,
+        }
+    }
+}
+
 impl Rule<2> for AdamRule {
     #[inline(always)]
     fn slices<T: Real>(&self, w: &mut [T], g: &[T], [m, v]: [&mut [T]; 2]) -> [f64; 2] {
@@ -273,6 +287,14 @@ impl Rule<2> for AdamRule {
     }
 
     fn tensors(&self, w: &Tensor, g: &Tensor, [m, v]: [&Tensor; 2]) -> Result<Changed<2>> {
+        #[cfg(feature = "cuda")]
+        if let Some([weight, m, v]) = crate::kernel::cuda::adam(w, g, [m, v], self.numbers())? {
+            return Ok(Changed {
+                weight: Some(weight),
+                state: [m, v],
+                sums: [0.0; 2],
+            });
+        }
         let g = (g + (w * self.into_gradient)?)?;
         let m = (m + ((&g - m)? * self.keep_1)?)?;
         let v = (v + ((g.sqr()? - v)? * self.keep_2)?)?;
