@@ -31,7 +31,7 @@ const PARTIAL_SUMS: usize = 1 << 15;
 const MOST_VALUES: usize = 1 << 31;
 
 /// The compiled kernels, in the driver's assembly language.
-fn compile() -> Result<String, String> {
+fn compile() -> std::result::Result<String, String> {
     let options = CompileOptions {
         arch: Some(ARCHITECTURE),
         ..CompileOptions::default()
