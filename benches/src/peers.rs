@@ -7,9 +7,11 @@ use anyhow::{Context, Result};
 use ndarray::{Array4, ArrayD};
 use ndarray_npy::{NpzReader, NpzWriter};
 use phenocoder_core::PatchShape;
-use phenocoder_model::{Autoencoder, Cvae, CvaeConfig, Snapshot};
+use phenocoder_model::train::{Adam, Optimizer};
+use phenocoder_model::{Autoencoder, Cvae, CvaeConfig, Gradients, Parameters, Snapshot, Update};
 
 use crate::pixels;
+use crate::worker::LEARNING_RATE;
 
 /// Patches in a batch.
 pub const BATCH: usize = 64;
@@ -32,6 +34,30 @@ pub fn batch(side: usize) -> Array4<f32> {
         *value = (*value * rise).powi(c as i32 + 1);
     }
     batch
+}
+
+/// Adam with the default settings on all weights of a model, for [`Autoencoder::train_step`].
+#[derive(Debug)]
+pub struct PlainAdam {
+    parameters: Parameters,
+    adam: Adam,
+}
+
+impl PlainAdam {
+    /// The optimizer before its first step.
+    #[must_use]
+    pub fn new(model: &dyn Autoencoder) -> Self {
+        Self {
+            parameters: model.parameters().clone(),
+            adam: Adam::default(),
+        }
+    }
+}
+
+impl Update for PlainAdam {
+    fn apply(&mut self, _group: &str, gradients: &Gradients) -> phenocoder_model::Result<()> {
+        self.adam.step(&self.parameters, gradients, LEARNING_RATE)
+    }
 }
 
 /// Writes `pixels` and `weights/NAME` as `.npz`.

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use ndarray::Array2;
-use phenocoder_benches::worker::{Contender, LEARNING_RATE, serve};
+use phenocoder_benches::peers::PlainAdam;
+use phenocoder_benches::worker::{Contender, serve};
 use phenocoder_benches::{SEED, peers};
 use phenocoder_core::PatchBatch;
-use phenocoder_model::train::{Adam, AdamConfig, Optimizer};
 use phenocoder_model::{Autoencoder, Batch, Cvae, Snapshot, Step};
 
 /// Fresh kernels give logits near 0 whatever the image; larger ones make the losses tell two networks apart.
@@ -18,7 +18,7 @@ struct Ours {
     model: Cvae,
     batch: Batch,
     start: Snapshot,
-    adam: Adam,
+    adam: PlainAdam,
     index: u64,
 }
 
@@ -27,11 +27,12 @@ impl Ours {
         let pixels = peers::read_pixels(path)?;
         let (n, side, ..) = pixels.dim();
         let patches = PatchBatch::new(pixels, Array2::zeros((n, 0)))?;
+        let model = peers::config(side).build(SEED, &Device::Cpu)?;
         let mut ours = Self {
-            model: peers::config(side).build(SEED, &Device::Cpu)?,
+            adam: PlainAdam::new(&model),
+            model,
             batch: Batch::new(&patches, &Device::Cpu)?,
             start: peers::read_weights(path)?,
-            adam: Adam::new(AdamConfig::default()),
             index: 0,
         };
         ours.restart()?;
@@ -43,10 +44,8 @@ impl Contender for Ours {
     fn train(&mut self, noise: bool) -> Result<()> {
         let step = Step::training(SEED, self.index).with_noise(noise);
         self.index += 1;
-        let losses = self.model.loss(&self.batch, &step)?;
-        let parameters = self.model.parameters();
-        let gradients = parameters.gradients(&losses.total.backward()?)?;
-        Ok(self.adam.step(parameters, &gradients, LEARNING_RATE)?)
+        self.model.train_step(&self.batch, &step, &mut self.adam)?;
+        Ok(())
     }
 
     fn encode(&mut self) -> Result<()> {
@@ -61,7 +60,7 @@ impl Contender for Ours {
 
     fn restart(&mut self) -> Result<()> {
         self.model.parameters().restore(&self.start)?;
-        self.adam = Adam::new(AdamConfig::default());
+        self.adam = PlainAdam::new(&self.model);
         self.index = 0;
         Ok(())
     }
