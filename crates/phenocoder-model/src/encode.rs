@@ -17,12 +17,15 @@ pub use sample::{SampleConfig, sample};
 pub use transfer::{TransferConfig, transfer};
 pub use traverse::{TraverseConfig, traverse};
 
-use crate::loader::for_each_batch;
+use crate::loader::{Prefetch, for_each_batch};
 use crate::model::check_source;
 use crate::{Autoencoder, Batch, ConfigError, Error, Result};
 
 /// Batches read ahead while the network works.
-const AHEAD: usize = 2;
+const AHEAD: Prefetch = Prefetch {
+    batches: 2,
+    threads: 1,
+};
 
 /// Which point of the latent distribution stands for a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

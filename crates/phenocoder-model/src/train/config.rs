@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ClipConfig, EarlyStoppingConfig, EmaConfig, OptimizerConfig, PlateauConfig, ScheduleConfig,
 };
+use crate::loader::Prefetch;
 use crate::{ConfigError, Precision};
 
 /// Whether latents are sampled when the validation loss is computed.
@@ -71,8 +72,13 @@ pub struct FitConfig {
     pub seed: Seed,
     /// Whether the validation loss has noise (default off).
     pub validation_noise: ValidationNoise,
-    /// Batches read ahead while the network works (default 2).
+    /// Batches read ahead while the network works (default 2); so many batches, and the one in work, are in memory.
     pub prefetch: usize,
+    /// Threads that read ahead, each a batch of its own (default 1).
+    ///
+    /// More help with sources that wait, for a network or a slow disk; patch sets and stores decode on all cores anyway.
+    #[doc(alias = "num_workers")]
+    pub read_threads: usize,
 }
 
 impl Default for FitConfig {
@@ -93,6 +99,7 @@ impl Default for FitConfig {
             seed: Seed::default(),
             validation_noise: ValidationNoise::default(),
             prefetch: 2,
+            read_threads: 1,
         }
     }
 }
@@ -208,6 +215,21 @@ impl FitConfig {
         self
     }
 
+    /// Sets the number of threads that read ahead.
+    #[must_use]
+    pub fn with_read_threads(mut self, threads: usize) -> Self {
+        self.read_threads = threads;
+        self
+    }
+
+    /// How batches are read ahead.
+    pub(super) fn reading(&self) -> Prefetch {
+        Prefetch {
+            batches: self.prefetch,
+            threads: self.read_threads,
+        }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -218,6 +240,7 @@ impl FitConfig {
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
             ("accumulate", self.accumulate),
+            ("read_threads", self.read_threads),
         ] {
             if value == 0 {
                 return Err(ConfigError::Zero {

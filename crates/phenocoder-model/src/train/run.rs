@@ -303,7 +303,7 @@ impl<'a, 'o> Run<'a, 'o> {
             train,
             left,
             config.batch_size,
-            config.prefetch,
+            config.reading(),
             prepare,
             each,
         )
@@ -413,7 +413,7 @@ impl<'a, 'o> Run<'a, 'o> {
             source,
             &order,
             config.batch_size,
-            config.prefetch,
+            config.reading(),
             prepare,
             each,
         )?;

@@ -96,7 +96,7 @@ impl<'a> Trainer<'a> {
     /// Sets what changes patches on their way to the network, in this order: augmentations, and the views that a network
     /// takes.
     ///
-    /// They work on the thread that reads ahead.
+    /// They work on the threads that read ahead.
     /// Validation patches get only those that make views, drawn the same in every epoch.
     #[must_use]
     pub fn with_transforms(mut self, transforms: &[&'a dyn PatchTransform]) -> Self {

@@ -57,6 +57,32 @@ fn training_and_encoding_have_the_same_bits_on_one_two_and_four_threads() {
 }
 
 #[test]
+fn how_far_and_on_how_many_threads_batches_are_read_ahead_changes_no_bit() {
+    let shape = PatchShape::new(8, 8, 2);
+    let train = |prefetch: usize, threads: usize| {
+        let mut model = CvaeConfig::new(shape, 2)
+            .with_conv_layers([4])
+            .build(Seed::new(0), &Device::Cpu)
+            .unwrap();
+        let settings = FitConfig::new()
+            .with_epochs(2)
+            .with_batch_size(8)
+            .with_prefetch(prefetch)
+            .with_read_threads(threads);
+        let record = Trainer::new(settings)
+            .with_transforms(&[&AugmentConfig::lossless()])
+            .fit(&mut model, &blobs(50, shape, 0, 1), None)
+            .unwrap();
+        let snapshot = model.parameters().snapshot().unwrap();
+        (record, snapshot.values("encoder.dense.kernel").unwrap())
+    };
+    let first = train(2, 1);
+    for (prefetch, threads) in [(0, 1), (1, 3), (6, 4)] {
+        assert_eq!(train(prefetch, threads), first, "{prefetch} {threads}");
+    }
+}
+
+#[test]
 fn another_seed_trains_other_weights() {
     let shape = PatchShape::new(8, 8, 1);
     let weights = |seed: u64| {

@@ -22,6 +22,7 @@ pub(in crate::train) fn of_run(
     if let Some(fit) = fit.as_object_mut() {
         // Reading ahead changes nothing but speed.
         fit.remove("prefetch");
+        fit.remove("read_threads");
         // A run may be made longer where no learning rate depends on its length.
         if config.schedules().all(|s| !depends_on_length(s)) {
             fit.remove("epochs");
