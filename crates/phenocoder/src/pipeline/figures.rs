@@ -128,7 +128,7 @@ fn training(report: &PipelineReport) -> Result<Figure> {
 fn patches(config: &PipelineConfig, files: &RunFiles, progress: &dyn Progress) -> Result<Figure> {
     let device = select_device(DeviceChoice::Cpu)?.device;
     let saved = SavedModel::load(&files.model, &device)?;
-    let data = TrainingData::open(&[&files.patches], &config.train.conditions)?;
+    let data = TrainingData::open(&[&files.patches], &config.train.conditions, 0)?;
     let shown = config
         .train
         .seed

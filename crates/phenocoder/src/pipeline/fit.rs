@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ndarray::Array2;
-use phenocoder_core::{Categorical, PatchSource, Progress, Seed, SourceError};
+use phenocoder_core::{
+    Categorical, PatchOrder, PatchSource, PatchTransform, Progress, Seed, Shuffled, SourceError,
+};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_io::{PatchSet, column_from_arrow};
 use phenocoder_model::train::{
-    CsvObserver, EpochRecord, FitConfig, Observer, TensorBoardObserver, TrainingRecord,
+    CsvObserver, EpochRecord, FitConfig, Observer, TensorBoardObserver, Trainer, TrainingRecord,
 };
 use phenocoder_model::weights::save;
 use phenocoder_model::{
     Autoencoder, CvaeConfig, DeviceChoice, Latent, SavedModel, Sections, reconstruct, select_device,
 };
+use phenocoder_patches::sample::{BalanceConfig, Balanced};
 use phenocoder_patches::{
-    ConditionEncoder, Dataset, Merged, MergedTable, SetSource, SplitConfig, Subset, UnseenPolicy,
-    split,
+    AugmentConfig, Cached, ConditionEncoder, Dataset, Merged, MergedTable, SetSource, SplitConfig,
+    Subset, UnseenPolicy, split,
 };
 use phenocoder_plot::{ColorBy, MontageConfig, ScatterConfig, montage, scatter};
 use serde::{Deserialize, Serialize};
@@ -49,7 +52,16 @@ pub struct TrainConfig {
     pub dropout: f64,
     /// Weight of the Kullback–Leibler term (default 0.01).
     pub beta: f64,
-    /// Epochs, batches, learning rate, schedule, stopping.
+    /// What may happen to each training patch, drawn anew in each epoch (default nothing); kept in the model file.
+    pub augment: AugmentConfig,
+    /// Lets every label of a column come equally often in training: `sample`, `dataset`, `z`, or a metadata column of the
+    /// patch sets (default none: every patch once in each epoch).
+    pub balance: Option<BalanceConfig>,
+    /// Patches that are kept in memory from one epoch to the next, in bytes (default 256 MiB); 0 keeps none.
+    ///
+    /// Those beyond it are read from the disk in each epoch, while the network works.
+    pub cache_bytes: usize,
+    /// Epochs, batches, learning rate, schedule, stopping, reading ahead.
     pub fit: FitConfig,
     /// Where the network is trained.
     pub device: DeviceChoice,
@@ -69,6 +81,9 @@ impl Default for TrainConfig {
             latent_dim: 32,
             dropout: 0.25,
             beta: 0.01,
+            augment: AugmentConfig::default(),
+            balance: None,
+            cache_bytes: 256 << 20,
             fit: FitConfig::default(),
             device: DeviceChoice::default(),
             montage: 8,
@@ -127,6 +142,27 @@ impl TrainConfig {
         self
     }
 
+    /// Sets what may happen to each training patch.
+    #[must_use]
+    pub fn with_augment(mut self, augment: AugmentConfig) -> Self {
+        self.augment = augment;
+        self
+    }
+
+    /// Lets every label of a column come equally often, or every patch once.
+    #[must_use]
+    pub fn with_balance(mut self, balance: Option<BalanceConfig>) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// Sets how many bytes of patches are kept in memory.
+    #[must_use]
+    pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
     /// Sets epochs, batches, learning rate, schedule and stopping.
     #[must_use]
     pub fn with_fit(mut self, fit: FitConfig) -> Self {
@@ -141,12 +177,27 @@ impl TrainConfig {
         self
     }
 
-    /// Sets the seed of weights, batches, dropout and noise.
+    /// Sets the seed of weights, batches, dropout, noise and augmentation.
     #[must_use]
     pub fn with_seed(mut self, seed: Seed) -> Self {
         self.seed = seed;
         self.fit = self.fit.with_seed(seed.derive("fit", 0));
         self
+    }
+
+    /// Checks the settings of training, augmentation and balance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] and [`Error::Patches`] that name the setting.
+    pub fn validate(&self) -> Result<()> {
+        self.fit.validate().map_err(phenocoder_model::Error::from)?;
+        let patches = self.augment.validate().and_then(|()| {
+            self.balance
+                .as_ref()
+                .map_or(Ok(()), BalanceConfig::validate)
+        });
+        Ok(patches.map_err(phenocoder_patches::Error::from)?)
     }
 }
 
@@ -213,7 +264,7 @@ pub struct FitReport {
 /// # Errors
 ///
 /// [`Error::Data`] without patch sets or when they differ in their channels, [`Error::Patches`] when a side of the split would
-/// be empty or a column is not there, [`Error::Model`] for a patch extent that the network cannot halve or a loss that is not
+/// be empty, a column is not there or augmentation does not suit the patches, [`Error::Model`] for a patch extent that the network cannot halve or a loss that is not
 /// finite, [`Error::Cancelled`].
 #[doc(alias = "train")]
 pub fn fit(
@@ -224,7 +275,12 @@ pub fn fit(
     progress: &dyn Progress,
 ) -> Result<FitReport> {
     let _span = tracing::info_span!(STEP).entered();
-    let data = TrainingData::open(datasets, &config.conditions)?;
+    config.validate()?;
+    let data = TrainingData::open(datasets, &config.conditions, config.cache_bytes)?;
+    config
+        .augment
+        .validate_for(data.source.shape())
+        .map_err(phenocoder_patches::Error::from)?;
     let sides = match &config.split {
         Some(by) => {
             let columns: Vec<(&str, &Categorical)> = data.table.columns().collect();
@@ -252,6 +308,8 @@ pub fn fit(
     observers.extend(csv.as_mut().map(|o| o as &mut dyn Observer));
     observers.extend(events.as_mut().map(|o| o as &mut dyn Observer));
 
+    let balanced = config.balance.as_ref();
+    let balanced = balanced.map(|by| data.balanced(by, &train)).transpose()?;
     let train_source = Subset::new(Arc::clone(&data.source), train)?;
     let validation_source = match validation.is_empty() {
         true => None,
@@ -262,16 +320,19 @@ pub fn fit(
         // Nothing to watch: the last weights are the result.
         settings.early_stopping = None;
     }
-    let trained = phenocoder_model::train::fit(
-        &mut model,
-        &train_source,
-        validation_source
-            .as_ref()
-            .map(|source| source as &dyn PatchSource),
-        &settings,
-        &mut observers,
-        progress,
-    );
+    let mut trainer = Trainer::new(settings).with_progress(progress);
+    let augment: [&dyn PatchTransform; 1] = [&config.augment];
+    if !config.augment.is_none() {
+        trainer = trainer.with_transforms(&augment);
+    }
+    let order: &dyn PatchOrder = balanced.as_ref().map_or(&Shuffled, |order| order);
+    trainer = trainer.with_order(order);
+    for observer in observers {
+        trainer = trainer.with_observer(observer);
+    }
+    let watched = validation_source.as_ref().map(|s| s as &dyn PatchSource);
+    let trained = trainer.fit(&mut model, &train_source, watched);
+    drop(trainer);
 
     let sections = sections(&data, config)?;
     let record = match trained {
@@ -329,7 +390,7 @@ fn sections(data: &TrainingData, config: &TrainConfig) -> Result<Sections> {
 
 /// Several patch sets, one after the other, with their conditions.
 pub(super) struct TrainingData {
-    pub(super) source: Arc<Merged>,
+    pub(super) source: Arc<Cached<Merged>>,
     table: MergedTable,
     encoder: ConditionEncoder,
     manifests: BTreeMap<String, DatasetManifest>,
@@ -344,7 +405,17 @@ impl TrainingData {
             .map_or(&[], |manifest| &manifest.channels)
     }
 
-    pub(super) fn open(paths: &[&Path], conditions: &[String]) -> Result<Self> {
+    /// The order that lets every label of a column come equally often among these patches, `sample` included.
+    fn balanced(&self, by: &BalanceConfig, patches: &[usize]) -> Result<Balanced> {
+        let labels = match self.table.column(&by.column) {
+            Err(_) if by.column == "sample" => self.table.samples(),
+            found => found?,
+        };
+        Ok(by.build(&labels.select(patches))?)
+    }
+
+    /// Opens patch sets; patches stay in memory up to `cache_bytes`.
+    pub(super) fn open(paths: &[&Path], conditions: &[String], cache_bytes: usize) -> Result<Self> {
         let mut sets = Vec::new();
         for path in paths {
             let set = PatchSet::open(path)?;
@@ -396,7 +467,7 @@ impl TrainingData {
             manifests.insert(name, manifest);
         }
         Ok(Self {
-            source: Arc::new(Merged::new(parts)?),
+            source: Arc::new(Cached::new(Merged::new(parts)?, cache_bytes)),
             table,
             encoder,
             manifests,

@@ -120,10 +120,7 @@ impl PipelineConfig {
     /// [`Error::Config`] that names the first setting that does not fit.
     pub fn validate(&self) -> Result<()> {
         self.dataset.keys.validate()?;
-        self.train
-            .fit
-            .validate()
-            .map_err(phenocoder_model::Error::from)?;
+        self.train.validate()?;
         let statistics = &self.samples.statistics;
         statistics
             .validate()
@@ -154,7 +151,7 @@ impl PipelineConfig {
             .batch_key
             .iter()
             .chain(&self.embedding.confounder_keys);
-        let rules: [(bool, &'static str, &'static str); 12] = [
+        let rules: [(bool, &'static str, &'static str); 13] = [
             (
                 removed.all(is_described),
                 "samples.obs_keys",
@@ -206,6 +203,14 @@ impl PipelineConfig {
                         && self.samples.keys.table == self.encode.table),
                 "samples.label_key",
                 "a column of the input, or the clusters of the table that is encoded",
+            ),
+            (
+                self.train.balance.as_ref().is_none_or(|by| {
+                    matches!(by.column.as_str(), "sample" | "dataset" | "z")
+                        || self.dataset.metadata_keys.contains(&by.column)
+                }),
+                "dataset.metadata_keys",
+                "given the column that training is balanced by too",
             ),
             (
                 self.train.conditions.iter().all(|name| {

@@ -8,3 +8,4 @@ mod bad_input;
 mod golden;
 mod pipeline;
 mod small;
+mod training;
