@@ -23,6 +23,6 @@ mod sections;
 
 pub use names::load_arrays;
 #[cfg(feature = "train")]
-pub(crate) use saved::{CRATE_KEY, FORMAT_KEY, KIND_KEY};
+pub(crate) use saved::{CHECKPOINT, CRATE_KEY, FORMAT_KEY, KIND_KEY};
 pub use saved::{SavedModel, load, save};
 pub use sections::Sections;

@@ -288,3 +288,6 @@ fn reasons(error: &Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{Device, Tensor};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -249,10 +249,31 @@ pub(crate) fn read(path: &Path) -> Result<Contents> {
     parse(&bytes).map_err(broken)
 }
 
+/// The length that a file should have at least, when it is shorter.
+fn cut_off(bytes: &[u8], error: &SafeTensorError) -> Option<u64> {
+    if !matches!(error, SafeTensorError::MetadataIncompleteBuffer) {
+        return None;
+    }
+    let (prefix, rest) = bytes.split_first_chunk()?;
+    let length = u64::from_le_bytes(*prefix);
+    let header = rest.get(..usize::try_from(length).ok()?)?;
+    let header: Value = serde_json::from_slice(header).ok()?;
+    let ends = header.as_object()?.values();
+    let end = ends.filter_map(|e| e.get("data_offsets")?.get(1)?.as_u64());
+    let expected = PREFIX.checked_add(length)?.checked_add(end.max()?)?;
+    (expected > bytes.len() as u64).then_some(expected)
+}
+
 fn parse(bytes: &[u8]) -> Result<Contents, FileError> {
     let header_error = |reason: String| FileError::Header { reason };
     let (length, info) =
-        SafeTensors::read_metadata(bytes).map_err(|e| header_error(e.to_string()))?;
+        SafeTensors::read_metadata(bytes).map_err(|e| match cut_off(bytes, &e) {
+            Some(expected) => FileError::Truncated {
+                expected,
+                found: bytes.len() as u64,
+            },
+            None => header_error(e.to_string()),
+        })?;
     let payload = &bytes[PREFIX as usize + length..];
     let expected = info.data_len();
     if payload.len() != expected {

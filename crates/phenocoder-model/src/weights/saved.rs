@@ -17,6 +17,8 @@ const FORMAT: u32 = 1;
 pub(crate) const FORMAT_KEY: &str = "phenocoder.format";
 pub(crate) const CRATE_KEY: &str = "phenocoder.crate";
 pub(crate) const KIND_KEY: &str = "phenocoder.kind";
+/// What stands in the place of the kind of model in checkpoints.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 const CONFIG_KEY: &str = "phenocoder.config";
 const CHECKSUM_KEY: &str = "phenocoder.checksum";
 const SECTION: &str = "section.";
@@ -151,6 +153,11 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
         return Err(broken(FileError::Version {
             found: format.to_owned(),
             supported: FORMAT,
+        }));
+    }
+    if text(KIND_KEY)? == CHECKPOINT {
+        return Err(broken(FileError::Kind {
+            kind: CHECKPOINT.to_owned(),
         }));
     }
     let expected = u32::from_str_radix(text(CHECKSUM_KEY)?, 16)

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stdout, reason = "tests show the errors they measured")]
 
+mod adversarial;
 mod bits;
 mod blocks;
+mod checkpoints;
 mod extremes;
 mod files;
 mod golden;
@@ -12,6 +14,7 @@ mod gradient;
 mod inference;
 mod keras;
 mod losses;
+mod non_finite;
 mod observers;
 mod optimizers;
 mod resume;

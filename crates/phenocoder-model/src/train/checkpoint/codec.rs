@@ -9,13 +9,11 @@ use serde_json::Value;
 use crate::train::groups::{OptimizerState, Pending};
 use crate::train::{EarlyStopping, LossRecord, TrainingRecord};
 use crate::weights::file::{self, Metadata, Target, Tensors};
-use crate::weights::{CRATE_KEY, FORMAT_KEY, KIND_KEY};
+use crate::weights::{CHECKPOINT, CRATE_KEY, FORMAT_KEY, KIND_KEY};
 use crate::{Error, FileError, Parameters, Result, Snapshot};
 
 /// The version of the format that is written, and the newest that is read.
 const FORMAT: u32 = 1;
-/// The name in the place of a kind of model.
-const KIND: &str = "checkpoint";
 const SETTINGS_KEY: &str = "checkpoint.settings";
 const STATE_KEY: &str = "checkpoint.state";
 
@@ -146,7 +144,7 @@ pub(super) fn write(target: Target<'_>, state: &State) -> Result<String> {
     let metadata = Metadata::from([
         (FORMAT_KEY.to_owned(), FORMAT.to_string()),
         (CRATE_KEY.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        (KIND_KEY.to_owned(), KIND.to_owned()),
+        (KIND_KEY.to_owned(), CHECKPOINT.to_owned()),
         (SETTINGS_KEY.to_owned(), state.settings.to_string()),
         (STATE_KEY.to_owned(), head),
     ]);
@@ -168,7 +166,7 @@ fn parse(contents: file::Contents) -> Result<(State, String), FileError> {
         Some(text) => Ok(text.as_str()),
         None => Err(FileError::Foreign { key }),
     };
-    if text(KIND_KEY)? != KIND {
+    if text(KIND_KEY)? != CHECKPOINT {
         return Err(FileError::Kind {
             kind: text(KIND_KEY)?.to_owned(),
         });
@@ -226,12 +224,13 @@ fn parse(contents: file::Contents) -> Result<(State, String), FileError> {
             }
             _ => (None, String::new()),
         };
+        let values = values.ok_or_else(unknown)?;
         // Moments may overflow without harm, weights may not.
         let is_weight = matches!(part, MODEL | RESULT | AVERAGE);
         if is_weight && !is_finite(&tensor).map_err(|e| stranger(&e.to_string()))? {
             return Err(stranger("it is not finite"));
         }
-        values.ok_or_else(unknown)?.insert(rest, tensor);
+        values.insert(rest, tensor);
     }
     let groups = head.groups.into_iter().zip(optimizers);
     let state = State {

@@ -39,8 +39,14 @@ pub(in crate::train) fn of_run(
         "fit": fit,
         "transforms": transforms,
         "order": {"name": order.name(), "settings": parse(order.settings())},
-        "data": {"training": train.len(), "validation": validation.map(PatchSource::len)},
+        "data": {"training": data(train), "validation": validation.map(data)},
     }))
+}
+
+/// What tells one set of patches from another without reading it.
+fn data(source: &dyn PatchSource) -> Value {
+    let last = source.len().saturating_sub(1);
+    json!({"patches": source.len(), "first": source.describe(0), "last": source.describe(last)})
 }
 
 fn depends_on_length(schedule: &ScheduleConfig) -> bool {
