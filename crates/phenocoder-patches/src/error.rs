@@ -74,6 +74,18 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A pixel of a patch is NaN or infinite.
+    #[error("the pixel at y {y}, x {x}, channel {channel} is {value}")]
+    NotFiniteValue {
+        /// Its row.
+        y: usize,
+        /// Its column.
+        x: usize,
+        /// Its channel.
+        channel: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
     /// A source that calls its pixels 8- or 16-bit integers handed out something else.
     #[error("`{image}`: a pixel is {value}, which does not fit its type {data_type}")]
     PixelType {

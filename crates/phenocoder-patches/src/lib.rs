@@ -52,6 +52,7 @@
 //! | What else does the network know of a patch? | [`ConditionEncoder`] |
 //! | Which patches are for validation? | [`split()`], [`SplitConfig`] |
 //! | How are patches changed at random in training? | [`AugmentConfig`], [`augment`] |
+//! | How does the ME-VAE see a cell? | [`views`] |
 //!
 //! # Differences from phenocoder (Python)
 //!
@@ -67,11 +68,13 @@ mod error;
 pub mod extract;
 pub mod loader;
 pub mod merge;
+pub mod resize;
 pub mod sample;
 pub mod scaling;
 pub mod select;
 pub mod split;
 pub mod stats;
+pub mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,6 +96,7 @@ pub use select::{
 };
 pub use split::{Split, SplitBy, SplitConfig, split};
 pub use stats::{SliceStatistics, StatisticsConfig, image_statistics};
+pub use views::{Nuisance, ViewConfig, ViewGenerator};
 
 /// The image of each sample.
 pub type Images = BTreeMap<String, Arc<dyn ImageSource>>;
