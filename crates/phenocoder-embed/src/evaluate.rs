@@ -3,12 +3,14 @@
 //! Labels are `&[u32]`, one per row, any numbers; [`labels_of`] takes them from a [`Categorical`].
 
 mod agreement;
+mod linear;
 mod local;
 mod silhouette;
 
 use phenocoder_core::Categorical;
 
 pub use agreement::{adjusted_rand_index, normalized_mutual_information};
+pub use linear::{LinearConfig, linear_predictability};
 pub use local::{knn_purity, leave_one_out_accuracy, trustworthiness};
 pub use silhouette::{Silhouette, silhouette};
 

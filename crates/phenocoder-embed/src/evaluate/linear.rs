@@ -1,0 +1,273 @@
+//! What a linear model can read from a description.
+
+use nalgebra::{Cholesky, DMatrix};
+use ndarray::{ArrayView2, Axis};
+use phenocoder_core::{Seed, ShapeError};
+use serde::{Deserialize, Serialize};
+
+use crate::matrix::check_finite;
+use crate::{ConfigError, Error, Result};
+
+/// Settings of [`linear_predictability`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LinearConfig {
+    /// The number of folds (default 5).
+    pub folds: usize,
+    /// The ridge penalty, per row, on columns of variance 1 (default 1e-6: practically least squares).
+    pub ridge: f64,
+    /// Decides which row falls into which fold.
+    pub seed: Seed,
+}
+
+impl Default for LinearConfig {
+    fn default() -> Self {
+        Self {
+            folds: 5,
+            ridge: 1e-6,
+            seed: Seed::default(),
+        }
+    }
+}
+
+impl LinearConfig {
+    /// Sets the number of folds.
+    #[must_use]
+    pub fn with_folds(mut self, folds: usize) -> Self {
+        self.folds = folds;
+        self
+    }
+
+    /// Sets the ridge penalty.
+    #[must_use]
+    pub fn with_ridge(mut self, ridge: f64) -> Self {
+        self.ridge = ridge;
+        self
+    }
+
+    /// Sets what decides on the folds.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the setting.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::check(self.folds >= 2, "folds", "at least 2", self.folds)?;
+        let holds = self.ridge >= 0.0 && self.ridge.is_finite();
+        ConfigError::check(holds, "ridge", "a finite number of at least 0", self.ridge)
+    }
+}
+
+/// How well linear functions of `x` predict `y` for rows they were not fitted on: the coefficient of determination R² over
+/// all columns of `y` together, 1 − Σ (y − ŷ)² / Σ (y − ȳ)².
+///
+/// Each fold is predicted by a ridge regression with intercept on the others, on columns of `x` standardized there.
+/// 1 is a perfect prediction, 0 is as good as the mean; below 0 is worse than the mean, which happens by chance when there is
+/// nothing to predict from.
+/// It is NaN when every column of `y` is constant.
+///
+/// An angle θ is no number to predict, since 359° and 1° are neighbours: its targets are the two columns cos kθ and sin kθ,
+/// with k = 2 for the orientation of an axis without direction.
+///
+/// # Shapes
+///
+/// `x`: `[n, p]`; `y`: `[n, q]`.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::Array2;
+/// use phenocoder_embed::evaluate::{LinearConfig, linear_predictability};
+///
+/// let x = Array2::from_shape_fn((40, 2), |(row, column)| ((row * 7 + column * 3) % 11) as f64);
+/// let y = Array2::from_shape_fn((40, 1), |(row, _)| 2.0 * x[[row, 0]] - x[[row, 1]] + 5.0);
+/// let r2 = linear_predictability(x.view(), y.view(), &LinearConfig::default())?;
+/// assert!(r2 > 0.999);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Config`] for a setting out of range, [`Error::Shape`] when x and y differ in rows, [`Error::TooFew`] when there
+/// are fewer rows than folds, [`Error::NotFinite`] for NaN or infinity, [`Error::Singular`] when columns of `x` depend on
+/// each other and the ridge is 0.
+#[doc(alias = "Ridge")]
+#[doc(alias = "cross_val_predict")]
+pub fn linear_predictability(
+    x: ArrayView2<'_, f64>,
+    y: ArrayView2<'_, f64>,
+    config: &LinearConfig,
+) -> Result<f64> {
+    config.validate()?;
+    let n = x.nrows();
+    ShapeError::check_len("y", n, y.nrows())?;
+    check_finite(x)?;
+    check_finite(y)?;
+    if n < config.folds {
+        return Err(Error::TooFew {
+            method: "linear predictability",
+            what: "rows",
+            needed: config.folds,
+            found: n,
+        });
+    }
+    let order = config.seed.stream("folds", 0).permutation(n);
+    let mut unexplained = 0.0;
+    for fold in 0..config.folds {
+        let is_test = |&(place, _): &(usize, usize)| place % config.folds == fold;
+        let rows = || order.iter().copied().enumerate();
+        let test: Vec<usize> = rows().filter(is_test).map(|(_, row)| row).collect();
+        let train: Vec<usize> = rows().filter(|r| !is_test(r)).map(|(_, row)| row).collect();
+        unexplained += Fold::new(x, y, &train).error(x, y, &test, config.ridge)?;
+    }
+    let mean = y.mean_axis(Axis(0)).unwrap_or_default();
+    let total: f64 = (&y - &mean).iter().map(|d| d * d).sum();
+    if total == 0.0 {
+        return Ok(f64::NAN);
+    }
+    Ok(1.0 - unexplained / total)
+}
+
+/// The rows that a model is fitted on.
+struct Fold {
+    /// Mean and one over the standard deviation of each column of `x`; 0 for a constant column.
+    scaling: Vec<(f64, f64)>,
+    means: Vec<f64>,
+    x: DMatrix<f64>,
+    y: DMatrix<f64>,
+}
+
+impl Fold {
+    fn new(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, rows: &[usize]) -> Self {
+        let n = rows.len() as f64;
+        let mean = |data: ArrayView2<'_, f64>, column: usize| {
+            rows.iter().map(|&row| data[[row, column]]).sum::<f64>() / n
+        };
+        let scaling: Vec<(f64, f64)> = (0..x.ncols())
+            .map(|column| {
+                let mean = mean(x, column);
+                let squares = rows.iter().map(|&row| (x[[row, column]] - mean).powi(2));
+                let deviation = (squares.sum::<f64>() / n).sqrt();
+                // A deviation of rounding errors only is none.
+                let is_constant = deviation <= 1e-12 * mean.abs();
+                (mean, if is_constant { 0.0 } else { 1.0 / deviation })
+            })
+            .collect();
+        let means: Vec<f64> = (0..y.ncols()).map(|column| mean(y, column)).collect();
+        let fitted = DMatrix::from_fn(rows.len(), y.ncols(), |i, column| {
+            y[[rows[i], column]] - means[column]
+        });
+        let mut fold = Self {
+            scaling,
+            means,
+            x: DMatrix::zeros(0, 0),
+            y: fitted,
+        };
+        fold.x = fold.standardized(x, rows);
+        fold
+    }
+
+    fn standardized(&self, x: ArrayView2<'_, f64>, rows: &[usize]) -> DMatrix<f64> {
+        DMatrix::from_fn(rows.len(), x.ncols(), |i, column| {
+            let (mean, factor) = self.scaling[column];
+            (x[[rows[i], column]] - mean) * factor
+        })
+    }
+
+    /// The squared error of the predictions for other rows.
+    fn error(
+        &self,
+        x: ArrayView2<'_, f64>,
+        y: ArrayView2<'_, f64>,
+        rows: &[usize],
+        ridge: f64,
+    ) -> Result<f64> {
+        let mut system = self.x.tr_mul(&self.x);
+        for (column, (_, factor)) in self.scaling.iter().enumerate() {
+            // A constant column has no part in the prediction, whatever its weight.
+            let unit = if *factor == 0.0 { 1.0 } else { 0.0 };
+            system[(column, column)] += ridge * self.x.nrows() as f64 + unit;
+        }
+        let factors = Cholesky::new(system).ok_or(Error::Singular {
+            method: "linear predictability",
+        })?;
+        let weights = factors.solve(&self.x.tr_mul(&self.y));
+        let predicted = self.standardized(x, rows) * weights;
+        let errors = rows.iter().enumerate().flat_map(|(i, &row)| {
+            let predicted = &predicted;
+            (0..y.ncols())
+                .map(move |column| y[[row, column]] - self.means[column] - predicted[(i, column)])
+        });
+        Ok(errors.map(|error| error * error).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    fn normal(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
+        let mut stream = Seed::new(seed).stream("normal", 0);
+        Array2::from_shape_fn((rows, columns), |_| stream.normal())
+    }
+
+    #[test]
+    fn half_the_variance_is_noise() {
+        let (x, noise) = (normal(4_000, 3, 1), normal(4_000, 2, 2));
+        let y = Array2::from_shape_fn((4_000, 2), |(row, column)| {
+            x[[row, column]] + noise[[row, column]]
+        });
+        let r2 = linear_predictability(x.view(), y.view(), &LinearConfig::default()).unwrap();
+        assert!((r2 - 0.5).abs() < 0.03, "{r2}");
+    }
+
+    #[test]
+    fn nothing_is_read_from_noise() {
+        let (x, y) = (normal(300, 20, 3), normal(300, 1, 4));
+        let r2 = linear_predictability(x.view(), y.view(), &LinearConfig::default()).unwrap();
+        assert!((-0.3..0.05).contains(&r2), "{r2}");
+    }
+
+    #[test]
+    fn a_circle_is_read_from_its_two_coordinates_and_not_from_one() {
+        let angle = |row: usize| row as f64 * 0.7;
+        let circle = Array2::from_shape_fn((500, 2), |(row, column)| match column {
+            0 => angle(row).cos(),
+            _ => angle(row).sin(),
+        });
+        let config = LinearConfig::default();
+        let both = linear_predictability(circle.view(), circle.view(), &config).unwrap();
+        assert!(both > 1.0 - 1e-9, "{both}");
+        let one = circle.slice(ndarray::s![.., ..1]);
+        let one = linear_predictability(one, circle.view(), &config).unwrap();
+        assert!((one - 0.5).abs() < 0.02, "{one}");
+    }
+
+    #[test]
+    fn degenerate_inputs_are_defined() {
+        let x = normal(20, 2, 5);
+        let constant = Array2::from_elem((20, 2), 3.0);
+        let config = LinearConfig::default();
+        let r2 = linear_predictability(constant.view(), x.view(), &config).unwrap();
+        assert!(r2 <= 0.0 && r2.is_finite(), "{r2}");
+        assert!(
+            linear_predictability(x.view(), constant.view(), &config)
+                .unwrap()
+                .is_nan()
+        );
+        let twice = ndarray::concatenate![Axis(1), x, x];
+        let error = linear_predictability(twice.view(), x.view(), &config.with_ridge(0.0));
+        assert!(matches!(error, Err(Error::Singular { .. })) || error.unwrap() > 0.99);
+        assert!(linear_predictability(x.view(), x.view(), &config.with_folds(21)).is_err());
+        assert!(linear_predictability(x.view(), x.view(), &config.with_folds(1)).is_err());
+    }
+}
