@@ -1,3 +1,4 @@
 //! The models, one directory each.
 
 pub mod cvae;
+pub mod mevae;

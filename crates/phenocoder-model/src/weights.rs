@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `phenocoder.format` | the version of this list, `1` |
 //! | `phenocoder.crate` | the version of this crate that wrote the file |
-//! | `phenocoder.kind` | the kind of model, `cvae` |
+//! | `phenocoder.kind` | the kind of model, `cvae` or `me_vae` |
 //! | `phenocoder.config` | the model's configuration as JSON |
 //! | `phenocoder.checksum` | CRC-32C of the tensors, 8 hexadecimal digits |
 //! | `phenocoder.sha256` | SHA-256 of the header without this entry, as compact JSON, followed by the tensors |

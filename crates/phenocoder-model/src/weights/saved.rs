@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Sections, file};
 use crate::models::cvae::{Cvae, CvaeConfig};
+use crate::models::mevae::{MeVae, MeVaeConfig};
 use crate::{Autoencoder, Error, FileError, Result, Snapshot};
 
 /// The version of the format that is written, and the newest that is read.
@@ -181,7 +182,14 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
         Cvae::KIND => {
             let config: CvaeConfig =
                 serde_json::from_str(config).map_err(|e| malformed(CONFIG_KEY, e.to_string()))?;
-            check_size(&config, &contents).map_err(broken)?;
+            check_size(config.parameter_count(), &contents).map_err(broken)?;
+            contents.check_hash(true).map_err(broken)?;
+            Box::new(config.build(Seed::default(), device)?)
+        }
+        MeVae::KIND => {
+            let config: MeVaeConfig =
+                serde_json::from_str(config).map_err(|e| malformed(CONFIG_KEY, e.to_string()))?;
+            check_size(config.parameter_count(), &contents).map_err(broken)?;
             contents.check_hash(true).map_err(broken)?;
             Box::new(config.build(Seed::default(), device)?)
         }
@@ -196,9 +204,9 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
 }
 
 /// Refuses a configuration whose network is larger than the tensors in the file before it is built.
-fn check_size(config: &CvaeConfig, contents: &file::Contents) -> Result<(), FileError> {
+fn check_size(expected: Option<usize>, contents: &file::Contents) -> Result<(), FileError> {
     let found: usize = contents.tensors.values().map(|t| t.elem_count()).sum();
-    match config.parameter_count() {
+    match expected {
         Some(expected) if expected == found => Ok(()),
         expected => Err(FileError::Metadata {
             key: CONFIG_KEY.to_owned(),
