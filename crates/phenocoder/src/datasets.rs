@@ -23,6 +23,7 @@
 //! # Ok::<(), phenocoder::Error>(())
 //! ```
 
+mod planted;
 mod render;
 mod write;
 
@@ -33,6 +34,7 @@ use phenocoder_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use planted::{PLANTED_TYPES, PlantedCells, PlantedConfig, PlantedTruth, planted_cells};
 pub use write::{TissueReport, write_tissue};
 
 /// The names of the cell types, in the order of their codes.
