@@ -1,5 +1,18 @@
-//! The loops that training spends its time in: convolutions, dense layers and the fused cross-entropy.
+//! The loops that training spends its time in.
 //!
+//! | kernel | functions |
+//! |---|---|
+//! | convolution, any stride and [`Padding`] | [`conv2d`], [`conv2d_with`], [`conv1d`] |
+//! | transposed convolution | [`conv_transpose2d`], [`conv_transpose2d_with`], [`conv_transpose1d`] |
+//! | a sequence of both as one operation | [`ConvStack`] |
+//! | dense layer | [`dense`] |
+//! | batch normalization | [`batch_norm_train`], [`batch_norm`] |
+//! | pooling | [`max_pool2d`], [`average_pool2d`], [`global_average_pool`] |
+//! | resizing, padding | [`upsample_nearest2d`], [`resize_nearest2d`], [`pad_circular2d`] |
+//! | between encoder and decoder | [`kl_divergence`], [`sample_normal`] |
+//! | comparison with the pixels | [`binary_cross_entropy`], [`squared_error`] |
+//!
+//! All are differentiable operations on candle tensors.
 //! All tensors are NHWC, all kernels HWIO (Keras' layout; a transposed convolution's kernel is height, width, out, in).
 //! On the CPU the functions run on direct kernels in safe Rust: [`pulp`] picks AVX-512, AVX2, NEON or plain code at run
 //! time, and [`rayon`] spreads chunks of samples over threads.
