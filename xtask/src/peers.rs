@@ -137,7 +137,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
                 rounds: options.rounds,
                 seconds: options.seconds,
             };
-            println!("\n== {side}×{side}×4, {threads} threads");
+            println!("\n== {side}×{side}×4, {}", report::on_threads(threads));
             let kinds = rounds::taking_part(&options.kinds, threads);
             report
                 .results

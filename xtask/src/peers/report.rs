@@ -136,6 +136,11 @@ impl Bar {
     }
 }
 
+/// `1 thread`, `2 threads`.
+pub(super) fn on_threads(threads: usize) -> String {
+    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
+}
+
 /// Side, threads, work, clock, and how many times as fast as the fastest peer we are to be.
 const PEER_BARS: [(usize, usize, Work, Clock, f64); 6] = [
     (128, 1, Work::Train, Clock::Cpu, 1.4),
@@ -192,8 +197,8 @@ impl Report {
                 };
                 bars.push(Bar {
                     what: format!(
-                        "{name} at {side}×{side}, {threads} thread{}, {clock}, times as fast as {}",
-                        if threads == 1 { "" } else { "s" },
+                        "{name} at {side}×{side}, {}, {clock}, times as fast as {}",
+                        on_threads(threads),
                         peer.kind.name()
                     ),
                     found: time(peer) / time(ours),
@@ -257,8 +262,8 @@ impl Report {
         for (side, threads) in settings {
             let _ = writeln!(
                 text,
-                "\n{side}×{side}×4, batch 64, {threads} thread{}: milliseconds per batch, fastest round (median)\n",
-                if threads == 1 { "" } else { "s" }
+                "\n{side}×{side}×4, batch 64, {}: milliseconds per batch, fastest round (median)\n",
+                on_threads(threads)
             );
             text.push_str("| | training, CPU | × ours | training, wall | × ours | encoding, CPU | × ours | encoding, wall | × ours |\n");
             text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
