@@ -29,7 +29,7 @@
 //! | question | items |
 //! |---|---|
 //! | Which networks are there? | [`models::cvae`]: CVAE and conditional CVAE |
-//! | How is one trained? | `train::fit`, `train::FitConfig`, `train::Observer` (feature `train`) |
+//! | How is one trained, and a training resumed? | `train::fit`, `train::Trainer`, `train::FitConfig`, `train::Observer` (feature `train`) |
 //! | What does it say of my patches? | [`encode`](fn@encode), [`reconstruct`], [`decode`] |
 //! | What does it imagine? | [`sample`], [`traverse`], [`interpolate`], [`transfer`] |
 //! | How is it kept? | [`weights::SavedModel`], [`weights::Sections`], [`weights::names`] |

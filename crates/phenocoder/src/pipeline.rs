@@ -28,7 +28,7 @@ mod statistics;
 pub use cluster::{ClusterConfig, ClusterReport, cluster_cells};
 pub use embedding::{EmbeddingConfig, EmbeddingReport, RAW_LAYER, spatialgraph_embedding};
 pub use encode::{EncodeConfig, EncodeReport, SMOOTHED_LAYER, SmoothingConfig, encode};
-pub use fit::{FitReport, ModelManifest, TrainConfig, fit};
+pub use fit::{Checkpoints, FitReport, ModelManifest, TrainConfig, fit};
 pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_dataset};
 pub use graph::GraphConfig;
 pub use keys::{CoordinateOrder, StoreKeys};

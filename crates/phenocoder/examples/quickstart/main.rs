@@ -3,6 +3,7 @@
 //! Without arguments it makes synthetic tissue in a temporary folder, runs all six steps and compares what it found with
 //! the truth: the Leiden clusters of the latents against the cell types, the map of samples against the two conditions.
 //! With `--store` it does the same to a store of yours.
+//! Ctrl-C ends it after the piece of work at hand; what is written by then is whole.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 mod report;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use phenocoder::core::{NoProgress, Progress, Seed};
+use phenocoder::core::{CancelToken, Progress, Seed};
 use phenocoder::datasets::{TissueConfig, write_tissue};
 use phenocoder::embed::cluster::LeidenConfig;
 use phenocoder::io::{Store, copy_store};
@@ -261,8 +262,10 @@ impl Arguments {
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = Arguments::parse();
-    let bars = Bars::new();
-    let progress: &dyn Progress = if arguments.quiet { &NoProgress } else { &bars };
+    let stop = CancelToken::new();
+    let (thrown, bars) = (stop.clone(), Bars::with_cancel(stop.clone()));
+    ctrlc::set_handler(move || thrown.cancel())?;
+    let progress: &dyn Progress = if arguments.quiet { &stop } else { &bars };
     let start = Instant::now();
 
     let out = output_folder(arguments.out.as_deref())?;

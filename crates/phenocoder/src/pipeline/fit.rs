@@ -11,7 +11,8 @@ use phenocoder_core::{
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_io::{PatchSet, column_from_arrow};
 use phenocoder_model::train::{
-    CsvObserver, EpochRecord, FitConfig, Observer, TensorBoardObserver, Trainer, TrainingRecord,
+    CheckpointConfig, CsvObserver, EpochRecord, FitConfig, Observer, TensorBoardObserver, Trainer,
+    TrainingRecord,
 };
 use phenocoder_model::weights::save;
 use phenocoder_model::{
@@ -32,6 +33,22 @@ const STEP: &str = "fit";
 
 /// Patches of a batch when nothing is trained.
 pub(super) const ENCODE_BATCH: usize = 256;
+
+/// Whether a training that is cut short can be continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Checkpoints {
+    /// No: nothing is written before the end.
+    Off,
+    /// The state of the training is written after every epoch and when it is stopped, as
+    /// `{path without extension}.checkpoint.safetensors` beside the model; training starts anew.
+    #[default]
+    Write,
+    /// The same, and training goes on from such a file where there is one: it ends with the model of one that was not cut
+    /// short, to the bit.
+    Resume,
+}
 
 /// Settings of [`fit`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +80,8 @@ pub struct TrainConfig {
     pub cache_bytes: usize,
     /// Epochs, batches, learning rate, schedule, stopping, reading ahead.
     pub fit: FitConfig,
+    /// Whether a training that is cut short can be continued (default: its state is written, but it starts anew).
+    pub checkpoints: Checkpoints,
     /// Where the network is trained.
     pub device: DeviceChoice,
     /// Cells in the montage of inputs beside reconstructions (default 8).
@@ -85,6 +104,7 @@ impl Default for TrainConfig {
             balance: None,
             cache_bytes: 256 << 20,
             fit: FitConfig::default(),
+            checkpoints: Checkpoints::default(),
             device: DeviceChoice::default(),
             montage: 8,
             seed: Seed::new(0),
@@ -167,6 +187,13 @@ impl TrainConfig {
     #[must_use]
     pub fn with_fit(mut self, fit: FitConfig) -> Self {
         self.fit = fit;
+        self
+    }
+
+    /// Sets whether a training that is cut short can be continued.
+    #[must_use]
+    pub fn with_checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = checkpoints;
         self
     }
 
@@ -257,7 +284,8 @@ pub struct FitReport {
 ///
 /// The file at `path` holds weights, configuration, scaling, channels and conditions.
 /// When training is stopped after its first epoch, by the caller or by an error, the last good weights are kept beside it as
-/// `{path without extension}.interrupted.safetensors`, and the error is returned.
+/// `{path without extension}.interrupted.safetensors`, and the error is returned; [`TrainConfig::checkpoints`] says whether
+/// the training can be continued.
 /// With `logs`, the folder gets `training.csv` and a TensorBoard event file: losses of every epoch, then a montage of inputs
 /// beside reconstructions and a map of the latents coloured by each condition.
 ///
@@ -327,11 +355,18 @@ pub fn fit(
     }
     let order: &dyn PatchOrder = balanced.as_ref().map_or(&Shuffled, |order| order);
     trainer = trainer.with_order(order);
+    let checkpoint = CheckpointConfig::new(path.with_extension("checkpoint.safetensors"));
+    if config.checkpoints != Checkpoints::Off {
+        trainer = trainer.with_checkpoint(checkpoint.clone());
+    }
     for observer in observers {
         trainer = trainer.with_observer(observer);
     }
     let watched = validation_source.as_ref().map(|s| s as &dyn PatchSource);
-    let trained = trainer.fit(&mut model, &train_source, watched);
+    let trained = match config.checkpoints {
+        Checkpoints::Resume => trainer.fit_or_resume(&mut model, &train_source, watched),
+        _ => trainer.fit(&mut model, &train_source, watched),
+    };
     drop(trainer);
 
     let sections = sections(&data, config)?;
@@ -348,6 +383,16 @@ pub fn fit(
         }
     };
     save(path, &model, &sections)?;
+    if config.checkpoints != Checkpoints::Off {
+        // The model is there; what it was made from has served its purpose.
+        for file in [&checkpoint.path, &checkpoint.previous()] {
+            if let Err(error) = std::fs::remove_file(file)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!("`{}` cannot be removed: {error}", file.display());
+            }
+        }
+    }
     let report = FitReport {
         path: path.to_owned(),
         train: train_source.len(),

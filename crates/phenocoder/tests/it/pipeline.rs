@@ -9,9 +9,9 @@ use phenocoder::datasets::{TissueConfig, write_tissue};
 use phenocoder::io::{Matrix, PatchSet, TableData, WriteMode};
 use phenocoder::pipeline::figures::{FigureConfig, draw};
 use phenocoder::pipeline::{
-    DatasetManifest, EncodeConfig, PipelineConfig, RAW_LAYER, RunFiles, SMOOTHED_LAYER,
-    SmoothingConfig, cluster_cells, encode, fit, generate_dataset, run, spatialgraph_embedding,
-    spatialgraph_stats,
+    Checkpoints, DatasetManifest, EncodeConfig, PipelineConfig, RAW_LAYER, RunFiles,
+    SMOOTHED_LAYER, SmoothingConfig, cluster_cells, encode, fit, generate_dataset, run,
+    spatialgraph_embedding, spatialgraph_stats,
 };
 use phenocoder::spatial::subunits::SubunitConfig;
 use sha2::{Digest as _, Sha256};
@@ -327,6 +327,35 @@ fn a_training_that_is_stopped_keeps_its_last_good_weights() {
     let kept = folder.path().join("model.interrupted.safetensors");
     let mut store = store;
     encode(&mut store, &kept, &config.encode, &NoProgress).unwrap();
+}
+
+#[test]
+fn a_training_that_is_stopped_goes_on_to_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let store = small::open(&path);
+    let mut config = small::config(keys);
+    config.train = config.train.with_checkpoints(Checkpoints::Resume);
+    let patches = folder.path().join("patches.zarr");
+    generate_dataset(&store, &config.dataset, &patches, &NoProgress).unwrap();
+    let train = |name: &str, progress: &dyn Progress| {
+        let model = folder.path().join(name);
+        let report = fit(&[&patches], &config.train, &model, None, progress);
+        report.map(|report| (std::fs::read(&model).unwrap(), report.record))
+    };
+    let straight = train("straight.safetensors", &NoProgress).unwrap();
+    for stops in [3, 12] {
+        train("stopped.safetensors", &StopAfter(AtomicU64::new(stops))).unwrap_err();
+        let checkpoint = folder.path().join("stopped.checkpoint.safetensors");
+        assert!(checkpoint.exists());
+    }
+    assert!(train("stopped.safetensors", &NoProgress).unwrap() == straight);
+    let left = std::fs::read_dir(folder.path()).unwrap();
+    let left = left.filter(|e| {
+        let name = e.as_ref().unwrap().file_name();
+        name.to_string_lossy().contains("checkpoint")
+    });
+    assert_eq!(left.count(), 0, "checkpoints of finished trainings");
 }
 
 #[test]
