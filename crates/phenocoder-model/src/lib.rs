@@ -28,7 +28,7 @@
 //!
 //! | question | items |
 //! |---|---|
-//! | Which networks are there? | [`models::cvae`]: CVAE and conditional CVAE |
+//! | Which networks are there? | [`models::cvae`]: CVAE and conditional CVAE; [`models::mevae`]: several encoders that see a cell in several ways |
 //! | How is one trained, and a training resumed? | `train::fit`, `train::Trainer`, `train::FitConfig`, `train::Observer` (feature `train`) |
 //! | What does it say of my patches? | [`encode`](fn@encode), [`reconstruct`], [`decode`] |
 //! | What does it imagine? | [`sample`], [`traverse`], [`interpolate`], [`transfer`] |
@@ -69,5 +69,6 @@ pub use encode::{
 pub use error::{ConfigError, Error, FileError, Result};
 pub use model::{Autoencoder, Batch, Losses, ParameterGroup, Posterior, Precision, Step, Update};
 pub use models::cvae::{CondCvae, Cvae, CvaeConfig};
+pub use models::mevae::{MeVae, MeVaeConfig};
 pub use parameters::{Gradients, Parameters, Role, Snapshot};
 pub use weights::{SavedModel, Sections};

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor, Var};
 use phenocoder_core::{NoProgress, PatchShape, Seed};
+use phenocoder_model::models::mevae::{Fusion, MeVaeConfig};
 use phenocoder_model::train::{FitConfig, Trainer, TrainingRecord, fit};
 use phenocoder_model::{Autoencoder, CvaeConfig, Latent, encode};
 use phenocoder_patches::augment::AugmentConfig;
@@ -244,5 +245,42 @@ fn every_kernel_has_the_same_bits_on_one_to_four_threads() {
     let one = every_kernel(1);
     for threads in 2..=4 {
         assert_eq!(one, every_kernel(threads), "{threads} threads");
+    }
+}
+
+#[test]
+fn a_me_vae_trains_to_the_same_bits_on_one_and_two_threads() {
+    let train = |threads: usize, fusion: Fusion| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap().install(|| {
+            let shape = PatchShape::new(16, 16, 2);
+            let mut patches = blobs(70, shape, 0, 1);
+            patches.views = (2..4)
+                .map(|seed| blobs(70, shape, 0, seed).pixels)
+                .collect();
+            let config = MeVaeConfig::new(shape, 5)
+                .with_conv_layers([8, 20])
+                .with_dense_dim(33)
+                .with_fusion(fusion);
+            let mut model = config.build(Seed::new(5), &Device::Cpu).unwrap();
+            let settings = FitConfig::new()
+                .with_epochs(2)
+                .with_batch_size(32)
+                .with_seed(Seed::new(9));
+            let record = fit(&mut model, &patches, None, &settings, &mut [], &NoProgress).unwrap();
+            let snapshot = model.parameters().snapshot().unwrap();
+            let weights = snapshot
+                .tensors()
+                .values()
+                .flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            let latents = encode(&model, &patches, 16, Latent::Mean, &NoProgress).unwrap();
+            (digest(weights), digest(latents), record)
+        })
+    };
+    for fusion in [Fusion::Product, Fusion::ProductOfExperts, Fusion::Mean] {
+        let one = train(1, fusion);
+        assert_eq!(one, train(2, fusion), "{fusion:?}");
+        let first = one.2.epochs[0].train.total;
+        assert!(one.2.epochs[1].train.total < first, "{fusion:?} learns");
     }
 }

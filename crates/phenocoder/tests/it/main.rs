@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod golden;
+mod mevae;
 mod pipeline;
 mod small;
 mod training;
