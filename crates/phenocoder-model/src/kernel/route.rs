@@ -222,11 +222,17 @@ pub(super) struct RouteWeights {
     bias: Option<Vec<f32>>,
 }
 
-/// How many neighbouring pixels of `channels` values fill a vector, among the divisors `allowed` gives.
+/// Values that a group of neighbouring pixels has at most.
+///
+/// The pixels of a group see each other's taps, with weights of zero: the wider a group, the more of these.
+/// Eight values fill a vector of AVX2, which many processors multiply at twice the rate of AVX-512's 16; the number is the same
+/// on all machines, so every machine makes the same sums.
+const GROUP_COLUMNS: usize = 8;
+
+/// How many neighbouring pixels of `channels` values make a group; their steps of `step` columns must fit the row.
 fn group(channels: usize, columns: usize, step: usize) -> usize {
-    let lanes = tile::lanes(pulp::Arch::new());
     let mut group = 1;
-    while 2 * group * channels <= lanes && columns.is_multiple_of(2 * group * step.max(1)) {
+    while 2 * group * channels <= GROUP_COLUMNS && columns.is_multiple_of(2 * group * step.max(1)) {
         group *= 2;
     }
     group
@@ -310,7 +316,7 @@ impl Route {
         let [rows, columns, cb] = g.big;
         let stride = g.stride;
         let members =
-            match cb * stride <= tile::lanes(pulp::Arch::new()) && columns.is_multiple_of(stride) {
+            match cb * stride <= GROUP_COLUMNS && columns.is_multiple_of(stride) {
                 true => stride * group(cb * stride, columns, stride),
                 false => 1,
             };

@@ -42,7 +42,7 @@ impl WithSimd for Lanes {
 }
 
 /// How many values a vector of `arch` holds.
-pub(super) fn lanes(arch: Arch) -> usize {
+fn lanes(arch: Arch) -> usize {
     arch.dispatch(Lanes)
 }
 
@@ -173,6 +173,9 @@ fn product_panel<S: Simd, const P: usize, const V: usize>(
                 for (p, at) in at.iter_mut().enumerate() {
                     *at = first.plus(tiles.step.times(p));
                 }
+                // The compiler would step from pixel to pixel in every row of the weights, one addition after the other,
+                // which takes longer than the products.
+                let at = std::hint::black_box(at);
                 product_tile::<S, P, V>(simd, job, rows, start, column, whole, &at, P);
                 first = first.plus(tiles.step.times(P));
             }

@@ -5,7 +5,7 @@ use phenocoder_core::{PatchShape, Seed};
 
 use super::CvaeConfig;
 use crate::kernel::{Activation, ConvLayer};
-use crate::model::{check_batch, sample, train_on_loss};
+use crate::model::{check_batch, in_pool, sample, train_on_loss};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
 use crate::{
     Autoencoder, Batch, Error, Gradients, Losses, ParameterGroup, Parameters, Posterior, Result,
@@ -260,7 +260,8 @@ impl Autoencoder for Cvae {
     }
 
     fn encode(&self, batch: &Batch) -> Result<Posterior> {
-        let (mean, log_var) = self.moments(batch, &Step::evaluation())?;
+        let step = Step::evaluation();
+        let (mean, log_var) = in_pool(&self.device, || self.moments(batch, &step))?;
         Ok(Posterior::new(mean, Some(log_var)))
     }
 
@@ -293,7 +294,7 @@ impl Autoencoder for Cvae {
         if !self.device.is_cpu() {
             return train_on_loss(self, batch, step, update);
         }
-        let (losses, gradients) = self.loss_and_gradients(batch, step)?;
+        let (losses, gradients) = in_pool(&self.device, || self.loss_and_gradients(batch, step))?;
         update.apply(ParameterGroup::MAIN, &gradients)?;
         Ok(losses)
     }

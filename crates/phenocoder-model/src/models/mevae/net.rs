@@ -5,7 +5,7 @@ use phenocoder_core::{PatchShape, Seed};
 
 use super::{MeVaeConfig, loss};
 use crate::kernel::{Activation, ConvLayer};
-use crate::model::check_batch;
+use crate::model::{check_batch, in_pool};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
 use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Result, Step};
 
@@ -305,8 +305,11 @@ impl Autoencoder for MeVae {
     /// Where the batch has no views, every encoder sees [`Batch::pixels`], which should then be canonical images.
     /// With [`Fusion::Product`](super::Fusion::Product) the mean is the product of the encoders' means and the variance that of the product.
     fn encode(&self, batch: &Batch) -> Result<Posterior> {
-        let moments = self.moments(&self.with_views(batch)?, &Step::evaluation())?;
-        let (mean, log_var) = self.config.fusion.posterior(&moments)?;
+        let (batch, step) = (self.with_views(batch)?, Step::evaluation());
+        let (mean, log_var) = in_pool(&self.device, || {
+            let moments = self.moments(&batch, &step)?;
+            self.config.fusion.posterior(&moments)
+        })?;
         Ok(Posterior::new(mean, Some(log_var)))
     }
 
