@@ -14,6 +14,7 @@
 //! | What do networks take? | [`PatchBatch`], [`PatchSource`], [`PatchSink`] |
 //! | In which order are patches visited? | [`PatchOrder`], [`Shuffled`], [`Sequential`] |
 //! | What comes out? | [`Features`], [`CsrGraph`] |
+//! | Are these the same data? | [`Fingerprint`] |
 //! | How is chance made repeatable? | [`Seed`], [`Stream`] |
 //! | How do long functions report and stop? | [`Progress`], [`NoProgress`], [`CancelToken`], [`Cancelled`] |
 //!
@@ -27,6 +28,7 @@ mod category;
 mod cells;
 mod coords;
 mod error;
+mod fingerprint;
 mod graph;
 mod image;
 mod matrix;
@@ -39,6 +41,7 @@ pub use category::Categorical;
 pub use cells::{Cells, Column};
 pub use coords::{Coords, Unit};
 pub use error::{Cancelled, GraphError, ShapeError, SourceError};
+pub use fingerprint::Fingerprint;
 pub use graph::CsrGraph;
 pub use image::{
     DataType, ImageRegion, ImageShape, ImageSource, LabelSource, MemoryImage, MemoryLabels,

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Array4, ArrayView4};
 use serde::{Deserialize, Serialize};
 
-use crate::{Seed, ShapeError, SourceError};
+use crate::{Fingerprint, Seed, ShapeError, SourceError};
 
 /// The extent of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -128,6 +128,22 @@ pub trait PatchSource: Send + Sync {
     fn describe(&self, patch: usize) -> String {
         format!("patch {patch}")
     }
+
+    /// A short text that is another when the patches are: their number and order, pixels and scaling, or conditions.
+    ///
+    /// A training that is resumed compares it with that of its beginning.
+    /// It is the same for the same data in every process, and is made from what decides over the patches rather than by
+    /// reading them: settings and the rows that were chosen ([`Fingerprint`](crate::Fingerprint) sums them up).
+    /// By default it tells extents only.
+    fn fingerprint(&self) -> String {
+        let PatchShape {
+            height,
+            width,
+            channels,
+        } = self.shape();
+        let (n, conditions) = (self.len(), self.n_conditions());
+        format!("{n} patches of {height}×{width}×{channels} with {conditions} condition columns")
+    }
 }
 
 /// Something that changes patches on their way to a network: an augmentation, or the views of a cell.
@@ -144,6 +160,13 @@ pub trait PatchTransform: Send + Sync {
     /// How many views it leaves in [`PatchBatch::views`]; none if it changes the patches themselves only.
     fn n_views(&self) -> usize {
         0
+    }
+
+    /// Whether validation patches go through it too: what a network must always get, as views, and no augmentation.
+    ///
+    /// By default where there are [views](Self::n_views).
+    fn for_validation(&self) -> bool {
+        self.n_views() > 0
     }
 
     /// Changes the patches; `numbers` names each, and every epoch has a seed of its own.
@@ -198,6 +221,10 @@ impl<S: PatchSource + ?Sized> PatchSource for std::sync::Arc<S> {
     fn describe(&self, patch: usize) -> String {
         (**self).describe(patch)
     }
+
+    fn fingerprint(&self) -> String {
+        (**self).fingerprint()
+    }
 }
 
 /// Patches in memory.
@@ -239,6 +266,21 @@ impl PatchSource for PatchBatch {
                 .collect(),
         })
     }
+
+    /// That of all values.
+    fn fingerprint(&self) -> String {
+        let arrays = std::iter::once(&self.pixels).chain(&self.views);
+        let images = arrays.fold(Fingerprint::new(), |all, array| {
+            let extents = array.shape().iter().map(|&extent| extent as u64);
+            match array.as_slice() {
+                Some(values) => all.numbers(extents).values(values),
+                None => all.numbers(extents).values(array),
+            }
+        });
+        let columns = self.conditions.ncols() as u64;
+        let all = images.numbers([columns]).values(&self.conditions);
+        all.finish()
+    }
 }
 
 #[cfg(test)]
@@ -254,5 +296,38 @@ mod tests {
         assert_eq!(two.pixels[[0, 0, 0, 0]], 7.0);
         assert_eq!(two.conditions[[0, 0]], 1.0);
         assert!(batch.read(&[3]).is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_tells_pixels_conditions_views_and_extents_but_not_memory_orders() {
+        let batch = PatchBatch::zeros(3, PatchShape::new(2, 4, 1), 2);
+        let first = batch.fingerprint();
+        assert_eq!(std::sync::Arc::new(batch.clone()).fingerprint(), first);
+        let differs = |change: &dyn Fn(&mut PatchBatch)| {
+            let mut other = batch.clone();
+            change(&mut other);
+            assert_ne!(other.fingerprint(), first);
+        };
+        differs(&|b| b.pixels[[1, 0, 0, 0]] = 1.0);
+        differs(&|b| b.conditions[[2, 1]] = 1.0);
+        differs(&|b| b.views.push(b.pixels.clone()));
+        differs(&|b| *b = PatchBatch::zeros(3, PatchShape::new(4, 2, 1), 2));
+        let mut counted = PatchBatch::zeros(2, PatchShape::new(2, 3, 2), 0);
+        let mut next = 0.0;
+        counted.pixels.mapv_inplace(|_| {
+            next += 1.0;
+            next
+        });
+        let mut turned = counted.clone();
+        let axes = [3, 2, 1, 0];
+        turned.pixels = counted
+            .pixels
+            .view()
+            .permuted_axes(axes)
+            .as_standard_layout()
+            .into_owned();
+        turned.pixels = turned.pixels.permuted_axes(axes);
+        assert!(turned == counted && turned.pixels.as_slice().is_none());
+        assert_eq!(turned.fingerprint(), counted.fingerprint());
     }
 }

@@ -315,11 +315,10 @@ impl Route {
     fn small_to_big(g: &Geometry, from: Format, to: Format, mask: Format, samples: usize) -> Self {
         let [rows, columns, cb] = g.big;
         let stride = g.stride;
-        let members =
-            match cb * stride <= GROUP_COLUMNS && columns.is_multiple_of(stride) {
-                true => stride * group(cb * stride, columns, stride),
-                false => 1,
-            };
+        let members = match cb * stride <= GROUP_COLUMNS && columns.is_multiple_of(stride) {
+            true => stride * group(cb * stride, columns, stride),
+            false => 1,
+        };
         // Without groups every position modulo the stride is a phase; a group holds all of them.
         let starts = if members == 1 { stride.min(columns) } else { 1 };
         let images = [from, to, mask];

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use codec::{Position, State};
-use settings::first_difference;
 pub(super) use settings::of_run;
+use settings::{accept_weights, first_difference};
 
 use super::TrainingRecord;
 use crate::weights::file::Target;
@@ -134,7 +134,7 @@ pub struct CheckpointInfo {
     pub updates: u64,
     /// The epochs that are done; without times.
     pub record: TrainingRecord,
-    /// The settings of the run: `model`, `fit`, `transforms`, `order`, `data`.
+    /// The settings of the run: `model`, `fit`, `transforms`, `order`, `data`, `context`.
     pub settings: Value,
     /// The SHA-256 of the content, in hexadecimal digits; equal for equal states.
     pub sha256: String,
@@ -189,11 +189,12 @@ impl Writer {
     /// When the newest checkpoint cannot be used, the previous one is; that it was made with other settings is an error.
     pub(super) fn open(
         config: CheckpointConfig,
-        settings: &Value,
+        settings: &mut Value,
         parameters: &Parameters,
     ) -> Result<Option<(Self, State)>> {
-        let read = |path: &Path| {
+        let mut read = |path: &Path| {
             let (state, _) = codec::read(path)?;
+            accept_weights(settings, &state.settings, &state.result)?;
             if let Some(difference) = first_difference(&state.settings, settings) {
                 return Err(difference);
             }

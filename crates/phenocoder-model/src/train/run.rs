@@ -382,11 +382,11 @@ impl<'a, 'o> Run<'a, 'o> {
         };
         let noise = config.validation_noise == ValidationNoise::Sampled;
         let seed = config.seed.derive("validation", epoch as u64);
-        // Views belong to what the network takes; they are the same in every epoch, so losses can be compared.
+        // Such transforms belong to what the network takes; they are the same in every epoch, so losses can be compared.
         let view_seed: Seed = config.seed.derive("validation-views", 0);
         let prepare = move |patches: &mut PatchBatch, rows: &[usize]| {
-            let mut views = transforms.iter().filter(|t| t.n_views() > 0);
-            views.try_for_each(|transform| transform.apply(patches, rows, view_seed))
+            let mut canonical = transforms.iter().filter(|t| t.for_validation());
+            canonical.try_for_each(|transform| transform.apply(patches, rows, view_seed))
         };
         let order: Vec<usize> = (0..source.len()).collect();
         let mut sum = LossRecord::default();

@@ -2,6 +2,8 @@
 
 use phenocoder_core::{NoProgress, PatchOrder, PatchSource, PatchTransform, Progress, Shuffled};
 
+use serde_json::Value;
+
 use super::checkpoint::{Writer, of_run};
 use super::run::{Run, Setting};
 use super::{CheckpointConfig, FitConfig, Observer, TrainingRecord};
@@ -17,7 +19,9 @@ use crate::{Autoencoder, ConfigError, Error, Precision, Result};
 /// [`Error::Cancelled`] returned.
 /// [`resume`](Self::resume) continues where the checkpoint was written, within an epoch too, and a run that was stopped,
 /// killed or cut off ends with the weights, the record and the checkpoint of one that was not, bit for bit on the CPU.
-/// Everything that decides over the result must be the same; the first setting that is not is named in the error.
+/// Everything that decides over the result must be the same: settings, patches (by their
+/// [fingerprint](PatchSource::fingerprint)) and the weights that the model came with; the first that is not is named in
+/// the error.
 /// Three things may differ: the device, how many batches are read ahead, and the number of epochs, where no learning rate
 /// depends on it: so a finished run can be made longer.
 ///
@@ -57,6 +61,7 @@ pub struct Trainer<'a> {
     checkpoint: Option<CheckpointConfig>,
     observers: Vec<&'a mut dyn Observer>,
     progress: &'a dyn Progress,
+    context: Value,
 }
 
 impl std::fmt::Debug for Trainer<'_> {
@@ -90,6 +95,7 @@ impl<'a> Trainer<'a> {
             checkpoint: None,
             observers: Vec::new(),
             progress: &NoProgress,
+            context: Value::Null,
         }
     }
 
@@ -97,7 +103,7 @@ impl<'a> Trainer<'a> {
     /// takes.
     ///
     /// They work on the threads that read ahead.
-    /// Validation patches get only those that make views, drawn the same in every epoch.
+    /// Validation patches get only those that are [for them](PatchTransform::for_validation), drawn the same in every epoch.
     #[must_use]
     pub fn with_transforms(mut self, transforms: &[&'a dyn PatchTransform]) -> Self {
         self.transforms = transforms.to_vec();
@@ -134,6 +140,44 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Sets what else decides over the run, as JSON: how its data came to be, say (default null).
+    ///
+    /// It is kept with checkpoints and told to observers with the other settings.
+    /// A run is resumed with an equal value only; [`Error::Settings`] names the first place where two differ, as in
+    /// `context.scaling.mode`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_core::{PatchBatch, PatchShape, Seed};
+    /// use phenocoder_model::CvaeConfig;
+    /// use phenocoder_model::train::{CheckpointConfig, FitConfig, Trainer};
+    /// use serde_json::json;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let checkpoint = CheckpointConfig::new(folder.path().join("run.safetensors"));
+    /// let config = CvaeConfig::new(PatchShape::new(4, 4, 1), 2).with_conv_layers([4]);
+    /// let patches = PatchBatch::zeros(5, config.input, 0);
+    /// let model = || config.build(Seed::new(1), &candle_core::Device::Cpu);
+    /// let trainer = |percentile: f64| {
+    ///     Trainer::new(FitConfig::new().with_epochs(1))
+    ///         .with_checkpoint(checkpoint.clone())
+    ///         .with_context(json!({"scaling": {"percentile": percentile}}))
+    /// };
+    /// trainer(99.0).fit(&mut model()?, &patches, None)?;
+    /// let refused = trainer(99.5).resume(&mut model()?, &patches, None).unwrap_err();
+    /// assert_eq!(
+    ///     refused.to_string(),
+    ///     "the checkpoint was made with `context.scaling.percentile` = 99.0, this run has 99.5"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_context(mut self, context: Value) -> Self {
+        self.context = context;
+        self
+    }
+
     /// Trains a model from the start; checkpoints of an earlier run are replaced.
     ///
     /// # Errors
@@ -161,7 +205,8 @@ impl<'a> Trainer<'a> {
 
     /// Continues a run from its checkpoint, in the epoch and at the batch where it was written.
     ///
-    /// The weights of the model are replaced.
+    /// The model comes with the weights that the run began with, as the configuration builds it, or is the one that was in
+    /// training when the checkpoint was written; its weights are replaced.
     /// A checkpoint that cannot be read is reported as a warning, and the one before it used.
     /// Of a run that is over the record and the weights come back at once.
     ///
@@ -217,12 +262,13 @@ impl<'a> Trainer<'a> {
         }
         let _span = tracing::info_span!("fit", patches = train.len()).entered();
         let (transforms, order) = (self.transforms.as_slice(), self.order);
-        let settings = of_run(model, config, transforms, order, train, validation)?;
+        let context = &self.context;
+        let mut settings = of_run(model, config, transforms, order, train, validation, context)?;
         let (mut writer, mut state) = (None, None);
         if let Some(checkpoint) = &self.checkpoint {
             let found = match beginning {
                 Beginning::Anew => None,
-                _ => Writer::open(checkpoint.clone(), &settings, model.parameters())?,
+                _ => Writer::open(checkpoint.clone(), &mut settings, model.parameters())?,
             };
             match (found, beginning) {
                 (Some((found, saved)), _) => {

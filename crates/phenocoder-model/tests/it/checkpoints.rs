@@ -37,13 +37,13 @@ fn patches() -> PatchBatch {
 }
 
 /// Asks to stop after so many patches.
-struct StopAfter {
+pub(crate) struct StopAfter {
     limit: u64,
     done: AtomicU64,
 }
 
 impl StopAfter {
-    fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64) -> Self {
         Self {
             limit,
             done: AtomicU64::new(0),

@@ -18,6 +18,7 @@ mod non_finite;
 mod observers;
 mod optimizers;
 mod resume;
+mod same_run;
 mod steps;
 mod synthetic;
 mod training;

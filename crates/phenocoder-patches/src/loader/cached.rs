@@ -221,4 +221,8 @@ impl<S: PatchSource> PatchSource for Cached<S> {
     fn describe(&self, patch: usize) -> String {
         self.source.describe(patch)
     }
+
+    fn fingerprint(&self) -> String {
+        self.source.fingerprint()
+    }
 }

@@ -1,6 +1,6 @@
 //! Several sources as one.
 
-use phenocoder_core::{PatchBatch, PatchShape, PatchSource, SourceError};
+use phenocoder_core::{Fingerprint, PatchBatch, PatchShape, PatchSource, SourceError};
 
 use super::check_numbers;
 use crate::{Error, Result};
@@ -149,5 +149,15 @@ impl PatchSource for Merged {
             }
             None => format!("patch {patch}"),
         }
+    }
+
+    /// That of the names and fingerprints of the parts.
+    fn fingerprint(&self) -> String {
+        let parts = self.parts.iter();
+        parts
+            .fold(Fingerprint::new(), |all, (name, source)| {
+                all.text(name).text(&source.fingerprint())
+            })
+            .finish()
     }
 }

@@ -1,7 +1,7 @@
 //! Patches that were made before.
 
 use ndarray::{Array2, Array4, Axis};
-use phenocoder_core::{PatchBatch, PatchShape, PatchSource, ShapeError, SourceError};
+use phenocoder_core::{Fingerprint, PatchBatch, PatchShape, PatchSource, ShapeError, SourceError};
 
 use super::check_numbers;
 use crate::Result;
@@ -168,5 +168,16 @@ impl PatchSource for ArraySource {
         let pixels = channels_last(&self.pixels.select(Axis(0), patches));
         PatchBatch::new(pixels, self.conditions.select(Axis(0), patches))
             .map_err(|e| SourceError::new("patches in memory", e))
+    }
+
+    /// That of all values.
+    fn fingerprint(&self) -> String {
+        let extents = self.pixels.shape().iter().map(|&extent| extent as u64);
+        Fingerprint::new()
+            .numbers(extents)
+            .values(&self.pixels)
+            .numbers([self.conditions.ncols() as u64])
+            .values(&self.conditions)
+            .finish()
     }
 }

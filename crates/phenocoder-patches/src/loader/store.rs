@@ -1,13 +1,15 @@
 //! Patches cut from the images when they are asked for.
 
 use ndarray::{Array2, Array4, Axis};
-use phenocoder_core::{ImageShape, PatchBatch, PatchShape, PatchSource, ShapeError, SourceError};
+use phenocoder_core::{
+    Fingerprint, ImageShape, PatchBatch, PatchShape, PatchSource, ShapeError, SourceError,
+};
 
 use super::check_numbers;
 use crate::extract::fill::{Layout, Source, fill};
 use crate::scaling::Scaling;
 use crate::select::{Place, Selection};
-use crate::{Images, Masks, Result};
+use crate::{Images, Masks, PatchConfig, Result};
 
 /// Samples images directly: no patch is ever written to disk.
 ///
@@ -166,5 +168,36 @@ impl PatchSource for StoreSource {
             ),
             None => format!("patch {patch}"),
         }
+    }
+
+    /// That of the places in the images, the extents of these, the settings of patches, the scaling and the conditions; no pixel is read.
+    fn fingerprint(&self) -> String {
+        let selection = &self.selection;
+        let places = selection.places().iter().flat_map(|place| {
+            let position = [place.sample, place.z, place.y, place.x].map(|at| at as u64);
+            let label = place.label.map_or([0, 0], |label| [1, label]);
+            position.into_iter().chain(label)
+        });
+        // How much memory there is decides over nothing else.
+        let config = PatchConfig {
+            memory: 0,
+            ..selection.config().clone()
+        };
+        // Settings of numbers, names and lists always have a JSON form.
+        let config = serde_json::to_string(&config).unwrap_or_default();
+        let scaling = serde_json::to_string(&self.scaling).unwrap_or_default();
+        let all = Fingerprint::new().text(&config).text(&scaling);
+        let channels = selection.channels().iter();
+        let all = channels.fold(all, |all, name| all.text(name));
+        let samples = selection.samples().iter();
+        let all = samples.fold(all, |all, name| {
+            let shape = self.images.get(name).map(|image| image.shape());
+            let extents = shape.map(|s| [s.c, s.z, s.y, s.x].map(|extent| extent as u64));
+            all.text(name).numbers(extents.into_iter().flatten())
+        });
+        all.numbers(places)
+            .numbers([self.conditions.ncols() as u64])
+            .values(&self.conditions)
+            .finish()
     }
 }

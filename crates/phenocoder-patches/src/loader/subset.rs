@@ -1,6 +1,6 @@
 //! Some patches of a source.
 
-use phenocoder_core::{PatchBatch, PatchShape, PatchSource, SourceError};
+use phenocoder_core::{Fingerprint, PatchBatch, PatchShape, PatchSource, SourceError};
 
 use super::check_numbers;
 
@@ -76,5 +76,13 @@ impl<S: PatchSource> PatchSource for Subset<S> {
             Some(&row) => self.source.describe(row),
             None => format!("patch {patch}"),
         }
+    }
+
+    /// That of the source behind and of the rows.
+    fn fingerprint(&self) -> String {
+        Fingerprint::new()
+            .text(&self.source.fingerprint())
+            .numbers(self.rows.iter().map(|&row| row as u64))
+            .finish()
     }
 }

@@ -184,6 +184,11 @@ impl PatchTransform for ViewGenerator {
         self.config.views.len()
     }
 
+    /// Always, for the canonical image takes the place of the cell also where there are no views.
+    fn for_validation(&self) -> bool {
+        true
+    }
+
     fn apply(
         &self,
         batch: &mut PatchBatch,

@@ -1,6 +1,8 @@
 //! Patches that are transformed as they are read.
 
-use phenocoder_core::{PatchBatch, PatchShape, PatchSource, PatchTransform, Seed, SourceError};
+use phenocoder_core::{
+    Fingerprint, PatchBatch, PatchShape, PatchSource, PatchTransform, Seed, SourceError,
+};
 
 /// A source whose patches go through a transform as they are read, always with the same seed.
 ///
@@ -70,5 +72,14 @@ impl PatchSource for Transformed<'_> {
 
     fn describe(&self, patch: usize) -> String {
         self.source.describe(patch)
+    }
+
+    fn fingerprint(&self) -> String {
+        Fingerprint::new()
+            .text(&self.source.fingerprint())
+            .text(self.transform.name())
+            .text(&self.transform.settings())
+            .numbers([self.seed.value()])
+            .finish()
     }
 }

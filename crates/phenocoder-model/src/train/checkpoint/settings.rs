@@ -1,10 +1,10 @@
 //! The settings of a run as one JSON value, and where two of them differ.
 
-use phenocoder_core::{PatchOrder, PatchSource, PatchTransform};
+use phenocoder_core::{Fingerprint, PatchOrder, PatchSource, PatchTransform};
 use serde_json::{Value, json};
 
 use crate::train::{FitConfig, ScheduleConfig};
-use crate::{Autoencoder, Error, Result};
+use crate::{Autoencoder, Error, Result, Snapshot};
 
 /// Everything that must be the same when a run is resumed.
 pub(in crate::train) fn of_run(
@@ -14,6 +14,7 @@ pub(in crate::train) fn of_run(
     order: &dyn PatchOrder,
     train: &dyn PatchSource,
     validation: Option<&dyn PatchSource>,
+    context: &Value,
 ) -> Result<Value> {
     let mut fit = serde_json::to_value(config).map_err(|source| Error::Section {
         name: "fit".to_owned(),
@@ -35,18 +36,51 @@ pub(in crate::train) fn of_run(
         .map(|t| json!({"name": t.name(), "settings": parse(t.settings())}))
         .collect();
     Ok(json!({
-        "model": {"kind": model.kind(), "config": model.config_json()?},
+        "model": {
+            "kind": model.kind(),
+            "config": model.config_json()?,
+            "weights": weights(&model.parameters().snapshot()?)?,
+        },
         "fit": fit,
         "transforms": transforms,
         "order": {"name": order.name(), "settings": parse(order.settings())},
         "data": {"training": data(train), "validation": validation.map(data)},
+        "context": context,
     }))
+}
+
+/// What tells one set of weights and running statistics from another.
+fn weights(snapshot: &Snapshot) -> Result<String> {
+    let mut all = Fingerprint::new();
+    for (name, tensor) in snapshot.tensors() {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        all = all.text(name).values(&values);
+    }
+    Ok(all.finish())
+}
+
+/// Lets a run begin with the weights that it would have ended with when its checkpoint was written: those of the model that
+/// was in training.
+pub(super) fn accept_weights(given: &mut Value, saved: &Value, result: &Snapshot) -> Result<()> {
+    let at = "/model/weights";
+    let (Some(given), Some(saved)) = (given.pointer_mut(at), saved.pointer(at)) else {
+        return Ok(());
+    };
+    if given != saved && *given == weights(result)? {
+        given.clone_from(saved);
+    }
+    Ok(())
 }
 
 /// What tells one set of patches from another without reading it.
 fn data(source: &dyn PatchSource) -> Value {
     let last = source.len().saturating_sub(1);
-    json!({"patches": source.len(), "first": source.describe(0), "last": source.describe(last)})
+    json!({
+        "patches": source.len(),
+        "first": source.describe(0),
+        "last": source.describe(last),
+        "source": source.fingerprint(),
+    })
 }
 
 fn depends_on_length(schedule: &ScheduleConfig) -> bool {
