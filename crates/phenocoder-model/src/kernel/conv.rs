@@ -4,7 +4,8 @@ use candle_core::Tensor;
 
 use super::config::{Activation, ConvConfig, ConvTransposeConfig, Dimensions, Padding};
 use super::geometry::Geometry;
-use super::op::{Convolution, Direction};
+use super::op::Convolution;
+use super::route::Direction;
 use super::select::pad_circular;
 use super::{fallback, is_native};
 use crate::Result;

@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::format::Format;
 use super::geometry::Geometry;
-use super::route::{Direction, Epilogue, Format, Route, WeightRoute};
+use super::route::{Direction, Epilogue, Route, WeightRoute};
 
 /// The convolution: `small[y, x, :] = Σ big[stride·y + ky − pad, …] · kernel[ky, kx]`, then bias and ReLU.
 pub(super) fn big_to_small(

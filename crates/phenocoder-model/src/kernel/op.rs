@@ -5,12 +5,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Storage, Tens
 use super::config::Activation;
 use super::direct;
 use super::geometry::Geometry;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
-    BigToSmall,
-    SmallToBig,
-}
+use super::route::Direction;
 
 /// A convolution or its adjoint with fused bias and ReLU.
 #[derive(Debug)]

@@ -1,110 +1,24 @@
 //! A convolution and its adjoint as lists of matrix products over pixels, laid out once for a shape.
 
+use super::format::Format;
 use super::geometry::Geometry;
+use super::spans::{Span, spans};
 use super::tile::{self, Outer, Packed, Product, Segment};
 use super::tiles::{Pixel, Tiles};
 
-/// How the images of a group of samples lie in memory: rows of pixels, with zeros around them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Format {
-    /// Rows, columns and channels without the zeros.
-    pub(super) size: [usize; 3],
-    /// Where the first pixel lies.
-    origin: usize,
-    /// From one row to the next.
-    row: usize,
-    /// From one sample to the next.
-    pub(super) len: usize,
-}
-
-impl Format {
-    /// Images without zeros around them.
-    pub(super) fn dense(size: [usize; 3]) -> Self {
-        Self::padded(size, [0, 0], [size[0], size[1]])
-    }
-
-    /// Images in the middle of `outer` rows and columns, with `before` zeros above and to the left.
-    fn padded(size: [usize; 3], before: [usize; 2], outer: [usize; 2]) -> Self {
-        let row = outer[1] * size[2];
-        Self {
-            size,
-            origin: before[0] * row + before[1] * size[2],
-            row,
-            len: outer[0] * row,
-        }
-    }
-
-    /// The big side with every pixel that a kernel placed on the small side touches.
-    pub(super) fn big(g: &Geometry) -> Self {
-        Self::padded(g.big, g.pad, g.padded_big())
-    }
-
-    /// The small side with the zeros that the adjoint needs.
-    pub(super) fn small(g: &Geometry) -> Self {
-        Self::padded(g.small, g.halo(), g.padded_small())
-    }
-
-    /// The position of a pixel of the first sample.
-    fn at(&self, y: usize, x: usize) -> usize {
-        self.origin + y * self.row + x * self.size[2]
-    }
-
-    /// The rows of every sample in `values`.
-    pub(super) fn rows<'a>(&self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
-        let (format, width) = (*self, self.size[1] * self.size[2]);
-        values.chunks_exact(self.len.max(1)).flat_map(move |image| {
-            (0..format.size[0]).map(move |y| &image[format.at(y, 0)..format.at(y, 0) + width])
-        })
-    }
-
-    /// The rows of every sample, to be written.
-    pub(super) fn rows_mut<'a>(
-        &self,
-        values: &'a mut [f32],
-    ) -> impl Iterator<Item = &'a mut [f32]> {
-        let (format, width) = (*self, self.size[1] * self.size[2]);
-        values
-            .chunks_exact_mut(self.len.max(1))
-            .flat_map(move |image| {
-                image[format.origin..]
-                    .chunks_mut(format.row.max(1))
-                    .take(format.size[0])
-                    .map(move |row| &mut row[..width])
-            })
-    }
-
-    /// Writes dense images into this format; the zeros around them are left as they are.
-    pub(super) fn fill(&self, dense: &[f32], to: &mut [f32]) {
-        let width = (self.size[1] * self.size[2]).max(1);
-        for (from, to) in dense.chunks_exact(width).zip(self.rows_mut(to)) {
-            to.copy_from_slice(from);
-        }
-    }
-
-    /// Adds up every channel over all pixels.
-    pub(super) fn channel_sums(&self, values: &[f32], sums: &mut [f32]) {
-        // Whole rows first: they are long enough for vectors where a pixel is not.
-        let mut row_sums = vec![0.0_f32; self.size[1] * self.size[2]];
-        for row in self.rows(values) {
-            for (sum, value) in row_sums.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-        for pixel in row_sums.chunks_exact(self.size[2].max(1)) {
-            for (sum, value) in sums.iter_mut().zip(pixel) {
-                *sum += value;
-            }
-        }
-    }
-}
-
-/// Pixels that see the same kernel taps.
+/// Output pixels that share their weights.
 #[derive(Debug, Clone)]
 struct Set {
-    segments: Vec<Segment>,
-    tiles: Tiles,
+    parts: Vec<Part>,
     /// The kernel position and the output pixel of the group behind each block of rows of the weights.
     taps: Vec<Vec<Tap>>,
+}
+
+/// Pixels that see the same rows of the weights.
+#[derive(Debug, Clone)]
+struct Part {
+    segments: Vec<Segment>,
+    tiles: Tiles,
 }
 
 /// A kernel entry that acts from a source pixel on a pixel of an output group.
@@ -138,17 +52,8 @@ impl Set {
         let first = horizontal.iter().map(|t| t.0).min().unwrap_or(0);
         let last = horizontal.iter().map(|t| t.0).max().unwrap_or(first - 1);
         let width = (last - first + 1).unsigned_abs();
-        let lowest = vertical.iter().map(|t| t.1).min().unwrap_or(0);
-        // Taps lie at most a halo before the image, so no position is negative.
-        let origin = from.at(0, 0) as isize + lowest * from.row as isize + first * cs as isize;
-        let mut segments = Vec::new();
         let mut set_taps = Vec::new();
-        for (ky, dy) in vertical {
-            segments.push(Segment {
-                source: (dy - lowest).unsigned_abs() * from.row,
-                row: set_taps.len() * cs,
-                len: width * cs,
-            });
+        for &(ky, _) in &vertical {
             for column in first..=last {
                 let here = horizontal.iter().filter(|t| t.0 == column);
                 let tap = |&(_, kx, member): &(isize, usize, usize)| Tap {
@@ -163,24 +68,58 @@ impl Set {
             1 => (stride, 1),
             _ => (members, members / stride),
         };
-        let tiles = Tiles::new(
-            [(rows - py).div_ceil(stride), (columns - px).div_ceil(step)],
-            |y| Pixel {
-                source: origin.unsigned_abs() + y * from.row,
-                out: to.at(py + y * stride, px),
-                mask: mask.at(py + y * stride, px),
-            },
-            Pixel {
-                source: covered * cs,
-                out: step * cb,
-                mask: step * cb,
-            },
-            samples_step(from, to, mask),
-            samples,
-        );
+        let [down, across] = [(rows - py).div_ceil(stride), (columns - px).div_ceil(step)];
+        let inside = |at: isize, len: usize| (0..len as isize).contains(&at);
+        let down = spans(down, vertical.len(), |y, tap| {
+            inside(y as isize + vertical[tap].1, g.small[0])
+        });
+        let across = match members {
+            1 => spans(across, width, |x, tap| {
+                inside((x + tap) as isize + first, g.small[1])
+            }),
+            _ => vec![Span::all(across, width)],
+        };
+        let part = |(down, across): (&Span, &Span)| {
+            let seen = &vertical[down.taps.clone()];
+            let lowest = seen.iter().map(|t| t.1).min().unwrap_or(0);
+            let left = first + across.taps.start as isize;
+            // Taps lie at most a halo before the image, so no position is negative.
+            let origin = from.at(down.first, across.first * covered) as isize
+                + lowest * from.row as isize
+                + left * cs as isize;
+            let segments = seen
+                .iter()
+                .zip(down.taps.clone())
+                .map(|(&(_, dy), tap)| Segment {
+                    source: (dy - lowest).unsigned_abs() * from.row,
+                    row: (tap * width + across.taps.start) * cs,
+                    len: across.taps.len() * cs,
+                });
+            let at = |format: &Format, y: usize| {
+                format.at(py + (down.first + y) * stride, px + across.first * step)
+            };
+            let tiles = Tiles::new(
+                [down.len, across.len],
+                |y| Pixel {
+                    source: origin.unsigned_abs() + y * from.row,
+                    out: at(&to, y),
+                    mask: at(&mask, y),
+                },
+                Pixel {
+                    source: covered * cs,
+                    out: step * cb,
+                    mask: step * cb,
+                },
+                samples_step(from, to, mask),
+                samples,
+            );
+            Part {
+                segments: segments.collect(),
+                tiles,
+            }
+        };
         Self {
-            segments,
-            tiles,
+            parts: pairs(&down, &across).map(part).collect(),
             taps: set_taps,
         }
     }
@@ -255,19 +194,12 @@ impl Route {
     }
 
     fn big_to_small(g: &Geometry, from: Format, to: Format, mask: Format, samples: usize) -> Self {
-        let [rows, columns, cs] = g.small;
+        let [_, columns, cs] = g.small;
         let cb = g.big[2];
         let group = group(cs, columns, 1);
         // The first tap of pixel (0, 0) lies `pad` before the image.
         let start = from.at(0, 0) - g.pad[0] * from.row - g.pad[1] * cb;
         let width = g.kernel[1] + (group - 1) * g.stride;
-        let segments = (0..g.kernel[0])
-            .map(|ky| Segment {
-                source: ky * from.row,
-                row: ky * width * cb,
-                len: width * cb,
-            })
-            .collect();
         let taps = (0..g.kernel[0] * width)
             .map(|i| {
                 let (ky, column) = (i / width, i % width);
@@ -282,25 +214,33 @@ impl Route {
                     .collect()
             })
             .collect();
-        let tiles = Tiles::new(
-            [rows, columns / group],
-            |y| Pixel {
-                source: start + y * g.stride * from.row,
-                out: to.at(y, 0),
-                mask: mask.at(y, 0),
-            },
-            Pixel {
-                source: group * g.stride * cb,
-                out: group * cs,
-                mask: group * cs,
-            },
-            samples_step(from, to, mask),
-            samples,
-        );
+        let (down, across) = match group {
+            1 => (small_spans(g, 0), small_spans(g, 1)),
+            _ => (small_spans(g, 0), vec![Span::all(columns / group, width)]),
+        };
+        let part = |(down, across): (&Span, &Span)| Part {
+            segments: segments(down, across, from.row, width, cb),
+            tiles: Tiles::new(
+                [down.len, across.len],
+                |y| Pixel {
+                    source: start
+                        + ((down.first + y) * g.stride + down.taps.start) * from.row
+                        + (across.first * group * g.stride + across.taps.start) * cb,
+                    out: to.at(down.first + y, across.first * group),
+                    mask: mask.at(down.first + y, across.first * group),
+                },
+                Pixel {
+                    source: group * g.stride * cb,
+                    out: group * cs,
+                    mask: group * cs,
+                },
+                samples_step(from, to, mask),
+                samples,
+            ),
+        };
         Self {
             sets: vec![Set {
-                segments,
-                tiles,
+                parts: pairs(&down, &across).map(part).collect(),
                 taps,
             }],
             direction: Direction::BigToSmall,
@@ -396,18 +336,20 @@ impl Route {
         out: &mut [f32],
     ) {
         for (set, packed) in self.sets.iter().zip(&weights.sets) {
-            Product {
-                source,
-                tiles: &set.tiles,
-                samples,
-                segments: &set.segments,
-                weights: packed,
-                bias: weights.bias.as_deref(),
-                relu: epilogue.relu,
-                mask: epilogue.mask,
-                out,
+            for part in &set.parts {
+                Product {
+                    source,
+                    tiles: &part.tiles,
+                    samples,
+                    segments: &part.segments,
+                    weights: packed,
+                    bias: weights.bias.as_deref(),
+                    relu: epilogue.relu,
+                    mask: epilogue.mask,
+                    out,
+                }
+                .run();
             }
-            .run();
         }
     }
 }
@@ -436,61 +378,80 @@ fn taps(position: usize, pad: usize, kernel: usize, stride: usize) -> Vec<(usize
         .collect()
 }
 
+/// The kernel taps that the small pixels along one axis see.
+fn small_spans(g: &Geometry, axis: usize) -> Vec<Span> {
+    spans(g.small[axis], g.kernel[axis], |at, tap| {
+        (g.pad[axis]..g.pad[axis] + g.big[axis]).contains(&(at * g.stride + tap))
+    })
+}
+
+/// The rows of a kernel of `width` columns that small pixels see.
+fn segments(down: &Span, across: &Span, row: usize, width: usize, channels: usize) -> Vec<Segment> {
+    let segment = |ky: usize| Segment {
+        source: (ky - down.taps.start) * row,
+        row: (ky * width + across.taps.start) * channels,
+        len: across.taps.len() * channels,
+    };
+    down.taps.clone().map(segment).collect()
+}
+
+fn pairs<'a>(down: &'a [Span], across: &'a [Span]) -> impl Iterator<Item = (&'a Span, &'a Span)> {
+    down.iter()
+        .flat_map(move |down| across.iter().map(move |across| (down, across)))
+}
+
 /// The gradient of a kernel from both sides of its convolution.
 #[derive(Debug, Clone)]
 pub(super) struct WeightRoute {
-    segments: Vec<Segment>,
-    tiles: Tiles,
+    parts: Vec<Part>,
     columns: usize,
 }
 
 impl WeightRoute {
     /// The route for groups of up to `samples` samples.
     pub(super) fn new(g: &Geometry, big: Format, small: Format, samples: usize) -> Self {
-        let [rows, columns, cs] = g.small;
-        let cb = g.big[2];
+        let (cb, cs) = (g.big[2], g.small[2]);
         let start = big.at(0, 0) - g.pad[0] * big.row - g.pad[1] * cb;
-        let run = g.kernel[1] * cb;
-        let segments = (0..g.kernel[0])
-            .map(|ky| Segment {
-                source: ky * big.row,
-                row: ky * run,
-                len: run,
-            })
-            .collect();
-        let tiles = Tiles::new(
-            [rows, columns],
-            |y| Pixel {
-                source: start + y * g.stride * big.row,
-                out: small.at(y, 0),
-                mask: 0,
-            },
-            Pixel {
-                source: g.stride * cb,
-                out: cs,
-                mask: 0,
-            },
-            samples_step(big, small, Format::dense([0, 0, 0])),
-            samples,
-        );
+        let part = |(down, across): (&Span, &Span)| Part {
+            segments: segments(down, across, big.row, g.kernel[1], cb),
+            tiles: Tiles::new(
+                [down.len, across.len],
+                |y| Pixel {
+                    source: start
+                        + ((down.first + y) * g.stride + down.taps.start) * big.row
+                        + (across.first * g.stride + across.taps.start) * cb,
+                    out: small.at(down.first + y, across.first),
+                    mask: 0,
+                },
+                Pixel {
+                    source: g.stride * cb,
+                    out: cs,
+                    mask: 0,
+                },
+                samples_step(big, small, Format::dense([0, 0, 0])),
+                samples,
+            ),
+        };
+        let (down, across) = (small_spans(g, 0), small_spans(g, 1));
         Self {
-            segments,
-            tiles,
+            parts: pairs(&down, &across).map(part).collect(),
             columns: cs,
         }
     }
 
     /// Adds the gradient of `samples` samples to `out`.
     pub(super) fn run(&self, samples: usize, big: &[f32], small: &[f32], out: &mut [f32]) {
-        Outer {
-            source: big,
-            tiles: &self.tiles,
-            samples,
-            segments: &self.segments,
-            gradient: small,
-            columns: self.columns,
-            out,
+        for part in &self.parts {
+            Outer {
+                source: big,
+                tiles: &part.tiles,
+                samples,
+                segments: &part.segments,
+                gradient: small,
+                columns: self.columns,
+                out,
+            }
+            .run();
         }
-        .run();
     }
 }

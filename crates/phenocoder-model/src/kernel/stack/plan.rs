@@ -8,8 +8,9 @@ use super::ConvLayer;
 use super::work::Work;
 use crate::ConfigError;
 use crate::kernel::Activation;
+use crate::kernel::format::Format;
 use crate::kernel::geometry::Geometry;
-use crate::kernel::route::{Direction, Format, Route, RouteWeights, WeightRoute};
+use crate::kernel::route::{Direction, Route, RouteWeights, WeightRoute};
 
 /// A layer with all its routes.
 #[derive(Debug)]
