@@ -73,8 +73,9 @@ pub enum Precision {
     /// 32 bits.
     #[default]
     F32,
-    /// 16 bits with the range of 32, on GPUs: activations and their gradients are rounded to 8 significant bits; weights,
-    /// optimizers and losses stay `f32`, so nothing needs to be scaled.
+    /// 16 bits with the range of 32, on GPUs: convolutions and hidden dense layers take and make numbers rounded to 8
+    /// significant bits, and so do their gradients; weights, optimizers, latents and losses stay `f32`, so nothing needs to be
+    /// scaled.
     #[doc(alias = "mixed precision")]
     Bf16,
 }

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor, Var};
 use phenocoder_core::Seed;
 
-use crate::kernel::{Activation, ConvLayer, ConvStack, Keep, Tape, dense};
-use crate::{ConfigError, Gradients, Parameters, Result, Role, Step};
+use crate::kernel::{Activation, ConvLayer, ConvStack, Keep, Tape, binary_cross_entropy, dense};
+use crate::{ConfigError, Gradients, Parameters, Precision, Result, Role, Step};
 
 /// A kernel and its bias.
 #[derive(Debug)]
@@ -17,6 +17,20 @@ pub(crate) struct Layer {
 impl Layer {
     pub(crate) fn dense(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         dense(x, &self.kernel, &self.bias, activation)
+    }
+
+    /// [`dense`](Self::dense) in the number type of the step, from `f32` to `f32`.
+    pub(crate) fn dense_in(
+        &self,
+        x: &Tensor,
+        activation: Activation,
+        step: &Step,
+    ) -> Result<Tensor> {
+        if step.precision == Precision::F32 {
+            return self.dense(x, activation);
+        }
+        let (kernel, bias) = (step.cast(&self.kernel)?, step.cast(&self.bias)?);
+        Ok(dense(&step.cast(x)?, &kernel, &bias, activation)?.to_dtype(DType::F32)?)
     }
 }
 
@@ -45,9 +59,16 @@ impl Convolutions {
             .collect()
     }
 
-    /// `[n, y, x, c]` to `[n, y, x, c]`.
+    /// `[n, y, x, c]` to `[n, y, x, c]` in the number type of the step, from `f32` to `f32`.
     pub(crate) fn apply(&self, x: &Tensor, step: &Step) -> Result<Tensor> {
-        self.stack.apply(x, &self.parameters(), keep(step))
+        if step.precision == Precision::F32 {
+            return self.stack.apply(x, &self.parameters(), keep(step));
+        }
+        let cast = |layer: &Layer| Ok((step.cast(&layer.kernel)?, step.cast(&layer.bias)?));
+        let cast = self.layers.iter().map(cast).collect::<Result<Vec<_>>>()?;
+        let parameters: Vec<_> = cast.iter().map(|(kernel, bias)| (kernel, bias)).collect();
+        let y = self.stack.apply(&step.cast(x)?, &parameters, keep(step))?;
+        Ok(y.to_dtype(DType::F32)?)
     }
 
     /// The same outside candle's graph, on the CPU, with the way back.
@@ -73,13 +94,16 @@ impl Convolutions {
         Ok((loss, input, Found(&self.layers, found)))
     }
 
-    /// The binary cross-entropy between the images, as logits, and `targets`.
+    /// The binary cross-entropy between the images, as logits, and `targets`; always in `f32`.
     pub(crate) fn cross_entropy(
         &self,
         x: &Tensor,
         targets: &Tensor,
         step: &Step,
     ) -> Result<Tensor> {
+        if step.precision != Precision::F32 {
+            return binary_cross_entropy(&self.apply(x, step)?, targets);
+        }
         let parameters = self.parameters();
         self.stack
             .cross_entropy(x, &parameters, targets, keep(step))

@@ -1,5 +1,7 @@
 //! Convolutions and dense layers.
 
+use std::fmt::Debug;
+
 use candle_core::Tensor;
 
 use super::config::{Activation, ConvConfig, ConvTransposeConfig, Dimensions, Padding};
@@ -204,7 +206,7 @@ pub fn dense(x: &Tensor, kernel: &Tensor, bias: &Tensor, activation: Activation)
         x,
         kernel,
         bias: Some(bias),
-        stride: 1,
+        asked: None,
     };
     let geometry = (inputs == rows).then(|| Geometry::dense(inputs, outputs));
     let geometry = layer.check(geometry, outputs, n)?;
@@ -248,14 +250,14 @@ fn convolve(
         x,
         kernel,
         bias,
-        stride,
+        asked: Some((config, dimensions)),
     };
     let geometry = if c != c_in || stride == 0 {
         None
     } else {
         match padding.zeros(dimensions) {
             Some(zeros) => Geometry::padded(big, c_out, kernel_size, stride, zeros),
-            None => Some(Geometry::same(big, c_out, kernel_size, stride)),
+            None => Geometry::same(big, c_out, kernel_size, stride),
         }
     };
     let geometry = layer.check(geometry, c_out, n)?;
@@ -283,7 +285,7 @@ fn transpose(
         x,
         kernel,
         bias,
-        stride,
+        asked: Some((config, dimensions)),
     };
     let same = || {
         let rows = match dimensions {
@@ -291,7 +293,7 @@ fn transpose(
             Dimensions::Two => h.checked_mul(stride)?,
         };
         let big = [rows, w.checked_mul(stride)?, c_out];
-        Some(Geometry::same(big, c, kernel_size, stride))
+        Geometry::same(big, c, kernel_size, stride)
     };
     let geometry = if c != c_in || stride == 0 {
         None
@@ -323,7 +325,8 @@ struct Layer<'a> {
     x: &'a Tensor,
     kernel: &'a Tensor,
     bias: Option<&'a Tensor>,
-    stride: usize,
+    /// The settings, where there are any.
+    asked: Option<(&'a dyn Debug, Dimensions)>,
 }
 
 impl Layer<'_> {
@@ -346,17 +349,27 @@ impl Layer<'_> {
     }
 
     fn refuse(&self) -> candle_core::Result<Geometry> {
-        let describe = |t: &Tensor| format!("{:?} {:?}", t.dtype(), t.dims());
+        // The axis of one row that a signal has here is none of the caller's.
+        let without = |t: &Tensor, axis: usize| {
+            let mut dims = t.dims().to_vec();
+            if let Some((_, Dimensions::One)) = self.asked {
+                dims.remove(axis);
+            }
+            format!("{:?} {dims:?}", t.dtype())
+        };
         candle_core::bail!(
-            "{}: input {}, kernel {}, {} and stride {} do not fit",
+            "{}: input {}, kernel {} and {} do not fit{}",
             self.name,
-            describe(self.x),
-            describe(self.kernel),
+            without(self.x, 1),
+            without(self.kernel, 0),
             match self.bias {
-                Some(bias) => format!("bias {}", describe(bias)),
+                Some(bias) => format!("bias {:?} {:?}", bias.dtype(), bias.dims()),
                 None => "no bias".to_owned(),
             },
-            self.stride
+            match self.asked {
+                Some((config, _)) => format!(" with {config:?}"),
+                None => String::new(),
+            },
         )
     }
 }

@@ -63,6 +63,9 @@ fn convolve(
     out
 }
 
+/// Partial sums of the gradient of a kernel at most.
+const MOST_SUMS: usize = 16;
+
 /// The gradient of the kernel, `[kernel rows, kernel columns, big channels, small channels]`.
 pub(super) fn weight_gradient(g: &Geometry, big: &[f32], small: &[f32]) -> Vec<f32> {
     let (from, to) = (Format::big(g), Format::dense(g.small));
@@ -72,18 +75,24 @@ pub(super) fn weight_gradient(g: &Geometry, big: &[f32], small: &[f32]) -> Vec<f
     }
     let chunk = g.samples_per_chunk();
     let route = WeightRoute::new(g, from, to, chunk);
+    // Each task has a sum of its own, as large as the kernel: their number is bounded, and depends on the batch alone.
+    let chunks = (big.len() / big_len).div_ceil(chunk);
+    let task = chunks.div_ceil(MOST_SUMS).max(1) * chunk;
     let partial: Vec<Vec<f32>> = big
-        .par_chunks(chunk * big_len)
-        .zip(small.par_chunks(chunk * small_len))
-        .map_init(
-            || vec![0.0; chunk * from.len],
-            |padded: &mut Vec<f32>, (big, small)| {
-                from.fill(big, padded);
-                let mut out = vec![0.0; g.kernel_len()];
-                route.run(small.len() / small_len, padded, small, &mut out);
-                out
-            },
-        )
+        .par_chunks(task * big_len)
+        .zip(small.par_chunks(task * small_len))
+        .map(|(big, small)| {
+            let mut padded = vec![0.0; chunk * from.len];
+            let mut out = vec![0.0; g.kernel_len()];
+            let groups = big
+                .chunks(chunk * big_len)
+                .zip(small.chunks(chunk * small_len));
+            for (big, small) in groups {
+                from.fill(big, &mut padded);
+                route.run(small.len() / small_len, &padded, small, &mut out);
+            }
+            out
+        })
         .collect();
     let parts: Vec<&[f32]> = partial.iter().map(Vec::as_slice).collect();
     add_up(&parts, g.kernel_len())

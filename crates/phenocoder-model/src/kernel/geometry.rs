@@ -17,24 +17,27 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// Keras' "same": the small side has `⌈big / stride⌉` pixels, an odd number of zeros puts the extra one behind.
+    ///
+    /// None where a size does not fit into a `usize`.
     pub(super) fn same(
         big: [usize; 3],
         channels: usize,
         kernel: [usize; 2],
         stride: usize,
-    ) -> Self {
+    ) -> Option<Self> {
         let small = |i: usize| big[i].div_ceil(stride);
         let pad = |i: usize| {
-            let covered = small(i).saturating_sub(1) * stride + kernel[i];
-            covered.saturating_sub(big[i]) / 2
+            let last = small(i).saturating_sub(1).checked_mul(stride)?;
+            let covered = last.checked_add(kernel[i])?;
+            Some(covered.saturating_sub(big[i]) / 2)
         };
-        Self {
+        Some(Self {
             big,
             small: [small(0), small(1), channels],
             kernel,
             stride,
-            pad: [pad(0), pad(1)],
-        }
+            pad: [pad(0)?, pad(1)?],
+        })
     }
 
     /// Zeros `[before, after]` on each axis; the last pixels are left out where the stride does not reach them.
@@ -127,7 +130,17 @@ impl Geometry {
 
     /// A dense layer: a one-by-one convolution of one-by-one images.
     pub(super) fn dense(inputs: usize, outputs: usize) -> Self {
-        Self::same([1, 1, inputs], outputs, [1, 1], 1)
+        Self {
+            big: [1, 1, inputs],
+            small: [1, 1, outputs],
+            kernel: [1, 1],
+            stride: 1,
+            pad: [0, 0],
+        }
+    }
+
+    fn is_dense(&self) -> bool {
+        *self == Self::dense(self.big[2], self.small[2])
     }
 
     /// Values of one sample on the big side.
@@ -156,6 +169,9 @@ impl Geometry {
 
     /// Zeros needed around the small side for the adjoint.
     pub(super) fn halo(&self) -> [usize; 2] {
+        if self.is_dense() {
+            return [0, 0];
+        }
         [
             self.kernel[0].div_ceil(self.stride),
             self.kernel[1].div_ceil(self.stride),
@@ -173,10 +189,15 @@ impl Geometry {
     /// It depends on the shape alone, never on the number of threads: partial sums must not move.
     pub(super) fn samples_per_chunk(&self) -> usize {
         const TARGET: usize = 48 * 1024;
+        const LARGEST: usize = 16;
+        if self.is_dense() {
+            // The weights are read once for each chunk, and they are what is large.
+            return LARGEST;
+        }
         let [ph, pw] = self.padded_big();
         let [sh, sw] = self.padded_small();
         let values = (ph * pw * self.big[2]).max(sh * sw * self.small[2]);
-        (TARGET / values.max(1)).clamp(1, 16)
+        (TARGET / values.max(1)).clamp(1, LARGEST)
     }
 }
 
@@ -196,9 +217,15 @@ mod tests {
             (9, 5, 3, 3, 1),
             (4, 1, 2, 2, 0),
         ] {
-            let g = Geometry::same([n, n, 1], 1, [k, k], s);
+            let g = Geometry::same([n, n, 1], 1, [k, k], s).unwrap();
             assert_eq!((g.small[0], g.pad[0]), (out, before), "n {n}, k {k}, s {s}");
         }
+    }
+
+    #[test]
+    fn a_window_beyond_all_addresses_has_no_geometry() {
+        let same = |window, stride| Geometry::same([4, 4, 1], 1, [window, 1], stride);
+        assert!(same(usize::MAX, 1).is_none() && same(usize::MAX - 3, 1).is_some());
     }
 
     #[test]

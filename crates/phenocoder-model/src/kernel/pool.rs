@@ -118,7 +118,8 @@ impl PoolConfig {
 
 /// The maximum of every window, channel by channel.
 ///
-/// Of equal values the first in reading order receives the gradient, as in PyTorch; a window with NaN gives NaN.
+/// Of equal values the first in reading order receives the gradient, as in PyTorch (on a GPU the one that candle's `argmax`
+/// finds); a window with NaN gives NaN.
 ///
 /// # Examples
 ///
@@ -205,17 +206,16 @@ fn pool(x: &Tensor, config: &PoolConfig, kind: Kind) -> Result<Tensor> {
     let (n, h, w, c) = x.dims4()?;
     let geometry = match padding.zeros(Dimensions::Two) {
         Some(zeros) => Geometry::padded([h, w, c], c, config.window, config.stride, zeros),
-        None => Some(Geometry::same([h, w, c], c, config.window, config.stride)),
+        None => Geometry::same([h, w, c], c, config.window, config.stride),
     };
     let op = match geometry {
         Some(geometry) if geometry.is_sound(n) && x.dtype().is_float() => Pool { geometry, kind },
         _ => {
             let message = format!(
-                "pooling: input {:?} {:?}, window {:?} and stride {} do not fit",
+                "{}: input {:?} {:?} does not fit {config:?}",
+                kind.name(),
                 x.dtype(),
                 x.dims(),
-                config.window,
-                config.stride
             );
             return Err(candle_core::Error::msg(message).into());
         }
@@ -233,6 +233,15 @@ fn pool(x: &Tensor, config: &PoolConfig, kind: Kind) -> Result<Tensor> {
 enum Kind {
     Max,
     Average { count_padding: bool },
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Max => "max_pool2d",
+            Self::Average { .. } => "average_pool2d",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -445,7 +454,7 @@ mod tests {
         let mut stream = phenocoder_core::Seed::new(3).stream("pool", 0);
         let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| stream.normal() as f32).collect() };
         for channels in [1, 3, 8, 17, 64] {
-            let geometry = Geometry::same([7, 6, channels], channels, [3, 3], 2);
+            let geometry = Geometry::same([7, 6, channels], channels, [3, 3], 2).unwrap();
             let (image, gradient) = (draw(geometry.big_len()), draw(geometry.small_len()));
             for kind in [
                 Kind::Max,

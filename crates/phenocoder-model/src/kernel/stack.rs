@@ -7,7 +7,7 @@ mod work;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use self::op::{Forward, Loss};
 use self::pass::Kept;
@@ -15,7 +15,7 @@ use self::plan::Plan;
 use super::geometry::Geometry;
 use super::op::with_slice;
 use super::route::Direction;
-use super::{Activation, binary_cross_entropy, conv_transpose2d, conv2d};
+use super::{Activation, binary_cross_entropy, conv_transpose2d, conv2d, is_native};
 use crate::{ConfigError, Result};
 
 /// One layer of a [`ConvStack`]; its padding is Keras' "same".
@@ -86,7 +86,7 @@ impl ConvLayer {
         self
     }
 
-    fn geometry(&self, [h, w, c]: [usize; 3]) -> Geometry {
+    fn geometry(&self, [h, w, c]: [usize; 3]) -> Option<Geometry> {
         match self.transposed {
             false => Geometry::same([h, w, c], self.channels, self.kernel, self.stride),
             true => {
@@ -122,12 +122,12 @@ pub enum Keep {
 /// is used again in the next step.
 /// Single operations ([`conv2d`] and so on) give the same up to rounding; they write every image of the batch to memory
 /// between layers, and candle's differentiation adds a pass over it for each.
-/// On CUDA and Metal the layers are these single operations.
+/// On CUDA and Metal, and for other types than `f32`, the layers are these single operations.
 ///
 /// # Examples
 ///
 /// ```
-/// use candle_core::{DType, Device, Tensor};
+/// use candle_core::{Device, Tensor};
 /// use phenocoder_model::kernel::{Activation, ConvLayer, ConvStack, Keep};
 ///
 /// let layer = ConvLayer::conv(2).with_stride(2).with_activation(Activation::Relu);
@@ -206,7 +206,7 @@ impl ConvStack {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`](crate::Error::Tensor) when shapes do not fit or a tensor is not `f32`.
+    /// [`Error::Tensor`](crate::Error::Tensor) when shapes do not fit, or types differ or are no floating-point types.
     pub fn apply(
         &self,
         x: &Tensor,
@@ -214,7 +214,7 @@ impl ConvStack {
         keep: Keep,
     ) -> Result<Tensor> {
         self.check(x, parameters)?;
-        if !x.device().is_cpu() {
+        if !is_native(x) {
             return self.composed(x, parameters);
         }
         let op = Forward::new(&self.plan, keep);
@@ -232,7 +232,8 @@ impl ConvStack {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`](crate::Error::Tensor) when shapes do not fit, there is no sample, or a tensor is not `f32`.
+    /// [`Error::Tensor`](crate::Error::Tensor) when shapes do not fit, there is no sample, or types differ or are no
+    /// floating-point types.
     pub fn cross_entropy(
         &self,
         x: &Tensor,
@@ -242,7 +243,7 @@ impl ConvStack {
     ) -> Result<Tensor> {
         self.check(x, parameters)?;
         self.check_targets(x, targets)?;
-        if !x.device().is_cpu() {
+        if !is_native(x) {
             return binary_cross_entropy(&self.composed(x, parameters)?, targets);
         }
         let op = Loss::new(&self.plan, keep, x.track_op());
@@ -284,7 +285,7 @@ impl ConvStack {
     fn check_targets(&self, x: &Tensor, targets: &Tensor) -> Result<()> {
         let n = x.dim(0)?;
         let [h, w, c] = self.output();
-        if targets.dims() == [n, h, w, c] && n > 0 && targets.dtype() == DType::F32 {
+        if targets.dims() == [n, h, w, c] && n > 0 && targets.dtype() == x.dtype() {
             return Ok(());
         }
         Err(candle_core::Error::msg(format!(
@@ -302,11 +303,11 @@ impl ConvStack {
             && parameters.iter().zip(&expected).all(|((k, b), shape)| {
                 k.dims() == shape.kernel
                     && b.dims() == [shape.bias]
-                    && [k, b].iter().all(|t| t.dtype() == DType::F32)
+                    && [k, b].iter().all(|t| t.dtype() == x.dtype())
             });
         let [h, w, c] = self.input();
         let (_, height, width, channels) = x.dims4()?;
-        if fits && [height, width, channels] == [h, w, c] && x.dtype() == DType::F32 {
+        if fits && [height, width, channels] == [h, w, c] && x.dtype().is_float() {
             return Ok(());
         }
         let found: Vec<_> = parameters
@@ -314,7 +315,7 @@ impl ConvStack {
             .map(|(k, b)| (k.dims(), b.dims()))
             .collect();
         let message = format!(
-            "conv stack: expected f32 input {:?} and layers {expected:?}, found {:?} {:?} and {found:?}",
+            "conv stack: expected input {:?} and layers {expected:?}, found {:?} {:?} and {found:?}",
             [h, w, c],
             x.dtype(),
             x.dims(),

@@ -82,7 +82,7 @@ prop_compose! {
         height in 1_usize..10, width in 1_usize..10, kh in 1_usize..6, kw in 1_usize..6,
         stride in 1_usize..4, cb in 1_usize..40, cs in 1_usize..40,
     ) -> Geometry {
-        Geometry::same([height, width, cb], cs, [kh, kw], stride)
+        Geometry::same([height, width, cb], cs, [kh, kw], stride).unwrap()
     }
 }
 
@@ -120,9 +120,9 @@ proptest! {
 #[test]
 fn maps_of_one_pixel_and_large_odd_sizes_are_right() {
     for g in [
-        Geometry::same([1, 1, 3], 7, [3, 3], 2),
-        Geometry::same([37, 41, 5], 9, [3, 3], 2),
-        Geometry::same([64, 64, 8], 4, [3, 3], 1),
+        Geometry::same([1, 1, 3], 7, [3, 3], 2).unwrap(),
+        Geometry::same([37, 41, 5], 9, [3, 3], 2).unwrap(),
+        Geometry::same([64, 64, 8], 4, [3, 3], 1).unwrap(),
         Geometry::dense(565, 64),
     ] {
         let n = 9;
@@ -145,7 +145,7 @@ fn maps_of_one_pixel_and_large_odd_sizes_are_right() {
 
 #[test]
 fn an_empty_batch_has_empty_results_and_zero_gradients() {
-    let g = Geometry::same([4, 4, 2], 3, [3, 3], 2);
+    let g = Geometry::same([4, 4, 2], 3, [3, 3], 2).unwrap();
     let kernel = random(g.kernel_len(), "kernel", 1);
     assert!(direct::big_to_small(&g, &[], &kernel, None, false).is_empty());
     assert!(direct::small_to_big(&g, &[], &kernel, None, false).is_empty());
@@ -271,13 +271,13 @@ fn the_fallback_for_gpus_gives_the_same_values_and_gradients() {
         (4, 4, 1, 2),
     ] {
         let l = layer(&[2, h, w, 3], &[k, k, 3, 5], 5, 16);
-        let geometry = Geometry::same([h, w, 3], 5, [k, k], stride);
+        let geometry = Geometry::same([h, w, 3], 5, [k, k], stride).unwrap();
         let ours = conv2d(&l.x, &l.kernel, &l.bias, stride, Activation::Linear).unwrap();
         let candle = fallback::conv(&geometry, &l.x, &l.kernel, Some(&l.bias)).unwrap();
         same(&l, &ours, &candle);
 
         let l = layer(&[2, h, w, 5], &[k, k, 3, 5], 3, 17);
-        let geometry = Geometry::same([h * stride, w * stride, 3], 5, [k, k], stride);
+        let geometry = Geometry::same([h * stride, w * stride, 3], 5, [k, k], stride).unwrap();
         let ours = conv_transpose2d(&l.x, &l.kernel, &l.bias, stride, Activation::Linear).unwrap();
         let candle = fallback::conv_transpose(&geometry, &l.x, &l.kernel, Some(&l.bias)).unwrap();
         same(&l, &ours, &candle);

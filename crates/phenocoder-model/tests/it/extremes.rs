@@ -214,6 +214,15 @@ fn sizes_that_cannot_be_addressed_are_refused() {
     assert!(upsample_nearest2d(&x, huge).is_err() && resize_nearest2d(&x, [huge, huge]).is_err());
     assert!(pad_circular2d(&x, 3).is_err());
     assert!(max_pool2d(&x, &PoolConfig::new(huge)).is_err());
+    let window = PoolConfig::new(1)
+        .with_window([usize::MAX, 1])
+        .with_padding(Padding::Same);
+    let error = max_pool2d(&x, &window).unwrap_err();
+    let message = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        message.starts_with("max_pool2d: ") && message.contains("padding: Same"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -227,8 +236,13 @@ fn a_kernel_larger_than_the_padded_image_and_other_types_are_refused_with_their_
     let valid = ConvConfig::new().with_padding(Padding::Valid);
     // A backtrace may follow.
     assert!(text(conv2d_with(&x, &kernel, None, &valid)).starts_with(
-        "conv2d: input F32 [1, 2, 2, 3], kernel F32 [3, 3, 3, 4], no bias and stride 1 do not fit"
+        "conv2d: input F32 [1, 2, 2, 3], kernel F32 [3, 3, 3, 4] and no bias do not fit with ConvConfig { \
+         stride: 1, padding: Valid, "
     ));
+    let signal = conv1d(&full(&[1, 2, 3], 1.0), &full(&[3, 3, 4], 1.0), None, &valid);
+    assert!(
+        text(signal).starts_with("conv1d: input F32 [1, 2, 3], kernel F32 [3, 3, 4] and no bias")
+    );
     let doubles = kernel.to_dtype(DType::F64).unwrap();
     assert!(
         text(conv2d_with(&x, &doubles, None, &ConvConfig::new()))

@@ -17,6 +17,7 @@ mod losses;
 mod non_finite;
 mod observers;
 mod optimizers;
+mod precision;
 mod resume;
 mod same_run;
 mod steps;

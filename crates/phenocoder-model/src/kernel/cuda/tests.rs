@@ -111,3 +111,64 @@ fn a_step_of_adam_equals_that_of_the_cpu() {
         assert!((a - b).abs() <= 1e-5, "{a} {b}");
     }
 }
+
+#[test]
+fn whole_networks_equal_those_of_the_cpu() {
+    use crate::models::mevae::MeVaeConfig;
+    use crate::{Autoencoder, Batch, CvaeConfig, Precision, Step};
+    use phenocoder_core::{PatchBatch, PatchShape};
+
+    let Some(device) = gpu() else { return };
+    let shape = PatchShape::new(16, 16, 3);
+    let pixels = |name: &str| {
+        let values = values(6 * 16 * 16 * 3, name)
+            .iter()
+            .map(|v| v.abs().min(1.0))
+            .collect();
+        ndarray::Array4::from_shape_vec((6, 16, 16, 3), values).unwrap()
+    };
+    let run = |device: &Device, precision: Precision, several: bool| {
+        let model: Box<dyn Autoencoder> = match several {
+            false => {
+                let config = CvaeConfig::new(shape, 5).with_conv_layers([8, 20]);
+                Box::new(config.build(Seed::new(1), device).unwrap())
+            }
+            true => {
+                let config = MeVaeConfig::new(shape, 5)
+                    .with_conv_layers([8, 20])
+                    .with_n_encoders(2);
+                Box::new(config.build(Seed::new(1), device).unwrap())
+            }
+        };
+        let mut patches =
+            PatchBatch::new(pixels("pixels"), ndarray::Array2::zeros((6, 0))).unwrap();
+        if several {
+            patches.views = vec![pixels("one"), pixels("two")];
+        }
+        let batch = Batch::new(&patches, device).unwrap();
+        let step = Step::training(Seed::new(3), 1).with_precision(precision);
+        let losses = model.loss(&batch, &step).unwrap();
+        let store = losses.total.backward().unwrap();
+        let mut found = vec![vec![losses.total.to_scalar::<f32>().unwrap()]];
+        for (_, weight) in model.parameters().weights() {
+            let gradient = store.get(weight).unwrap().flatten_all().unwrap();
+            found.push(gradient.to_vec1::<f32>().unwrap());
+        }
+        found
+    };
+    for several in [false, true] {
+        let cpu = run(&Device::Cpu, Precision::F32, several);
+        for (precision, tolerance) in [(Precision::F32, 1e-3), (Precision::Bf16, 5e-2)] {
+            let gpu = run(&device, precision, several);
+            for (i, (cpu, gpu)) in cpu.iter().zip(&gpu).enumerate() {
+                let scale = cpu.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+                for (a, b) in cpu.iter().zip(gpu) {
+                    assert!(
+                        (a - b).abs() <= tolerance * scale,
+                        "{precision} {i}: {a} {b}"
+                    );
+                }
+            }
+        }
+    }
+}

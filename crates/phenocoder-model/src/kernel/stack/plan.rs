@@ -108,12 +108,11 @@ impl Plan {
                 let bytes = image.max(kernel).checked_mul(64 * size_of::<f32>())?;
                 (bytes <= isize::MAX as usize).then_some(())
             };
-            if values().is_none() {
+            let Some(geometry) = values().and_then(|()| layer.geometry(size)) else {
                 return Err(ConfigError::TooLarge {
                     setting: "layers".to_owned(),
                 });
-            }
-            let geometry = layer.geometry(size);
+            };
             largest = largest.max(geometry.big_len()).max(geometry.small_len());
             sizes.push(match layer.transposed {
                 false => geometry.small,

@@ -8,8 +8,8 @@ use crate::kernel::{Activation, ConvLayer};
 use crate::model::{check_batch, in_pool, sample, train_on_loss};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
 use crate::{
-    Autoencoder, Batch, Error, Gradients, Losses, ParameterGroup, Parameters, Posterior, Result,
-    Step, Update, loss,
+    Autoencoder, Batch, Error, Gradients, Losses, ParameterGroup, Parameters, Posterior, Precision,
+    Result, Step, Update, loss,
 };
 
 /// The convolutional variational autoencoder, with conditions where its configuration has some.
@@ -119,7 +119,7 @@ impl Cvae {
     /// The same from what the encoder's convolutions made, `[n, y, x, c]`.
     fn heads(&self, features: &Tensor, batch: &Batch, step: &Step) -> Result<(Tensor, Tensor)> {
         let x = join(&features.flatten_from(1)?, batch.conditions.as_ref())?;
-        let x = self.encoder_dense.dense(&x, Activation::Relu)?;
+        let x = self.encoder_dense.dense_in(&x, Activation::Relu, step)?;
         let x = step.drop_out("encoder-dropout", &x, self.config.dropout)?;
         let mean = self.mean.dense(&x, Activation::Linear)?;
         let log_var = self.log_var.dense(&x, Activation::Linear)?;
@@ -130,7 +130,7 @@ impl Cvae {
     fn seeds(&self, z: &Tensor, conditions: Option<&Tensor>, step: &Step) -> Result<Tensor> {
         let x = self
             .decoder_dense
-            .dense(&join(z, conditions)?, Activation::Relu)?;
+            .dense_in(&join(z, conditions)?, Activation::Relu, step)?;
         let x = step.drop_out("decoder-dropout", &x, self.config.dropout)?;
         let [h, w, c] = self.config.bottleneck();
         Ok(x.reshape(((), h, w, c))?)
@@ -285,13 +285,17 @@ impl Autoencoder for Cvae {
         Ok(candle_nn::ops::sigmoid(&logits)?)
     }
 
+    fn precisions(&self) -> &'static [Precision] {
+        &[Precision::F32, Precision::Bf16]
+    }
+
     fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses> {
         let noise = self.noise(batch, step)?;
         self.loss_with_noise(batch, noise.as_ref(), step)
     }
 
     fn train_step(&self, batch: &Batch, step: &Step, update: &mut dyn Update) -> Result<Losses> {
-        if !self.device.is_cpu() {
+        if !self.device.is_cpu() || step.precision != Precision::F32 {
             return train_on_loss(self, batch, step, update);
         }
         let (losses, gradients) = in_pool(&self.device, || self.loss_and_gradients(batch, step))?;

@@ -7,7 +7,7 @@ use super::{MeVaeConfig, loss};
 use crate::kernel::{Activation, ConvLayer};
 use crate::model::{check_batch, in_pool};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
-use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Result, Step};
+use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Precision, Result, Step};
 
 /// The multi-encoder variational autoencoder.
 ///
@@ -80,7 +80,9 @@ impl Encoder {
     /// Means and logarithms of the variances.
     fn moments(&self, pixels: &Tensor, step: &Step) -> Result<(Tensor, Tensor)> {
         let x = self.convolutions.apply(pixels, step)?;
-        let x = self.dense.dense(&x.flatten_from(1)?, Activation::Relu)?;
+        let x = self
+            .dense
+            .dense_in(&x.flatten_from(1)?, Activation::Relu, step)?;
         let mean = self.mean.dense(&x, Activation::Linear)?;
         let log_var = self.log_var.dense(&x, Activation::Linear)?;
         Ok((mean, log_var))
@@ -208,7 +210,7 @@ impl MeVae {
         };
         let entropy = self
             .decoder
-            .cross_entropy(&self.seeds(&z)?, &batch.pixels, step)?;
+            .cross_entropy(&self.seeds(&z, step)?, &batch.pixels, step)?;
         let reconstruction = loss::reconstruction(config.likelihood, entropy, config.input)?;
         let kl = loss::divergence(config.kl, config.fusion, &posteriors, &fused)?;
         let total = (&reconstruction + (&kl * config.kl_weight)?)?;
@@ -253,8 +255,8 @@ impl MeVae {
     }
 
     /// The images that the decoder's convolutions begin with, `[n, y, x, c]`.
-    fn seeds(&self, z: &Tensor) -> Result<Tensor> {
-        let x = self.decoder_dense.dense(z, Activation::Relu)?;
+    fn seeds(&self, z: &Tensor, step: &Step) -> Result<Tensor> {
+        let x = self.decoder_dense.dense_in(z, Activation::Relu, step)?;
         let [h, w, c] = self.config.bottleneck();
         Ok(x.reshape(((), h, w, c))?)
     }
@@ -327,8 +329,12 @@ impl Autoencoder for MeVae {
             });
         }
         let step = Step::evaluation();
-        let logits = self.decoder.apply(&self.seeds(latents)?, &step)?;
+        let logits = self.decoder.apply(&self.seeds(latents, &step)?, &step)?;
         Ok(candle_nn::ops::sigmoid(&logits)?)
+    }
+
+    fn precisions(&self) -> &'static [Precision] {
+        &[Precision::F32, Precision::Bf16]
     }
 
     fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses> {
