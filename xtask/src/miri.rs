@@ -9,8 +9,10 @@ use anyhow::{Context, Result, ensure};
 use crate::workspace::Workspace;
 
 /// Tests of `phenocoder-model` that are small enough.
-const TESTS: [&str; 3] = [
+const TESTS: [&str; 5] = [
     "kernel::tests::small",
+    "train::optim::tests::steps_of_adam_follow_the_formula",
+    "train::optim::tests::steps_of_sgd_follow_the_formula",
     "kernel::geometry",
     "kernel::elementary::tests::what_is_too_large",
 ];

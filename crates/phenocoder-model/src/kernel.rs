@@ -17,7 +17,11 @@
 //! On the CPU the functions run on direct kernels in safe Rust: [`pulp`] picks AVX-512, AVX2, NEON or plain code at run
 //! time, and [`rayon`] spreads chunks of samples over threads.
 //! The chunks depend on the shapes alone and partial sums are added in their order, so results have the same bits for any
-//! number of threads.
+//! number of threads; on machines with other vectors too, wherever the numbers are finite.
+//! An infinite number or one that is none shows in every result that depends on it, and may show in neighbouring pixels of
+//! convolutions with at most four channels too: such pixels are computed together, with weights of 0 for each other's taps.
+//! NEON is compiled (`cargo check --target aarch64-unknown-linux-gnu`) and untested.
+//!
 //! On CUDA and Metal, and for other types than `f32`, the same functions call candle's operations, and on NVIDIA GPUs kernels of
 //! their own for the losses, bias with ReLU, and Adam, compiled when the program runs.
 //!

@@ -36,6 +36,37 @@ pub(super) fn exp(x: f32) -> f32 {
     p * power_of_two(half) * power_of_two(n - half)
 }
 
+/// `e^x − 1`, accurate where `x` is near 0 too.
+#[inline(always)]
+pub(super) fn exp_m1(x: f32) -> f32 {
+    let near = x * x.mul_add(exp_rest(x), 1.0);
+    if x.abs() < NEAR { near } else { exp(x) - 1.0 }
+}
+
+/// `e^x − 1 − x`, which is not negative and about `x² / 2` near 0.
+#[inline(always)]
+pub(super) fn exp_m1_less_x(x: f32) -> f32 {
+    let near = x * x * exp_rest(x);
+    if x.abs() < NEAR {
+        near
+    } else {
+        exp(x) - 1.0 - x
+    }
+}
+
+/// Where the series is used: there its remainder is below 1e-8 of the sum.
+const NEAR: f32 = 0.35;
+
+/// `(e^x − 1 − x) / x²` by its series, for `|x|` below [`NEAR`].
+#[inline(always)]
+fn exp_rest(x: f32) -> f32 {
+    let mut p = 1.0 / 40_320.0_f32;
+    for factorial in [5040.0_f32, 720.0, 120.0, 24.0, 6.0, 2.0] {
+        p = p.mul_add(x, 1.0 / factorial);
+    }
+    p
+}
+
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits(((n + 127) << 23) as u32)
@@ -66,6 +97,22 @@ mod tests {
             let bound = (3e-7 * exact).max(1e-45);
             assert!((f64::from(exp(x)) - exact).abs() <= bound, "exp {x}");
         }
+        for i in -400..=400 {
+            for x in [i as f32 / 100.0, i as f32 * 1e-4, i as f32 * 1e-10] {
+                let exact = f64::from(x).exp_m1();
+                let error = (f64::from(exp_m1(x)) - exact).abs();
+                // Beside the series the digits of 1 are lost: at most two bits.
+                assert!(error <= 1e-6 * exact.abs(), "exp_m1 {x}: {error}");
+                let less = if x.abs() < 1e-2 {
+                    let x = f64::from(x);
+                    x * x * (0.5 + x / 6.0 + x * x / 24.0 + x.powi(3) / 120.0)
+                } else {
+                    exact - f64::from(x)
+                };
+                let error = (f64::from(exp_m1_less_x(x)) - less).abs();
+                assert!(error <= 4e-6 * less, "exp_m1_less_x {x}: {error}");
+            }
+        }
         for i in 0..=1000 {
             let e = i as f32 / 1000.0;
             let exact = f64::from(e).ln_1p();
@@ -81,6 +128,11 @@ mod tests {
             (f32::INFINITY, f32::INFINITY)
         );
         assert_eq!((exp(-104.1), exp(f32::NEG_INFINITY)), (0.0, 0.0));
+        assert!(exp_m1(f32::NAN).is_nan() && exp_m1_less_x(f32::NAN).is_nan());
+        assert_eq!(
+            (exp_m1(f32::INFINITY), exp_m1(-200.0)),
+            (f32::INFINITY, -1.0)
+        );
         assert!(exp(f32::NAN).is_nan() && sigmoid(f32::NAN).is_nan() && ln_1p(f32::NAN).is_nan());
         assert_eq!(
             (sigmoid(f32::INFINITY), sigmoid(f32::NEG_INFINITY)),

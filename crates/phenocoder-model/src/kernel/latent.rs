@@ -4,7 +4,7 @@ use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
 };
 
-use super::elementary::exp;
+use super::elementary::{exp, exp_m1, exp_m1_less_x};
 use super::op::{slice, tensor_like, with_slice};
 use super::{is_native, pairs};
 use crate::Result;
@@ -110,9 +110,7 @@ impl CustomOp2 for Divergence {
     ) -> CandleResult<(CpuStorage, Shape)> {
         let k = self.factor as f32;
         let sum = pairs::sum(slice(s1, l1)?, slice(s2, l2)?, |mean, s| {
-            let s = k * s;
-            // In this order nothing is lost where both are close to 0.
-            (exp(s) - 1.0 - s) + mean * mean
+            exp_m1_less_x(k * s) + mean * mean
         });
         let mean = (0.5 * sum / self.samples as f64) as f32;
         Ok((CpuStorage::F32(vec![mean]), Shape::from(())))
@@ -139,7 +137,7 @@ impl CustomOp2 for Divergence {
         Ok((
             by(mean, &|m| pairs::map(m, m, |m, _| m * factor))?,
             by(log_var, &|s| {
-                pairs::map(s, s, |s, _| 0.5 * k * factor * (exp(k * s) - 1.0))
+                pairs::map(s, s, |s, _| 0.5 * k * factor * exp_m1(k * s))
             })?,
         ))
     }

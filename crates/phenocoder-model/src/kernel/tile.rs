@@ -109,7 +109,8 @@ pub(super) struct Product<'a> {
     pub(super) weights: &'a Packed,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) relu: bool,
-    /// Values whose sign decides: where one is not above 0, the output is 0. This is the gradient of a ReLU.
+    /// Values whose sign decides: where one is 0 or below, the output is 0. This is the gradient of a ReLU; what is no number
+    /// lets it pass, so that it is noticed.
     pub(super) mask: Option<&'a [f32]>,
     pub(super) out: &'a mut [f32],
 }
@@ -241,7 +242,7 @@ fn product_tile<S: Simd, const P: usize, const V: usize>(
                     true => S::as_simd_f32s(mask).0[0],
                     false => simd.partial_load_f32s(mask),
                 };
-                sum = simd.select_f32s(simd.less_than_f32s(zero, mask), sum, zero);
+                sum = simd.select_f32s(simd.less_than_or_equal_f32s(mask, zero), zero, sum);
             }
             let out = &mut job.out[at[p].out + from..at[p].out + to];
             match whole {

@@ -59,7 +59,7 @@ extern "C" __global__ void bias_relu(ARGUMENTS) {
 
 // b is what came out of the layer.
 extern "C" __global__ void relu_gradient(ARGUMENTS) {
-    EACH(i, n) out[i] = b[i] > 0 ? a[i] : 0;
+    EACH(i, n) out[i] = b[i] <= 0 ? 0 : a[i];
 }
 
 // A moment a, a gradient b and a weight c: p is the part of the new, q the decay that joins the gradient, r = 2 squares.

@@ -1,4 +1,4 @@
-use candle_core::{Device, Var};
+use candle_core::{DType, Device, Var};
 use phenocoder_core::Seed;
 
 use super::*;
@@ -153,6 +153,120 @@ fn the_fused_cross_entropy_equals_the_single_one() {
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 assert_close(&format!("gradient {i}"), found, expected);
             }
+        }
+    }
+}
+
+/// A stack of one to four random layers.
+fn random_case(seed: u64) -> Case {
+    let mut draw = Seed::new(seed).stream("stack", 0);
+    let mut up_to = |most: f64| draw.uniform_in(1.0, most + 1.0) as usize;
+    let input = [up_to(9.0), up_to(9.0), up_to(6.0)];
+    let layers: Vec<ConvLayer> = (0..up_to(4.0))
+        .map(|_| {
+            let layer = match up_to(2.0) {
+                1 => ConvLayer::conv(up_to(20.0)).with_stride(up_to(3.0)),
+                _ => ConvLayer::conv_transpose(up_to(20.0)).with_stride(up_to(2.0)),
+            };
+            let layer = layer.with_kernel([up_to(4.0), up_to(4.0)]);
+            match up_to(2.0) {
+                1 => layer.with_activation(Activation::Relu),
+                _ => layer,
+            }
+        })
+        .collect();
+    Case::new(up_to(20.0), input, &layers)
+}
+
+#[test]
+fn random_stacks_equal_candle_in_double_precision() {
+    for seed in 0..60 {
+        let case = random_case(seed);
+        let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let parameters: Vec<_> = case
+            .parameters
+            .iter()
+            .map(|(k, b)| (double(k), double(b)))
+            .collect();
+        let parameters: Vec<_> = parameters.iter().map(|(k, b)| (k, b)).collect();
+        let x = double(&case.x);
+        let exact = case.stack.apply(&x, &parameters, Keep::Nothing).unwrap();
+        let weights = double(&random(exact.dims(), "weights", 1.0));
+        let single = |t: Tensor| t.to_dtype(DType::F32).unwrap();
+        let sum = (&exact * weights).unwrap().sum_all().unwrap();
+        let y = case
+            .stack
+            .apply(&case.x, &case.parameters(), Keep::Gradients)
+            .unwrap();
+        assert_close(&format!("stack {seed}"), &y, &single(exact.clone()));
+        let pairs = case
+            .gradients(&case.weighted(&y))
+            .into_iter()
+            .zip(case.gradients(&single(sum)));
+        for (i, (found, expected)) in pairs.enumerate() {
+            assert_close(&format!("stack {seed}, gradient {i}"), &found, &expected);
+        }
+        let targets = random(exact.dims(), "targets", 0.2).abs().unwrap();
+        let exact = case
+            .stack
+            .cross_entropy(&x, &parameters, &double(&targets), Keep::Nothing);
+        let exact = single(exact.unwrap());
+        let loss = case
+            .stack
+            .cross_entropy(&case.x, &case.parameters(), &targets, Keep::Gradients);
+        let loss = loss.unwrap();
+        assert_close(&format!("stack {seed}, loss"), &loss, &exact);
+        let pairs = case
+            .gradients(&loss)
+            .into_iter()
+            .zip(case.gradients(&exact));
+        for (i, (found, expected)) in pairs.enumerate() {
+            assert_close(
+                &format!("stack {seed}, gradient {i} of the loss"),
+                &found,
+                &expected,
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_goes_as_far_back_as_through_single_layers() {
+    let relu = |layer: ConvLayer| layer.with_activation(Activation::Relu);
+    let layers = [
+        relu(ConvLayer::conv(8)),
+        relu(ConvLayer::conv(3)),
+        ConvLayer::conv(3),
+    ];
+    let case = Case::new(2, [4, 4, 3], &layers);
+    let mut bad = values(&case.x);
+    bad[20] = f32::NAN;
+    let bad = Tensor::from_vec(bad, (2, 4, 4, 3), &Device::Cpu).unwrap();
+    case.x.set(&bad).unwrap();
+    let single = case.stack.composed(&case.x, &case.parameters()).unwrap();
+    let targets = single.zeros_like().unwrap();
+    let expected = [
+        case.weighted(&single),
+        binary_cross_entropy(&single, &targets).unwrap(),
+    ];
+    let y = case
+        .stack
+        .apply(&case.x, &case.parameters(), Keep::Gradients);
+    let loss = case
+        .stack
+        .cross_entropy(&case.x, &case.parameters(), &targets, Keep::Gradients);
+    let found = [case.weighted(&y.unwrap()), loss.unwrap()];
+    let none = |t: &Tensor| values(t).iter().map(|v| v.is_nan()).collect::<Vec<_>>();
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!((none(found), none(expected)), (vec![true], vec![true]));
+        let (found, expected) = (case.gradients(found), case.gradients(expected));
+        assert!(
+            expected
+                .iter()
+                .any(|gradient| none(gradient).contains(&true))
+        );
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_eq!(none(found), none(expected), "gradient {i}");
         }
     }
 }

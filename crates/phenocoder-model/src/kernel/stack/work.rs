@@ -95,7 +95,7 @@ impl Work {
             let rows = layer.gradient.rows_mut(&mut self.gradients[last]);
             for (row, output) in rows.zip(output.chunks_exact(width)) {
                 for (value, output) in row.iter_mut().zip(output) {
-                    *value = if *output > 0.0 { *value } else { 0.0 };
+                    *value = if *output <= 0.0 { 0.0 } else { *value };
                 }
             }
         }
@@ -122,7 +122,7 @@ impl Work {
             sum += cross_entropy::value_and_gradient(logits, targets, factor, row);
             if layer.relu {
                 for (value, output) in row.iter_mut().zip(logits) {
-                    *value = if *output > 0.0 { *value } else { 0.0 };
+                    *value = if *output <= 0.0 { 0.0 } else { *value };
                 }
             }
         }

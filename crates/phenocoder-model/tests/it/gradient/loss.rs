@@ -108,9 +108,13 @@ proptest! {
     }
 
     #[test]
-    fn squared_errors(shape in shapes(), mean: bool, seed: u64) {
-        let reduction = if mean { Reduction::Mean } else { Reduction::SumPerSample };
-        let count = if mean { shape.iter().product() } else { shape[0] } as f64;
+    fn squared_errors(shape in shapes(), which in 0_usize..3, seed: u64) {
+        let (reduction, count) = [
+            (Reduction::Mean, shape.iter().product()),
+            (Reduction::SumPerSample, shape[0]),
+            (Reduction::Sum, 1),
+        ][which];
+        let count = count as f64;
         Check {
             inputs: vec![Input::normal(&shape, "a", seed), Input::normal(&shape, "b", seed)],
             kernel: Box::new(move |t: &[Tensor]| squared_error(&t[0], &t[1], reduction)),
