@@ -142,6 +142,20 @@ fn encode_rows(
 ///
 /// Result: `[n, y, x, c]`, values in `[0, 1]`.
 ///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::{NoProgress, PatchBatch, PatchShape, Seed};
+/// use phenocoder_model::{CvaeConfig, reconstruct};
+///
+/// let config = CvaeConfig::new(PatchShape::new(4, 4, 1), 3).with_conv_layers([4]);
+/// let model = config.build(Seed::new(1), &candle_core::Device::Cpu)?;
+/// let patches = PatchBatch::zeros(5, config.input, 0);
+/// let decoded = reconstruct(&model, &patches, &[4, 0], 64, &NoProgress)?;
+/// assert_eq!(decoded.dim(), (2, 4, 4, 1));
+/// # Ok::<(), phenocoder_model::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`encode`].
@@ -154,6 +168,7 @@ pub fn reconstruct(
 ) -> Result<Array4<f32>> {
     check_source(model, patches)?;
     let batch_size = check_batch_size(batch_size)?;
+    let _span = tracing::info_span!("reconstruct", patches = rows.len()).entered();
     let mut pixels = Vec::with_capacity(rows.len() * model.input().len());
     progress.start("reconstruct", Some(rows.len() as u64));
     for_each_batch(

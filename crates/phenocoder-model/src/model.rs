@@ -1,7 +1,7 @@
 //! What all models have in common.
 
 use candle_core::{DType, Device, Tensor};
-use ndarray::Array4;
+use ndarray::{Array2, Array4};
 use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Seed};
 use serde::{Deserialize, Serialize};
 
@@ -303,6 +303,17 @@ pub trait Autoencoder: Send + Sync {
     /// [`Error::Patches`] when latents or conditions do not fit the network; [`Error::Tensor`] when the device fails.
     fn decode(&self, latents: &Tensor, conditions: Option<&Tensor>) -> Result<Tensor>;
 
+    /// Latents of no cell in particular, as the decoder expects them; by default standard normal numbers.
+    ///
+    /// Every row has a random stream of its own, so the first rows do not depend on `n`.
+    ///
+    /// # Shapes
+    ///
+    /// Result: `[n, latent]`.
+    fn sample_prior(&self, n: usize, seed: Seed) -> Array2<f32> {
+        products_of_normals(n, self.latent_dim(), 1, seed)
+    }
+
     /// The loss of a batch with its parts.
     ///
     /// Running statistics are updated here when `step` is a training step.
@@ -335,6 +346,29 @@ pub trait Autoencoder: Send + Sync {
     fn train_step(&self, batch: &Batch, step: &Step, update: &mut dyn Update) -> Result<Losses> {
         train_on_loss(self, batch, step, update)
     }
+}
+
+/// Products of so many standard normal numbers each, `[n, width]`; every row has a stream of its own.
+pub(crate) fn products_of_normals(
+    n: usize,
+    width: usize,
+    factors: usize,
+    seed: Seed,
+) -> Array2<f32> {
+    let mut all = Array2::zeros((n, width));
+    for (row, mut values) in all.outer_iter_mut().enumerate() {
+        let mut stream = seed.stream("prior-sample", row as u64);
+        let mut products = vec![1.0; width];
+        for _ in 0..factors {
+            products
+                .iter_mut()
+                .for_each(|value| *value *= stream.normal());
+        }
+        for (to, value) in values.iter_mut().zip(products) {
+            *to = value as f32;
+        }
+    }
+    all
 }
 
 /// Hands the gradients of the loss to the group of all weights.

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use phenocoder_core::{Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use super::{Generated, decode, patch_noise};
+use super::{Generated, decode};
 use crate::{Autoencoder, ConfigError, Result};
 
 /// The settings of [`sample`].
@@ -92,7 +92,7 @@ impl SampleConfig {
     }
 }
 
-/// Patches that the network imagines: latents drawn from the standard normal prior, decoded under one condition.
+/// Patches that the network imagines: latents drawn from its [prior](Autoencoder::sample_prior), decoded under one condition.
 ///
 /// # Examples
 ///
@@ -123,11 +123,9 @@ pub fn sample(
     let k = model.n_conditions();
     ShapeError::check_len("condition", k, config.condition.len())?;
     let (n, width) = (config.n, model.latent_dim());
-    let rows: Vec<usize> = (0..n).collect();
-    let mut noise = patch_noise("prior-sample", config.seed, &rows, width);
     let temperature = config.temperature as f32;
-    noise.iter_mut().for_each(|value| *value *= temperature);
-    let latents = super::array(Array2::from_shape_vec((n, width), noise), "latents")?;
+    let latents = model.sample_prior(n, config.seed) * temperature;
+    ShapeError::check_len("latents", width, latents.ncols())?;
     let conditions = Array2::from_shape_fn((n, k), |(_, column)| config.condition[column]);
     let patches = decode(
         model,

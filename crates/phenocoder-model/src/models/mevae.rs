@@ -68,7 +68,7 @@
 //! | weight of pixels | channels are averaged, not summed | summed | [`Likelihood::Bernoulli`] is a likelihood |
 //! | decoder | twice as wide as the encoders | as wide | a counter doubled once too often; four times the work |
 //! | encodings | one random draw | fused means | two runs agree |
-//! | prior samples | standard normal | [`MeVae::sample_prior`]: with [`Fusion::Product`] a product of normals, kurtosis 3^N | that is what the decoder is trained on |
+//! | prior samples | standard normal | [`sample`](crate::sample): with [`Fusion::Product`] a product of normals, kurtosis 3^N | that is what the decoder is trained on |
 //! | validation, early stopping | none; the checkpoint is never written | those of the trainer, on the same views in every epoch | – |
 //! | intensity | every image divided by its own maximum | scaling of the patches | the maximum erases intensity and turns empty images into NaN |
 //! | views | files, joined by their order | made on the fly, seeded by cell, epoch and encoder | pairs cannot be mixed up |

@@ -3,6 +3,7 @@
 use candle_core::Device;
 use ndarray::{Array2, Array4, Axis, arr2};
 use phenocoder_core::{CancelToken, NoProgress, PatchBatch, PatchShape, Progress, Seed};
+use phenocoder_model::models::mevae::{Fusion, MeVaeConfig};
 use phenocoder_model::{
     ConfigError, Cvae, CvaeConfig, Error, Grid, InterpolateConfig, Latent, LatentPath,
     SampleConfig, TransferConfig, TraverseConfig, decode, encode, interpolate, reconstruct, sample,
@@ -46,6 +47,31 @@ fn for_all_batches_and_threads(run: impl Fn(usize) -> Array4<f32> + Sync) {
         let same = on(threads, batch_size) == expected;
         assert!(same, "{threads} threads, batches of {batch_size}");
     }
+}
+
+#[test]
+fn samples_of_a_product_of_encoders_come_from_a_product_of_normals() {
+    let shape = PatchShape::new(4, 4, 1);
+    let kurtosis = |fusion: Fusion| {
+        let config = MeVaeConfig::new(shape, 20)
+            .with_conv_layers([4])
+            .with_fusion(fusion);
+        let model = config.build(Seed::new(1), &Device::Cpu).unwrap();
+        let config = SampleConfig::new(4000).with_seed(Seed::new(3));
+        let latents = sample(&model, &config, &NoProgress).unwrap().latents;
+        let fewer = sample(
+            &model,
+            &SampleConfig::new(7).with_seed(Seed::new(3)),
+            &NoProgress,
+        );
+        assert_eq!(fewer.unwrap().latents, latents.slice(ndarray::s![..7, ..]));
+        let mean = |k: i32| latents.mapv(|z| f64::from(z).powi(k)).mean().unwrap();
+        mean(4) / mean(2).powi(2)
+    };
+    let product = kurtosis(Fusion::Product);
+    assert!((7.0..11.0).contains(&product), "3 squared: {product}");
+    let experts = kurtosis(Fusion::ProductOfExperts);
+    assert!((experts - 3.0).abs() < 0.2, "{experts}");
 }
 
 #[test]

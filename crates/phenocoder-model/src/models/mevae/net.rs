@@ -1,11 +1,12 @@
 //! The network.
 
 use candle_core::{Device, Tensor};
+use ndarray::Array2;
 use phenocoder_core::{PatchShape, Seed};
 
 use super::{MeVaeConfig, loss};
 use crate::kernel::{Activation, ConvLayer};
-use crate::model::{check_batch, in_pool};
+use crate::model::{check_batch, in_pool, products_of_normals};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
 use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Precision, Result, Step};
 
@@ -157,30 +158,6 @@ impl MeVae {
         let moments = self.moments(&self.with_views(batch)?, &Step::evaluation())?;
         let posterior = |(mean, log_var)| Posterior::new(mean, Some(log_var));
         Ok(moments.into_iter().map(posterior).collect())
-    }
-
-    /// Latents as the network expects them of no cell in particular.
-    ///
-    /// With [`Fusion::Product`](super::Fusion::Product) each is a product of one standard normal number for each encoder (variance 1, kurtosis 3 to
-    /// the number of encoders), else a standard normal number.
-    ///
-    /// # Shapes
-    ///
-    /// Result: `[n, latent]`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tensor`] when the device refuses.
-    pub fn sample_prior(&self, n: usize, seed: Seed) -> Result<Tensor> {
-        let width = self.config.latent_dim;
-        let draws = self.config.fusion.draws(self.config.n_encoders) as u64;
-        let mut values = vec![1.0_f64; n * width];
-        for draw in 0..draws {
-            let mut stream = seed.stream("prior", draw);
-            values.iter_mut().for_each(|v| *v *= stream.normal());
-        }
-        let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-        Ok(Tensor::from_vec(values, (n, width), &self.device)?)
     }
 
     /// The loss of a batch with given noise, `z = z_mean + e^(z_log_var / 2) · noise`.
@@ -335,6 +312,13 @@ impl Autoencoder for MeVae {
 
     fn precisions(&self) -> &'static [Precision] {
         &[Precision::F32, Precision::Bf16]
+    }
+
+    /// With [`Fusion::Product`](super::Fusion::Product) each is a product of one standard normal number for each encoder
+    /// (variance 1, kurtosis 3 to the number of encoders), else a standard normal number.
+    fn sample_prior(&self, n: usize, seed: Seed) -> Array2<f32> {
+        let factors = self.config.fusion.draws(self.config.n_encoders);
+        products_of_normals(n, self.config.latent_dim, factors, seed)
     }
 
     fn loss(&self, batch: &Batch, step: &Step) -> Result<Losses> {
