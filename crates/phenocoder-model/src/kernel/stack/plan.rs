@@ -60,6 +60,12 @@ impl<T> Pool<T> {
         free.unwrap_or_else(new)
     }
 
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     pub(super) fn give_back(&self, used: T) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         free.push(used);

@@ -276,6 +276,7 @@ fn an_input_without_gradient_gets_none_and_memory_is_used_again() {
     let case = &cases()[0];
     let x = case.x.as_detached_tensor();
     let mut first = None;
+    let mut kept = Vec::new();
     for _ in 0..3 {
         let y = case
             .stack
@@ -285,7 +286,12 @@ fn an_input_without_gradient_gets_none_and_memory_is_used_again() {
         assert!(store.get(&x).is_none());
         let gradient = values(store.get(&case.parameters[0].0).unwrap());
         assert_eq!(first.get_or_insert_with(|| gradient.clone()), &gradient);
+        drop((y, store));
+        let plan = &case.stack.plan;
+        kept.push((plan.weights.len(), plan.keeping.len()));
     }
+    let tasks = x.dims()[0].div_ceil(case.stack.plan.task);
+    assert_eq!(kept, [(1, tasks); 3]);
 }
 
 #[test]
