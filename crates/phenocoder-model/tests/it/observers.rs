@@ -1,10 +1,13 @@
 //! CSV and TensorBoard files of a run.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use candle_core::Device;
 use phenocoder_core::{NoProgress, PatchShape, Seed};
 use phenocoder_model::train::{
-    BatchRecord, CsvObserver, EpochRecord, FitConfig, Observer, TensorBoardObserver,
-    TrainingRecord, fit,
+    BatchRecord, CheckpointConfig, CsvObserver, EpochRecord, FitConfig, Observer,
+    TensorBoardObserver, Trainer, TrainingRecord, fit,
 };
 use phenocoder_model::{Autoencoder, CvaeConfig, Error, Gradients, Result};
 use phenocoder_testdata::Csv;
@@ -107,6 +110,123 @@ fn the_event_file_is_framed_and_holds_scalars_images_and_text() {
     assert!(holds(&messages[25], &png));
     let second = TensorBoardObserver::create(folder.path().join("log")).unwrap();
     assert_ne!(second.path(), observer.path(), "no file is overwritten");
+}
+
+/// A number of variable length, and what follows.
+fn varint(mut bytes: &[u8]) -> (u64, &[u8]) {
+    let (mut value, mut shift) = (0, 0);
+    loop {
+        let byte = bytes[0];
+        bytes = &bytes[1..];
+        value |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            return (value, bytes);
+        }
+    }
+}
+
+/// The fields of a protocol buffer with their bytes; numbers of variable length as 8 bytes.
+fn fields(mut bytes: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+    let mut fields = BTreeMap::new();
+    while !bytes.is_empty() {
+        let (key, rest) = varint(bytes);
+        let (value, rest) = match key & 7 {
+            0 => {
+                let (value, rest) = varint(rest);
+                (value.to_le_bytes().to_vec(), rest)
+            }
+            wire => {
+                let (length, rest) = match wire {
+                    1 => (8, rest),
+                    5 => (4, rest),
+                    2 => varint(rest),
+                    wire => panic!("wire type {wire}"),
+                };
+                let (value, rest) = rest.split_at(length as usize);
+                (value.to_vec(), rest)
+            }
+        };
+        fields.insert(key >> 3, value);
+        bytes = rest;
+    }
+    fields
+}
+
+/// The scalars of a folder as TensorBoard has them: tag, step, value, in the order of files and events; a restart at a step
+/// drops all of that step and later ones that were read before.
+fn scalars(folder: &Path) -> Vec<(String, u64, f32)> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let number = |bytes: Option<&Vec<u8>>| {
+        bytes.map_or(0, |b| u64::from_le_bytes(b.as_slice().try_into().unwrap()))
+    };
+    let mut scalars: Vec<(String, u64, f32)> = Vec::new();
+    for file in files {
+        for message in messages(&std::fs::read(file).unwrap()) {
+            let event = fields(&message);
+            let step = number(event.get(&2));
+            if let Some(log) = event.get(&7)
+                && number(fields(log).get(&1)) == 1
+            {
+                scalars.retain(|(_, other, _)| *other < step);
+            }
+            let Some(summary) = event.get(&5) else {
+                continue;
+            };
+            let value = fields(&fields(summary)[&1]);
+            if let Some(number) = value.get(&2) {
+                let tag = String::from_utf8(value[&1].clone()).unwrap();
+                let number = f32::from_le_bytes(number.as_slice().try_into().unwrap());
+                scalars.push((tag, step, number));
+            }
+        }
+    }
+    scalars
+}
+
+#[test]
+fn the_curves_of_a_resumed_run_are_those_of_one_that_was_not_interrupted() {
+    let shape = PatchShape::new(8, 8, 1);
+    let config = CvaeConfig::new(shape, 2).with_conv_layers([4]);
+    let model = || config.build(Seed::new(1), &Device::Cpu).unwrap();
+    let patches = blobs(10, shape, 0, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let (all, parts) = (folder.path().join("all"), folder.path().join("parts"));
+    let settings = FitConfig::new().with_epochs(5).with_batch_size(4);
+    let mut events = TensorBoardObserver::create(&all).unwrap();
+    Trainer::new(settings.clone())
+        .with_observer(&mut events)
+        .fit(&mut model(), &patches, None)
+        .unwrap();
+    // Three epochs are done and seen, of which the checkpoint knows two.
+    let checkpoint = CheckpointConfig::new(folder.path().join("run"));
+    let mut events = TensorBoardObserver::create(&parts).unwrap();
+    let mut trainer = Trainer::new(settings.clone().with_epochs(3))
+        .with_checkpoint(checkpoint.clone().with_every_epochs(Some(2)))
+        .with_observer(&mut events);
+    trainer.fit(&mut model(), &patches, None).unwrap();
+    assert_eq!(scalars(&parts).last().unwrap().1, 3);
+    std::fs::rename(checkpoint.previous(), &checkpoint.path).unwrap();
+    for _ in 0..2 {
+        let mut events = TensorBoardObserver::create(&parts).unwrap();
+        Trainer::new(settings.clone())
+            .with_checkpoint(checkpoint.clone())
+            .with_observer(&mut events)
+            .resume(&mut model(), &patches, None)
+            .unwrap();
+        assert_eq!(scalars(&parts), scalars(&all));
+    }
+    // Another folder holds nothing of the run, and gets all of it.
+    let elsewhere = folder.path().join("elsewhere");
+    let mut events = TensorBoardObserver::create(&elsewhere).unwrap();
+    Trainer::new(settings)
+        .with_checkpoint(checkpoint)
+        .with_observer(&mut events)
+        .resume(&mut model(), &patches, None)
+        .unwrap();
+    assert_eq!(scalars(&elsewhere), scalars(&all));
 }
 
 #[test]

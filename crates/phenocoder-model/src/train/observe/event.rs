@@ -93,6 +93,17 @@ pub(super) fn version(wall_time: f64) -> Vec<u8> {
         .done()
 }
 
+/// A restart: TensorBoard forgets what it has read of this step and of later ones.
+pub(super) fn restart(wall_time: f64, step: u64) -> Vec<u8> {
+    const START: u64 = 1;
+    let log = Message::default().int(1, START).done();
+    Message::default()
+        .double(1, wall_time)
+        .int(2, step)
+        .bytes(7, &log)
+        .done()
+}
+
 /// An event that holds one value of a summary.
 fn event(wall_time: f64, step: u64, value: Message) -> Vec<u8> {
     let summary = Message::default().bytes(1, &value.done()).done();

@@ -21,6 +21,9 @@ use crate::{Autoencoder, Error, Gradients, Result};
 /// `weights/NAME` and `gradients/NAME`, where the gradients are those of the first update of an epoch, before clipping.
 /// The settings of the run are shown in the tab HPARAMS, nested ones as `optimizer.beta_1`.
 ///
+/// A run that is resumed has an event file of its own for each part, best in one folder: TensorBoard shows them as one
+/// curve, without the epochs that an interrupted part had begun after its last checkpoint.
+///
 /// # Examples
 ///
 /// ```
@@ -41,6 +44,8 @@ pub struct TensorBoardObserver {
     /// The last epoch whose gradients were written, and whose.
     written: (usize, BTreeSet<String>),
     has_session: bool,
+    /// Whether the folder held event files before.
+    has_earlier: bool,
 }
 
 impl TensorBoardObserver {
@@ -53,6 +58,10 @@ impl TensorBoardObserver {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, "created", e))?;
         // TensorBoard takes files with `tfevents` in their names and reads them in the order of the names.
+        let is_events =
+            |name: &std::ffi::OsStr| name.to_string_lossy().contains("events.out.tfevents.");
+        let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, "read", e))?;
+        let has_earlier = entries.flatten().any(|entry| is_events(&entry.file_name()));
         let stem = format!("events.out.tfevents.{:010}", wall_time() as u64);
         let mut number = 0;
         loop {
@@ -67,6 +76,7 @@ impl TensorBoardObserver {
                         gradients_every: 0,
                         written: (0, BTreeSet::new()),
                         has_session: false,
+                        has_earlier,
                     };
                     observer.write(&event::version(wall_time()))?;
                     return Ok(observer);
@@ -238,6 +248,23 @@ impl Observer for TensorBoardObserver {
     fn on_start(&mut self, model: &dyn Autoencoder, _: usize) -> Result<()> {
         let config = model.config_json()?;
         self.write_text("config", 0, &format!("```\n{config:#}\n```"))
+    }
+
+    /// Where the folder holds the events of the run so far, those of epochs that are done again are dropped by TensorBoard,
+    /// and nothing is written twice; else the epochs that are done are written anew.
+    fn on_resume(
+        &mut self,
+        model: &dyn Autoencoder,
+        epochs: usize,
+        record: &TrainingRecord,
+    ) -> Result<()> {
+        if self.has_earlier {
+            let next = record.epochs.len() as u64 + 1;
+            return self.write(&event::restart(wall_time(), next));
+        }
+        self.on_start(model, epochs)?;
+        let mut done = record.epochs.iter();
+        done.try_for_each(|epoch| self.on_epoch(epoch, 0.0))
     }
 
     fn on_epoch(&mut self, record: &EpochRecord, _: f64) -> Result<()> {
