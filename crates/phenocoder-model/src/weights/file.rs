@@ -19,7 +19,7 @@ const HEADER_LIMIT: u64 = 16 << 20;
 /// The length of the length.
 const PREFIX: u64 = 8;
 
-/// The metadata entry that holds the SHA-256 of everything else, in files that have it.
+/// The metadata entry that holds the SHA-256 of everything else.
 pub(crate) const HASH_KEY: &str = "phenocoder.sha256";
 
 pub(crate) type Metadata = BTreeMap<String, String>;
@@ -37,18 +37,30 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    /// Compares the SHA-256 of the content with the one that was written; files without one pass if they may lack it.
-    pub(crate) fn check_hash(&self, may_lack: bool) -> Result<(), FileError> {
+    /// Compares the SHA-256 of the content with the one that was written.
+    pub(crate) fn check_hash(&self) -> Result<(), FileError> {
         match (self.metadata.get(HASH_KEY), &self.hash) {
             (Some(expected), Some(found)) if expected == found => Ok(()),
             (Some(expected), Some(found)) => Err(FileError::Hash {
                 expected: expected.clone(),
                 found: found.clone(),
             }),
-            _ if may_lack => Ok(()),
             _ => Err(FileError::Foreign { key: HASH_KEY }),
         }
     }
+}
+
+/// Refuses a tensor with a value that is infinite or no number.
+pub(crate) fn check_finite(name: &str, tensor: &Tensor) -> Result<(), FileError> {
+    let problem = match tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()) {
+        Ok(values) if values.iter().all(|v| v.is_finite()) => return Ok(()),
+        Ok(_) => "it is not finite".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(FileError::Tensor {
+        name: name.to_owned(),
+        problem,
+    })
 }
 
 #[derive(Serialize)]
@@ -294,6 +306,18 @@ fn parse(bytes: &[u8]) -> Result<Contents, FileError> {
             return Err(header_error(format!(
                 "tensor `{name}` is {:?}, expected F32",
                 entry.dtype
+            )));
+        }
+        // An axis of no extent hides those that are too large from the parser.
+        let extents = entry.shape.iter().filter(|&&extent| extent > 0);
+        let values = extents.copied().try_fold(1_usize, usize::checked_mul);
+        if values
+            .and_then(|n| n.checked_mul(size_of::<f32>()))
+            .is_none()
+        {
+            return Err(header_error(format!(
+                "tensor `{name}` claims the shape {:?}",
+                entry.shape
             )));
         }
         let (from, to) = entry.data_offsets;

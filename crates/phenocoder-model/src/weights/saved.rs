@@ -104,9 +104,15 @@ impl SavedModel {
 /// # Errors
 ///
 /// [`Error::Io`] when the file cannot be written (the old file is then untouched); [`Error::Tensor`] when a device cannot be
-/// read; [`Error::File`] when the sections are larger than a header may be.
+/// read; [`Error::File`] when a weight is not finite or the sections are larger than a header may be.
 pub fn save(path: impl AsRef<Path>, model: &dyn Autoencoder, sections: &Sections) -> Result<()> {
     let snapshot = model.parameters().snapshot()?;
+    for (name, tensor) in snapshot.tensors() {
+        file::check_finite(name, tensor).map_err(|source| Error::File {
+            path: path.as_ref().to_owned(),
+            source,
+        })?;
+    }
     let (payload, checksum) = file::payload(snapshot.tensors())?;
     let mut metadata = BTreeMap::from([
         (FORMAT_KEY.to_owned(), FORMAT.to_string()),
@@ -127,7 +133,7 @@ pub fn save(path: impl AsRef<Path>, model: &dyn Autoencoder, sections: &Sections
 /// # Errors
 ///
 /// [`Error::Io`] when the file cannot be read; [`Error::File`] with the reason when it is cut off, damaged, foreign, of a
-/// newer format or of an unknown kind; [`Error::Array`] when its tensors are not those of its configuration.
+/// newer format or of an unknown kind, or when a weight is not finite; [`Error::Array`] when its tensors are not those of its configuration.
 pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
     let path = path.as_ref();
     let contents = file::read(path)?;
@@ -183,14 +189,14 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
             let config: CvaeConfig =
                 serde_json::from_str(config).map_err(|e| malformed(CONFIG_KEY, e.to_string()))?;
             check_size(config.parameter_count(), &contents).map_err(broken)?;
-            contents.check_hash(true).map_err(broken)?;
+            contents.check().map_err(broken)?;
             Box::new(config.build(Seed::default(), device)?)
         }
         MeVae::KIND => {
             let config: MeVaeConfig =
                 serde_json::from_str(config).map_err(|e| malformed(CONFIG_KEY, e.to_string()))?;
             check_size(config.parameter_count(), &contents).map_err(broken)?;
-            contents.check_hash(true).map_err(broken)?;
+            contents.check().map_err(broken)?;
             Box::new(config.build(Seed::default(), device)?)
         }
         kind => {
@@ -201,6 +207,15 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
     };
     model.parameters().restore(&Snapshot(contents.tensors))?;
     Ok(SavedModel { model, sections })
+}
+
+impl file::Contents {
+    /// Refuses what is not as it was written, or holds weights that are not finite.
+    fn check(&self) -> Result<(), FileError> {
+        self.check_hash()?;
+        let mut tensors = self.tensors.iter();
+        tensors.try_for_each(|(name, tensor)| file::check_finite(name, tensor))
+    }
 }
 
 /// Refuses a configuration whose network is larger than the tensors in the file before it is built.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use ndarray::ArrayD;
 use phenocoder_core::{NoProgress, PatchShape, Seed};
 use phenocoder_model::weights::{load_arrays, names::keras_names};
@@ -150,6 +150,88 @@ fn a_changed_weight_is_noticed() {
 fn a_changed_section_is_noticed() {
     let changed = with_header(|h| h.replace("DAPI", "DAPY"));
     assert!(matches!(refused(&changed), FileError::Hash { .. }));
+}
+
+#[test]
+fn a_file_without_its_hash_is_refused() {
+    let without = with_header(|h| {
+        let at = h.find("\"phenocoder.sha256\"").unwrap();
+        let length = "\"phenocoder.sha256\":\"\"".len() + 64;
+        let mut changed = h;
+        changed.replace_range(at..at + length + 1, "");
+        changed.replace("DAPI", "DAPY")
+    });
+    let error = refused(&without);
+    assert!(
+        matches!(error, FileError::Foreign { key } if key == "phenocoder.sha256"),
+        "{error}"
+    );
+}
+
+#[test]
+fn weights_that_are_not_finite_are_neither_saved_nor_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for value in [f32::NAN, f32::INFINITY] {
+        let saved = saved();
+        let weight = saved.model.parameters().get("decoder.output.bias").unwrap();
+        let broken = Tensor::full(value, weight.dims(), &Device::Cpu).unwrap();
+        weight.set(&broken).unwrap();
+        let error = saved.save(&path).unwrap_err();
+        assert!(!path.exists());
+        let Error::File { source, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            source.to_string(),
+            "its tensor `decoder.output.bias` cannot be used: it is not finite"
+        );
+        let refused = refused(&sealed_with(value));
+        assert_eq!(refused.to_string(), source.to_string());
+    }
+}
+
+/// A file whose last bias has this value, with the checksums that belong to it.
+fn sealed_with(value: f32) -> Vec<u8> {
+    use sha2::{Digest as _, Sha256};
+    let bytes = bytes();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut payload = bytes[8 + length..].to_vec();
+    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let offset = header["decoder.output.bias"]["data_offsets"][0].as_u64();
+    let offset = usize::try_from(offset.unwrap()).unwrap();
+    payload[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+    // Sorted by name.
+    let metadata = header["__metadata__"].take();
+    let mut metadata: BTreeMap<String, String> = serde_json::from_value(metadata).unwrap();
+    metadata.remove("phenocoder.sha256");
+    let checksum = format!("{:08x}", crc32c::crc32c(&payload));
+    metadata.insert("phenocoder.checksum".to_owned(), checksum);
+    header["__metadata__"] = serde_json::to_value(&metadata).unwrap();
+    let mut hash = Sha256::new();
+    hash.update(header.to_string());
+    hash.update(&payload);
+    let hash: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    metadata.insert("phenocoder.sha256".to_owned(), hash);
+    header["__metadata__"] = serde_json::to_value(&metadata).unwrap();
+    let mut header = header.to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes()[..], &header, &payload].concat()
+}
+
+#[test]
+fn a_shape_that_is_too_large_beside_an_axis_of_no_extent_is_refused() {
+    for shape in ["0,18446744073709551615,2", "4611686018427387904,0"] {
+        let hostile = with_header(|h| {
+            let entry = format!(
+                "{{\"a\":{{\"dtype\":\"F32\",\"shape\":[{shape}],\"data_offsets\":[0,0]}},"
+            );
+            h.replacen('{', &entry, 1)
+        });
+        let error = refused(&hostile);
+        assert!(matches!(error, FileError::Header { .. }), "{error}");
+        assert!(error.to_string().contains("claims the shape"), "{error}");
+    }
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn parse(contents: file::Contents) -> Result<(State, String), FileError> {
             supported: FORMAT,
         });
     }
-    contents.check_hash(false)?;
+    contents.check_hash()?;
     let malformed = |key: &str, reason: String| FileError::Metadata {
         key: key.to_owned(),
         reason,
@@ -227,8 +227,8 @@ fn parse(contents: file::Contents) -> Result<(State, String), FileError> {
         let values = values.ok_or_else(unknown)?;
         // Moments may overflow without harm, weights may not.
         let is_weight = matches!(part, MODEL | RESULT | AVERAGE);
-        if is_weight && !is_finite(&tensor).map_err(|e| stranger(&e.to_string()))? {
-            return Err(stranger("it is not finite"));
+        if is_weight {
+            file::check_finite(&name, &tensor)?;
         }
         values.insert(rest, tensor);
     }
@@ -247,11 +247,6 @@ fn parse(contents: file::Contents) -> Result<(State, String), FileError> {
         average: head.average.then_some(average),
     };
     Ok((state, hash))
-}
-
-fn is_finite(tensor: &candle_core::Tensor) -> candle_core::Result<bool> {
-    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-    Ok(values.iter().all(|v| v.is_finite()))
 }
 
 impl State {
