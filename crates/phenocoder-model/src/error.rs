@@ -235,6 +235,19 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The same of a setting that is part of another.
+    pub(crate) fn within(mut self, outer: &str) -> Self {
+        match &mut self {
+            Self::Zero { setting } | Self::Range { setting, .. } | Self::TooLarge { setting } => {
+                *setting = format!("{outer}.{setting}");
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
 /// What is wrong with a weights file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

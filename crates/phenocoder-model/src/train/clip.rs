@@ -1,12 +1,12 @@
 //! Gradient clipping.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::check_range;
 use super::optim::{CHUNK, Real, sum_in_order, with_values};
-use crate::{ConfigError, Gradients, Result};
+use crate::{ConfigError, Error, Gradients, Result};
 
 /// How gradients are kept from growing too large.
 ///
@@ -74,40 +74,53 @@ impl ClipConfig {
 
     /// Clips gradients, and returns their norm before where it was computed.
     ///
-    /// A norm that is no number leaves the gradients as they are: the loss will tell.
-    ///
     /// # Errors
     ///
-    /// [`Error::Tensor`](crate::Error::Tensor) when the device fails.
+    /// [`Error::NonFiniteGradient`] when a gradient is infinite or no number and their norm is wanted;
+    /// [`Error::Tensor`] when the device fails.
     pub fn clip(&self, gradients: &mut Gradients) -> Result<Option<f64>> {
+        match self {
+            Self::Norm { .. } => {
+                let norm = finite_norm(gradients)?;
+                self.clip_with_norm(gradients, norm)?;
+                Ok(Some(norm))
+            }
+            Self::Value { .. } => {
+                self.clip_with_norm(gradients, 0.0)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Clips gradients whose norm is known.
+    pub(super) fn clip_with_norm(&self, gradients: &mut Gradients, norm: f64) -> Result<()> {
         match *self {
             Self::Norm { max_norm } => {
-                let norm = global_norm(gradients)?;
                 let factor = max_norm / (norm + 1e-6);
                 if factor < 1.0 {
                     for gradient in gradients.values_mut() {
                         *gradient = gradient.affine(factor, 0.0)?;
                     }
                 }
-                Ok(Some(norm))
             }
             Self::Value { limit } => {
                 for gradient in gradients.values_mut() {
                     *gradient = gradient.clamp(-limit, limit)?;
                 }
-                Ok(None)
             }
         }
+        Ok(())
     }
 }
 
 /// The Euclidean norm of all gradients together, summed in `f64` in the order of their names and in fixed chunks.
 ///
-/// On GPUs each gradient is summed there in its own type.
+/// On GPUs each gradient is summed there in `f32`; where a sum does not fit, as from values of 1e19 on, all are read and
+/// summed in `f64` too, so the norm of finite gradients is finite.
 ///
 /// # Errors
 ///
-/// [`Error::Tensor`](crate::Error::Tensor) when a gradient cannot be read.
+/// [`Error::Tensor`] when a gradient cannot be read.
 #[doc(alias = "total_norm")]
 pub fn global_norm(gradients: &Gradients) -> Result<f64> {
     let mut sum = 0.0;
@@ -123,8 +136,41 @@ pub fn global_norm(gradients: &Gradients) -> Result<f64> {
         // One transfer for all.
         let sums = Tensor::stack(&elsewhere, 0)?.to_vec1::<f32>()?;
         sum += sums.into_iter().map(f64::from).sum::<f64>();
+        if !sum.is_finite() {
+            sum = 0.0;
+            for gradient in gradients.values() {
+                sum += squares(&wide_values(gradient)?);
+            }
+        }
     }
     Ok(sum.sqrt())
+}
+
+/// The norm of all gradients together, if it is finite; else the first gradient at fault is named.
+pub(super) fn finite_norm(gradients: &Gradients) -> Result<f64> {
+    let norm = global_norm(gradients)?;
+    if norm.is_finite() {
+        return Ok(norm);
+    }
+    for (name, gradient) in gradients {
+        let values = wide_values(gradient)?;
+        let broken = values.iter().copied().find(|v| !v.is_finite());
+        // Finite `f64` may be too large as well.
+        let value = broken.unwrap_or_else(|| squares(&values).sqrt());
+        if !value.is_finite() {
+            let name = name.clone();
+            return Err(Error::NonFiniteGradient { name, value });
+        }
+    }
+    Err(Error::NonFiniteGradient {
+        name: gradients.keys().next().cloned().unwrap_or_default(),
+        value: norm,
+    })
+}
+
+fn wide_values(gradient: &Tensor) -> Result<Vec<f64>> {
+    let values = gradient.to_device(&Device::Cpu)?.flatten_all()?;
+    Ok(values.to_dtype(DType::F64)?.to_vec1()?)
 }
 
 fn squares<T: Real>(values: &[T]) -> f64 {

@@ -72,7 +72,7 @@ pub struct FitConfig {
     pub seed: Seed,
     /// Whether the validation loss has noise (default off).
     pub validation_noise: ValidationNoise,
-    /// Batches read ahead while the network works (default 2); so many batches, and the one in work, are in memory.
+    /// Batches read ahead while the network works (default 2, at least 1); so many batches, and the one in work, are in memory.
     pub prefetch: usize,
     /// Threads that read ahead, each a batch of its own (default 1).
     ///
@@ -240,6 +240,7 @@ impl FitConfig {
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
             ("accumulate", self.accumulate),
+            ("prefetch", self.prefetch),
             ("read_threads", self.read_threads),
         ] {
             if value == 0 {
@@ -354,19 +355,17 @@ impl GroupConfig {
     }
 
     fn validate(&self, name: &str) -> Result<(), ConfigError> {
-        if let Some(rate) = self.learning_rate {
-            check_learning_rate(&format!("groups.{name}.learning_rate"), rate)?;
-        }
-        if let Some(optimizer) = &self.optimizer {
-            optimizer.validate()?;
-        }
-        if let Some(schedule) = &self.schedule {
-            schedule.validate()?;
-        }
-        if let Some(clip) = &self.clip {
-            clip.validate()?;
-        }
-        Ok(())
+        let rate = self
+            .learning_rate
+            .map(|rate| check_learning_rate("learning_rate", rate));
+        let checks = [
+            rate,
+            self.optimizer.as_ref().map(OptimizerConfig::validate),
+            self.schedule.as_ref().map(ScheduleConfig::validate),
+            self.clip.as_ref().map(ClipConfig::validate),
+        ];
+        let all: Result<(), ConfigError> = checks.into_iter().flatten().collect();
+        all.map_err(|error| error.within(&format!("groups.{name}")))
     }
 }
 
@@ -397,4 +396,56 @@ pub(super) fn check_range(
         value,
         expected,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::{AdamConfig, StepConfig};
+
+    #[test]
+    fn a_setting_of_a_group_is_named_with_its_group() {
+        let group = GroupConfig::new;
+        let refused = |group: GroupConfig| {
+            let config = FitConfig::new().with_group("critic", group);
+            config.validate().unwrap_err().to_string()
+        };
+        for (group, setting) in [
+            (
+                group().with_learning_rate(Some(-1.0)),
+                "groups.critic.learning_rate",
+            ),
+            (
+                group().with_optimizer(Some(AdamConfig::new().with_beta_1(2.0).into())),
+                "groups.critic.adam.beta_1",
+            ),
+            (
+                group().with_schedule(Some(StepConfig::new(0).into())),
+                "groups.critic.step.",
+            ),
+            (
+                group().with_clip(Some(ClipConfig::norm(0.0))),
+                "groups.critic.clip.max_norm",
+            ),
+        ] {
+            let message = refused(group);
+            assert!(message.contains(&format!("`{setting}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn counts_of_zero_are_refused() {
+        for (config, setting) in [
+            (FitConfig::new().with_epochs(0), "epochs"),
+            (FitConfig::new().with_batch_size(0), "batch_size"),
+            (FitConfig::new().with_accumulate(0), "accumulate"),
+            (FitConfig::new().with_prefetch(0), "prefetch"),
+            (FitConfig::new().with_read_threads(0), "read_threads"),
+        ] {
+            let zero = ConfigError::Zero {
+                setting: setting.to_owned(),
+            };
+            assert_eq!(config.validate(), Err(zero));
+        }
+    }
 }

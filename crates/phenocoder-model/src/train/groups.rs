@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use serde_json::Value;
 
-use super::clip::global_norm;
+use super::clip::finite_norm;
 use super::{ClipConfig, FitConfig, Observer, Optimizer, Schedule};
 use crate::{Autoencoder, Error, Gradients, Parameters, Result, Update};
 
@@ -227,11 +227,7 @@ impl Update for BatchUpdate<'_, '_> {
             });
         };
         group.check(self.parameters, gradients)?;
-        if !global_norm(gradients)?.is_finite()
-            && let Some((name, value)) = first_non_finite(gradients)?
-        {
-            return Err(Error::NonFiniteGradient { name, value });
-        }
+        let mut norm = finite_norm(gradients)?;
         let alone = self.part.share >= 1.0;
         let mut gradients = gradients.clone();
         if !alone {
@@ -266,27 +262,16 @@ impl Update for BatchUpdate<'_, '_> {
                 return Ok(());
             }
             gradients.clone_from(&sum.gradients);
+            norm = finite_norm(&gradients)?;
         }
         let Moment { epoch, update, .. } = self.moment;
         for observer in self.observers.iter_mut() {
             observer.on_gradients(epoch + 1, update + 1, &gradients)?;
         }
         if let Some(clip) = &group.clip {
-            clip.clip(&mut gradients)?;
+            clip.clip_with_norm(&mut gradients, norm)?;
         }
         let rate = group.rate(self.moment);
         group.optimizer.step(self.parameters, &gradients, rate)
     }
-}
-
-/// The first value of a gradient that is infinite or no number, with the name of its weight.
-fn first_non_finite(gradients: &Gradients) -> Result<Option<(String, f64)>> {
-    for (name, gradient) in gradients {
-        let values = gradient.flatten_all()?.to_dtype(DType::F64)?;
-        let values = values.to_vec1::<f64>()?;
-        if let Some(value) = values.into_iter().find(|v| !v.is_finite()) {
-            return Ok(Some((name.clone(), value)));
-        }
-    }
-    Ok(None)
 }

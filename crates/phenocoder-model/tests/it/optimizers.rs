@@ -9,9 +9,9 @@ use candle_core::{DType, Device, Tensor};
 use phenocoder_model::train::{
     AdamConfig, AdamWConfig, ClipConfig, CosineConfig, CycleConfig, DecayScope, LambConfig,
     MilestoneRule, MultiStepConfig, OptimizerConfig, PolyConfig, RmsPropConfig, ScheduleConfig,
-    StepConfig, TanhConfig, WarmUpConfig,
+    StepConfig, TanhConfig, WarmUpConfig, global_norm,
 };
-use phenocoder_model::{Gradients, Parameters, Role};
+use phenocoder_model::{Error, Gradients, Parameters, Role};
 use phenocoder_testdata::find;
 use serde_json::Value;
 
@@ -236,6 +236,37 @@ fn a_small_norm_is_left_and_values_are_held_within_their_limit() {
     assert_eq!(values(&held), [0.3, -0.35]);
     for wrong in [ClipConfig::norm(0.0), ClipConfig::value(f64::NAN)] {
         assert!(wrong.validate().is_err());
+    }
+}
+
+#[test]
+fn finite_gradients_have_a_finite_norm_and_others_are_refused_by_name() {
+    let of = |value: f32, dtype: DType| {
+        let good = Tensor::new(&[1.0_f32, 2.0], &Device::Cpu).unwrap();
+        let large = Tensor::full(value, 4, &Device::Cpu).unwrap();
+        let large = large.to_dtype(dtype).unwrap();
+        Gradients::from([("a".to_owned(), good), ("b".to_owned(), large)])
+    };
+    // The squares have no `f32`; what is not in `f32` on the CPU is summed as on a GPU.
+    for dtype in [DType::F32, DType::BF16] {
+        let norm = global_norm(&of(1e30, dtype)).unwrap();
+        assert!((norm / 2e30 - 1.0).abs() < 1e-2, "{norm}");
+        let mut clipped = of(1e30, dtype);
+        ClipConfig::norm(1.0).clip(&mut clipped).unwrap();
+        let values = clipped["b"].to_dtype(DType::F32).unwrap();
+        for value in values.to_vec1::<f32>().unwrap() {
+            assert!((value - 0.5).abs() < 1e-2, "{value}");
+        }
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut gradients = of(bad, dtype);
+            let error = ClipConfig::norm(1.0).clip(&mut gradients).unwrap_err();
+            let Error::NonFiniteGradient { name, value } = error else {
+                panic!("{error}")
+            };
+            assert_eq!((name.as_str(), value.is_nan()), ("b", bad.is_nan()));
+            let kept = gradients["a"].to_vec1::<f32>().unwrap();
+            assert_eq!(kept, [1.0, 2.0], "nothing is clipped");
+        }
     }
 }
 
