@@ -26,6 +26,11 @@ pub trait PatchOrder: Send + Sync {
         "{}".to_owned()
     }
 
+    /// How many patches [`order`](Self::order) visits in one epoch of a source of `n` patches; `n` by default.
+    fn length(&self, n: usize) -> usize {
+        n
+    }
+
     /// The patches of one epoch of a source of `n` patches, in the order of their visit.
     ///
     /// Every epoch has a `seed` of its own.

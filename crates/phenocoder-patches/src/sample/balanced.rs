@@ -205,9 +205,13 @@ impl PatchOrder for Balanced {
         .to_string()
     }
 
+    fn length(&self, n: usize) -> usize {
+        self.config.patches_per_epoch.unwrap_or(n)
+    }
+
     fn order(&self, n: usize, seed: Seed) -> Result<Vec<usize>, ShapeError> {
         ShapeError::check_len("labels to balance", n, self.n)?;
-        let count = self.config.patches_per_epoch.unwrap_or(n);
+        let count = self.length(n);
         Ok(match self.config.draws {
             Draws::Even => self.even(count, seed),
             Draws::Independent => self.independent(count, seed),

@@ -150,6 +150,16 @@ impl PatchOrder for Weighted {
         .to_string()
     }
 
+    fn length(&self, _: usize) -> usize {
+        match self.replacement {
+            Replacement::With => self.patches_per_epoch,
+            Replacement::Without => {
+                let positive = self.weights.iter().filter(|&&weight| weight > 0.0);
+                self.patches_per_epoch.min(positive.count())
+            }
+        }
+    }
+
     fn order(&self, n: usize, seed: Seed) -> Result<Vec<usize>, ShapeError> {
         ShapeError::check_len("weights", n, self.weights.len())?;
         Ok(match self.replacement {
