@@ -77,7 +77,7 @@ pub trait Update {
     ///
     /// [`Error::Group`](crate::Error::Group) when there is no such group or a gradient is not of the group;
     /// [`Error::Array`](crate::Error::Array) when a gradient has not the shape of its weight;
-    /// [`Error::NonFiniteGradient`](crate::Error::NonFiniteGradient) when a gradient is infinite or no number: then no
-    /// weight has been changed.
+    /// [`Error::NonFiniteGradient`](crate::Error::NonFiniteGradient) when a gradient, or the sum of accumulated ones, is
+    /// infinite or no number: then this call has changed no weight, though calls before it in the same step may have.
     fn apply(&mut self, group: &str, gradients: &Gradients) -> Result<()>;
 }

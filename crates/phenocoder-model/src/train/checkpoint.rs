@@ -7,6 +7,10 @@
 //! All chance of a run is derived from the seed, the epoch and the number of the batch, so its position is the state of its
 //! random streams too.
 //!
+//! The epochs that are done stand in the header, which has at most 16 MiB: room for about 25,000 epochs.
+//! A longer run ends with [`FileError::HeaderLength`](crate::FileError::HeaderLength) when that is reached, and the
+//! checkpoint before stays; more patches to an epoch ([`PatchOrder`](phenocoder_core::PatchOrder)) make fewer epochs.
+//!
 //! The file is sealed with SHA-256 and holds nothing that differs between two runs that do the same: no times, no paths.
 //! A run that was interrupted, in whatever way and however often, and resumed ends with the same checkpoint as one that was
 //! not, to the bit, on the CPU and for any number of threads.
@@ -24,9 +28,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(super) use codec::{Position, State};
-pub(super) use settings::of_run;
+pub(super) use codec::{Position, STATE_KEY, State};
 use settings::{accept_weights, first_difference};
+pub(super) use settings::{may_be_longer, of_run};
 
 use super::TrainingRecord;
 use crate::weights::file::Target;
@@ -134,7 +138,8 @@ pub struct CheckpointInfo {
     pub updates: u64,
     /// The epochs that are done; without times.
     pub record: TrainingRecord,
-    /// The settings of the run: `model`, `fit`, `transforms`, `order`, `data`, `context`.
+    /// The settings of the run: `model`, `fit` (without `prefetch` and `read_threads`, which change nothing but speed),
+    /// `transforms`, `order`, `data`, `context`.
     pub settings: Value,
     /// The SHA-256 of the content, in hexadecimal digits; equal for equal states.
     pub sha256: String,
@@ -190,12 +195,13 @@ impl Writer {
     pub(super) fn open(
         config: CheckpointConfig,
         settings: &mut Value,
+        may_be_longer: bool,
         parameters: &Parameters,
     ) -> Result<Option<(Self, State)>> {
         let mut read = |path: &Path| {
             let (state, _) = codec::read(path)?;
             accept_weights(settings, &state.settings, &state.result)?;
-            if let Some(difference) = first_difference(&state.settings, settings) {
+            if let Some(difference) = first_difference(&state.settings, settings, may_be_longer) {
                 return Err(difference);
             }
             state.check(parameters)?;
@@ -241,6 +247,11 @@ impl Writer {
     pub(super) fn is_due_after_epoch(&self, done: usize) -> bool {
         let every = self.config.every_epochs;
         every.is_some_and(|n| done.is_multiple_of(n.max(1)))
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.config.path
     }
 
     /// Whether the file holds this position.

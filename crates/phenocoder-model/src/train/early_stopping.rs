@@ -116,6 +116,14 @@ impl EarlyStopping {
         self.wait >= self.config.patience.max(1) && self.epoch > 1
     }
 
+    /// Whether it may have seen so many epochs and no more.
+    pub(super) fn has_seen(&self, epochs: usize) -> bool {
+        let best = self
+            .best_epoch()
+            .is_none_or(|best| (1..=epochs).contains(&best));
+        self.epoch == epochs && self.wait <= epochs && best
+    }
+
     /// The best epoch so far, from 1 on.
     #[must_use]
     pub fn best_epoch(&self) -> Option<usize> {

@@ -131,6 +131,7 @@ impl Groups {
             part,
             moment,
             call: 0,
+            has_changed: false,
         }
     }
 
@@ -215,6 +216,14 @@ pub(super) struct BatchUpdate<'a, 'o> {
     part: Part,
     moment: Moment,
     call: usize,
+    has_changed: bool,
+}
+
+impl BatchUpdate<'_, '_> {
+    /// Whether a weight may have changed.
+    pub(super) fn has_changed(&self) -> bool {
+        self.has_changed
+    }
 }
 
 impl Update for BatchUpdate<'_, '_> {
@@ -272,6 +281,7 @@ impl Update for BatchUpdate<'_, '_> {
             clip.clip_with_norm(&mut gradients, norm)?;
         }
         let rate = group.rate(self.moment);
+        self.has_changed = true;
         group.optimizer.step(self.parameters, &gradients, rate)
     }
 }

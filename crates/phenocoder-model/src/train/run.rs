@@ -8,14 +8,14 @@ use phenocoder_core::{
 };
 use serde_json::Value;
 
-use super::checkpoint::{Position, State, Writer};
+use super::checkpoint::{Position, STATE_KEY, State, Writer};
 use super::groups::{Groups, Moment, Part};
 use super::{
     BatchRecord, EarlyStopping, Ema, EpochRecord, FitConfig, LossRecord, Observer, TrainingRecord,
     ValidationNoise,
 };
 use crate::loader::{Loaded, for_each_batch};
-use crate::{Autoencoder, Batch, Error, Losses, Result, Snapshot, Step};
+use crate::{Autoencoder, Batch, Error, FileError, Losses, Result, Snapshot, Step};
 
 /// What a run works with and never changes.
 pub(super) struct Setting<'a> {
@@ -44,6 +44,8 @@ pub(super) struct Run<'a, 'o> {
     result: Snapshot,
     /// Whether the caller asked to stop, which happens between batches.
     is_cancelled: bool,
+    /// Whether the state is that after a whole batch or epoch, so that a run can go on from it.
+    is_whole: bool,
 }
 
 impl<'a, 'o> Run<'a, 'o> {
@@ -66,6 +68,7 @@ impl<'a, 'o> Run<'a, 'o> {
             average,
             result: parameters.snapshot()?,
             is_cancelled: false,
+            is_whole: true,
             setting,
         })
     }
@@ -111,6 +114,12 @@ impl<'a, 'o> Run<'a, 'o> {
             && let Err(error) = self.save()
         {
             ended = Err(error);
+        } else if let Err(error) = &ended
+            && self.is_worth_keeping(error)
+            && let Err(other) = self.save()
+        {
+            // The error that ended the run is the one to hear of.
+            tracing::warn!(reason = %other, "no checkpoint was written after an error");
         }
         self.setting.model.parameters().restore(&self.result)?;
         if let Err(error) = ended {
@@ -133,13 +142,15 @@ impl<'a, 'o> Run<'a, 'o> {
             config,
             train,
             validation,
+            order,
             progress,
             ..
         } = self.setting;
-        let validated = validation.map_or(0, PatchSource::len);
-        let total = config.epochs * (train.len() + validated);
+        let visited = order.length(train.len()) + validation.map_or(0, PatchSource::len);
+        let total = config.epochs.saturating_mul(visited);
         progress.start("train", Some(total as u64));
-        let done = (self.position.epoch - 1) * (train.len() + validated) + self.position.patches;
+        let before = self.record.epochs.len().saturating_mul(visited);
+        let done = before.saturating_add(self.position.patches);
         if done > 0 {
             progress.advance(done as u64);
         }
@@ -160,6 +171,17 @@ impl<'a, 'o> Run<'a, 'o> {
             self.save()?;
         }
         Ok(())
+    }
+
+    /// Whether a run that an error ended has done work since its last checkpoint that can be kept.
+    fn is_worth_keeping(&self, error: &Error) -> bool {
+        let is_number = matches!(
+            error,
+            Error::NonFinite { .. } | Error::NonFiniteWeight { .. }
+        );
+        let writer = self.writer.as_ref();
+        let is_new = writer.is_some_and(|w| !w.has(&self.position));
+        self.is_whole && is_new && !is_number && self.position != Position::start()
     }
 
     fn is_over(&self) -> bool {
@@ -191,10 +213,13 @@ impl<'a, 'o> Run<'a, 'o> {
         }
         let model = self.finite_snapshot()?;
         let state = self.state(model)?;
-        match &mut self.writer {
-            Some(writer) => writer.write(&state),
-            None => Ok(()),
+        if let Some(writer) = &mut self.writer {
+            // What could not be written once is not tried again.
+            self.is_whole = false;
+            writer.write(&state)?;
+            self.is_whole = true;
         }
+        Ok(())
     }
 
     fn finite_snapshot(&self) -> Result<Snapshot> {
@@ -223,6 +248,7 @@ impl<'a, 'o> Run<'a, 'o> {
         let order = order.order(train.len(), seed)?;
         check_order(&order, train)?;
         let plan = Plan::new(order.len(), config);
+        self.check_position(&plan)?;
         let prepare = move |patches: &mut PatchBatch, rows: &[usize]| {
             transforms
                 .iter()
@@ -234,7 +260,7 @@ impl<'a, 'o> Run<'a, 'o> {
         }
         let done = self.position.batch;
         let patches_before = self.position.patches;
-        let left = &order[(done * config.batch_size).min(order.len())..];
+        let left = &order[plan.until(done)..];
         let each = |index: usize, loaded: Loaded<'_>| {
             self.check()?;
             let index = done + index;
@@ -247,6 +273,7 @@ impl<'a, 'o> Run<'a, 'o> {
             let batch = Batch::new(&loaded.patches, model.device())?;
             let step = Step::training(seed, index as u64).with_precision(config.precision);
             let (part, moment) = (plan.part(index), self.moment(&plan));
+            self.is_whole = false;
             let observers = &mut *self.observers;
             let mut update = self
                 .groups
@@ -254,14 +281,17 @@ impl<'a, 'o> Run<'a, 'o> {
             let losses = match model.train_step(&batch, &step, &mut update) {
                 Ok(losses) => losses,
                 Err(Error::NonFiniteGradient { name, value }) => {
-                    // The weights are as they were, so the loss can be seen again: mostly it is the first to break.
-                    place.check(&model.loss(&batch, &step)?, &loaded)?;
+                    // Where no weight has changed in this step, the loss can be seen again: mostly it is the first to
+                    // break.
+                    if !update.has_changed() {
+                        place.record(&model.loss(&batch, &step)?, &loaded)?;
+                    }
                     let quantity = format!("gradient of `{name}`");
                     return Err(place.non_finite(quantity, value, &loaded));
                 }
                 Err(error) => return Err(error),
             };
-            let total = place.check(&losses, &loaded)?;
+            let losses = place.record(&losses, &loaded)?;
             if part.last {
                 self.groups.end_update();
                 self.position.updates += 1;
@@ -269,12 +299,12 @@ impl<'a, 'o> Run<'a, 'o> {
                     average.update(model.parameters())?;
                 }
             }
-            let losses = record(total, &losses)?;
             let n = loaded.rows.len();
             add(&mut self.position.sum, &losses, n);
             self.position.patches += n;
             self.position.batch += 1;
             self.position.batches += 1;
+            self.is_whole = true;
             self.setting.progress.advance(n as u64);
             let patches = self.position.patches;
             let batch = BatchRecord {
@@ -307,6 +337,29 @@ impl<'a, 'o> Run<'a, 'o> {
             prepare,
             each,
         )
+    }
+
+    /// Refuses the position of a checkpoint that no run with these settings comes to.
+    fn check_position(&self, plan: &Plan) -> Result<()> {
+        let Position { batch, patches, .. } = self.position;
+        let is_reached = batch <= plan.batches() && patches == plan.until(batch);
+        let in_update = batch > 0 && !plan.part(batch - 1).last;
+        let reason = if !is_reached {
+            let (batches, all) = (plan.batches(), plan.patches);
+            format!("it has done {batch} batches with {patches} patches of {batches} with {all}")
+        } else if !in_update && !self.groups.pending().is_empty() {
+            format!("it has gradients of an update that is over after {batch} batches")
+        } else {
+            return Ok(());
+        };
+        let path = self.writer.as_ref().map(|w| w.path().to_owned());
+        Err(Error::File {
+            path: path.unwrap_or_default(),
+            source: FileError::Metadata {
+                key: STATE_KEY.to_owned(),
+                reason,
+            },
+        })
     }
 
     fn moment(&self, plan: &Plan) -> Moment {
@@ -352,6 +405,7 @@ impl<'a, 'o> Run<'a, 'o> {
         let epoch = self.position.epoch;
         let validation = self.validate(epoch)?;
         let watched = validation.as_ref().unwrap_or(&train).total;
+        self.is_whole = false;
         if self.stopping.as_mut().is_none_or(|s| s.observe(watched)) {
             self.result = self.finite_snapshot()?;
             self.record.best_epoch = epoch;
@@ -367,6 +421,7 @@ impl<'a, 'o> Run<'a, 'o> {
             learning_rate: self.position.learning_rate,
         });
         self.position = self.position.next_epoch();
+        self.is_whole = true;
         Ok(())
     }
 
@@ -404,8 +459,8 @@ impl<'a, 'o> Run<'a, 'o> {
                 .with_seed(seed, index as u64)
                 .with_precision(config.precision);
             let losses = model.loss(&batch, &step)?;
-            let total = place.check(&losses, &loaded)?;
-            add(&mut sum, &record(total, &losses)?, loaded.rows.len());
+            let losses = place.record(&losses, &loaded)?;
+            add(&mut sum, &losses, loaded.rows.len());
             self.setting.progress.advance(loaded.rows.len() as u64);
             Ok(())
         };
@@ -442,19 +497,25 @@ impl Plan {
     }
 
     fn updates(&self) -> u64 {
-        self.patches.div_ceil(self.batch_size * self.accumulate) as u64
+        let update = self.batch_size.saturating_mul(self.accumulate);
+        self.patches.div_ceil(update) as u64
     }
 
     /// The place of a batch in its update; the last update of an epoch may have fewer batches.
     fn part(&self, batch: usize) -> Part {
         let first = batch - batch % self.accumulate;
-        let until = |batch: usize| self.patches.min(batch * self.batch_size);
-        let all = until(first + self.accumulate) - until(first);
-        let own = until(batch + 1) - until(batch);
+        let end = self.until(first.saturating_add(self.accumulate));
+        let all = end - self.until(first);
+        let own = self.until(batch + 1) - self.until(batch);
         Part {
             share: own as f64 / all as f64,
-            last: until(batch + 1) == until(first + self.accumulate),
+            last: self.until(batch + 1) == end,
         }
+    }
+
+    /// The patches of the batches before this one.
+    fn until(&self, batch: usize) -> usize {
+        self.patches.min(batch.saturating_mul(self.batch_size))
     }
 }
 
@@ -472,17 +533,6 @@ fn check_order(order: &[usize], source: &dyn PatchSource) -> Result<()> {
         true => Err(Error::Empty { split: "training" }),
         false => Ok(()),
     }
-}
-
-/// The losses of a batch.
-fn record(total: f64, losses: &Losses) -> Result<LossRecord> {
-    let part = |(name, part): &(&'static str, Tensor)| {
-        Ok(((*name).to_owned(), f64::from(part.to_scalar::<f32>()?)))
-    };
-    Ok(LossRecord {
-        total,
-        parts: losses.parts.iter().map(part).collect::<Result<_>>()?,
-    })
 }
 
 fn add(sum: &mut LossRecord, losses: &LossRecord, patches: usize) {
@@ -509,13 +559,24 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The total loss, if it is a finite number.
-    fn check(&self, losses: &Losses, loaded: &Loaded<'_>) -> Result<f64> {
-        let total = f64::from(losses.total.to_scalar::<f32>()?);
-        if total.is_finite() {
-            return Ok(total);
-        }
-        Err(self.non_finite(format!("{} loss", self.split), total, loaded))
+    /// The losses of the batch, if all are finite numbers.
+    fn record(&self, losses: &Losses, loaded: &Loaded<'_>) -> Result<LossRecord> {
+        let finite = |name: &str, loss: &Tensor| {
+            let value = f64::from(loss.to_scalar::<f32>()?);
+            if value.is_finite() {
+                return Ok(value);
+            }
+            Err(self.non_finite(format!("{} {name}", self.split), value, loaded))
+        };
+        let total = finite("loss", &losses.total)?;
+        let part = |(name, part): &(&'static str, Tensor)| {
+            let value = finite(&format!("loss `{name}`"), part)?;
+            Ok(((*name).to_owned(), value))
+        };
+        Ok(LossRecord {
+            total,
+            parts: losses.parts.iter().map(part).collect::<Result<_>>()?,
+        })
     }
 
     /// Names the patches whose pixels, conditions or views are not finite, or some of the batch when all are.

@@ -4,7 +4,7 @@ use phenocoder_core::{NoProgress, PatchOrder, PatchSource, PatchTransform, Progr
 
 use serde_json::Value;
 
-use super::checkpoint::{Writer, of_run};
+use super::checkpoint::{Writer, may_be_longer, of_run};
 use super::run::{Run, Setting};
 use super::{CheckpointConfig, FitConfig, Observer, TrainingRecord};
 use crate::model::check_source;
@@ -189,11 +189,14 @@ impl<'a> Trainer<'a> {
     ///   patches.
     /// * [`Error::NonFiniteWeight`] when the last update before a checkpoint or the end of an epoch broke a weight.
     /// * [`Error::Cancelled`] after the running batch; [`Error::Source`] when patches cannot be read; [`Error::Io`] when a
-    ///   checkpoint cannot be written, the one before it is then untouched; errors of observers.
+    ///   checkpoint cannot be written, the one before it is then untouched; [`Error::File`] when it would be too large;
+    ///   errors of observers.
     ///
     /// Whatever the error, the model is as usable as before: it has the weights of the last epoch that ended well (of the
     /// best one with early stopping), or those it came with when none did.
-    /// The work of an epoch that is cut short is in the checkpoint, where there is one.
+    /// With a checkpoint the work since the last one is kept also when the run ends with an error between two batches
+    /// (patches that cannot be read, an observer that fails), and [`resume`](Self::resume) goes on from there.
+    /// Not so when a number is not finite or a batch fails halfway: then the checkpoint is the last that was due.
     pub fn fit(
         &mut self,
         model: &mut dyn Autoencoder,
@@ -268,7 +271,11 @@ impl<'a> Trainer<'a> {
         if let Some(checkpoint) = &self.checkpoint {
             let found = match beginning {
                 Beginning::Anew => None,
-                _ => Writer::open(checkpoint.clone(), &mut settings, model.parameters())?,
+                _ => {
+                    let may_be_longer = may_be_longer(config);
+                    let parameters = model.parameters();
+                    Writer::open(checkpoint.clone(), &mut settings, may_be_longer, parameters)?
+                }
             };
             match (found, beginning) {
                 (Some((found, saved)), _) => {

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use candle_core::Device;
 use phenocoder_core::{
-    CancelToken, PatchBatch, PatchOrder, PatchShape, Progress, Seed, Sequential, ShapeError,
+    CancelToken, PatchBatch, PatchOrder, PatchShape, PatchSource, Progress, Seed, Sequential,
+    ShapeError, SourceError,
 };
 use phenocoder_model::train::{
-    CheckpointConfig, CheckpointInfo, CosineConfig, EarlyStoppingConfig, EpochRecord, FitConfig,
-    Observer, SgdConfig, Trainer, TrainingRecord,
+    BatchRecord, CheckpointConfig, CheckpointInfo, CosineConfig, EarlyStoppingConfig, EpochRecord,
+    FitConfig, Observer, SgdConfig, Trainer, TrainingRecord,
 };
 use phenocoder_model::{Autoencoder, Cvae, CvaeConfig, Error, FileError, Result, SavedModel};
 use phenocoder_patches::augment::{AugmentConfig, FlipConfig};
@@ -432,6 +433,163 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_old_one() {
     );
 }
 
+/// Fails after so many batches.
+struct FailsAfter(usize);
+
+impl Observer for FailsAfter {
+    fn on_batch(&mut self, _: &BatchRecord) -> Result<()> {
+        self.0 -= 1;
+        match self.0 {
+            0 => Err(Error::Image {
+                tag: "montage".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Cannot read its last patch the first time.
+struct Flaky {
+    patches: PatchBatch,
+    is_broken: AtomicBool,
+}
+
+impl PatchSource for Flaky {
+    fn len(&self) -> usize {
+        self.patches.len()
+    }
+    fn shape(&self) -> PatchShape {
+        self.patches.shape()
+    }
+    fn n_conditions(&self) -> usize {
+        0
+    }
+    fn read(&self, rows: &[usize]) -> Result<PatchBatch, SourceError> {
+        match rows.contains(&17) && self.is_broken.load(Ordering::Relaxed) {
+            true => self.patches.read(&[99]),
+            false => self.patches.read(rows),
+        }
+    }
+}
+
+#[test]
+fn the_work_before_an_error_between_batches_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = CheckpointConfig::new(folder.path().join("run.safetensors"));
+    // Five batches of the first epoch, and two of the second.
+    let mut fails = FailsAfter(7);
+    let failed = Trainer::new(settings())
+        .with_checkpoint(config.clone())
+        .with_observer(&mut fails)
+        .fit(&mut model(), &patches(), None);
+    assert!(matches!(failed, Err(Error::Image { .. })));
+    let info = CheckpointInfo::read(&config.path).unwrap();
+    assert_eq!((info.epoch, info.batch), (2, 2));
+    assert_eq!(resume(&config).unwrap(), straight(settings()).0);
+    assert!(fs::read(&config.path).unwrap() == straight(settings()).1);
+
+    let source = Flaky {
+        patches: patches(),
+        is_broken: AtomicBool::new(true),
+    };
+    let trainer = || Trainer::new(settings()).with_order(&Sequential);
+    let kept = || trainer().with_checkpoint(config.clone());
+    let failed = kept().fit(&mut model(), &source, None);
+    assert!(matches!(failed, Err(Error::Source(_))));
+    let info = CheckpointInfo::read(&config.path).unwrap();
+    assert_eq!((info.epoch, info.batch), (1, 4));
+    source.is_broken.store(false, Ordering::Relaxed);
+    let resumed = kept().resume(&mut model(), &source, None).unwrap();
+    let straight = trainer().fit(&mut model(), &source, None).unwrap();
+    assert_eq!(resumed, straight);
+}
+
+/// Keeps the settings that it is told.
+#[derive(Default)]
+struct Settings(serde_json::Value);
+
+impl Observer for Settings {
+    fn on_settings(&mut self, settings: &serde_json::Value) -> Result<()> {
+        self.0 = settings.clone();
+        Ok(())
+    }
+}
+
+#[test]
+fn observers_hear_all_settings_and_checkpoints_keep_those_that_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    let mut heard = Settings::default();
+    let config = settings().with_prefetch(3).with_read_threads(2);
+    Trainer::new(config.clone())
+        .with_observer(&mut heard)
+        .with_checkpoint(CheckpointConfig::new(&path))
+        .fit(&mut model(), &patches(), None)
+        .unwrap();
+    assert_eq!(heard.0["fit"], serde_json::to_value(config).unwrap());
+    let saved = CheckpointInfo::read(&path).unwrap().settings;
+    assert_eq!(saved["fit"]["epochs"], 3);
+    assert_eq!(saved["fit"].get("prefetch"), None);
+    assert_eq!(saved["fit"].get("read_threads"), None);
+    assert!(fs::read(&path).unwrap() == straight(settings()).1);
+}
+
+/// Hears how much there is to do and how much is done.
+#[derive(Default)]
+struct Counts {
+    total: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Progress for Counts {
+    fn start(&self, _: &str, total: Option<u64>) {
+        self.total.store(total.unwrap(), Ordering::Relaxed);
+    }
+    fn advance(&self, steps: u64) {
+        self.done.fetch_add(steps, Ordering::Relaxed);
+    }
+    fn finish(&self) {}
+}
+
+#[test]
+fn progress_counts_the_patches_that_an_order_visits() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = CheckpointConfig::new(folder.path().join("run.safetensors"));
+    let trainer = || {
+        Trainer::new(settings())
+            .with_order(&Twice)
+            .with_checkpoint(config.clone())
+    };
+    let (all, rest) = (Counts::default(), Counts::default());
+    let count = |counts: &Counts| {
+        let number = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        (number(&counts.total), number(&counts.done))
+    };
+    let (patches, validation) = (patches(), blobs(5, SHAPE, 0, 2));
+    trainer()
+        .with_progress(&all)
+        .fit(&mut model(), &patches, Some(&validation))
+        .unwrap();
+    assert_eq!(count(&all), (3 * (36 + 5), 3 * (36 + 5)));
+    let stop = StopAfter::new(41 + 20);
+    let stopped = trainer()
+        .with_progress(&stop)
+        .fit(&mut model(), &patches, Some(&validation));
+    assert!(matches!(stopped, Err(Error::Cancelled(_))));
+    trainer()
+        .with_progress(&rest)
+        .resume(&mut model(), &patches, Some(&validation))
+        .unwrap();
+    assert_eq!(count(&rest), count(&all));
+
+    // As many epochs as there can be are no overflow.
+    let stop = StopAfter::new(1);
+    let endless = Trainer::new(settings().with_epochs(usize::MAX))
+        .with_progress(&stop)
+        .fit(&mut model(), &patches, None);
+    assert!(matches!(endless, Err(Error::Cancelled(_))));
+}
+
 #[test]
 fn a_new_run_replaces_the_checkpoints_of_an_old_one() {
     let run = interrupted();
@@ -452,6 +610,9 @@ struct Twice;
 impl PatchOrder for Twice {
     fn name(&self) -> &str {
         "twice"
+    }
+    fn length(&self, n: usize) -> usize {
+        2 * n
     }
     fn order(&self, n: usize, seed: Seed) -> Result<Vec<usize>, ShapeError> {
         let mut stream = seed.stream("twice", 0);

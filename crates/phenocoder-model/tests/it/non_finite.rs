@@ -9,8 +9,8 @@ use phenocoder_model::train::{
     RmsPropConfig, SgdConfig, Trainer,
 };
 use phenocoder_model::{
-    Autoencoder, Batch, Cvae, CvaeConfig, Error, Latent, Losses, Parameters, Posterior, Result,
-    Step, encode,
+    Autoencoder, Batch, Cvae, CvaeConfig, Error, Latent, Losses, ParameterGroup, Parameters,
+    Posterior, Result, Step, Update, encode,
 };
 
 use crate::synthetic::blobs;
@@ -32,6 +32,10 @@ enum Fault {
     None,
     /// The loss is this, though its gradients are good.
     Loss(f32),
+    /// A part of the loss is this, though the total is good.
+    Part(f32),
+    /// The first update of a step is good, and the gradient of one weight in the second is this.
+    Second(f32),
     /// The gradient of one weight is this, though the loss is good.
     Gradient(f32),
     /// The loss is no number in validation only.
@@ -77,6 +81,7 @@ impl Autoencoder for Faulty {
         let constant = |value: f32| Tensor::new(value, &Device::Cpu);
         match self.fault {
             Fault::Loss(value) if now => losses.total = (losses.total + constant(value)?)?,
+            Fault::Part(value) if now => losses.parts[1].1 = constant(value)?,
             Fault::Validation if !step.dropout => {
                 losses.total = (losses.total + constant(f32::NAN)?)?;
             }
@@ -92,6 +97,17 @@ impl Autoencoder for Faulty {
                 losses.total = (losses.total + (root.sum_all()? * sign)?)?;
             }
             _ => {}
+        }
+        Ok(losses)
+    }
+    fn train_step(&self, batch: &Batch, step: &Step, update: &mut dyn Update) -> Result<Losses> {
+        let losses = self.loss(batch, step)?;
+        let mut gradients = self.parameters().gradients(&losses.total.backward()?)?;
+        update.apply(ParameterGroup::MAIN, &gradients)?;
+        if let Fault::Second(value) = self.fault {
+            let broken = Tensor::full(value, 2, &Device::Cpu)?;
+            gradients.insert("encoder.z_mean.bias".to_owned(), broken);
+            update.apply(ParameterGroup::MAIN, &gradients)?;
         }
         Ok(losses)
     }
@@ -150,6 +166,12 @@ impl PatchTransform for Divides {
         }
         Ok(())
     }
+}
+
+/// The same rows twice.
+fn concatenate<D: ndarray::RemoveAxis>(array: &ndarray::Array<f32, D>) -> ndarray::Array<f32, D> {
+    let views = [array.view(), array.view()];
+    ndarray::concatenate(ndarray::Axis(0), &views).unwrap()
 }
 
 /// What goes wrong, and what the message says.
@@ -292,7 +314,31 @@ fn cases() -> Vec<Case> {
             patches
         }),
     ];
+    const PART: &[&str] = &["training loss `kl` is", "epoch 1, batch 2"];
+    const LATER: &[&str] = &["validation loss `kl` is", "epoch 1, batch 2"];
+    const SECOND: &[&str] = &["gradient of `encoder.z_mean.bias` is", "epoch 1, batch 1"];
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        cases.push(Case::new("part", PART).fault(Fault::Part(value)));
+        // The training has one batch only.
+        let whole = settings().with_batch_size(12);
+        let mut two = good();
+        two.pixels = concatenate(&two.pixels);
+        two.conditions = concatenate(&two.conditions);
+        cases.push(
+            Case::new("part in validation", LATER)
+                .settings(whole)
+                .validation(two)
+                .fault(Fault::Part(value)),
+        );
+        // With the weights after the first update the loss is no number; that of the step was.
+        let rate = settings()
+            .with_optimizer(SgdConfig::new())
+            .with_learning_rate(1e30);
+        cases.push(
+            Case::new("second update", SECOND)
+                .settings(rate)
+                .fault(Fault::Second(value)),
+        );
         cases.push(Case::new("loss", BATCH).fault(Fault::Loss(value)));
         cases.push(Case::new("gradient", GRADIENT).fault(Fault::Gradient(value)));
         cases.push(

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::settings::saved;
 use crate::train::groups::{OptimizerState, Pending};
 use crate::train::{EarlyStopping, LossRecord, TrainingRecord};
 use crate::weights::file::{self, Metadata, Target, Tensors};
@@ -15,7 +16,7 @@ use crate::{Error, FileError, Parameters, Result, Snapshot};
 /// The version of the format that is written, and the newest that is read.
 const FORMAT: u32 = 1;
 const SETTINGS_KEY: &str = "checkpoint.settings";
-const STATE_KEY: &str = "checkpoint.state";
+pub(in crate::train) const STATE_KEY: &str = "checkpoint.state";
 
 const MODEL: &str = "model";
 const RESULT: &str = "result";
@@ -100,6 +101,59 @@ struct Head {
     average: bool,
 }
 
+impl Head {
+    /// Says why no run comes to this state, if none does; numbers that are not finite are no JSON.
+    fn check(&self) -> Result<(), String> {
+        // More batches than any run has, and room to count on.
+        const BATCHES: u64 = 1 << 53;
+        let (position, record) = (&self.position, &self.record);
+        let done = record.epochs.len();
+        let rules = [
+            (
+                position.epoch == done + 1,
+                "the running epoch does not follow the last that is done",
+            ),
+            (
+                record
+                    .epochs
+                    .iter()
+                    .zip(1..)
+                    .all(|(e, number)| e.epoch == number),
+                "the epochs that are done are not numbered from 1 on",
+            ),
+            (
+                record.best_epoch <= done && (record.best_epoch > 0) == (done > 0),
+                "the best epoch is not one that is done",
+            ),
+            (
+                (position.batch == 0) == (position.patches == 0),
+                "there are batches without patches, or patches without batches",
+            ),
+            (
+                position.batch as u64 <= position.batches && position.batches <= BATCHES,
+                "the batches of all epochs are not those of this one and of the ones before",
+            ),
+            (
+                position.updates <= position.batches,
+                "there are more updates than batches",
+            ),
+            (
+                record.epochs.iter().all(|e| e.learning_rate >= 0.0)
+                    && position.learning_rate >= 0.0,
+                "a learning rate is below 0",
+            ),
+            (
+                self.stopping.as_ref().is_none_or(|s| s.has_seen(done)),
+                "early stopping has not seen the epochs that are done",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, reason)) => Err((*reason).to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Writes a state and returns its SHA-256.
 pub(super) fn write(target: Target<'_>, state: &State) -> Result<String> {
     let mut tensors = Tensors::new();
@@ -145,7 +199,7 @@ pub(super) fn write(target: Target<'_>, state: &State) -> Result<String> {
         (FORMAT_KEY.to_owned(), FORMAT.to_string()),
         (CRATE_KEY.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         (KIND_KEY.to_owned(), CHECKPOINT.to_owned()),
-        (SETTINGS_KEY.to_owned(), state.settings.to_string()),
+        (SETTINGS_KEY.to_owned(), saved(&state.settings).to_string()),
         (STATE_KEY.to_owned(), head),
     ]);
     let (payload, _) = file::payload(&tensors)?;
@@ -186,6 +240,8 @@ fn parse(contents: file::Contents) -> Result<(State, String), FileError> {
         .map_err(|e| malformed(SETTINGS_KEY, e.to_string()))?;
     let head: Head =
         serde_json::from_str(text(STATE_KEY)?).map_err(|e| malformed(STATE_KEY, e.to_string()))?;
+    head.check()
+        .map_err(|reason| malformed(STATE_KEY, reason))?;
     let hash = text(file::HASH_KEY)?.to_owned();
 
     let (mut model, mut result, mut average) = (Tensors::new(), Tensors::new(), Tensors::new());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::train::{FitConfig, ScheduleConfig};
 use crate::{Autoencoder, Error, Result, Snapshot};
 
-/// Everything that must be the same when a run is resumed.
+/// All settings of a run and what tells its data apart.
 pub(in crate::train) fn of_run(
     model: &dyn Autoencoder,
     config: &FitConfig,
@@ -16,19 +16,10 @@ pub(in crate::train) fn of_run(
     validation: Option<&dyn PatchSource>,
     context: &Value,
 ) -> Result<Value> {
-    let mut fit = serde_json::to_value(config).map_err(|source| Error::Section {
+    let fit = serde_json::to_value(config).map_err(|source| Error::Section {
         name: "fit".to_owned(),
         source,
     })?;
-    if let Some(fit) = fit.as_object_mut() {
-        // Reading ahead changes nothing but speed.
-        fit.remove("prefetch");
-        fit.remove("read_threads");
-        // A run may be made longer where no learning rate depends on its length.
-        if config.schedules().all(|s| !depends_on_length(s)) {
-            fit.remove("epochs");
-        }
-    }
     // Settings that are no JSON are compared as text.
     let parse = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
     let transforms: Vec<Value> = transforms
@@ -83,6 +74,35 @@ fn data(source: &dyn PatchSource) -> Value {
     })
 }
 
+/// Settings of reading ahead: they change nothing but speed, and no file depends on them.
+const SPEED: [&str; 2] = ["prefetch", "read_threads"];
+
+/// The settings as checkpoints hold them: all but those that change nothing but speed.
+pub(super) fn saved(settings: &Value) -> Value {
+    let mut settings = settings.clone();
+    if let Some(fit) = settings.get_mut("fit").and_then(Value::as_object_mut) {
+        SPEED.iter().for_each(|name| drop(fit.remove(*name)));
+    }
+    settings
+}
+
+/// The settings that must be the same when a run is resumed; it may be made longer where no learning rate depends on its
+/// length.
+fn binding(settings: &Value, may_be_longer: bool) -> Value {
+    let mut settings = saved(settings);
+    if let Some(fit) = settings.get_mut("fit").and_then(Value::as_object_mut)
+        && may_be_longer
+    {
+        fit.remove("epochs");
+    }
+    settings
+}
+
+/// Whether a run of these settings could have had another number of epochs so far.
+pub(in crate::train) fn may_be_longer(config: &FitConfig) -> bool {
+    config.schedules().all(|s| !depends_on_length(s))
+}
+
 fn depends_on_length(schedule: &ScheduleConfig) -> bool {
     !matches!(
         schedule,
@@ -94,13 +114,14 @@ fn depends_on_length(schedule: &ScheduleConfig) -> bool {
 }
 
 /// The first setting, in the order of the names, that two runs do not share.
-pub(in crate::train) fn first_difference(saved: &Value, given: &Value) -> Option<Error> {
+pub(super) fn first_difference(saved: &Value, given: &Value, may_be_longer: bool) -> Option<Error> {
+    let [saved, given] = [saved, given].map(|settings| binding(settings, may_be_longer));
     let difference = |path: &str, saved: &Value, given: &Value| Error::Settings {
         setting: path.to_owned(),
         saved: saved.to_string(),
         given: given.to_string(),
     };
-    differ(String::new(), saved, given, &difference)
+    differ(String::new(), &saved, &given, &difference)
 }
 
 fn differ<T>(
@@ -144,8 +165,11 @@ mod tests {
     fn the_first_setting_that_differs_is_named() {
         let saved =
             json!({"fit": {"batch_size": 64, "seed": 1}, "transforms": [{"name": "flips"}]});
-        assert!(first_difference(&saved, &saved).is_none());
-        let message = |given| first_difference(&saved, &given).unwrap().to_string();
+        assert!(first_difference(&saved, &saved, false).is_none());
+        let message = |given| {
+            let difference = first_difference(&saved, &given, false);
+            difference.unwrap().to_string()
+        };
         let given =
             json!({"fit": {"batch_size": 32, "seed": 2}, "transforms": [{"name": "flips"}]});
         assert_eq!(

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use phenocoder_core::{PatchBatch, PatchShape, Seed};
+use serde_json::json;
 
 use super::*;
 use crate::train::{FitConfig, LossRecord, Trainer};
@@ -111,6 +112,75 @@ fn a_sealed_checkpoint_with_metadata_that_cannot_be_is_refused() {
     ));
     let missing = forged(|metadata, _| drop(metadata.remove("checkpoint.state")));
     assert!(matches!(file_error(missing), FileError::Foreign { .. }));
+}
+
+#[test]
+fn a_sealed_checkpoint_of_a_state_that_no_run_comes_to_is_refused() {
+    let with = |at: &'static str, value: Value| {
+        let error = file_error(forged(|metadata, _| {
+            let text = &metadata["checkpoint.state"];
+            let mut state: Value = serde_json::from_str(text).unwrap();
+            *state.pointer_mut(at).unwrap() = value.clone();
+            metadata.insert("checkpoint.state".to_owned(), state.to_string());
+        }));
+        match error {
+            FileError::Metadata { key, reason } => {
+                assert_eq!(key, "checkpoint.state");
+                reason
+            }
+            error => panic!("{at}: {error}"),
+        }
+    };
+    for (at, value, reason) in [
+        ("/position/epoch", json!(2), "does not follow"),
+        ("/position/epoch", json!(usize::MAX), "does not follow"),
+        ("/record/epochs/1/epoch", json!(1), "not numbered"),
+        ("/record/best_epoch", json!(3), "best epoch"),
+        ("/record/best_epoch", json!(0), "best epoch"),
+        ("/position/patches", json!(3), "patches without batches"),
+        ("/position/batch", json!(1), "batches without patches"),
+        ("/position/batches", json!(u64::MAX), "batches of all"),
+        ("/position/updates", json!(u64::MAX), "more updates"),
+        ("/position/learning_rate", json!(-1.0), "below 0"),
+        ("/record/epochs/0/learning_rate", json!(-1.0), "below 0"),
+        ("/stopping/epoch", json!(1), "early stopping"),
+        ("/stopping/best/0", json!(7), "early stopping"),
+        // A number that is not finite has no JSON.
+        ("/position/sum/total", json!(null), "invalid type: null"),
+    ] {
+        let found = with(at, value);
+        assert!(found.contains(reason), "{at}: {found}");
+    }
+}
+
+#[test]
+fn a_position_that_is_not_in_the_order_of_the_patches_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let patches = PatchBatch::zeros(5, SHAPE, 0);
+    let trainer = || {
+        Trainer::new(FitConfig::new().with_epochs(2).with_batch_size(2))
+            .with_checkpoint(CheckpointConfig::new(&path))
+    };
+    for (batch, done, reason) in [
+        (7, 5, "it has done 7 batches with 5 patches of 3 with 5"),
+        (2, 3, "it has done 2 batches with 3 patches of 3 with 5"),
+    ] {
+        trainer().fit(&mut model(), &patches, None).unwrap();
+        let (mut state, _) = codec::read(&path).unwrap();
+        state.position.epoch = 2;
+        state.record.epochs.truncate(1);
+        state.record.best_epoch = 1;
+        state.stopping = None;
+        (state.position.batch, state.position.patches) = (batch, done);
+        state.position.batches = 10;
+        codec::write(Target::new(&path), &state).unwrap();
+        let error = trainer().resume(&mut model(), &patches, None).unwrap_err();
+        match file_error(error) {
+            FileError::Metadata { reason: found, .. } => assert_eq!(found, reason),
+            error => panic!("{error}"),
+        }
+    }
 }
 
 #[test]
