@@ -89,7 +89,7 @@ fn bias_and_relu_equal_those_of_the_cpu() {
 #[cfg(feature = "train")]
 #[test]
 fn a_step_of_adam_equals_that_of_the_cpu() {
-    use crate::train::{AdamConfig, Optimizer, OptimizerConfig};
+    use crate::train::{AdamConfig, OptimizerConfig};
     use crate::{Gradients, Parameters, Role};
 
     let Some(device) = gpu() else { return };
