@@ -2,11 +2,13 @@
 """Asks TensorBoard's own reader whether it understands the training record that phenocoder wrote.
 
     python check_events.py FOLDER [--scalar NAME]... [--image NAME]... [--histogram NAME]... [--hparam NAME]...
+                           [--resumed]
 
 FOLDER holds event files, at any depth.  Every scalar must be finite and have rising steps, every image must decode
 to pixels, every histogram must hold what its buckets say, every session of hyper-parameters must have ended.
 `--scalar` and `--image` name tags that must be there; without them at least one of each kind must.  `--histogram` and
-`--hparam` name histograms and settings that must be there.
+`--hparam` name histograms and settings that must be there.  `--resumed` says that the files of a folder are parts of
+one run that was interrupted: read together, their scalars must have rising steps without a gap.
 Exit code: 0 accepted, 1 rejected, 2 wrong usage.
 """
 
@@ -127,6 +129,16 @@ def check_file(path: Path, failures: list[str]) -> tuple[dict, dict, dict, dict]
     return scalars, images, histograms, settings
 
 
+def check_run(folder: Path, failures: list[str]) -> None:
+    """The curves of a run in parts: TensorBoard drops what a later part did again."""
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    for tag in accumulator.Tags()["scalars"]:
+        steps = [event.step for event in accumulator.Scalars(tag)]
+        if steps != list(range(steps[0], steps[0] + len(steps))):
+            failures.append(f"{folder.name}: scalar `{tag}` of all parts: steps {steps}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
@@ -134,6 +146,7 @@ def main() -> int:
     parser.add_argument("--image", action="append", default=[], help="a tag that must be there; may be repeated")
     parser.add_argument("--histogram", action="append", default=[], help="a tag that must be there; may be repeated")
     parser.add_argument("--hparam", action="append", default=[], help="a setting that must be there; may be repeated")
+    parser.add_argument("--resumed", action="store_true", help="the files of a folder are parts of one run")
     options = parser.parse_args()
     if not options.folder.exists():
         parser.error(f"{options.folder} does not exist")
@@ -150,6 +163,9 @@ def main() -> int:
         images |= set(found[1])
         histograms |= set(found[2])
         settings |= set(found[3])
+    if options.resumed:
+        for folder in sorted({path.parent for path in paths}):
+            check_run(folder, failures)
     if not paths:
         failures.append(f"{options.folder}: no event file (`*tfevents*`)")
     for kind, wanted, present in (("scalar", options.scalar, scalars), ("image", options.image, images),
