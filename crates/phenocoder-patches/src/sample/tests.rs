@@ -44,6 +44,32 @@ fn weights_equal_the_golden() {
 }
 
 #[test]
+fn an_order_visits_as_many_patches_as_it_says() {
+    let weighted = |replacement, patches| {
+        let order = Weighted::new(vec![0.0, 1.0, 0.0, 2.0, 3.0]).unwrap();
+        order
+            .with_replacement(replacement)
+            .with_patches_per_epoch(patches)
+    };
+    let balanced = |patches| {
+        let config = BalanceConfig::new("class").with_patches_per_epoch(patches);
+        config.build(&labels(&[2, 3])).unwrap()
+    };
+    let orders: [(&dyn PatchOrder, usize); 6] = [
+        (&weighted(Replacement::With, 9), 9),
+        (&weighted(Replacement::Without, 9), 3),
+        (&weighted(Replacement::Without, 2), 2),
+        (&balanced(None), 5),
+        (&balanced(Some(40)), 40),
+        (&phenocoder_core::Shuffled, 5),
+    ];
+    for (order, expected) in orders {
+        let drawn = order.order(5, Seed::new(1)).unwrap();
+        assert_eq!((drawn.len(), order.length(5)), (expected, expected));
+    }
+}
+
+#[test]
 fn every_class_is_equally_likely() {
     // 0.1 % points of chi-square: 13.8 with 2 degrees of freedom, 148.2 with 99.
     let classes = [1, 9, 90];
