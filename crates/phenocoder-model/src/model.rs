@@ -328,6 +328,11 @@ pub trait Autoencoder: Send + Sync {
         &[Precision::F32]
     }
 
+    /// Gives back memory that the network keeps from one batch to the next; by default there is none.
+    ///
+    /// Training does so at its end; after encoding with large batches a caller can.
+    fn release_memory(&self) {}
+
     /// The groups of weights that have an optimizer each; by default one with all weights.
     fn groups(&self) -> Vec<ParameterGroup> {
         vec![ParameterGroup::all(self.parameters())]

@@ -52,6 +52,11 @@ impl Convolutions {
         Ok(Self { stack, layers })
     }
 
+    /// Gives back the memory that is kept for the next batch.
+    pub(crate) fn release(&self) {
+        self.stack.release();
+    }
+
     fn parameters(&self) -> Vec<(&Tensor, &Tensor)> {
         let layers = self.layers.iter();
         layers

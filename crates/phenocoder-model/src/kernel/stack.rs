@@ -118,8 +118,9 @@ pub enum Keep {
 
 /// A sequence of convolutions as one differentiable operation, for the CPU.
 ///
-/// A few samples at a time go through all layers, so that their images stay in the cache, and back again; the memory for them
-/// is used again in the next step.
+/// A few samples at a time go through all layers, so that their images stay in the cache, and back again.
+/// The memory for them is used again in the next step: a stack, with all its clones, keeps as much as its largest batch
+/// needed until [`release`](Self::release) or the end of the last clone.
 /// Single operations ([`conv2d`] and so on) give the same up to rounding; they write every image of the batch to memory
 /// between layers, and candle's differentiation adds a pass over it for each.
 /// On CUDA and Metal, and for other types than `f32`, the layers are these single operations.
@@ -127,7 +128,7 @@ pub enum Keep {
 /// # Examples
 ///
 /// ```
-/// use candle_core::{Device, Tensor};
+/// use candle_core::{DType, Device, Tensor};
 /// use phenocoder_model::kernel::{Activation, ConvLayer, ConvStack, Keep};
 ///
 /// let layer = ConvLayer::conv(2).with_stride(2).with_activation(Activation::Relu);
@@ -195,6 +196,11 @@ impl ConvStack {
     #[must_use]
     pub fn parameter_count(&self) -> usize {
         self.plan.parameters()
+    }
+
+    /// Gives back the memory that is kept for the next batch; what is in use by another thread comes back later and is kept.
+    pub fn release(&self) {
+        self.plan.release();
     }
 
     /// Sends images through all layers.

@@ -121,6 +121,7 @@ impl<'a, 'o> Run<'a, 'o> {
             // The error that ended the run is the one to hear of.
             tracing::warn!(reason = %other, "no checkpoint was written after an error");
         }
+        self.setting.model.release_memory();
         self.setting.model.parameters().restore(&self.result)?;
         if let Err(error) = ended {
             for observer in self.observers.iter_mut() {

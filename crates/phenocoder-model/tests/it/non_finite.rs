@@ -1,5 +1,7 @@
 //! Numbers that are infinite or none, wherever they come from: training stops, says where, and keeps good weights.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use candle_core::{Device, Tensor};
 use phenocoder_core::{
     NoProgress, PatchBatch, PatchShape, PatchSource, PatchTransform, Seed, SourceError,
@@ -45,6 +47,8 @@ enum Fault {
 struct Faulty {
     network: Cvae,
     fault: Fault,
+    /// How often its memory was given back.
+    released: AtomicUsize,
 }
 
 impl Autoencoder for Faulty {
@@ -99,6 +103,9 @@ impl Autoencoder for Faulty {
             _ => {}
         }
         Ok(losses)
+    }
+    fn release_memory(&self) {
+        self.released.fetch_add(1, Ordering::Relaxed);
     }
     fn train_step(&self, batch: &Batch, step: &Step, update: &mut dyn Update) -> Result<Losses> {
         let losses = self.loss(batch, step)?;
@@ -362,6 +369,7 @@ fn training_stops_says_where_and_keeps_good_weights() {
         let mut model = Faulty {
             network: network(),
             fault: case.fault,
+            released: AtomicUsize::new(0),
         };
         let transforms: &[&dyn PatchTransform] = if case.transform { &[&Divides] } else { &[] };
         let validation = case.validation.map(Source);
@@ -386,6 +394,7 @@ fn training_stops_says_where_and_keeps_good_weights() {
             "{}: {message}",
             case.name
         );
+        assert_eq!(model.released.load(Ordering::Relaxed), 1);
         // The model works, and so does the checkpoint, if there is one.
         let latents = encode(&model, &good(), 4, Latent::Mean, &NoProgress).unwrap();
         assert!(latents.iter().all(|v| v.is_finite()), "{}", case.name);

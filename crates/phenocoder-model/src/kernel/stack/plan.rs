@@ -60,6 +60,12 @@ impl<T> Pool<T> {
         free.unwrap_or_else(new)
     }
 
+    /// Frees all that is kept.
+    fn clear(&self) {
+        let free = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(free);
+    }
+
     /// How many are kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -186,6 +192,13 @@ impl Plan {
             keeping: Pool::new(),
             passing: Pool::new(),
         })
+    }
+
+    /// Frees all memory that is kept.
+    pub(super) fn release(&self) {
+        self.weights.clear();
+        self.keeping.clear();
+        self.passing.clear();
     }
 
     pub(super) fn config(&self) -> &[ConvLayer] {

@@ -272,12 +272,18 @@ fn what_is_no_number_goes_as_far_back_as_through_single_layers() {
 }
 
 #[test]
-fn an_input_without_gradient_gets_none_and_memory_is_used_again() {
+fn an_input_without_gradient_gets_none_and_memory_is_used_again_or_given_back() {
     let case = &cases()[0];
     let x = case.x.as_detached_tensor();
     let mut first = None;
     let mut kept = Vec::new();
-    for _ in 0..3 {
+    let plan = &case.stack.plan;
+    for round in 0..4 {
+        if round == 3 {
+            case.stack.clone().release();
+            let lens = [plan.weights.len(), plan.keeping.len(), plan.passing.len()];
+            assert_eq!(lens, [0; 3]);
+        }
         let y = case
             .stack
             .apply(&x, &case.parameters(), Keep::Gradients)
@@ -287,11 +293,10 @@ fn an_input_without_gradient_gets_none_and_memory_is_used_again() {
         let gradient = values(store.get(&case.parameters[0].0).unwrap());
         assert_eq!(first.get_or_insert_with(|| gradient.clone()), &gradient);
         drop((y, store));
-        let plan = &case.stack.plan;
         kept.push((plan.weights.len(), plan.keeping.len()));
     }
-    let tasks = x.dims()[0].div_ceil(case.stack.plan.task);
-    assert_eq!(kept, [(1, tasks); 3]);
+    let tasks = x.dims()[0].div_ceil(plan.task);
+    assert_eq!(kept, [(1, tasks); 4]);
 }
 
 #[test]

@@ -285,6 +285,11 @@ impl Autoencoder for Cvae {
         Ok(candle_nn::ops::sigmoid(&logits)?)
     }
 
+    fn release_memory(&self) {
+        self.encoder.release();
+        self.decoder.release();
+    }
+
     fn precisions(&self) -> &'static [Precision] {
         &[Precision::F32, Precision::Bf16]
     }

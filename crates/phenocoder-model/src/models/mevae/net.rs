@@ -310,6 +310,11 @@ impl Autoencoder for MeVae {
         Ok(candle_nn::ops::sigmoid(&logits)?)
     }
 
+    fn release_memory(&self) {
+        self.encoders.iter().for_each(|e| e.convolutions.release());
+        self.decoder.release();
+    }
+
     fn precisions(&self) -> &'static [Precision] {
         &[Precision::F32, Precision::Bf16]
     }
