@@ -286,14 +286,14 @@ pub struct FitReport {
 /// When training is stopped after its first epoch, by the caller or by an error, the last good weights are kept beside it as
 /// `{path without extension}.interrupted.safetensors`, and the error is returned; [`TrainConfig::checkpoints`] says whether
 /// the training can be continued.
-/// With `logs`, the folder gets `training.csv` and a TensorBoard event file: losses of every epoch, then a montage of inputs
+/// With `logs`, that folder, which is made if need be, gets `training.csv` and a TensorBoard event file: losses of every epoch, then a montage of inputs
 /// beside reconstructions and a map of the latents coloured by each condition.
 ///
 /// # Errors
 ///
 /// [`Error::Data`] without patch sets or when they differ in their channels, [`Error::Patches`] when a side of the split would
-/// be empty, a column is not there or augmentation does not suit the patches, [`Error::Model`] for a patch extent that the network cannot halve or a loss that is not
-/// finite, [`Error::Cancelled`].
+/// be empty, a column is not there or augmentation does not suit the patches, [`Error::Model`] for a patch extent that the
+/// network cannot halve or a loss that is not finite, [`Error::Cancelled`].
 #[doc(alias = "train")]
 pub fn fit(
     datasets: &[&Path],
@@ -327,6 +327,14 @@ pub fn fit(
         .with_n_conditions(data.encoder.n_columns())
         .build(config.seed, &selected.device)?;
 
+    if let Some(logs) = logs {
+        std::fs::create_dir_all(logs).map_err(|error| {
+            Error::data(
+                STEP,
+                format!("`{}` cannot be made: {error}", logs.display()),
+            )
+        })?;
+    }
     let mut csv = logs
         .map(|logs| CsvObserver::create(logs.join("training.csv")))
         .transpose()?;

@@ -78,6 +78,22 @@ fn memory_and_reading_ahead_change_no_bit_of_the_weights() {
 }
 
 #[test]
+fn the_folder_of_the_records_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (set, config) = patches(folder.path());
+    let (model, logs) = (set.with_file_name("m.safetensors"), set.with_file_name("a"));
+    let logs = logs.join("new").join("one");
+    let report = fit(&[&set], &config, &model, Some(&logs), &NoProgress).unwrap();
+    let csv = std::fs::read_to_string(logs.join("training.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + report.record.epochs.len());
+    assert_eq!(
+        logs.read_dir().unwrap().count(),
+        2,
+        "the table and the event file"
+    );
+}
+
+#[test]
 fn columns_and_settings_that_cannot_be_are_refused_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let (set, config) = patches(folder.path());
