@@ -1,6 +1,6 @@
 //! Unit tests of flips and rotations.
 
-use ndarray::Array4;
+use ndarray::{Array4, Axis};
 use phenocoder_core::{PatchBatch, PatchTransform, Seed};
 
 use super::*;
@@ -12,43 +12,32 @@ fn batch(n: usize, height: usize, width: usize) -> PatchBatch {
     PatchBatch::new(pixels, ndarray::Array2::zeros((n, 1))).unwrap()
 }
 
-#[test]
-fn each_flip_mirrors_its_axis_and_undoes_itself() {
-    let start = batch(2, 3, 4);
-    let mut turned = start.clone();
-    flip_horizontal(&mut turned);
-    assert_eq!(turned.pixels[[1, 2, 0, 1]], start.pixels[[1, 2, 3, 1]]);
-    flip_horizontal(&mut turned);
-    assert_eq!(turned, start);
-    flip_vertical(&mut turned);
-    assert_eq!(turned.pixels[[1, 0, 3, 1]], start.pixels[[1, 2, 3, 1]]);
-    flip_vertical(&mut turned);
-    assert_eq!(turned, start);
+/// Moves pixels: what comes to `[n, y, x]` of a patch of `h` rows and `w` columns lay at `from(h, w, y, x)`.
+fn moved(
+    batch: &PatchBatch,
+    from: impl Fn(usize, usize, usize, usize) -> (usize, usize),
+) -> PatchBatch {
+    let (_, h, w, _) = batch.pixels.dim();
+    let pixels = Array4::from_shape_fn(batch.pixels.dim(), |(n, y, x, c)| {
+        let (y, x) = from(h, w, y, x);
+        batch.pixels[[n, y, x, c]]
+    });
+    PatchBatch::new(pixels, batch.conditions.clone()).unwrap()
 }
 
-#[test]
-fn quarter_turns_add_up() {
-    let start = batch(2, 3, 4);
-    let turned = |quarters: &[u32]| {
-        let mut batch = start.clone();
-        quarters
-            .iter()
-            .for_each(|&q| rotate_quarters(&mut batch, q));
-        batch
-    };
-    assert_eq!(turned(&[1, 1]), turned(&[2]));
-    assert_eq!(turned(&[1, 2]), turned(&[3]));
-    assert_eq!(turned(&[1, 3]), start);
-    assert_eq!(turned(&[4]), start);
-    let mut mirrored = start.clone();
-    flip_horizontal(&mut mirrored);
-    flip_vertical(&mut mirrored);
-    assert_eq!(turned(&[2]), mirrored);
-    // The upper right corner comes to the upper left.
-    assert_eq!(
-        turned(&[1]).pixels[[0, 0, 0, 0]],
-        start.pixels[[0, 0, 3, 0]]
-    );
+fn flip_horizontal(batch: &PatchBatch) -> PatchBatch {
+    moved(batch, |_, w, y, x| (y, w - 1 - x))
+}
+
+fn flip_vertical(batch: &PatchBatch) -> PatchBatch {
+    moved(batch, |h, _, y, x| (h - 1 - y, x))
+}
+
+/// Turns square patches against the clock: the upper right corner comes to the upper left.
+fn rotate_quarters(batch: &PatchBatch, quarters: u32) -> PatchBatch {
+    (0..quarters).fold(batch.clone(), |batch, _| {
+        moved(&batch, |_, w, y, x| (x, w - 1 - y))
+    })
 }
 
 /// Every part on.
@@ -85,12 +74,8 @@ fn lossless_changes_give_each_of_the_eight_views_equally_often() {
     let start = scaled(1, 3);
     let views: Vec<PatchBatch> = (0..8)
         .map(|i| {
-            let mut view = start.clone();
-            if i >= 4 {
-                flip_horizontal(&mut view);
-            }
-            rotate_quarters(&mut view, i);
-            view
+            let mirrored = flip_horizontal(&start);
+            rotate_quarters(if i >= 4 { &mirrored } else { &start }, i)
         })
         .collect();
     let config = AugmentConfig::lossless();
@@ -109,19 +94,18 @@ fn lossless_changes_give_each_of_the_eight_views_equally_often() {
 }
 
 #[test]
-fn each_flip_of_probability_one_equals_the_function() {
+fn each_flip_of_probability_one_mirrors_its_axis() {
     for (config, turn) in [
         (
             FlipConfig::new(1.0, 0.0),
-            flip_horizontal as fn(&mut PatchBatch),
+            flip_horizontal as fn(&PatchBatch) -> PatchBatch,
         ),
         (FlipConfig::new(0.0, 1.0), flip_vertical),
     ] {
-        let (mut by_config, mut by_function) = (batch(2, 3, 4), batch(2, 3, 4));
+        let (start, mut changed) = (batch(2, 3, 4), batch(2, 3, 4));
         let config = AugmentConfig::new().with_flips(Some(config));
-        config.apply(&mut by_config, &[5, 6], Seed::new(3)).unwrap();
-        turn(&mut by_function);
-        assert_eq!(by_config, by_function);
+        config.apply(&mut changed, &[5, 6], Seed::new(3)).unwrap();
+        assert_eq!(changed, turn(&start));
     }
 }
 
@@ -305,8 +289,7 @@ mod properties {
         #[test]
         fn quarter_angles_equal_right_angles(side in 1_usize..9, quarters in 0_u32..4, border in border()) {
             let start = scaled(1, side);
-            let mut turned = start.clone();
-            rotate_quarters(&mut turned, quarters);
+            let turned = rotate_quarters(&start, quarters);
             let from = start.pixels.as_slice().unwrap();
             let mut to = vec![0.0; from.len()];
             let angle = f64::from(quarters) * std::f64::consts::FRAC_PI_2;
