@@ -28,7 +28,11 @@ pub struct SetSource<R> {
     conditions: Array2<f32>,
     layout: Layout,
     reader: R,
+    names: Option<Names>,
 }
+
+/// The name of a patch by its number.
+type Names = Box<dyn Fn(usize) -> String + Send + Sync>;
 
 /// The order of the axes that a reader returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,7 @@ where
             conditions,
             layout: Layout::ChannelsFirst,
             reader,
+            names: None,
         }
     }
 
@@ -67,6 +72,27 @@ where
             layout: Layout::ChannelsLast,
             ..Self::new(shape, conditions, reader)
         }
+    }
+
+    /// Names patches in messages; `names` is called with numbers of patches that are there only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ndarray::{Array2, Array4};
+    /// use phenocoder_core::{PatchShape, PatchSource};
+    /// use phenocoder_patches::SetSource;
+    ///
+    /// let reader = |numbers: &[usize]| Ok(Array4::zeros((numbers.len(), 1, 2, 2)));
+    /// let cells = ["T cell 4", "B cell 9"];
+    /// let source = SetSource::new(PatchShape::new(2, 2, 1), Array2::zeros((2, 0)), reader)
+    ///     .with_names(move |patch| cells[patch].to_owned());
+    /// assert_eq!(source.describe(1), "B cell 9");
+    /// ```
+    #[must_use]
+    pub fn with_names(mut self, names: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
+        self.names = Some(Box::new(names));
+        self
     }
 }
 
@@ -108,6 +134,13 @@ where
             Layout::ChannelsLast => pixels,
         };
         PatchBatch::new(pixels, conditions).map_err(|e| SourceError::new("patch set", e))
+    }
+
+    fn describe(&self, patch: usize) -> String {
+        match &self.names {
+            Some(names) if patch < self.len() => names(patch),
+            _ => format!("patch {patch}"),
+        }
     }
 }
 
