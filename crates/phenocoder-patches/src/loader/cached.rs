@@ -4,10 +4,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::Axis;
-use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Progress, ShapeError, SourceError};
+use phenocoder_core::{PatchBatch, PatchShape, PatchSource, Progress, SourceError};
 
-use super::check_numbers;
+use super::{check_numbers, check_views, checked};
 use crate::{Error, Result};
+
+/// The name in errors.
+const PLACE: &str = "cached patches";
 
 /// Patches read at once by [`Cached::fill`].
 const FILL: usize = 1024;
@@ -101,8 +104,7 @@ impl<S: PatchSource> Cached<S> {
     }
 
     fn keep_all(&self, patches: &[usize], batch: &PatchBatch) {
-        let fits = batch.len() == patches.len() && batch.views.is_empty();
-        if !fits || self.kept.load(Ordering::Relaxed) >= self.capacity {
+        if !batch.views.is_empty() || self.kept.load(Ordering::Relaxed) >= self.capacity {
             return;
         }
         let rows = batch.pixels.outer_iter().zip(batch.conditions.outer_iter());
@@ -112,26 +114,6 @@ impl<S: PatchSource> Cached<S> {
                 self.keep(patch, pixels, conditions.iter().copied());
             }
         }
-    }
-
-    /// Refuses a batch of another shape than was asked for.
-    fn checked(&self, patches: &[usize], batch: PatchBatch) -> Result<PatchBatch, SourceError> {
-        let PatchShape {
-            height,
-            width,
-            channels,
-        } = self.shape();
-        let expected = [patches.len(), height, width, channels];
-        let conditions = [patches.len(), self.n_conditions()];
-        if batch.pixels.shape() == expected && batch.conditions.shape() == conditions {
-            return Ok(batch);
-        }
-        let error = ShapeError::Array {
-            what: "patches".to_owned(),
-            expected: format!("{expected:?} with conditions {conditions:?}"),
-            found: batch.pixels.shape().to_vec(),
-        };
-        Err(SourceError::new("cached patches", error))
     }
 
     /// Keeps a patch, if there is room.
@@ -170,20 +152,26 @@ impl<S: PatchSource> PatchSource for Cached<S> {
     }
 
     fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
-        check_numbers("cached patches", self.source.len(), patches)?;
+        check_numbers(PLACE, self.source.len(), patches)?;
         let missing: Vec<usize> = patches
             .iter()
             .copied()
             .filter(|&patch| self.slot(patch).is_none())
             .collect();
         if missing.len() == patches.len() {
-            let batch = self.source.read(patches)?;
+            let batch = checked(PLACE, &self.source, patches, self.source.read(patches)?)?;
             self.keep_all(patches, &batch);
             return Ok(batch);
         }
         let read = match missing.is_empty() {
             true => None,
-            false => Some(self.checked(&missing, self.source.read(&missing)?)?),
+            false => {
+                let batch = self.source.read(&missing)?;
+                let batch = checked(PLACE, &self.source, &missing, batch)?;
+                // What is kept has no views, so a source that makes them for some patches only cannot be served.
+                check_views(PLACE, 0, &batch)?;
+                Some(batch)
+            }
         };
         let mut out = PatchBatch::zeros(patches.len(), self.shape(), self.n_conditions());
         let (len, mut next) = (self.shape().len(), 0);

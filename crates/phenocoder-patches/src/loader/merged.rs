@@ -1,11 +1,14 @@
 //! Several sources as one.
 
+use ndarray::{Array4, Axis};
 use phenocoder_core::{Fingerprint, PatchBatch, PatchShape, PatchSource, SourceError};
 
-use super::check_numbers;
+use super::{check_numbers, check_views, checked};
 use crate::{Error, Result};
 
 /// Serves several sources one after the other under running numbers.
+///
+/// Where they make [views](PatchBatch::views), all must make the same number of them.
 ///
 /// # Examples
 ///
@@ -105,7 +108,8 @@ impl PatchSource for Merged {
     fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
         check_numbers("merged datasets", self.len(), patches)?;
         let mut out = PatchBatch::zeros(patches.len(), self.shape(), self.n_conditions());
-        for (part, (_, source)) in self.parts.iter().enumerate() {
+        let mut n_views = None;
+        for (part, (name, source)) in self.parts.iter().enumerate() {
             let range = self.starts[part]..self.starts[part + 1];
             let (slots, numbers): (Vec<usize>, Vec<usize>) = patches
                 .iter()
@@ -116,15 +120,23 @@ impl PatchSource for Merged {
             if numbers.is_empty() {
                 continue;
             }
-            let batch = source.read(&numbers)?;
-            for (from, slot) in slots.into_iter().enumerate() {
-                let pixels = batch.pixels.index_axis(ndarray::Axis(0), from);
-                out.pixels
-                    .index_axis_mut(ndarray::Axis(0), slot)
-                    .assign(&pixels);
-                out.conditions
-                    .row_mut(slot)
-                    .assign(&batch.conditions.row(from));
+            let place = format!("dataset `{name}`");
+            let batch = checked(&place, source.as_ref(), &numbers, source.read(&numbers)?)?;
+            let n_views = *n_views.get_or_insert(batch.views.len());
+            check_views(&place, n_views, &batch)?;
+            out.views
+                .resize_with(n_views, || Array4::zeros(out.pixels.dim()));
+            let images = std::iter::once((&batch.pixels, &mut out.pixels))
+                .chain(batch.views.iter().zip(&mut out.views));
+            for (from, to) in images {
+                for (row, &slot) in slots.iter().enumerate() {
+                    to.index_axis_mut(Axis(0), slot)
+                        .assign(&from.index_axis(Axis(0), row));
+                }
+            }
+            for (row, &slot) in slots.iter().enumerate() {
+                let from = batch.conditions.row(row);
+                out.conditions.row_mut(slot).assign(&from);
             }
         }
         Ok(out)

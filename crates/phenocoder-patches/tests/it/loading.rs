@@ -71,6 +71,90 @@ fn merged_sources_serve_each_patch_of_its_own() {
     assert!(merged.read(&[7]).is_err());
 }
 
+/// A source that returns what the function makes of its batches.
+struct Changed<F>(ArraySource, F);
+
+impl<F: Fn(&mut PatchBatch) + Send + Sync> PatchSource for Changed<F> {
+    fn len(&self) -> usize {
+        PatchSource::len(&self.0)
+    }
+
+    fn shape(&self) -> PatchShape {
+        self.0.shape()
+    }
+
+    fn n_conditions(&self) -> usize {
+        self.0.n_conditions()
+    }
+
+    fn read(&self, patches: &[usize]) -> Result<PatchBatch, SourceError> {
+        let mut batch = self.0.read(patches)?;
+        (self.1)(&mut batch);
+        Ok(batch)
+    }
+}
+
+/// Views that tell patches and views apart.
+fn add_views(batch: &mut PatchBatch, n: usize) {
+    batch.views = (1..=n).map(|i| &batch.pixels + i as f32 / 8.0).collect();
+}
+
+#[test]
+fn merged_sources_keep_their_views() {
+    let part = |n, offset| {
+        let changed = Changed(source(n, offset), |b: &mut PatchBatch| add_views(b, 2));
+        Box::new(changed) as Box<dyn PatchSource>
+    };
+    let merged = Merged::new(vec![("a".into(), part(3, 0)), ("b".into(), part(4, 3))]).unwrap();
+    let order = [6, 0, 3, 2];
+    assert_eq!(
+        merged.read(&order).unwrap(),
+        part(7, 0).read(&order).unwrap()
+    );
+    let mixed = Merged::new(vec![
+        ("a".into(), part(3, 0)),
+        ("b".into(), Box::new(source(4, 3))),
+    ])
+    .unwrap();
+    assert_eq!(mixed.read(&[4, 5]).unwrap().views.len(), 0);
+    let error = mixed.read(&[1, 4]).unwrap_err();
+    assert_eq!(error.place(), "dataset `b`");
+    let text = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(text, "`views`: expected 2 entries, found 0");
+}
+
+#[test]
+fn a_source_that_returns_other_patches_than_were_asked_for_is_an_error() {
+    let lose = |b: &mut PatchBatch| {
+        let axis = ndarray::Axis(0);
+        b.pixels.remove_index(axis, 0);
+        b.conditions.remove_index(axis, 0);
+    };
+    let widen = |b: &mut PatchBatch| b.conditions = Array2::zeros((b.len(), 3));
+    let shrink = |b: &mut PatchBatch| b.views = vec![Array4::zeros((b.len(), 3, 3, 2))];
+    type Change = fn(&mut PatchBatch);
+    let changes: [(&str, Change); 3] = [
+        ("patches", lose),
+        ("conditions", widen),
+        ("views[0]", shrink),
+    ];
+    for (what, change) in changes {
+        let broken = || Changed(source(4, 0), change);
+        let refused = |source: &dyn PatchSource, place: &str| {
+            let error = source.read(&[2, 1]).unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(
+                cause.starts_with(&format!("`{what}`: expected shape")),
+                "{cause}"
+            );
+            assert_eq!(error.place(), place);
+        };
+        refused(&Cached::new(broken(), 1 << 20), "cached patches");
+        let merged = Merged::new(vec![("a".into(), Box::new(broken()) as _)]).unwrap();
+        refused(&merged, "dataset `a`");
+    }
+}
+
 #[test]
 fn sources_that_differ_cannot_be_merged() {
     let small = PatchBatch::zeros(2, PatchShape::new(2, 4, 2), 2);
