@@ -14,7 +14,8 @@ use crate::{ConfigError, Error, Parameters, Result, Snapshot};
 
 /// How the decay of an [`Ema`] grows to its final value.
 ///
-/// In update `t` it is `1 − (1 + (t − 1) / gamma)^(−power)`, held between `min_decay` and the final decay.
+/// In update `t`, counted from 1, it is `1 − (1 + s / gamma)^(−power)` with `s = t − start_after − 1`
+/// ([`EmaConfig::start_after`]), held between `min_decay` and the final decay; up to `s = 0` the weights are copied.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
