@@ -1,17 +1,23 @@
 //! How the learning rate changes.
 
+mod cosine;
 mod cycle;
 mod one_cycle;
 mod plateau;
+mod poly;
 mod steps;
+mod tanh;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use cycle::{CosineConfig, CycleConfig, PolyConfig, TanhConfig};
+pub use cosine::CosineConfig;
+pub use cycle::CycleConfig;
 pub use one_cycle::{Annealing, OneCycleConfig};
 pub use plateau::{Plateau, PlateauConfig};
+pub use poly::PolyConfig;
 pub use steps::{MilestoneRule, MultiStepConfig, StepConfig};
+pub use tanh::TanhConfig;
 
 use super::config::check_range;
 use crate::{ConfigError, Error, Result};
@@ -51,7 +57,10 @@ fn restored<T: serde::de::DeserializeOwned>(state: &Value) -> Result<T> {
 
 /// Which schedule changes the learning rate, with its settings; the default is Keras' plateau.
 ///
-/// Names and formulas are timm's, but for [`OneCycle`](Self::OneCycle) (torch's) and [`Plateau`](Self::Plateau) (Keras').
+/// The formulas are timm's, but for [`OneCycle`](Self::OneCycle) (torch's) and [`Plateau`](Self::Plateau) (Keras').
+/// The names are ours; theirs, `t_initial`, `lr_min`, `warmup_t` or `pct_start` say, are read as well, those of a warm-up within
+/// `warm_up` and those of cycles within `cycle`.
+/// What is written has our names.
 ///
 /// # Examples
 ///
@@ -130,8 +139,8 @@ impl ScheduleConfig {
     ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate); [`ConfigError::Zero`] and [`ConfigError::Range`] also for the arguments, and when
-    /// warm-up and cool-down leave no epoch for the cycle.
+    /// As [`validate`](Self::validate); [`ConfigError::Zero`] and [`ConfigError::Range`] also for the arguments, when warm-up and
+    /// cool-down leave no epoch for the cycle, and when lengths or rates would leave the range of numbers.
     pub fn build(&self, base_rate: f64, epochs: usize) -> Result<Box<dyn Schedule>, ConfigError> {
         self.validate()?;
         let valid = base_rate > 0.0 && base_rate.is_finite();
@@ -144,7 +153,7 @@ impl ScheduleConfig {
             Self::Cosine(config) => config.build(base_rate, epochs)?,
             Self::Poly(config) => config.build(base_rate, epochs)?,
             Self::Tanh(config) => config.build(base_rate, epochs)?,
-            Self::OneCycle(config) => config.build(base_rate, epochs),
+            Self::OneCycle(config) => config.build(base_rate, epochs)?,
             Self::Plateau(config) => Box::new(plateau::PlateauSchedule::new(config, base_rate)),
         })
     }
@@ -213,13 +222,16 @@ impl ScheduleUnit {
 pub struct WarmUpConfig {
     /// The number of epochs (default 0).
     #[doc(alias = "warmup_t")]
+    #[serde(alias = "warmup_t")]
     pub epochs: usize,
     /// The rate of the first epoch (default 0).
     #[doc(alias = "warmup_lr_init")]
+    #[serde(alias = "warmup_lr_init")]
     pub rate: f64,
     /// Whether the schedule proper starts after the warm-up, at its first rate (default false); else it runs beneath, and
     /// the warm-up hides its first epochs.
     #[doc(alias = "warmup_prefix")]
+    #[serde(alias = "warmup_prefix")]
     pub prefix: bool,
 }
 

@@ -31,7 +31,9 @@ impl Annealing {
 }
 
 /// The settings of a rate that rises to the base rate and falls far below it, once, update by update
-/// (Smith and Topin 2019, arXiv:1708.07120), with torch's formula and names.
+/// (Smith and Topin 2019, arXiv:1708.07120), with torch's formula.
+///
+/// Torch's names of the settings can be read too; its `max_lr` is the base rate, its `total_steps` the length of the training.
 ///
 /// With `n` updates in all, the rate rises from `base / div_factor` until update `start_fraction · n − 1` and falls to
 /// `base / div_factor / final_div_factor` until the last.
@@ -57,6 +59,7 @@ impl Annealing {
 pub struct OneCycleConfig {
     /// The part of all updates in which the rate rises (default 0.3).
     #[doc(alias = "pct_start")]
+    #[serde(alias = "pct_start")]
     pub start_fraction: f64,
     /// The base rate over the first (default 25).
     pub div_factor: f64,
@@ -64,6 +67,7 @@ pub struct OneCycleConfig {
     pub final_div_factor: f64,
     /// The curve (default a cosine).
     #[doc(alias = "anneal_strategy")]
+    #[serde(alias = "anneal_strategy")]
     pub annealing: Annealing,
     /// Whether the fall is as long as the rise and ends at the first rate, and a third phase leads from there to the last
     /// (default false).
@@ -151,12 +155,28 @@ impl OneCycleConfig {
         Ok(())
     }
 
-    pub(super) fn build(self, base: f64, epochs: usize) -> Box<dyn Schedule> {
-        Box::new(OneCycle {
+    pub(super) fn build(self, base: f64, epochs: usize) -> Result<Box<dyn Schedule>, ConfigError> {
+        let first = base / self.div_factor;
+        for (setting, factor, rate) in [
+            ("one_cycle.div_factor", self.div_factor, first),
+            (
+                "one_cycle.final_div_factor",
+                self.final_div_factor,
+                first / self.final_div_factor,
+            ),
+        ] {
+            check_range(
+                setting,
+                factor,
+                rate.is_finite(),
+                "large enough for a finite rate",
+            )?;
+        }
+        Ok(Box::new(OneCycle {
             config: self,
             base,
             epochs,
-        })
+        }))
     }
 }
 

@@ -22,6 +22,8 @@ pub struct PlateauConfig {
     /// Epochs after a reduction in which nothing is counted (default 0).
     pub cooldown: usize,
     /// The learning rate never falls below this (default 1e-4).
+    #[doc(alias = "min_lr")]
+    #[serde(alias = "min_lr")]
     pub min_learning_rate: f64,
 }
 

@@ -8,6 +8,8 @@ use crate::train::config::check_range;
 
 /// The settings of a rate that falls by a factor every so many epochs: `base · factor^⌊t / every⌋`.
 ///
+/// timm's and torch's names of the settings can be read too.
+///
 /// # Examples
 ///
 /// ```
@@ -24,9 +26,13 @@ use crate::train::config::check_range;
 pub struct StepConfig {
     /// Epochs between two falls (default 30).
     #[doc(alias = "decay_t")]
+    #[doc(alias = "step_size")]
+    #[serde(alias = "decay_t", alias = "step_size")]
     pub every: usize,
     /// What the rate is multiplied by (default 0.1).
     #[doc(alias = "decay_rate")]
+    #[doc(alias = "gamma")]
+    #[serde(alias = "decay_rate", alias = "gamma")]
     pub factor: f64,
     /// The rise at the start (default none).
     pub warm_up: WarmUpConfig,
@@ -112,6 +118,9 @@ pub enum MilestoneRule {
 
 /// The settings of a rate that falls by a factor at each of some epochs.
 ///
+/// timm's and torch's name of the factor can be read too; that of timm's milestones cannot, for they mean other epochs
+/// ([`MilestoneRule`]).
+///
 /// # Examples
 ///
 /// ```
@@ -131,6 +140,8 @@ pub struct MultiStepConfig {
     pub milestones: Vec<usize>,
     /// What the rate is multiplied by (default 0.1).
     #[doc(alias = "decay_rate")]
+    #[doc(alias = "gamma")]
+    #[serde(alias = "decay_rate", alias = "gamma")]
     pub factor: f64,
     /// When a milestone is reached (default when that many epochs are done).
     pub rule: MilestoneRule,

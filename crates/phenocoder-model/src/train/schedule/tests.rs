@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn rates(config: impl Into<ScheduleConfig>, base: f64, epochs: usize) -> Vec<f64> {
@@ -84,6 +86,222 @@ fn rates_by_update_pass_through_those_by_epoch() {
         assert!((a - b).abs() < 1e-12);
     }
     assert!(by_update.rate(0, 3, 5) > by_update.rate(0, 2, 5));
+}
+
+#[test]
+fn the_time_within_a_cycle_is_never_before_its_start() {
+    for multiplier in [1.0, 1.1] {
+        let cycle = CycleConfig::new(7).with_multiplier(multiplier);
+        let config = CosineConfig::new()
+            .with_cycle(cycle)
+            .with_k_decay(1.5)
+            .with_unit(ScheduleUnit::Update);
+        let schedule = ScheduleConfig::from(config).build(1e-3, 9).unwrap();
+        for update in 0..80 {
+            let rate = schedule.rate(0, update, 7);
+            assert!(
+                (0.0..=1e-3).contains(&rate),
+                "{multiplier}, {update}: {rate}"
+            );
+        }
+    }
+}
+
+#[test]
+fn lengths_and_rates_out_of_range_are_refused() {
+    let growing = CycleConfig::new(2000).with_multiplier(2.0);
+    let cosine = ScheduleConfig::from(CosineConfig::new().with_cycle(growing));
+    let error = cosine.build(1.0, 10).err().unwrap().to_string();
+    assert!(error.contains("cycle.multiplier"), "{error}");
+    let tiny = OneCycleConfig::new()
+        .with_div_factor(1e-300)
+        .with_final_div_factor(1e-300);
+    let error = ScheduleConfig::from(tiny).build(1.0, 10).err().unwrap();
+    assert!(error.to_string().contains("final_div_factor"), "{error}");
+}
+
+/// Any warm-up, cycles and unit.
+fn shared() -> impl Strategy<Value = (WarmUpConfig, CycleConfig, ScheduleUnit, Option<usize>)> {
+    let warm_up = (0..6_usize, 0.0..1.0, any::<bool>())
+        .prop_map(|(epochs, rate, prefix)| WarmUpConfig::new(epochs, rate).with_prefix(prefix));
+    let multiplier = prop_oneof![Just(1.0), Just(1.0 + f64::EPSILON), 1.0..3.0];
+    let cycle = (1..9_usize, multiplier, 1e-3..=1.0).prop_map(|(limit, multiplier, decay)| {
+        CycleConfig::new(limit)
+            .with_multiplier(multiplier)
+            .with_decay(decay)
+    });
+    let unit = prop_oneof![Just(ScheduleUnit::Epoch), Just(ScheduleUnit::Update)];
+    let epochs = prop_oneof![Just(None), (1..15_usize).prop_map(Some)];
+    (warm_up, cycle, unit, epochs)
+}
+
+fn any_schedule() -> impl Strategy<Value = ScheduleConfig> {
+    let k = || prop_oneof![Just(1.0), 0.05..400.0];
+    let min = || prop_oneof![Just(0.0), 0.0..2.0];
+    prop_oneof![
+        (shared(), k(), min()).prop_map(|((warm_up, cycle, unit, epochs), k_decay, min_rate)| {
+            CosineConfig {
+                epochs,
+                min_rate,
+                k_decay,
+                warm_up,
+                cool_down: 1,
+                cycle,
+                unit,
+            }
+            .into()
+        }),
+        (shared(), k(), min(), 0.01..50.0).prop_map(
+            |((warm_up, cycle, unit, epochs), k_decay, min_rate, power)| {
+                let cool_down = 0;
+                PolyConfig {
+                    epochs,
+                    min_rate,
+                    power,
+                    k_decay,
+                    warm_up,
+                    cool_down,
+                    cycle,
+                    unit,
+                }
+                .into()
+            }
+        ),
+        (shared(), min(), -50.0..0.0, 0.1..50.0).prop_map(
+            |((warm_up, cycle, unit, epochs), min_rate, lower, upper)| {
+                let cool_down = 0;
+                TanhConfig {
+                    epochs,
+                    min_rate,
+                    lower,
+                    upper,
+                    warm_up,
+                    cool_down,
+                    cycle,
+                    unit,
+                }
+                .into()
+            }
+        ),
+        (
+            0.0..=0.5,
+            0.1..100.0,
+            0.1..1e5,
+            any::<bool>(),
+            any::<bool>()
+        )
+            .prop_map(
+                |(start_fraction, div_factor, final_div_factor, three_phase, cosine)| {
+                    let annealing = match cosine {
+                        true => Annealing::Cosine,
+                        false => Annealing::Linear,
+                    };
+                    OneCycleConfig {
+                        start_fraction,
+                        div_factor,
+                        final_div_factor,
+                        annealing,
+                        three_phase,
+                    }
+                    .into()
+                }
+            ),
+        (shared(), 1..9_usize, 0.01..=1.0).prop_map(|((warm_up, _, unit, _), every, factor)| {
+            StepConfig {
+                every,
+                factor,
+                warm_up,
+                unit,
+            }
+            .into()
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_rate_is_a_finite_number_of_at_least_zero(
+        config in any_schedule(),
+        epochs in 7..20_usize,
+        per_epoch in 1..12_u64,
+        base in prop_oneof![Just(1e-3), 1e-9..10.0],
+    ) {
+        let schedule = config.build(base, epochs).unwrap();
+        // Some updates past the end too.
+        for update in 0..(epochs as u64 + 3) * per_epoch {
+            let rate = schedule.rate((update / per_epoch) as usize, update, per_epoch);
+            prop_assert!(rate.is_finite() && rate >= 0.0, "update {update}: {rate}");
+        }
+    }
+}
+
+#[test]
+fn the_names_of_timm_and_torch_are_read() {
+    let read = |text: &str| serde_json::from_str::<ScheduleConfig>(text).unwrap();
+    let warm_up = WarmUpConfig::new(5, 1e-6).with_prefix(true);
+    let timm = r#""warm_up": {"warmup_t": 5, "warmup_lr_init": 1e-6, "warmup_prefix": true},
+        "cycle": {"cycle_limit": 2, "cycle_mul": 1.5, "cycle_decay": 0.5}, "t_initial": 40, "lr_min": 1e-5"#;
+    let cycle = CycleConfig::new(2).with_multiplier(1.5).with_decay(0.5);
+    let cosine = CosineConfig::new()
+        .with_epochs(40)
+        .with_min_rate(1e-5)
+        .with_warm_up(warm_up)
+        .with_cycle(cycle);
+    assert_eq!(
+        read(&format!(
+            r#"{{"kind": "cosine", {timm}, "k_decay": 2.0, "cooldown_epochs": 3}}"#
+        )),
+        cosine.with_k_decay(2.0).with_cool_down(3).into()
+    );
+    let poly = PolyConfig::new().with_epochs(40).with_min_rate(1e-5);
+    let poly = poly.with_warm_up(warm_up).with_cycle(cycle).with_power(2.0);
+    let text = format!(r#"{{"kind": "poly", {timm}, "decay_rate": 2.0}}"#);
+    assert_eq!(read(&text), poly.into());
+    let tanh = TanhConfig::new().with_epochs(40).with_min_rate(1e-5);
+    let tanh = tanh.with_warm_up(warm_up).with_cycle(cycle);
+    assert_eq!(
+        read(&format!(
+            r#"{{"kind": "tanh", {timm}, "lb": -6.0, "ub": 4.0}}"#
+        )),
+        tanh.with_lower(-6.0).with_upper(4.0).into()
+    );
+    let others: [(&str, ScheduleConfig); 6] = [
+        (
+            r#"{"kind": "step", "decay_t": 7, "decay_rate": 0.3}"#,
+            StepConfig::new(7).with_factor(0.3).into(),
+        ),
+        (
+            r#"{"kind": "step", "step_size": 7, "gamma": 0.3}"#,
+            StepConfig::new(7).with_factor(0.3).into(),
+        ),
+        (
+            r#"{"kind": "multistep", "milestones": [3, 5], "gamma": 0.3}"#,
+            MultiStepConfig::new([3, 5]).with_factor(0.3).into(),
+        ),
+        (
+            r#"{"kind": "cosine", "T_max": 7, "eta_min": 1e-5}"#,
+            CosineConfig::new()
+                .with_epochs(7)
+                .with_min_rate(1e-5)
+                .into(),
+        ),
+        (
+            r#"{"kind": "one_cycle", "pct_start": 0.2, "anneal_strategy": "linear"}"#,
+            OneCycleConfig::new()
+                .with_start_fraction(0.2)
+                .with_annealing(Annealing::Linear)
+                .into(),
+        ),
+        (
+            r#"{"kind": "plateau", "min_lr": 1e-6}"#,
+            PlateauConfig::new().with_min_learning_rate(1e-6).into(),
+        ),
+    ];
+    for (text, config) in others {
+        assert_eq!(read(text), config, "{text}");
+    }
+    let twice = r#"{"kind": "cosine", "lr_min": 1e-5, "min_rate": 1e-5}"#;
+    assert!(serde_json::from_str::<ScheduleConfig>(twice).is_err());
 }
 
 #[test]
