@@ -29,6 +29,8 @@ pub struct SetSource<R> {
     layout: Layout,
     reader: R,
     names: Option<Names>,
+    /// What decided over the pixels.
+    origin: String,
 }
 
 /// The name of a patch by its number.
@@ -63,6 +65,7 @@ where
             layout: Layout::ChannelsFirst,
             reader,
             names: None,
+            origin: String::new(),
         }
     }
 
@@ -92,6 +95,15 @@ where
     #[must_use]
     pub fn with_names(mut self, names: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
         self.names = Some(Box::new(names));
+        self
+    }
+
+    /// Says what decided over the pixels, as text: the manifest of a patch set, say.
+    ///
+    /// The [fingerprint](PatchSource::fingerprint) is made from it; without it a source does not notice other pixels.
+    #[must_use]
+    pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = origin.into();
         self
     }
 }
@@ -141,6 +153,21 @@ where
             Some(names) if patch < self.len() => names(patch),
             _ => format!("patch {patch}"),
         }
+    }
+
+    /// That of the [origin](Self::with_origin), the extents and the conditions; no pixel is read.
+    fn fingerprint(&self) -> String {
+        let PatchShape {
+            height,
+            width,
+            channels,
+        } = self.shape;
+        let extents = [self.len(), height, width, channels, self.n_conditions()];
+        Fingerprint::new()
+            .text(&self.origin)
+            .numbers(extents.map(|extent| extent as u64))
+            .values(&self.conditions)
+            .finish()
     }
 }
 

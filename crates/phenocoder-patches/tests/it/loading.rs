@@ -100,6 +100,28 @@ fn add_views(batch: &mut PatchBatch, n: usize) {
 }
 
 #[test]
+fn the_fingerprint_of_a_patch_set_tells_its_origin_its_extents_and_its_conditions() {
+    let reader = |numbers: &[usize]| Ok(Array4::zeros((numbers.len(), 2, 3, 4)));
+    let set = |shape, conditions, origin: &str| {
+        let set = SetSource::new(shape, conditions, reader).with_origin(origin);
+        set.fingerprint()
+    };
+    let shape = PatchShape::new(3, 4, 2);
+    let first = set(shape, conditions(5, 0), "scaled by 1");
+    assert_eq!(set(shape, conditions(5, 0), "scaled by 1"), first);
+    let mut others = vec![
+        set(shape, conditions(5, 0), "scaled by 2"),
+        set(shape, conditions(6, 0), "scaled by 1"),
+        set(shape, conditions(5, 1), "scaled by 1"),
+        set(PatchShape::new(4, 3, 2), conditions(5, 0), "scaled by 1"),
+        first,
+    ];
+    others.sort();
+    others.dedup();
+    assert_eq!(others.len(), 5);
+}
+
+#[test]
 fn merged_sources_keep_their_views() {
     let part = |n, offset| {
         let changed = Changed(source(n, offset), |b: &mut PatchBatch| add_views(b, 2));
