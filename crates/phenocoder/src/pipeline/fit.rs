@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use ndarray::Array2;
 use phenocoder_core::{
-    Categorical, PatchOrder, PatchSource, PatchTransform, Progress, Seed, Shuffled, SourceError,
+    Categorical, Column, PatchOrder, PatchSource, PatchTransform, Progress, Seed, Shuffled,
+    SourceError,
 };
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_io::{PatchSet, column_from_arrow};
@@ -25,6 +27,7 @@ use phenocoder_patches::{
 };
 use phenocoder_plot::{ColorBy, MontageConfig, ScatterConfig, montage, scatter};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::generate::DatasetManifest;
 use crate::error::{Error, Result};
@@ -286,8 +289,10 @@ pub struct FitReport {
 /// When training is stopped after its first epoch, by the caller or by an error, the last good weights are kept beside it as
 /// `{path without extension}.interrupted.safetensors`, and the error is returned; [`TrainConfig::checkpoints`] says whether
 /// the training can be continued.
-/// With `logs`, that folder, which is made if need be, gets `training.csv` and a TensorBoard event file: losses of every epoch, then a montage of inputs
-/// beside reconstructions and a map of the latents coloured by each condition.
+/// A training is continued only with the patch sets, conditions, split and seeds that it began with; else
+/// [`Error::Model`] names what differs, and nothing is written over.
+/// With `logs`, that folder, which is made if need be, gets `training.csv` and a TensorBoard event file: losses of every
+/// epoch, then a montage of inputs beside reconstructions and a map of the latents coloured by each condition.
 ///
 /// # Errors
 ///
@@ -335,13 +340,11 @@ pub fn fit(
             )
         })?;
     }
-    let mut csv = logs
-        .map(|logs| CsvObserver::create(logs.join("training.csv")))
-        .transpose()?;
+    let mut table = logs.map(|logs| Table::new(logs.join("training.csv")));
     let mut events = logs.map(TensorBoardObserver::create).transpose()?;
     let mut ended = Ended::default();
     let mut observers: Vec<&mut dyn Observer> = vec![&mut ended];
-    observers.extend(csv.as_mut().map(|o| o as &mut dyn Observer));
+    observers.extend(table.as_mut().map(|o| o as &mut dyn Observer));
     observers.extend(events.as_mut().map(|o| o as &mut dyn Observer));
 
     let balanced = config.balance.as_ref();
@@ -356,7 +359,9 @@ pub fn fit(
         // Nothing to watch: the last weights are the result.
         settings.early_stopping = None;
     }
-    let mut trainer = Trainer::new(settings).with_progress(progress);
+    let mut trainer = Trainer::new(settings)
+        .with_progress(progress)
+        .with_context(data.context(config)?);
     let augment: [&dyn PatchTransform; 1] = [&config.augment];
     if !config.augment.is_none() {
         trainer = trainer.with_transforms(&augment);
@@ -378,13 +383,13 @@ pub fn fit(
     drop(trainer);
 
     let sections = sections(&data, config)?;
+    let interrupted = path.with_extension("interrupted.safetensors");
     let record = match trained {
         Ok(record) => record,
         Err(error) if ended.0 == 0 => return Err(error.into()),
         Err(error) => {
             // The last good weights are worth keeping; what stopped the training is what the caller must hear.
-            let kept = path.with_extension("interrupted.safetensors");
-            if let Err(lost) = save(&kept, &model, &sections) {
+            if let Err(lost) = save(&interrupted, &model, &sections) {
                 tracing::warn!("the last good weights cannot be kept: {lost}");
             }
             return Err(error.into());
@@ -393,7 +398,11 @@ pub fn fit(
     save(path, &model, &sections)?;
     if config.checkpoints != Checkpoints::Off {
         // The model is there; what it was made from has served its purpose.
-        for file in [&checkpoint.path, &checkpoint.previous()] {
+        let mut files = vec![checkpoint.path.clone(), checkpoint.previous()];
+        if config.checkpoints == Checkpoints::Resume {
+            files.push(interrupted);
+        }
+        for file in &files {
             if let Err(error) = std::fs::remove_file(file)
                 && error.kind() != std::io::ErrorKind::NotFound
             {
@@ -415,6 +424,32 @@ pub fn fit(
         write_images(&model, &data, config, &report, events, progress)?;
     }
     Ok(report)
+}
+
+/// The table of epochs, which replaces an earlier one when training begins: a training that is refused leaves it.
+struct Table {
+    path: PathBuf,
+    csv: Option<CsvObserver>,
+}
+
+impl Table {
+    fn new(path: PathBuf) -> Self {
+        Self { path, csv: None }
+    }
+}
+
+impl Observer for Table {
+    fn on_settings(&mut self, _: &Value) -> phenocoder_model::Result<()> {
+        self.csv = Some(CsvObserver::create(&self.path)?);
+        Ok(())
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord, seconds: f64) -> phenocoder_model::Result<()> {
+        match &mut self.csv {
+            Some(csv) => csv.on_epoch(record, seconds),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Counts the epochs that ended.
@@ -458,6 +493,25 @@ impl TrainingData {
             .map_or(&[], |manifest| &manifest.channels)
     }
 
+    /// What decides over a training beside settings, patches and weights, as a checkpoint keeps it.
+    fn context(&self, config: &TrainConfig) -> Result<Value> {
+        #[derive(Serialize)]
+        struct Context<'a> {
+            conditions: &'a ConditionEncoder,
+            datasets: &'a BTreeMap<String, DatasetManifest>,
+            seed: Seed,
+            split: &'a Option<SplitConfig>,
+        }
+        let context = Context {
+            conditions: &self.encoder,
+            datasets: &self.manifests,
+            seed: config.seed,
+            split: &config.split,
+        };
+        serde_json::to_value(context)
+            .map_err(|error| Error::data(STEP, format!("the settings have no JSON form: {error}")))
+    }
+
     /// The order that lets every label of a column come equally often among these patches, `sample` included.
     fn balanced(&self, by: &BalanceConfig, patches: &[usize]) -> Result<Balanced> {
         let labels = match self.table.column(&by.column) {
@@ -487,10 +541,12 @@ impl TrainingData {
                 ),
             ));
         }
-        let described: Vec<Dataset> = sets
-            .iter()
-            .map(|(manifest, set)| describe(manifest, set))
-            .collect::<Result<_>>()?;
+        let (mut described, mut names) = (Vec::new(), Vec::new());
+        for (manifest, set) in &sets {
+            let rows = set.cells()?;
+            described.push(describe(manifest, &rows)?);
+            names.push(CellNames::new(&rows)?);
+        }
         let table = MergedTable::new(&described)?;
         let columns: Vec<(&str, &Categorical)> = conditions
             .iter()
@@ -503,20 +559,21 @@ impl TrainingData {
         let mut manifests = BTreeMap::new();
         let mut parts: Vec<(String, Box<dyn PatchSource>)> = Vec::new();
         let mut start = 0;
-        for (manifest, set) in sets {
+        for ((manifest, set), cells) in sets.into_iter().zip(names) {
             let rows: Vec<usize> = (start..start + set.len()).collect();
             start += set.len();
             let conditions: Array2<f32> = one_hot.select(ndarray::Axis(0), &rows);
             let name = manifest.config.name.clone();
             let (shape, place) = (set.shape(), name.clone());
+            let origin = set.metadata().to_string();
             let reader = move |patches: &[usize]| {
                 set.read_channels_last(patches)
                     .map_err(|error| SourceError::new(place.clone(), error))
             };
-            parts.push((
-                name.clone(),
-                Box::new(SetSource::channels_last(shape, conditions, reader)),
-            ));
+            let source = SetSource::channels_last(shape, conditions, reader)
+                .with_origin(origin)
+                .with_names(move |patch| cells.name(patch));
+            parts.push((name.clone(), Box::new(source)));
             manifests.insert(name, manifest);
         }
         Ok(Self {
@@ -529,20 +586,50 @@ impl TrainingData {
 }
 
 /// The samples and condition columns of a patch set.
-fn describe(manifest: &DatasetManifest, set: &PatchSet) -> Result<Dataset> {
-    let rows = set.cells()?;
-    let column = |name: &str| -> Result<Categorical> {
-        let array = rows
-            .column_by_name(name)
-            .ok_or_else(|| Error::data(STEP, format!("the patch set has no column `{name}`")))?;
-        Ok(column_from_arrow(name, array)?.to_categorical())
-    };
+fn describe(manifest: &DatasetManifest, rows: &RecordBatch) -> Result<Dataset> {
+    let labels = |name: &str| -> Result<Categorical> { Ok(column(rows, name)?.to_categorical()) };
     let mut dataset =
-        Dataset::new(&manifest.config.name, column("sample")?).with_column("z", column("z")?);
+        Dataset::new(&manifest.config.name, labels("sample")?).with_column("z", labels("z")?);
     for name in &manifest.config.metadata_keys {
-        dataset = dataset.with_column(name, column(name)?);
+        dataset = dataset.with_column(name, labels(name)?);
     }
     Ok(dataset)
+}
+
+fn column(rows: &RecordBatch, name: &str) -> Result<Column> {
+    let array = rows
+        .column_by_name(name)
+        .ok_or_else(|| Error::data(STEP, format!("the patch set has no column `{name}`")))?;
+    Ok(column_from_arrow(name, array)?)
+}
+
+/// What tells the cells of a patch set apart in messages.
+struct CellNames {
+    row: Column,
+    id: Column,
+    sample: Categorical,
+}
+
+impl CellNames {
+    fn new(rows: &RecordBatch) -> Result<Self> {
+        Ok(Self {
+            row: column(rows, "row")?,
+            id: column(rows, "id")?,
+            sample: column(rows, "sample")?.to_categorical(),
+        })
+    }
+
+    fn name(&self, patch: usize) -> String {
+        let [row, id] = [&self.row, &self.id].map(|column| column.select(&[patch]));
+        let [row, id] = [row, id].map(|one| one.to_categorical().label(0).map(str::to_owned));
+        let words = |value: Option<String>| value.unwrap_or_else(|| "?".to_owned());
+        format!(
+            "cell `{}` at row {} of sample `{}`",
+            words(id),
+            words(row),
+            self.sample.label(patch).unwrap_or("?")
+        )
+    }
 }
 
 /// The images that end a training's event file.

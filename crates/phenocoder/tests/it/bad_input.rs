@@ -129,6 +129,13 @@ fn a_patch_that_the_network_cannot_halve_is_refused() {
 }
 
 #[test]
+fn a_loss_that_is_not_finite_names_the_cells_of_its_batch() {
+    let text = message(|_, config| config.train.fit.learning_rate = 1e30);
+    assert_names(&text, &["epoch 1", "the batch holds cell `", "` at row "]);
+    assert_names(&text, &["of sample `", "batch_", "of dataset `dataset`"]);
+}
+
+#[test]
 fn a_column_that_does_not_hold_the_values_of_the_mask_is_noticed() {
     let text = message(|store, config| {
         let data = store.table("cells").unwrap().read_all().unwrap();

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use phenocoder::Error;
 use phenocoder::core::NoProgress;
+use phenocoder::core::{CancelToken, Progress, Seed};
 use phenocoder::model::{DeviceChoice, SavedModel, select_device};
 use phenocoder::patches::AugmentConfig;
+use phenocoder::patches::ScalingMode;
 use phenocoder::patches::augment::{NoiseConfig, RotationConfig};
 use phenocoder::patches::sample::{BalanceConfig, Draws};
+use phenocoder::pipeline::Checkpoints;
 use phenocoder::pipeline::{FitReport, ModelManifest, TrainConfig, fit, generate_dataset};
 
 use crate::small;
@@ -75,6 +78,78 @@ fn memory_and_reading_ahead_change_no_bit_of_the_weights() {
         };
         assert_eq!(weights("a"), weights("b"));
     }
+}
+
+/// Asks to stop when the first batch of a training is done.
+#[derive(Default)]
+struct StopInTraining(CancelToken, std::sync::atomic::AtomicBool);
+
+impl Progress for StopInTraining {
+    fn start(&self, name: &str, _: Option<u64>) {
+        self.1
+            .store(name == "train", std::sync::atomic::Ordering::Relaxed);
+    }
+    fn advance(&self, _: u64) {
+        if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            self.0.cancel();
+        }
+    }
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+#[test]
+fn a_training_goes_on_with_its_own_patches_conditions_and_seed_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let store = small::open(&path);
+    let mut config = small::config(keys);
+    config.dataset = config.dataset.with_metadata_keys(["condition", "batch"]);
+    let generate = |name: &str, scaling| {
+        let set = folder.path().join(name);
+        let dataset = config.dataset.clone().with_scaling(scaling);
+        generate_dataset(&store, &dataset, &set, &NoProgress).unwrap();
+        set
+    };
+    let own = generate("own.zarr", ScalingMode::PerSample);
+    let scaled = generate("scaled.zarr", ScalingMode::Global);
+    let (model, logs) = (
+        folder.path().join("m.safetensors"),
+        folder.path().join("logs"),
+    );
+    let train = config
+        .train
+        .with_conditions(["condition"])
+        .with_checkpoints(Checkpoints::Resume);
+    let go = |set: &Path, config: &TrainConfig, progress: &dyn Progress| {
+        fit(&[set], config, &model, Some(&logs), progress).map_err(|error| error.to_string())
+    };
+    go(&own, &train, &StopInTraining::default()).unwrap_err();
+    let files = [
+        model.with_extension("checkpoint.safetensors"),
+        logs.join("training.csv"),
+    ];
+    let before = files.clone().map(|file| std::fs::read(file).unwrap());
+
+    let batch = train.clone().with_conditions(["batch"]);
+    let mut seed = train.clone();
+    seed.seed = Seed::new(99);
+    for (set, config, differs) in [
+        (&scaled, &train, "context.datasets.dataset.config.scaling"),
+        (&own, &batch, "context.conditions"),
+        (&own, &seed, "context.seed"),
+    ] {
+        let error = go(set, config, &NoProgress).unwrap_err();
+        assert!(error.contains(differs), "{differs}: {error}");
+        let after = files.clone().map(|file| std::fs::read(file).unwrap());
+        assert!(
+            after == before && !model.exists(),
+            "{differs}: written over"
+        );
+    }
+    go(&own, &train, &NoProgress).unwrap();
 }
 
 #[test]
