@@ -12,12 +12,14 @@
 //! [`run`] does all six; [`figures`] draws what came out.
 //! Every configuration can be written as JSON and read back; unknown fields are refused.
 //! A table appears in the store whole or not at all, so a killed run leaves the store as it was before the step.
+//! With [`Checkpoints::Resume`] a run that was stopped or killed goes on in its folder.
 
 mod cluster;
 mod embedding;
 mod encode;
 pub mod figures;
 mod fit;
+mod folder;
 mod generate;
 mod graph;
 mod keys;
@@ -29,8 +31,9 @@ pub use cluster::{ClusterConfig, ClusterReport, cluster_cells};
 pub use embedding::{EmbeddingConfig, EmbeddingReport, RAW_LAYER, spatialgraph_embedding};
 pub use encode::{EncodeConfig, EncodeReport, SMOOTHED_LAYER, SmoothingConfig, encode};
 pub use fit::{Checkpoints, FitReport, ModelManifest, TrainConfig, fit};
+pub use folder::RunFiles;
 pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_dataset};
 pub use graph::GraphConfig;
 pub use keys::{CoordinateOrder, StoreKeys};
-pub use run::{PipelineConfig, PipelineReport, RunFiles, run};
+pub use run::{PipelineConfig, PipelineReport, run};
 pub use statistics::{SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats};

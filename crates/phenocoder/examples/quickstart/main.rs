@@ -3,7 +3,7 @@
 //! Without arguments it makes synthetic tissue in a temporary folder, runs all six steps and compares what it found with
 //! the truth: the Leiden clusters of the latents against the cell types, the map of samples against the two conditions.
 //! With `--store` it does the same to a store of yours.
-//! Ctrl-C ends it after the piece of work at hand; what is written by then is whole.
+//! Ctrl-C ends it after the piece of work at hand; what is written by then is whole, and `--resume` goes on from there.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 mod report;
@@ -20,7 +20,9 @@ use phenocoder::io::{Store, copy_store};
 use phenocoder::model::train::FitConfig;
 use phenocoder::patches::SplitConfig;
 use phenocoder::pipeline::figures::{FigureConfig, draw};
-use phenocoder::pipeline::{CoordinateOrder, PipelineConfig, RunFiles, StoreKeys, run};
+use phenocoder::pipeline::{
+    Checkpoints, CoordinateOrder, PipelineConfig, RunFiles, StoreKeys, run,
+};
 use phenocoder::progress::Bars;
 use phenocoder::spatial::subunits::SubunitConfig;
 
@@ -37,6 +39,9 @@ struct Arguments {
     /// Where results go; without it, a new temporary folder that is kept.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Go on with a run that was stopped in `--out`; the other arguments must be those it was begun with.
+    #[arg(long, requires = "out")]
+    resume: bool,
     /// Write the tables into the store itself instead of a copy of it.
     #[arg(long, requires = "store")]
     in_place: bool,
@@ -139,8 +144,17 @@ struct Arguments {
 impl Arguments {
     /// The store to work on: the user's own, a copy of it, or new synthetic tissue.
     fn prepare(&mut self, out: &Path, progress: &dyn Progress) -> anyhow::Result<Store> {
+        let begun = RunFiles::new(out).config;
         let path = match &self.store {
             Some(path) if self.in_place => path.clone(),
+            // The settings are written when the store is there.
+            store if begun.exists() => {
+                if store.is_none() {
+                    let config: PipelineConfig = serde_json::from_slice(&std::fs::read(begun)?)?;
+                    self.describe_synthetic(config.dataset.keys);
+                }
+                out.join("store.zarr")
+            }
             Some(path) => {
                 let copy = out.join("store.zarr");
                 copy_store(path, &copy, progress)?;
@@ -237,6 +251,7 @@ impl Arguments {
             .with_dense_dim(self.dense)
             .with_dropout(self.dropout)
             .with_beta(self.beta)
+            .with_checkpoints(Checkpoints::Resume)
             .with_fit(fit);
         let leiden = LeidenConfig::default().with_resolution(self.resolution.unwrap_or(0.3));
         config.cluster.graph = config.cluster.graph.with_leiden(Some(leiden));
@@ -268,10 +283,19 @@ fn main() -> anyhow::Result<()> {
     let progress: &dyn Progress = if arguments.quiet { &stop } else { &bars };
     let start = Instant::now();
 
-    let out = output_folder(arguments.out.as_deref())?;
+    let out = output_folder(arguments.out.as_deref(), arguments.resume)?;
     let mut store = arguments.prepare(&out, progress)?;
     let config = arguments.config(&store)?;
-    let report = run(&mut store, &config, &out, progress)?;
+    let report = run(&mut store, &config, &out, progress).map_err(|error| {
+        let error = anyhow::Error::new(error);
+        match stop.is_cancelled() {
+            true => error.context(format!(
+                "stopped; the same command with `--out {} --resume` goes on",
+                out.display()
+            )),
+            false => error,
+        }
+    })?;
     let figures = FigureConfig::new()
         .with_truth_key(
             arguments
@@ -307,18 +331,20 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder for the results: the one asked for, which must be empty, or a new temporary one.
-fn output_folder(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// The folder for the results: the one asked for, which must be empty or hold a run to go on with, or a new temporary one.
+fn output_folder(asked: Option<&Path>, resume: bool) -> anyhow::Result<PathBuf> {
     let Some(out) = asked else {
         return Ok(tempfile::Builder::new()
             .prefix("phenocoder-")
             .tempdir()?
             .keep());
     };
-    if out.is_dir() && out.read_dir()?.next().is_some() {
+    let goes_on = resume && RunFiles::new(out).config.exists();
+    if !goes_on && out.is_dir() && out.read_dir()?.next().is_some() {
         bail!(
-            "`{}` is not empty: name a new folder with --out",
-            out.display()
+            "`{}` is not empty{}: name a new folder with --out",
+            out.display(),
+            if resume { " and holds no run" } else { "" }
         );
     }
     std::fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;

@@ -12,7 +12,8 @@ use phenocoder_plot::{
 };
 
 use super::fit::{ENCODE_BATCH, TrainingData};
-use super::run::{PipelineConfig, PipelineReport, RunFiles};
+use super::folder::RunFiles;
+use super::run::{PipelineConfig, PipelineReport};
 use super::source;
 use crate::error::{Error, Result};
 

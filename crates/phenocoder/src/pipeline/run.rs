@@ -1,6 +1,6 @@
 //! All six steps.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use phenocoder_core::{Coords, Progress, Seed, Unit};
 use phenocoder_io::Store;
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::cluster::{ClusterConfig, ClusterReport, cluster_cells};
 use super::embedding::{EmbeddingConfig, EmbeddingReport, spatialgraph_embedding};
 use super::encode::{EncodeConfig, EncodeReport, encode};
-use super::fit::{FitReport, TrainConfig, fit};
+use super::fit::{Checkpoints, FitReport, TrainConfig, fit};
+use super::folder::{self, Done, RunFiles, write_json};
 use super::generate::{DatasetConfig, DatasetReport, generate_dataset};
 use super::keys::StoreKeys;
 use super::source;
@@ -260,70 +261,18 @@ pub struct PipelineReport {
     pub embedding: Option<EmbeddingReport>,
 }
 
-/// The files that [`run`] writes into its folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RunFiles {
-    /// The patch set.
-    pub patches: PathBuf,
-    /// The model.
-    pub model: PathBuf,
-    /// `training.csv` and the TensorBoard event file.
-    pub logs: PathBuf,
-    /// The statistics of the samples.
-    pub samples: PathBuf,
-    /// The statistics of the subunits.
-    pub subunits: PathBuf,
-    /// The settings.
-    pub config: PathBuf,
-    /// The report.
-    pub report: PathBuf,
-}
-
-impl RunFiles {
-    /// The files within this folder.
-    #[must_use]
-    pub fn new(folder: &Path) -> Self {
-        Self {
-            patches: folder.join("patches.zarr"),
-            model: folder.join("model.safetensors"),
-            logs: folder.join("logs"),
-            samples: folder.join("samples.csv"),
-            subunits: folder.join("subunits.csv"),
-            config: folder.join("config.json"),
-            report: folder.join("report.json"),
-        }
-    }
-
-    /// An earlier run is not written over.
-    fn refuse_existing(&self) -> Result<()> {
-        let results = [
-            &self.patches,
-            &self.model,
-            &self.config,
-            &self.report,
-            &self.samples,
-            &self.subunits,
-        ];
-        match results.into_iter().find(|path| path.exists()) {
-            Some(path) => Err(Error::data(
-                STEP,
-                format!(
-                    "`{}` is there already: name a new folder for this run",
-                    path.display()
-                ),
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Runs all six steps on a store: the tables go into the store, everything else into `folder`.
+///
+/// A run that was stopped goes on in its folder, when it has [`Checkpoints::Resume`] and the settings and cells that the
+/// folder was begun with: patch set and model are kept if they are whole, training is continued where it was stopped, and the
+/// steps after it are repeated.
+/// It ends with the results of one that was not stopped, to the bit on the CPU.
 ///
 /// # Errors
 ///
 /// As the steps; [`Error::Config`] when the settings of the steps do not fit each other, [`Error::Data`] when `folder` cannot be
-/// made or holds a run already, or a column that a later step needs is not there.
+/// made or holds a run already that is complete or of other settings or cells (the first that differs is named), or a column
+/// that a later step needs is not there.
 /// What earlier steps wrote stays: each step writes its own result whole or not at all.
 pub fn run(
     store: &mut Store,
@@ -334,23 +283,39 @@ pub fn run(
     config.validate()?;
     preflight(store, config)?;
     let files = RunFiles::new(folder);
-    files.refuse_existing()?;
+    let cells = folder::cells_of(store, &config.dataset.keys)?;
+    let goes_on = config.train.checkpoints == Checkpoints::Resume && files.config.exists();
+    let mut done = match goes_on {
+        true => Done::of_stopped(&files, config, cells)?,
+        false => Done::begin(&files, cells)?,
+    };
     std::fs::create_dir_all(&files.logs).map_err(|error| {
         Error::data(
             STEP,
             format!("`{}` cannot be made: {error}", files.logs.display()),
         )
     })?;
-    write_json(&files.config, config)?;
-    let dataset = generate_dataset(store, &config.dataset, &files.patches, progress)?;
-    let patches = files.patches.as_path();
-    let fit = fit(
-        &[patches],
-        &config.train,
-        &files.model,
-        Some(&files.logs),
-        progress,
-    )?;
+    if !goes_on {
+        write_json(&files.config, config)?;
+    }
+    done.write(&files)?;
+    let dataset = match done.dataset(&files, config) {
+        Some(report) => report,
+        None => {
+            remove_folder(&files.patches)?;
+            generate_dataset(store, &config.dataset, &files.patches, progress)?
+        }
+    };
+    done.keep_dataset(&files, &dataset)?;
+    let fit = match done.fit(&files, config) {
+        Some(report) => report,
+        None => {
+            let patches = files.patches.as_path();
+            let logs = Some(files.logs.as_path());
+            fit(&[patches], &config.train, &files.model, logs, progress)?
+        }
+    };
+    done.keep_fit(&files, &fit)?;
     let encode = encode(store, &files.model, &config.encode, progress)?;
     let cluster = cluster_cells(store, &config.cluster, progress)?;
     let samples = spatialgraph_stats(store, &config.samples, Some(&files.samples), progress)?;
@@ -378,7 +343,21 @@ pub fn run(
         embedding,
     };
     write_json(&files.report, &report)?;
+    if let Err(error) = std::fs::remove_file(&files.steps) {
+        tracing::warn!("`{}` cannot be removed: {error}", files.steps.display());
+    }
     Ok(report)
+}
+
+/// Removes what a run that was stopped left half done.
+fn remove_folder(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::data(
+            STEP,
+            format!("`{}` cannot be removed: {error}", path.display()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Finds out before any work what a later step would stumble on: columns that are not there or cannot describe a sample.
@@ -405,14 +384,4 @@ fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
         source::labels(&table, key)?;
     }
     Ok(())
-}
-
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let failed = |error: String| Error::data(STEP, format!("`{}`: {error}", path.display()));
-    let text = serde_json::to_string_pretty(value).map_err(|error| failed(error.to_string()))?;
-    // Beside its place first, so that a reader never meets half a file.
-    let part = path.with_extension("json.part");
-    std::fs::write(&part, text + "\n")
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|error| failed(error.to_string()))
 }

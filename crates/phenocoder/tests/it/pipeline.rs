@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use phenocoder::core::{CancelToken, NoProgress, Progress};
 use phenocoder::datasets::{TissueConfig, write_tissue};
@@ -294,6 +294,108 @@ fn features_are_joined_by_the_names_of_the_rows() {
             .zip(&reversed)
             .all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
     );
+}
+
+/// Asks to stop after some steps of work of this name.
+struct StopIn(&'static str, StopAfter, AtomicBool);
+
+impl StopIn {
+    fn new(work: &'static str, steps: u64) -> Self {
+        Self(
+            work,
+            StopAfter(AtomicU64::new(steps)),
+            AtomicBool::new(false),
+        )
+    }
+}
+
+impl Progress for StopIn {
+    fn start(&self, name: &str, _: Option<u64>) {
+        self.2.store(name == self.0, Ordering::Relaxed);
+    }
+    fn advance(&self, n: u64) {
+        if self.2.load(Ordering::Relaxed) {
+            self.1.advance(n);
+        }
+    }
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.1.is_cancelled()
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_goes_on_to_the_same_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = |name: &str| {
+        let folder = folder.path().join(name);
+        let (path, keys) = small::tissue(&folder);
+        let mut config = small::config(keys);
+        config.train = config.train.with_checkpoints(Checkpoints::Resume);
+        (small::open(&path), config, folder.join("out"))
+    };
+    // What holds no times.
+    let results = |name: &str| {
+        let mut all = hashes(&folder.path().join(name));
+        all.retain(|name, _| !name.starts_with("out/logs") && !name.ends_with("report.json"));
+        all
+    };
+    let (mut store, config, out) = begin("straight");
+    let straight = run(&mut store, &config, &out, &NoProgress).unwrap();
+
+    let (mut store, config, out) = begin("stopped");
+    let files = RunFiles::new(&out);
+    let mut go = |config: &PipelineConfig, progress: &dyn Progress| {
+        let report = run(&mut store, config, &out, progress);
+        report.map_err(|error| error.to_string())
+    };
+    let changed = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
+    // Within the second epoch, then in what comes after training.
+    go(&config, &StopIn::new("train", 12)).unwrap_err();
+    assert!(files.patches.exists() && !files.model.exists());
+    let patches = changed(&files.patches.join("cells.parquet"));
+
+    // Other settings or cells are not mixed with what is there.
+    let before = hashes(&out);
+    let mut other = config.clone();
+    other.train.latent_dim = 3;
+    let error = go(&other, &NoProgress).unwrap_err();
+    assert!(
+        error.contains("`train.latent_dim` = 4, this one has 3"),
+        "{error}"
+    );
+    let (mut elsewhere, _, _) = begin("elsewhere");
+    let table = elsewhere.table("cells").unwrap().read_all().unwrap();
+    let mut places = table.obsm_matrix("spatial_index").unwrap();
+    places[[3, 0]] += 1.0;
+    let table = table.with_obsm("spatial_index", places);
+    elsewhere
+        .write_table("cells", &table, WriteMode::Replace)
+        .unwrap();
+    let error = run(&mut elsewhere, &config, &out, &NoProgress).unwrap_err();
+    assert!(error.to_string().contains("other cells"), "{error}");
+    assert_eq!(hashes(&out), before);
+
+    go(&config, &StopIn::new("spatial statistics", 1)).unwrap_err();
+    assert!(files.model.exists());
+    let model = changed(&files.model);
+    let resumed = go(&config, &NoProgress).unwrap();
+    assert_eq!(resumed.fit.record.epochs, straight.fit.record.epochs);
+    assert_eq!(changed(&files.patches.join("cells.parquet")), patches);
+    assert_eq!(changed(&files.model), model);
+    assert_eq!(results("stopped"), results("straight"));
+    let csv = |name: &str| {
+        let path = folder.path().join(name).join("out/logs/training.csv");
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| line.rsplit_once(',').unwrap().0.to_owned());
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(csv("stopped"), csv("straight"), "all but the times");
+
+    let error = go(&config, &NoProgress).unwrap_err();
+    assert!(error.contains("report.json` is there already"), "{error}");
 }
 
 /// Asks to stop after some steps.
