@@ -1,6 +1,8 @@
 //! `cargo xtask miri`: the kernels under Miri, an interpreter that finds undefined behaviour.
 //!
-//! Our crates have no unsafe code; what runs under them (`pulp`, `rayon`, `candle`) has, and is called with our slices.
+//! There is no unsafe code in what it runs of ours; what runs below (`pulp`, `rayon`, `candle`) has, and is called with our
+//! slices.
+//! The one file that has, `phenocoder-model/src/kernel/cuda.rs`, launches kernels on GPUs, which Miri never sees.
 
 use std::process::Command;
 
