@@ -185,7 +185,7 @@ impl Cell {
             cell_type: random.below(PLANTED_TYPES.len()),
             angle: random.uniform_in(0.0, TAU),
             flip: random.chance(0.5),
-            size: (random.uniform_in(low.ln(), high.ln())).exp(),
+            size: libm::exp(random.uniform_in(libm::log(low), libm::log(high))),
         };
         let middle = (config.side as f64 - 1.0) / 2.0;
         let mut jitter = |range: f64| random.uniform_in(-range, range);
@@ -201,7 +201,7 @@ impl Cell {
 
     /// The brightness at a pixel, none outside of the cell.
     fn brightness(&self, y: f64, x: f64) -> Option<f64> {
-        let (sin, cos) = self.truth.angle.sin_cos();
+        let (sin, cos) = libm::sincos(self.truth.angle);
         let (dy, dx) = (y - self.center[0], x - self.center[1]);
         let along = (cos * dy + sin * dx) / self.axes[0];
         let across = (cos * dx - sin * dy) / self.axes[1];
@@ -210,7 +210,7 @@ impl Cell {
             return None;
         }
         let (u, v) = (along - self.shift[0], across - self.shift[1]);
-        let bump = |d: f64, width: f64| (-(d / width).powi(2)).exp();
+        let bump = |d: f64, width: f64| libm::exp(-(d / width).powi(2));
         let texture = match self.truth.cell_type {
             0 => 0.65 * bump(u - 0.8, 0.4),
             1 => 0.6 * bump(v, 0.25),
