@@ -23,6 +23,14 @@
 //! What does not fit into the patch is cut off; enlarging by a large factor shows pixels, and cells that are made smaller
 //! are not smoothed first.
 //!
+//! # Limits
+//!
+//! Batches carry pixels and no masks, so a [`ViewGenerator`] always derives the mask: a cell whose own pixels are as dark as
+//! the background, in a bright neighborhood or with dark gaps, is placed by what is brighter.
+//! Patches of which neighbors were not blanked
+//! ([`PatchConfig::mask_neighbors`](crate::PatchConfig::mask_neighbors)) are placed with them.
+//! [`canonical`] takes the cell's own mask where there is one.
+//!
 //! # Differences from the original
 //!
 //! The original (ME-VAE_Architecture) holds no generator: its users make files of image triplets by hand.
