@@ -9,14 +9,14 @@ use phenocoder::embed::evaluate::{
 };
 use phenocoder::model::models::mevae::{MeVae, MeVaeConfig};
 use phenocoder::model::train::{CosineConfig, FitConfig, ScheduleConfig, Trainer};
-use phenocoder::model::{DeviceChoice, Latent, encode, select_device};
+use phenocoder::model::{Autoencoder, DeviceChoice, Latent, encode, select_device};
 use phenocoder::patches::views::{Draw, Nuisance, Transformed, ViewConfig, ViewGenerator};
 
 /// What is made and trained.
 pub(crate) struct Experiment {
     /// The cells.
     pub(crate) cells: PlantedConfig,
-    /// The ME-VAE; the plain VAE is the same network with one encoder.
+    /// The ME-VAE; the plain VAE has one encoder, and wider layers, for at least as many weights.
     pub(crate) model: MeVaeConfig,
     /// Epochs of both.
     pub(crate) epochs: usize,
@@ -28,6 +28,8 @@ pub(crate) struct Experiment {
 pub(crate) struct Outcome {
     /// The network and what it saw.
     pub(crate) name: &'static str,
+    /// Weights of the network.
+    pub(crate) parameters: usize,
     /// The means of the latents, a row for each cell.
     pub(crate) latents: Array2<f64>,
     /// Of k-means clusters of the means with the cell types.
@@ -59,6 +61,34 @@ pub(crate) struct Results {
     pub(crate) mevae_canonical: Outcome,
 }
 
+impl Results {
+    /// What is claimed, in words with the numbers, and whether it holds.
+    pub(crate) fn verdicts(&self) -> [(String, bool); 4] {
+        let (plain, mevae) = (self.vae.largest_angle(), self.mevae.largest_angle());
+        let [direction, axis] = self.mevae_canonical.angle_of_means;
+        let canonical = direction.max(axis);
+        let gain = self.mevae.nmi - self.vae.nmi;
+        [
+            (
+                format!("angle, plain VAE, draws             {plain:.3} ≥ {ANGLE_PLAIN}"),
+                plain >= ANGLE_PLAIN,
+            ),
+            (
+                format!("angle, ME-VAE, draws from views     {mevae:.3} ≤ {ANGLE_BAR}"),
+                mevae <= ANGLE_BAR,
+            ),
+            (
+                format!("angle, ME-VAE, means of canonical   {canonical:.3} ≤ {ANGLE_BAR}"),
+                canonical <= ANGLE_BAR,
+            ),
+            (
+                format!("types, NMI gained                   {gain:.3} ≥ {NMI_GAIN}"),
+                gain >= NMI_GAIN,
+            ),
+        ]
+    }
+}
+
 /// Bars of the claim.
 pub(crate) const ANGLE_BAR: f64 = 0.1;
 /// The plain VAE shows the angle at least this well.
@@ -78,7 +108,7 @@ pub(crate) fn run(experiment: &Experiment, progress: &dyn Progress) -> anyhow::R
     let planted: Vec<f64> = cells.truth.iter().map(|t| t.angle).collect();
     let types: Vec<u32> = cells.truth.iter().map(|t| t.cell_type as u32).collect();
 
-    let plain = experiment.model.clone().with_n_encoders(1);
+    let plain = widened(&experiment.model)?;
     let plain = train(experiment, &plain, patches, None, progress)?;
     let vae = measure("plain VAE", &plain, patches, &planted, &types, progress)?;
 
@@ -112,6 +142,29 @@ pub(crate) fn run(experiment: &Experiment, progress: &dyn Progress) -> anyhow::R
         mevae,
         mevae_canonical,
     })
+}
+
+/// The plain VAE: one encoder, and all layers wider alike until it has at least as many weights as the ME-VAE.
+fn widened(mevae: &MeVaeConfig) -> anyhow::Result<MeVaeConfig> {
+    let device = select_device(DeviceChoice::Cpu)?.device;
+    let weights = |config: &MeVaeConfig| {
+        let model = config.build(Seed::new(0), &device)?;
+        anyhow::Ok(model.parameters().count())
+    };
+    let wanted = weights(mevae)?;
+    for sixteenths in 16..64 {
+        let wide = |width: usize| (width * sixteenths).div_ceil(16);
+        let layers: Vec<usize> = mevae.conv_layers.iter().map(|&width| wide(width)).collect();
+        let plain = mevae
+            .clone()
+            .with_n_encoders(1)
+            .with_conv_layers(layers)
+            .with_dense_dim(wide(mevae.dense_dim));
+        if weights(&plain)? >= wanted {
+            return Ok(plain);
+        }
+    }
+    anyhow::bail!("no plain VAE has {wanted} weights")
 }
 
 fn train(
@@ -156,6 +209,7 @@ fn measure(
     let clusters = kmeans(means.view(), &clusters, progress)?;
     Ok(Outcome {
         name,
+        parameters: model.parameters().count(),
         nmi: normalized_mutual_information(&clusters.clustering.labels, types)?,
         angle: predictability(draws.view(), angles)?,
         angle_of_means: predictability(means.view(), angles)?,

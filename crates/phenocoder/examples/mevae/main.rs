@@ -1,11 +1,13 @@
-//! Proves that a ME-VAE describes what a cell looks like and not how it lies: on synthetic elongated cells of four types at
-//! random angles, mirrored or not, of random sizes, the angle cannot be read from its latents by a linear model (R² at most
-//! 0.1, where a plain VAE of the same widths has at least 0.3), and clusters of its latents agree better with the types
-//! (normalized mutual information, at least 0.2 more).
+//! Shows that a ME-VAE describes what a cell looks like and not how it lies: on synthetic elongated cells of four types at
+//! random angles, mirrored or not, of random sizes, a linear model cannot read the angle (R² at most 0.1) from draws of its
+//! latents, which the decoder gets, nor from their means when all encoders see canonical images, which is how cells should be
+//! encoded; from a plain VAE with at least as many weights it can (R² at least 0.3).
+//! Clusters of its latents agree better with the types (normalized mutual information, at least 0.2 more).
 //!
 //! The plain VAE sees the cells as they came.
 //! Each of the ME-VAE's three encoders sees the canonical image of the cell spoiled in one way, turned, mirrored or resized,
-//! when its latents are measured too: else nothing would be proven.
+//! when draws of its latents are measured too: else nothing would be shown of the network itself.
+//! The program fails when one of the claims does not hold.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 mod experiment;
@@ -13,7 +15,7 @@ mod experiment;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 use experiment::{ANGLE_BAR, ANGLE_PLAIN, Experiment, NMI_GAIN, Outcome, Results, views};
 use phenocoder::core::{Categorical, NoProgress, PatchShape, Seed};
@@ -49,9 +51,9 @@ struct Arguments {
     /// The weight of the Kullback–Leibler part.
     #[arg(long, default_value_t = 1.0)]
     kl_weight: f64,
-    /// The picture of both maps.
-    #[arg(long, default_value = "mevae_maps.png")]
-    picture: PathBuf,
+    /// The picture of both maps; without it, a file in a new temporary folder that is kept.
+    #[arg(long)]
+    picture: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,8 +96,9 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     println!(
         "Claim: a ME-VAE keeps what a cell looks like and forgets how it lies.\n\
-         A linear model reads the angle from a plain VAE's latents (R² ≥ {ANGLE_PLAIN}), not from a ME-VAE's (R² ≤ {ANGLE_BAR});\n\
-         clusters of the latents agree better with the cell types (NMI, by at least {NMI_GAIN}).\n"
+         A linear model reads the angle from the latents of a plain VAE with as many weights (R² ≥ {ANGLE_PLAIN}), but not\n\
+         from a ME-VAE's (R² ≤ {ANGLE_BAR}): neither from draws, nor from the means of canonical images, the way to encode cells.\n\
+         Clusters of the latents agree better with the cell types (NMI, by at least {NMI_GAIN}).\n"
     );
     let experiment = arguments.experiment();
     println!(
@@ -114,47 +117,46 @@ fn main() -> anyhow::Result<()> {
         start.elapsed().as_secs_f64()
     );
     report(&results);
-    std::fs::write(&arguments.picture, draw(&results)?.to_png(1.0)?)
-        .with_context(|| format!("writing {}", arguments.picture.display()))?;
-    println!("\nThe maps of both are in {}.", arguments.picture.display());
+    let picture = match arguments.picture {
+        Some(picture) => picture,
+        None => {
+            let folder = tempfile::Builder::new().prefix("phenocoder-").tempdir()?;
+            folder.keep().join("mevae_maps.png")
+        }
+    };
+    std::fs::write(&picture, draw(&results)?.to_png(1.0)?)
+        .with_context(|| format!("writing {}", picture.display()))?;
+    println!("\nThe maps of both are in {}.", picture.display());
+    let all = results.verdicts().iter().all(|(_, holds)| *holds);
+    ensure!(all, "the claim does not hold with these settings");
     Ok(())
 }
 
 fn report(results: &Results) {
     println!(
         "R² of the angle θ from the latents, least squares, five folds: of the direction (cos θ, sin θ) and of the\n\
-         axis (cos 2θ, sin 2θ). The bars are for draws, which the decoder gets too. Of latents that the decoder does\n\
-         not use the means are nearly 0, but a linear model reads what is left in their last digits."
+         axis (cos 2θ, sin 2θ). Draws are what the decoder gets. Of latents that the decoder does not use the means\n\
+         are nearly 0, but a linear model reads what is left in their last digits; of canonical images there is nothing left."
     );
     println!(
-        "{:26} {:>6} {:>18} {:>18}",
-        "", "NMI", "R² from draws", "from means"
+        "{:26} {:>8} {:>6} {:>18} {:>18}",
+        "", "weights", "NMI", "R² from draws", "from means"
     );
     for outcome in [&results.vae, &results.mevae, &results.mevae_canonical] {
         let pair = |[one, two]: [f64; 2]| format!("{one:.3}, {two:.3}");
         println!(
-            "{:26} {:>6.3} {:>18} {:>18}",
+            "{:26} {:>8} {:>6.3} {:>18} {:>18}",
             outcome.name,
+            outcome.parameters,
             outcome.nmi,
             pair(outcome.angle),
             pair(outcome.angle_of_means),
         );
     }
-    let (plain, mevae) = (results.vae.largest_angle(), results.mevae.largest_angle());
-    let gain = results.mevae.nmi - results.vae.nmi;
-    let verdict = |holds| if holds { "holds" } else { "DOES NOT HOLD" };
-    println!(
-        "\nangle, plain VAE   {plain:.3} ≥ {ANGLE_PLAIN}: {}",
-        verdict(plain >= ANGLE_PLAIN)
-    );
-    println!(
-        "angle, ME-VAE      {mevae:.3} ≤ {ANGLE_BAR}: {}",
-        verdict(mevae <= ANGLE_BAR)
-    );
-    println!(
-        "types, NMI gained  {gain:.3} ≥ {NMI_GAIN}: {}",
-        verdict(gain >= NMI_GAIN)
-    );
+    println!();
+    for (claim, holds) in results.verdicts() {
+        println!("{claim}: {}", if holds { "holds" } else { "DOES NOT HOLD" });
+    }
 }
 
 /// Maps of the latents of both networks side by side, coloured by cell type.

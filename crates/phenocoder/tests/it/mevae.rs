@@ -7,7 +7,7 @@ use phenocoder::model::models::mevae::MeVaeConfig;
 #[path = "../../examples/mevae/experiment.rs"]
 mod experiment;
 
-use experiment::{ANGLE_BAR, ANGLE_PLAIN, Experiment, NMI_GAIN, run, views};
+use experiment::{Experiment, run, views};
 
 #[test]
 fn a_me_vae_forgets_how_cells_lie_and_keeps_what_they_are() {
@@ -23,16 +23,17 @@ fn a_me_vae_forgets_how_cells_lie_and_keeps_what_they_are() {
         seed: Seed::new(0),
     };
     let results = run(&experiment, &NoProgress).unwrap();
+    for (claim, holds) in results.verdicts() {
+        assert!(holds, "{claim}");
+    }
     let (plain, mevae) = (&results.vae, &results.mevae);
-    let said = format!(
-        "{}: {:?} {:?}, {}: {:?} {:?}",
-        plain.name, plain.nmi, plain.angle, mevae.name, mevae.nmi, mevae.angle
+    assert!(
+        plain.parameters >= mevae.parameters,
+        "of at least equal size"
     );
-    assert!(plain.largest_angle() >= ANGLE_PLAIN, "{said}");
-    assert!(mevae.largest_angle() <= ANGLE_BAR, "{said}");
-    assert!(mevae.nmi >= plain.nmi + NMI_GAIN, "{said}");
-    // With canonical images for all encoders there is no angle to see, from the means neither.
-    let canonical = &results.mevae_canonical;
-    assert!(canonical.angle_of_means.iter().all(|&r2| r2 <= ANGLE_BAR));
-    assert_eq!(canonical.latents.nrows(), results.cells.truth.len());
+    for outcome in [plain, mevae, &results.mevae_canonical] {
+        assert_eq!(outcome.latents.nrows(), results.cells.truth.len());
+        assert!(outcome.angle_of_means.iter().all(|r2| r2.is_finite()));
+        assert!(!outcome.name.is_empty());
+    }
 }
