@@ -133,7 +133,7 @@ pub trait PatchSource: Send + Sync {
     ///
     /// A training that is resumed compares it with that of its beginning.
     /// It is the same for the same data in every process, and is made from what decides over the patches rather than by
-    /// reading them: settings and the rows that were chosen ([`Fingerprint`](crate::Fingerprint) sums them up).
+    /// reading them: settings and the rows that were chosen ([`Fingerprint`] sums them up).
     /// By default it tells extents only.
     fn fingerprint(&self) -> String {
         let PatchShape {

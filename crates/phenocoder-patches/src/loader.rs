@@ -1,6 +1,6 @@
 //! Where a trainer gets its batches: from the images themselves, from a patch set, or from several of these at once.
 //!
-//! All of these are [`PatchSource`](phenocoder_core::PatchSource)s: patches are read by number, in any order, as
+//! All of these are [`PatchSource`]s: patches are read by number, in any order, as
 //! `[n, y, x, c]`, so shuffling, batching and reading ahead belong to whoever reads.
 
 mod cached;
