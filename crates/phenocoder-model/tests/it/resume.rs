@@ -39,12 +39,12 @@ fn model() -> Cvae {
 /// Nine batches per epoch, three updates of four, four and one batch.
 fn settings() -> FitConfig {
     FitConfig::new()
-        .with_epochs(14)
+        .with_epochs(24)
         .with_batch_size(8)
         .with_accumulate(4)
         .with_learning_rate(2e-3)
         .with_plateau(Some(PlateauConfig::new().with_patience(1)))
-        .with_early_stopping(Some(EarlyStoppingConfig::new().with_patience(12)))
+        .with_early_stopping(Some(EarlyStoppingConfig::new().with_patience(22)))
         .with_ema(Some(EmaConfig::new(0.8)))
         .with_validation_noise(ValidationNoise::Sampled)
         .with_seed(Seed::new(u64::MAX - 5))
