@@ -5,7 +5,7 @@ mod quantile;
 mod radix;
 
 use phenocoder_core::{DataType, ImageShape, ImageSource, Progress};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::blocks::pixels;
 use crate::{ConfigError, Error, Result};
@@ -122,13 +122,20 @@ pub struct SliceStatistics {
     /// The largest pixel.
     pub max: f64,
     /// The lower percentile; NaN when only foreground counts and there is none.
+    #[serde(deserialize_with = "nan_from_null")]
     pub percentile_low: f64,
     /// The upper percentile; NaN when only foreground counts and there is none.
+    #[serde(deserialize_with = "nan_from_null")]
     pub percentile_high: f64,
     /// The number of pixels.
     pub n: u64,
     /// The number of foreground pixels.
     pub n_foreground: u64,
+}
+
+/// JSON has no NaN: `null` stands for it.
+fn nan_from_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Measures every slice of every channel, in the order channel, z.

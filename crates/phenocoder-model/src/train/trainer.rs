@@ -208,8 +208,8 @@ impl<'a> Trainer<'a> {
 
     /// Continues a run from its checkpoint, in the epoch and at the batch where it was written.
     ///
-    /// The model comes with the weights that the run began with, as the configuration builds it, or is the one that was in
-    /// training when the checkpoint was written; its weights are replaced.
+    /// The model comes with the weights that the run began with, as the configuration builds it, or with those that it had
+    /// when the checkpoint was written; its weights are replaced.
     /// A checkpoint that cannot be read is reported as a warning, and the one before it used.
     /// Of a run that is over the record and the weights come back at once.
     ///

@@ -227,6 +227,18 @@ fn the_curves_of_a_resumed_run_are_those_of_one_that_was_not_interrupted() {
         .resume(&mut model(), &patches, None)
         .unwrap();
     assert_eq!(scalars(&elsewhere), scalars(&all));
+    // A run that begins anew in a folder takes the place of the one before; a file that holds nothing does not count.
+    let begun = folder.path().join("begun");
+    TensorBoardObserver::create(&begun).unwrap();
+    for _ in 0..2 {
+        let mut events = TensorBoardObserver::create(&begun).unwrap();
+        let settings = FitConfig::new().with_epochs(5).with_batch_size(4);
+        Trainer::new(settings)
+            .with_observer(&mut events)
+            .fit(&mut model(), &patches, None)
+            .unwrap();
+        assert_eq!(scalars(&begun), scalars(&all));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Property tests of image statistics against sorting.
 
-use ndarray::s;
-use phenocoder_core::{CancelToken, DataType, NoProgress};
+use ndarray::{Array4, s};
+use phenocoder_core::{CancelToken, DataType, MemoryImage, NoProgress};
 use phenocoder_patches::{Error, SliceStatistics, StatisticsConfig, image_statistics};
 use phenocoder_testdata::max_relative_error;
 use proptest::prelude::*;
@@ -283,4 +283,16 @@ fn a_thrown_switch_stops_the_measurement() {
     token.cancel();
     let found = image_statistics(&image, "s", &StatisticsConfig::default(), &token);
     assert!(matches!(found, Err(Error::Cancelled(_))));
+}
+
+#[test]
+fn slices_without_foreground_survive_json() {
+    let image = MemoryImage::new("dark", Array4::zeros((1, 1, 4, 4)), vec!["DAPI".into()]).unwrap();
+    let config = StatisticsConfig::default().with_foreground_only(0.1);
+    let rows = image_statistics(&image, "A", &config, &NoProgress).unwrap();
+    assert!(rows[0].percentile_low.is_nan() && rows[0].percentile_high.is_nan());
+    let text = serde_json::to_string(&rows).unwrap();
+    let read: Vec<SliceStatistics> = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    assert!(read[0].percentile_low.is_nan() && read[0].percentile_high.is_nan());
 }

@@ -3,7 +3,8 @@
 //! Without arguments it makes synthetic tissue in a temporary folder, runs all six steps and compares what it found with
 //! the truth: the Leiden clusters of the latents against the cell types, the map of samples against the two conditions.
 //! With `--store` it does the same to a store of yours.
-//! Ctrl-C ends it after the piece of work at hand; what is written by then is whole, and `--resume` goes on from there.
+//! Ctrl-C ends it after the piece of work at hand; what is written by then is whole, and `--resume` goes on from there once the
+//! store is made.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 mod report;
@@ -286,16 +287,21 @@ fn main() -> anyhow::Result<()> {
     let out = output_folder(arguments.out.as_deref(), arguments.resume)?;
     let mut store = arguments.prepare(&out, progress)?;
     let config = arguments.config(&store)?;
-    let report = run(&mut store, &config, &out, progress).map_err(|error| {
-        let error = anyhow::Error::new(error);
-        match stop.is_cancelled() {
-            true => error.context(format!(
-                "stopped; the same command with `--out {} --resume` goes on",
-                out.display()
-            )),
-            false => error,
-        }
-    })?;
+    let files = RunFiles::new(&out);
+    let report = match arguments.resume && files.report.exists() {
+        // The six steps were done before; the pictures are drawn again.
+        true => serde_json::from_slice(&std::fs::read(&files.report)?)?,
+        false => run(&mut store, &config, &out, progress).map_err(|error| {
+            let error = anyhow::Error::new(error);
+            match stop.is_cancelled() {
+                true => error.context(format!(
+                    "stopped; the same command with `--out {} --resume` goes on",
+                    out.display()
+                )),
+                false => error,
+            }
+        })?,
+    };
     let figures = FigureConfig::new()
         .with_truth_key(
             arguments
@@ -305,7 +311,6 @@ fn main() -> anyhow::Result<()> {
         )
         .with_condition_key(arguments.condition_key.clone())
         .with_batch_key(arguments.batch_key.clone());
-    let files = RunFiles::new(&out);
     report::steps(&report);
     println!();
     println!("store      {}", store.path().display());
@@ -344,7 +349,11 @@ fn output_folder(asked: Option<&Path>, resume: bool) -> anyhow::Result<PathBuf> 
         bail!(
             "`{}` is not empty{}: name a new folder with --out",
             out.display(),
-            if resume { " and holds no run" } else { "" }
+            if resume {
+                " and holds no run that has begun"
+            } else {
+                ""
+            }
         );
     }
     std::fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;

@@ -161,12 +161,15 @@ impl Done {
         same.then_some(FitReport { path, ..report })
     }
 
-    /// Keeps the report on the patch set; a model of another one does not count any more.
+    /// From the patch set on, all steps must be done again.
+    pub(super) fn forget_all(&mut self, files: &RunFiles) -> Result<()> {
+        (self.dataset, self.fit) = (None, None);
+        self.write(files)
+    }
+
+    /// Keeps the report on the patch set.
     pub(super) fn keep_dataset(&mut self, files: &RunFiles, report: &DatasetReport) -> Result<()> {
-        if self.dataset.as_ref() != Some(report) {
-            self.dataset = Some(report.clone());
-            self.fit = None;
-        }
+        self.dataset = Some(report.clone());
         self.write(files)
     }
 
@@ -229,8 +232,10 @@ fn first_difference(path: &str, saved: &Value, given: &Value) -> Option<String> 
     }
 }
 
+/// As a file holds it: a number in single precision as its own digits, not as those of its value in double precision.
 fn to_json<T: Serialize>(value: &T) -> Result<Value> {
-    serde_json::to_value(value)
+    serde_json::to_string(value)
+        .and_then(|text| serde_json::from_str(&text))
         .map_err(|error| Error::data(STEP, format!("the settings have no JSON form: {error}")))
 }
 

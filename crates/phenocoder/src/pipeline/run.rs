@@ -302,6 +302,8 @@ pub fn run(
     let dataset = match done.dataset(&files, config) {
         Some(report) => report,
         None => {
+            // A model of other patches does not count any more.
+            done.forget_all(&files)?;
             remove_folder(&files.patches)?;
             generate_dataset(store, &config.dataset, &files.patches, progress)?
         }

@@ -44,7 +44,7 @@ pub struct TensorBoardObserver {
     /// The last epoch whose gradients were written, and whose.
     written: (usize, BTreeSet<String>),
     has_session: bool,
-    /// Whether the folder held event files before.
+    /// Whether the folder held events before.
     has_earlier: bool,
 }
 
@@ -61,7 +61,13 @@ impl TensorBoardObserver {
         let is_events =
             |name: &std::ffi::OsStr| name.to_string_lossy().contains("events.out.tfevents.");
         let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, "read", e))?;
-        let has_earlier = entries.flatten().any(|entry| is_events(&entry.file_name()));
+        // A file of a run that was refused before it began holds the version alone.
+        let header = event::record(&event::version(wall_time())).len();
+        let has_events = |entry: &fs::DirEntry| {
+            let len = entry.metadata().map_or(0, |data| data.len());
+            is_events(&entry.file_name()) && len > header as u64
+        };
+        let has_earlier = entries.flatten().any(|entry| has_events(&entry));
         let stem = format!("events.out.tfevents.{:010}", wall_time() as u64);
         let mut number = 0;
         loop {
@@ -245,7 +251,11 @@ impl Observer for TensorBoardObserver {
         let _ = self.end_session(Outcome::Failure);
     }
 
+    /// Where the folder holds the events of another run, TensorBoard drops those of its epochs.
     fn on_start(&mut self, model: &dyn Autoencoder, _: usize) -> Result<()> {
+        if self.has_earlier {
+            self.write(&event::restart(wall_time(), 1))?;
+        }
         let config = model.config_json()?;
         self.write_text("config", 0, &format!("```\n{config:#}\n```"))
     }

@@ -200,7 +200,7 @@ impl Common {
         if let Some(epochs) = self.epochs {
             return Ok(epochs as f64);
         }
-        let used = self.cool_down + self.warm_up.added();
+        let used = self.cool_down.saturating_add(self.warm_up.added());
         let valid = epochs > used;
         let expected = "more than its warm-up and cool-down take";
         check_range("epochs", epochs as f64, valid, expected)?;
@@ -234,6 +234,11 @@ impl Common {
 
     pub(super) fn total_epochs(&self) -> Option<usize> {
         let cycles = self.cycle.total(self.epochs? as f64);
-        Some(cycles.floor() as usize + self.warm_up.added() + self.cool_down)
+        let whole = cycles.floor() as usize;
+        Some(
+            whole
+                .saturating_add(self.warm_up.added())
+                .saturating_add(self.cool_down),
+        )
     }
 }

@@ -113,6 +113,9 @@ fn lengths_and_rates_out_of_range_are_refused() {
     let cosine = ScheduleConfig::from(CosineConfig::new().with_cycle(growing));
     let error = cosine.build(1.0, 10).err().unwrap().to_string();
     assert!(error.contains("cycle.multiplier"), "{error}");
+    let endless = ScheduleConfig::from(CosineConfig::new().with_cool_down(usize::MAX));
+    let error = endless.build(1.0, 10).err().unwrap().to_string();
+    assert!(error.contains("epochs"), "{error}");
     let tiny = OneCycleConfig::new()
         .with_div_factor(1e-300)
         .with_final_div_factor(1e-300);
