@@ -235,6 +235,7 @@ pub enum ConfigError {
     },
 }
 
+#[cfg(feature = "train")]
 impl ConfigError {
     /// The same of a setting that is part of another.
     pub(crate) fn within(mut self, outer: &str) -> Self {
