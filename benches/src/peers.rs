@@ -78,7 +78,7 @@ pub fn write(path: &Path, model: &Cvae) -> Result<()> {
     Ok(())
 }
 
-/// Reads the weights that [`write`] wrote.
+/// Reads the weights that [`write()`] wrote.
 ///
 /// # Errors
 ///
@@ -97,7 +97,7 @@ pub fn read_weights(path: &Path) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// Reads the patches that [`write`] wrote.
+/// Reads the patches that [`write()`] wrote.
 ///
 /// # Errors
 ///
