@@ -22,8 +22,7 @@ use phenocoder::model::{Cvae, CvaeConfig};
 use phenocoder::patches::{BorderPolicy, Images, SetSource, StoreSource, select_cells};
 use phenocoder::pipeline::{DatasetConfig, DatasetManifest, StoreKeys, generate_dataset};
 use phenocoder_benches::SEED;
-
-const BATCH: usize = 64;
+use phenocoder_benches::peers::BATCH;
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,38 +1,24 @@
-//! The kernels on the layers of the default network, batch 64, four channels, beside candle's own operations.
+//! The kernels on the layers of the default network, batch 64, four channels, forward and backward, beside candle's own
+//! operations.
 //!
-//! `cargo bench --bench kernels` measures both; `cargo bench --bench kernels -- ratios [32] [128]` prints for every kernel how
-//! many times the CPU seconds of ours candle's takes, forward and backward, in turns.
 //! candle gets its own layout (`[n, c, y, x]`), so nothing is transposed on the way.
 #![allow(clippy::unwrap_used, reason = "the data is valid")]
-#![allow(clippy::print_stdout, reason = "a table is printed")]
-
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor, Var};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use phenocoder_benches::SEED;
+use phenocoder_benches::peers::BATCH;
 use phenocoder_model::kernel::{
     Activation, BatchNormConfig, PoolConfig, RunningStatistics, batch_norm_train,
     binary_cross_entropy, conv_transpose2d, conv2d, dense, kl_divergence, max_pool2d,
     upsample_nearest2d,
 };
 
-const BATCH: usize = 64;
 const WIDTHS: [usize; 5] = [8, 16, 32, 64, 128];
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    if !args.iter().any(|arg| arg == "ratios") {
-        return divan::main();
-    }
-    let all = !args.iter().any(|arg| arg == "32" || arg == "128");
-    for side in [32, 128] {
-        if all || args.contains(&side.to_string()) {
-            ratios(side);
-        }
-    }
+    divan::main();
 }
 
 #[divan::bench(args = cases(32), sample_count = 10, sample_size = 1)]
@@ -47,56 +33,8 @@ fn side_128(bencher: Bencher<'_, '_>, case: &Case) {
 
 fn measure(bencher: Bencher<'_, '_>, case: &Case) {
     let run = case.prepare();
-    bencher
-        .counter(ItemsCount::new(BATCH))
-        .bench_local(|| run(true));
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(run);
 }
-
-/// Prints how many times our CPU seconds candle needs.
-fn ratios(side: usize) {
-    println!("{side}×{side}: CPU seconds of candle, times ours");
-    println!("{:<32}{:>9}{:>20}", "", "forward", "and backward");
-    let (ours, candles): (Vec<Case>, Vec<Case>) =
-        cases(side).into_iter().partition(|case| !case.candle);
-    for (ours, candle) in ours.iter().zip(&candles) {
-        let runs = [ours.prepare(), candle.prepare()];
-        let ratio = |backward: bool| {
-            let mut totals = [Duration::ZERO; 2];
-            // In turns, the first untimed.
-            for turn in 0..4 {
-                for (total, run) in totals.iter_mut().zip(&runs) {
-                    let start = cpu_time();
-                    run(backward);
-                    if turn > 0 {
-                        *total += cpu_time() - start;
-                    }
-                }
-            }
-            totals[1].as_secs_f64() / totals[0].as_secs_f64()
-        };
-        println!(
-            "{:<32}{:>9.1}{:>20.1}",
-            ours.name,
-            ratio(false),
-            ratio(true)
-        );
-    }
-}
-
-/// CPU time of all threads of this process; where the system does not tell, time itself.
-fn cpu_time() -> Duration {
-    let start = *START.get_or_init(Instant::now);
-    let of = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse().ok()
-    };
-    match std::fs::read_dir("/proc/self/task") {
-        Ok(tasks) => Duration::from_nanos(tasks.filter_map(of).sum()),
-        Err(_) => start.elapsed(),
-    }
-}
-
-static START: OnceLock<Instant> = OnceLock::new();
 
 /// One kernel on one shape, ours or candle's.
 #[derive(Debug, Clone)]
@@ -201,8 +139,8 @@ fn var(shape: &[usize], name: &str) -> Var {
     Var::from_vec(values.collect(), shape, &Device::Cpu).unwrap()
 }
 
-/// A function that runs a kernel, and its gradients too when asked.
-type Run = Box<dyn Fn(bool)>;
+/// A function that runs a kernel and its gradients.
+type Run = Box<dyn Fn()>;
 
 impl Case {
     fn image(&self) -> Var {
@@ -216,14 +154,9 @@ impl Case {
     fn prepare(&self) -> Run {
         let [_, c, out] = self.shape;
         let run = |f: Box<dyn Fn() -> Tensor>| -> Run {
-            Box::new(move |backward| {
-                let y = f();
-                if backward {
-                    // An upstream gradient of ones.
-                    divan::black_box(y.sum_all().unwrap().backward().unwrap());
-                } else {
-                    divan::black_box(y);
-                }
+            Box::new(move || {
+                // An upstream gradient of ones.
+                divan::black_box(f().sum_all().unwrap().backward().unwrap());
             })
         };
         let (bias, candle) = (var(&[out], "bias"), self.candle);

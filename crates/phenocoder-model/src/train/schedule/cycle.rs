@@ -174,6 +174,78 @@ impl Schedule for Falling {
     }
 }
 
+/// What the three curves' settings have in common.
+///
+/// They are fields of each, not a field of their own, because serde reads nested settings as if they were not nested only where
+/// it does not refuse unknown ones.
+macro_rules! shared_settings {
+    ($config:ident, $name:literal) => {
+        impl $config {
+            /// Sets the epochs of the first cycle.
+            #[must_use]
+            pub fn with_epochs(mut self, epochs: usize) -> Self {
+                self.epochs = Some(epochs);
+                self
+            }
+
+            /// Sets the rate at the end of every cycle.
+            #[must_use]
+            pub fn with_min_rate(mut self, min_rate: f64) -> Self {
+                self.min_rate = min_rate;
+                self
+            }
+
+            /// Sets the rise at the start.
+            #[must_use]
+            pub fn with_warm_up(mut self, warm_up: WarmUpConfig) -> Self {
+                self.warm_up = warm_up;
+                self
+            }
+
+            /// Sets the epochs at the smallest rate after the last cycle.
+            #[must_use]
+            pub fn with_cool_down(mut self, cool_down: usize) -> Self {
+                self.cool_down = cool_down;
+                self
+            }
+
+            /// Sets how often the curve is repeated.
+            #[must_use]
+            pub fn with_cycle(mut self, cycle: CycleConfig) -> Self {
+                self.cycle = cycle;
+                self
+            }
+
+            /// Sets when the rate changes.
+            #[must_use]
+            pub fn with_unit(mut self, unit: ScheduleUnit) -> Self {
+                self.unit = unit;
+                self
+            }
+
+            /// The epochs of all cycles, the warm-up (with prefix) and the cool-down: how long timm trains; none where the
+            /// length of a cycle is not set.
+            #[must_use]
+            pub fn total_epochs(&self) -> Option<usize> {
+                self.common().total_epochs()
+            }
+
+            fn common(&self) -> Common {
+                Common {
+                    name: $name,
+                    epochs: self.epochs,
+                    min_rate: self.min_rate,
+                    warm_up: self.warm_up,
+                    cool_down: self.cool_down,
+                    cycle: self.cycle,
+                    unit: self.unit,
+                }
+            }
+        }
+    };
+}
+pub(super) use shared_settings;
+
 /// What the settings of the three curves share.
 pub(super) struct Common {
     pub(super) name: &'static str,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cycle::{Common, Curve, CycleConfig};
+use super::cycle::{Common, Curve, CycleConfig, shared_settings};
 use super::{Schedule, ScheduleUnit, WarmUpConfig};
 use crate::ConfigError;
 use crate::train::config::check_range;
@@ -77,25 +77,13 @@ impl Default for TanhConfig {
     }
 }
 
+shared_settings!(TanhConfig, "tanh");
+
 impl TanhConfig {
     /// One cycle over the whole training, from −7 to 3.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Sets the epochs of the first cycle.
-    #[must_use]
-    pub fn with_epochs(mut self, epochs: usize) -> Self {
-        self.epochs = Some(epochs);
-        self
-    }
-
-    /// Sets the rate at the end of every cycle.
-    #[must_use]
-    pub fn with_min_rate(mut self, min_rate: f64) -> Self {
-        self.min_rate = min_rate;
-        self
     }
 
     /// Sets the argument at the start of a cycle.
@@ -112,41 +100,6 @@ impl TanhConfig {
         self
     }
 
-    /// Sets the rise at the start.
-    #[must_use]
-    pub fn with_warm_up(mut self, warm_up: WarmUpConfig) -> Self {
-        self.warm_up = warm_up;
-        self
-    }
-
-    /// Sets the epochs at the smallest rate after the last cycle.
-    #[must_use]
-    pub fn with_cool_down(mut self, cool_down: usize) -> Self {
-        self.cool_down = cool_down;
-        self
-    }
-
-    /// Sets how often the curve is repeated.
-    #[must_use]
-    pub fn with_cycle(mut self, cycle: CycleConfig) -> Self {
-        self.cycle = cycle;
-        self
-    }
-
-    /// Sets when the rate changes.
-    #[must_use]
-    pub fn with_unit(mut self, unit: ScheduleUnit) -> Self {
-        self.unit = unit;
-        self
-    }
-
-    /// The epochs of all cycles, the warm-up (with prefix) and the cool-down: how long timm trains; none where the length of a
-    /// cycle is not set.
-    #[must_use]
-    pub fn total_epochs(&self) -> Option<usize> {
-        self.common().total_epochs()
-    }
-
     /// Checks every setting.
     ///
     /// # Errors
@@ -157,18 +110,6 @@ impl TanhConfig {
         let expected = "finite and above `tanh.lower`";
         check_range("tanh.upper", self.upper, valid, expected)?;
         self.common().validate()
-    }
-
-    fn common(&self) -> Common {
-        Common {
-            name: "tanh",
-            epochs: self.epochs,
-            min_rate: self.min_rate,
-            warm_up: self.warm_up,
-            cool_down: self.cool_down,
-            cycle: self.cycle,
-            unit: self.unit,
-        }
     }
 
     pub(super) fn build(self, base: f64, epochs: usize) -> Result<Box<dyn Schedule>, ConfigError> {
