@@ -70,6 +70,10 @@ impl PatchSource for Transformed<'_> {
         Ok(batch)
     }
 
+    fn reading_order(&self) -> Vec<usize> {
+        self.source.reading_order()
+    }
+
     fn describe(&self, patch: usize) -> String {
         self.source.describe(patch)
     }

@@ -5,6 +5,7 @@ use phenocoder_core::{PatchBatch, PatchShape, PatchSource, SourceError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phenocoder_core::{CancelToken, NoProgress, Seed};
+use phenocoder_patches::views::{Transformed, ViewConfig};
 use phenocoder_patches::{ArraySource, Cached, Error, Merged, SetSource, Subset};
 
 fn pixels(n: usize, offset: usize) -> Array4<f32> {
@@ -346,7 +347,7 @@ fn errors_pass_through_a_cache_and_leave_it_usable() {
 }
 
 #[test]
-fn reading_orders_go_through_subsets_and_merged_sources() {
+fn reading_orders_go_through_subsets_merged_cached_and_transformed_sources() {
     let parts: Vec<(String, Box<dyn PatchSource>)> = vec![
         ("a".into(), Box::new(source(2, 0))),
         (
@@ -358,4 +359,7 @@ fn reading_orders_go_through_subsets_and_merged_sources() {
     assert_eq!(merged.reading_order(), [0, 1, 3, 4, 2]);
     let shared = std::sync::Arc::new(Cached::new(merged, 0));
     assert_eq!(shared.reading_order(), [0, 1, 3, 4, 2]);
+    let views = ViewConfig::default().build().unwrap();
+    let transformed = Transformed::new(&shared, &views, Seed::new(1));
+    assert_eq!(transformed.reading_order(), [0, 1, 3, 4, 2]);
 }
