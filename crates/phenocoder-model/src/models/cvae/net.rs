@@ -206,6 +206,11 @@ impl Cvae {
         self.encoder
             .backward(tape, features)?
             .add_to(&mut gradients);
+        let mut names = self.parameters.weights().map(|(name, _)| name);
+        if let Some(name) = names.find(|name| !gradients.contains_key(*name)) {
+            let name = name.to_owned();
+            return Err(Error::NoGradient { name });
+        }
         let reconstruction = Tensor::new(reconstruction as f32, &self.device)?;
         Ok((self.losses(reconstruction, kl.detach())?, gradients))
     }
@@ -312,4 +317,33 @@ impl Autoencoder for Cvae {
 impl Cvae {
     /// The name of this kind of model in weights files.
     pub const KIND: &'static str = "cvae";
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use phenocoder_core::PatchBatch;
+
+    use super::*;
+    use crate::Role;
+
+    #[test]
+    fn a_weight_that_no_gradient_reaches_is_named() {
+        let config = CvaeConfig::new(PatchShape::new(4, 4, 1), 2).with_conv_layers([4]);
+        let mut model = config.build(Seed::new(1), &Device::Cpu).unwrap();
+        let patches = PatchBatch::zeros(3, config.input, 0);
+        let batch = Batch::new(&patches, &Device::Cpu).unwrap();
+        let step = Step::training(Seed::new(2), 0);
+        let (_, gradients) = model.loss_and_gradients(&batch, &step).unwrap();
+        let weights = model.parameters.weights().map(|(name, _)| name);
+        assert!(gradients.keys().map(String::as_str).eq(weights));
+        let unused = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+        let inserted = model.parameters.insert("unused", Role::Weight, &unused);
+        inserted.unwrap();
+        let error = model.loss_and_gradients(&batch, &step).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "parameter `unused` received no gradient"
+        );
+    }
 }
