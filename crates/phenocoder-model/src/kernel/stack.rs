@@ -13,10 +13,10 @@ use self::op::{Forward, Loss};
 use self::pass::Kept;
 use self::plan::Plan;
 use super::geometry::Geometry;
-use super::op::with_slice;
+use super::op::{tensor_like, with_slice};
 use super::route::Direction;
 use super::{Activation, binary_cross_entropy, conv_transpose2d, conv2d, is_native};
-use crate::{ConfigError, Result};
+use crate::{ConfigError, Error, Result};
 
 /// One layer of a [`ConvStack`]; its padding is Keras' "same".
 ///
@@ -284,7 +284,9 @@ impl ConvStack {
         self.check_targets(x, targets)?;
         let flat = flat(parameters)?.detach();
         let (loss, found) = op::gradients_of_loss(&self.plan, x, &flat, targets, true)?;
-        let input = op::like(found.input, x)?.unwrap_or_else(|| x.clone());
+        let input = tensor_like(found.input, Some(x))?.ok_or_else(|| Error::NoGradient {
+            name: "input".to_owned(),
+        })?;
         Ok((loss, input, split(&found.weights, &self.plan)?))
     }
 

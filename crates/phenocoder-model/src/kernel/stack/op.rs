@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use super::Keep;
 use super::pass::{Gradients, Kept};
 use super::plan::Plan;
-use crate::kernel::op::{slice, with_slice};
+use crate::kernel::op::{slice, tensor_like, with_slice};
 
 /// Something that is made once and taken once.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl CustomOp2 for Forward {
         let wants_input = x.track_op();
         let found = with_slice(gradient, |gradient| kept.backward(gradient, wants_input))?;
         let weights = vector(found.weights)?;
-        Ok((like(found.input, x)?, Some(weights)))
+        Ok((tensor_like(found.input, Some(x))?, Some(weights)))
     }
 }
 
@@ -162,7 +162,7 @@ impl CustomOp3 for Loss {
             }
         }
         let weights = vector(found.weights)?;
-        Ok((like(found.input, x)?, Some(weights), None))
+        Ok((tensor_like(found.input, Some(x))?, Some(weights), None))
     }
 }
 
@@ -186,10 +186,4 @@ pub(super) fn gradients_of_loss(
 pub(super) fn vector(values: Vec<f32>) -> candle_core::Result<Tensor> {
     let len = values.len();
     Tensor::from_vec(values, len, &candle_core::Device::Cpu)
-}
-
-/// The values in the shape of `x`.
-pub(super) fn like(values: Option<Vec<f32>>, x: &Tensor) -> candle_core::Result<Option<Tensor>> {
-    let tensor = |values| Tensor::from_vec(values, x.shape(), x.device());
-    values.map(tensor).transpose()
 }

@@ -112,24 +112,6 @@ impl Plan {
         x.len() / self.input_len()
     }
 
-    /// Calls `each` with the memory of a task and its part of the batch, group by group, and returns what it made.
-    fn tasks<T: Send>(
-        &self,
-        x: &[f32],
-        each: impl Fn(usize, &mut Work, &[f32]) -> T + Sync,
-    ) -> Vec<T> {
-        let len = self.input_len();
-        x.par_chunks(self.task * len)
-            .enumerate()
-            .map(|(i, x)| {
-                let mut work = self.passing.take(|| Work::new(self, self.group));
-                let made = each(i * self.task, &mut work, x);
-                self.passing.give_back(work);
-                made
-            })
-            .collect()
-    }
-
     /// What the last layer makes of a batch, without keeping anything.
     pub(super) fn forward(&self, x: &[f32], flat: &[f32]) -> Vec<f32> {
         let (len, output_len) = (self.input_len(), self.output.len);
@@ -157,22 +139,27 @@ impl Plan {
         let (len, output_len) = (self.input_len(), self.output.len);
         let width = self.output.size[1] * self.output.size[2];
         let weights = self.pack(flat, false);
-        let sums = self.tasks(x, |first, work, x| {
-            let mut sum = 0.0;
-            let targets = &targets[first * output_len..];
-            for (x, targets) in x
-                .chunks(self.group * len)
-                .zip(targets.chunks(self.group * output_len))
-            {
-                let samples = x.len() / len;
-                work.forward(self, &weights, x, 0, samples);
-                let logits = work.output(self, 0, samples).chunks_exact(width);
-                for (logits, targets) in logits.zip(targets.chunks_exact(width)) {
-                    sum += cross_entropy::value(logits, targets);
+        let sums: Vec<f64> = x
+            .par_chunks(self.task * len)
+            .zip(targets.par_chunks(self.task * output_len))
+            .map(|(x, targets)| {
+                let mut work = self.passing.take(|| Work::new(self, self.group));
+                let mut sum = 0.0;
+                for (x, targets) in x
+                    .chunks(self.group * len)
+                    .zip(targets.chunks(self.group * output_len))
+                {
+                    let samples = x.len() / len;
+                    work.forward(self, &weights, x, 0, samples);
+                    let logits = work.output(self, 0, samples).chunks_exact(width);
+                    for (logits, targets) in logits.zip(targets.chunks_exact(width)) {
+                        sum += cross_entropy::value(logits, targets);
+                    }
                 }
-            }
-            sum
-        });
+                self.passing.give_back(work);
+                sum
+            })
+            .collect();
         self.weights.give_back(weights);
         sums.iter().sum::<f64>() / self.samples(x) as f64
     }
