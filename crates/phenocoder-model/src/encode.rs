@@ -116,7 +116,7 @@ fn encode_rows(
             let z = match latent {
                 Latent::Mean => posterior.mean,
                 Latent::Sampled(seed) => {
-                    let noise = patch_noise("latent-sample", seed, loaded.rows, width);
+                    let noise = patch_noise(seed, loaded.rows, width);
                     let shape = (loaded.rows.len(), width);
                     posterior.sample(&Tensor::from_vec(noise, shape, model.device())?)?
                 }
@@ -296,10 +296,11 @@ impl Walk {
     }
 }
 
-fn patch_noise(name: &str, seed: Seed, rows: &[usize], width: usize) -> Vec<f32> {
+/// The noise of sampled latents; every patch has a stream of its own.
+fn patch_noise(seed: Seed, rows: &[usize], width: usize) -> Vec<f32> {
     let mut noise = Vec::with_capacity(rows.len() * width);
     for &row in rows {
-        let mut stream = seed.stream(name, row as u64);
+        let mut stream = seed.stream("latent-sample", row as u64);
         noise.extend((0..width).map(|_| stream.normal() as f32));
     }
     noise

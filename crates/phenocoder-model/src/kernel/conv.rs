@@ -262,7 +262,7 @@ fn convolve(
     };
     let geometry = layer.check(geometry, c_out, n)?;
     if !is_native(x) {
-        let y = fallback::conv(&geometry, x, kernel, None)?;
+        let y = fallback::conv(&geometry, x, kernel)?;
         return Ok(fallback::finish(&y, bias, config.activation)?);
     }
     let op = Convolution::new(geometry, Direction::BigToSmall, config.activation);
@@ -312,7 +312,7 @@ fn transpose(
     };
     let geometry = layer.check(geometry, c_out, n)?;
     if !is_native(x) {
-        let y = fallback::conv_transpose(&geometry, x, kernel, None)?;
+        let y = fallback::conv_transpose(&geometry, x, kernel)?;
         return Ok(fallback::finish(&y, bias, config.activation)?);
     }
     let op = Convolution::new(geometry, Direction::SmallToBig, config.activation);

@@ -40,13 +40,8 @@ pub(super) fn finish(y: &Tensor, bias: Option<&Tensor>, activation: Activation) 
     activate(&add(y, bias)?, activation)
 }
 
-/// A convolution of an NHWC tensor.
-pub(super) fn conv(
-    g: &Geometry,
-    x: &Tensor,
-    kernel: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
+/// A convolution of an NHWC tensor, without its bias.
+pub(super) fn conv(g: &Geometry, x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
     let n = x.dim(0)?;
     if n == 0 {
         return Tensor::zeros(
@@ -69,16 +64,11 @@ pub(super) fn conv(
         .contiguous()?;
     let kernel = kernel.permute((3, 2, 0, 1))?.contiguous()?;
     let y = x.conv2d(&kernel, 0, g.stride, 1, 1)?;
-    add(&y.permute((0, 2, 3, 1))?.contiguous()?, bias)
+    y.permute((0, 2, 3, 1))?.contiguous()
 }
 
-/// A transposed convolution of an NHWC tensor.
-pub(super) fn conv_transpose(
-    g: &Geometry,
-    x: &Tensor,
-    kernel: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
+/// A transposed convolution of an NHWC tensor, without its bias.
+pub(super) fn conv_transpose(g: &Geometry, x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
     let n = x.dim(0)?;
     if n == 0 {
         return Tensor::zeros((0, g.big[0], g.big[1], g.big[2]), x.dtype(), x.device());
@@ -91,12 +81,10 @@ pub(super) fn conv_transpose(
     let full = full
         .pad_with_zeros(2, 0, (g.pad[0] + g.big[0]).saturating_sub(h))?
         .pad_with_zeros(3, 0, (g.pad[1] + g.big[1]).saturating_sub(w))?;
-    let cut = full
-        .narrow(2, g.pad[0], g.big[0])?
+    full.narrow(2, g.pad[0], g.big[0])?
         .narrow(3, g.pad[1], g.big[1])?
         .permute((0, 2, 3, 1))?
-        .contiguous()?;
-    add(&cut, bias)
+        .contiguous()
 }
 
 /// Picks places along an axis.

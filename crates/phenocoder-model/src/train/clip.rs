@@ -79,17 +79,12 @@ impl ClipConfig {
     /// [`Error::NonFiniteGradient`] when a gradient is infinite or no number and their norm is wanted;
     /// [`Error::Tensor`] when the device fails.
     pub fn clip(&self, gradients: &mut Gradients) -> Result<Option<f64>> {
-        match self {
-            Self::Norm { .. } => {
-                let norm = finite_norm(gradients)?;
-                self.clip_with_norm(gradients, norm)?;
-                Ok(Some(norm))
-            }
-            Self::Value { .. } => {
-                self.clip_with_norm(gradients, 0.0)?;
-                Ok(None)
-            }
-        }
+        let norm = match self {
+            Self::Norm { .. } => Some(finite_norm(gradients)?),
+            Self::Value { .. } => None,
+        };
+        self.clip_with_norm(gradients, norm.unwrap_or_default())?;
+        Ok(norm)
     }
 
     /// Clips gradients whose norm is known.
