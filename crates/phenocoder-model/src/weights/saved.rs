@@ -6,6 +6,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use phenocoder_core::Seed;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Sections, file};
@@ -186,17 +187,13 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<SavedModel> {
     let config = text(CONFIG_KEY)?;
     let model: Box<dyn Autoencoder> = match text(KIND_KEY)? {
         Cvae::KIND => {
-            let config: CvaeConfig =
-                serde_json::from_str(config).map_err(|e| malformed(CONFIG_KEY, e.to_string()))?;
-            check_size(config.parameter_count(), &contents).map_err(broken)?;
-            contents.check().map_err(broken)?;
+            let config = config_of(config, &contents, CvaeConfig::parameter_count);
+            let config = config.map_err(broken)?;
             Box::new(config.build(Seed::default(), device)?)
         }
         MeVae::KIND => {
-            let config: MeVaeConfig =
-                serde_json::from_str(config).map_err(|e| malformed(CONFIG_KEY, e.to_string()))?;
-            check_size(config.parameter_count(), &contents).map_err(broken)?;
-            contents.check().map_err(broken)?;
+            let config = config_of(config, &contents, MeVaeConfig::parameter_count);
+            let config = config.map_err(broken)?;
             Box::new(config.build(Seed::default(), device)?)
         }
         kind => {
@@ -216,6 +213,21 @@ impl file::Contents {
         let mut tensors = self.tensors.iter();
         tensors.try_for_each(|(name, tensor)| file::check_finite(name, tensor))
     }
+}
+
+/// The configuration of a network that the tensors in the file can be those of, `count` its number of weights.
+fn config_of<C: DeserializeOwned>(
+    text: &str,
+    contents: &file::Contents,
+    count: impl Fn(&C) -> Option<usize>,
+) -> Result<C, FileError> {
+    let config = serde_json::from_str(text).map_err(|error| FileError::Metadata {
+        key: CONFIG_KEY.to_owned(),
+        reason: error.to_string(),
+    })?;
+    check_size(count(&config), contents)?;
+    contents.check()?;
+    Ok(config)
 }
 
 /// Refuses a configuration whose network is larger than the tensors in the file before it is built.

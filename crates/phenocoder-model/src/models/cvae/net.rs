@@ -341,9 +341,6 @@ mod tests {
         let inserted = model.parameters.insert("unused", Role::Weight, &unused);
         inserted.unwrap();
         let error = model.loss_and_gradients(&batch, &step).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "parameter `unused` received no gradient"
-        );
+        assert_eq!(error.to_string(), "parameter `unused` received no gradient");
     }
 }
