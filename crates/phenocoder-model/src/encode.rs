@@ -17,6 +17,7 @@ pub use sample::{SampleConfig, sample};
 pub use transfer::{TransferConfig, transfer};
 pub use traverse::{TraverseConfig, traverse};
 
+use crate::error::check_count;
 use crate::loader::{Prefetch, for_each_batch};
 use crate::model::check_source;
 use crate::{Autoencoder, Batch, ConfigError, Error, Result};
@@ -307,12 +308,7 @@ fn patch_noise(seed: Seed, rows: &[usize], width: usize) -> Vec<f32> {
 }
 
 fn check_batch_size(batch_size: usize) -> Result<usize, ConfigError> {
-    match batch_size {
-        0 => Err(ConfigError::Zero {
-            setting: "batch_size".to_owned(),
-        }),
-        n => Ok(n),
-    }
+    check_count("batch_size", batch_size).map(|()| batch_size)
 }
 
 fn patches_array(model: &dyn Autoencoder, n: usize, pixels: Vec<f32>) -> Result<Array4<f32>> {

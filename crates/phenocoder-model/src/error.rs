@@ -249,6 +249,33 @@ impl ConfigError {
     }
 }
 
+/// Refuses a count of 0.
+pub(crate) fn check_count(setting: &str, count: usize) -> Result<(), ConfigError> {
+    match count {
+        0 => Err(ConfigError::Zero {
+            setting: setting.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a number that is not `valid`, and says what was `expected`.
+pub(crate) fn check_range(
+    setting: &str,
+    value: f64,
+    valid: bool,
+    expected: &'static str,
+) -> Result<(), ConfigError> {
+    if valid {
+        return Ok(());
+    }
+    Err(ConfigError::Range {
+        setting: setting.to_owned(),
+        value,
+        expected,
+    })
+}
+
 /// What is wrong with a weights file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -5,6 +5,7 @@ use phenocoder_core::{PatchSource, Progress};
 use serde::{Deserialize, Serialize};
 
 use super::{Latent, Walk, encode_rows};
+use crate::error::check_range;
 use crate::{Autoencoder, ConfigError, Result};
 
 /// The way from one cell to another.
@@ -103,14 +104,8 @@ impl InterpolateConfig {
     /// [`ConfigError::Zero`] or [`ConfigError::Range`] naming the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
         super::check_batch_size(self.batch_size)?;
-        if self.steps >= 2 {
-            return Ok(());
-        }
-        Err(ConfigError::Range {
-            setting: "steps".to_owned(),
-            value: self.steps as f64,
-            expected: "at least 2, for both ends",
-        })
+        let expected = "at least 2, for both ends";
+        check_range("steps", self.steps as f64, self.steps >= 2, expected)
     }
 }
 

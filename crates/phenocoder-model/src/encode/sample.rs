@@ -5,6 +5,7 @@ use phenocoder_core::{Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::{Generated, decode};
+use crate::error::check_range;
 use crate::{Autoencoder, ConfigError, Result};
 
 /// The settings of [`sample`].
@@ -81,14 +82,9 @@ impl SampleConfig {
     /// [`ConfigError::Zero`] or [`ConfigError::Range`] naming the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
         super::check_batch_size(self.batch_size)?;
-        if self.temperature >= 0.0 && self.temperature.is_finite() {
-            return Ok(());
-        }
-        Err(ConfigError::Range {
-            setting: "temperature".to_owned(),
-            value: self.temperature,
-            expected: "a finite number of at least 0",
-        })
+        let valid = self.temperature >= 0.0 && self.temperature.is_finite();
+        let expected = "a finite number of at least 0";
+        check_range("temperature", self.temperature, valid, expected)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::check_count;
 use crate::{ConfigError, Result};
 
 /// What follows a layer's sum.
@@ -272,10 +273,5 @@ impl ConvTransposeConfig {
 }
 
 pub(super) fn check_stride(stride: usize) -> Result<(), ConfigError> {
-    if stride == 0 {
-        return Err(ConfigError::Zero {
-            setting: "stride".to_owned(),
-        });
-    }
-    Ok(())
+    check_count("stride", stride)
 }

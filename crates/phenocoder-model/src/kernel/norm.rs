@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::channels::{self, Affine, Moments};
 use super::op::{slice, tensor_like, with_slice};
 use super::{Activation, fallback, is_native};
+use crate::error::check_range;
 use crate::{ConfigError, Result};
 
 /// How the variance of a batch enters the running one.
@@ -110,18 +111,10 @@ impl BatchNormConfig {
     ///
     /// [`ConfigError`] when the epsilon is negative or infinite, or the momentum outside 0 to 1.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let range = |setting: &str, value: f64, expected| ConfigError::Range {
-            setting: setting.to_owned(),
-            value,
-            expected,
-        };
-        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
-            return Err(range("epsilon", self.epsilon, "a finite number from 0 on"));
-        }
-        if !(0.0..=1.0).contains(&self.momentum) {
-            return Err(range("momentum", self.momentum, "a number from 0 to 1"));
-        }
-        Ok(())
+        let valid = self.epsilon.is_finite() && self.epsilon >= 0.0;
+        check_range("epsilon", self.epsilon, valid, "a finite number from 0 on")?;
+        let valid = (0.0..=1.0).contains(&self.momentum);
+        check_range("momentum", self.momentum, valid, "a number from 0 to 1")
     }
 }
 

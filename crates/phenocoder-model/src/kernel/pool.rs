@@ -10,6 +10,7 @@ use super::geometry::Geometry;
 use super::op::{slice, tensor_like, with_slice};
 use super::select::pad_circular;
 use super::{fallback, is_native};
+use crate::error::check_count;
 use crate::{ConfigError, Result};
 
 /// The settings of pooling.
@@ -97,11 +98,7 @@ impl PoolConfig {
     /// [`ConfigError`] when a window is empty, the stride is 0, or a window could lie in the padding alone.
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_stride(self.stride)?;
-        if self.window.contains(&0) {
-            return Err(ConfigError::Zero {
-                setting: "window".to_owned(),
-            });
-        }
+        check_count("window", self.window[0].min(self.window[1]))?;
         let zeros = self.padding.zeros(Dimensions::Two).unwrap_or_default();
         for (zeros, window) in zeros.iter().zip(self.window) {
             if let Some(&most) = zeros.iter().find(|&&zeros| zeros >= window) {

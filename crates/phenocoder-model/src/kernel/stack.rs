@@ -16,6 +16,7 @@ use super::geometry::Geometry;
 use super::op::{tensor_like, with_slice};
 use super::route::Direction;
 use super::{Activation, binary_cross_entropy, conv_transpose2d, conv2d, is_native};
+use crate::error::check_count;
 use crate::{ConfigError, Error, Result};
 
 /// One layer of a [`ConvStack`]; its padding is Keras' "same".
@@ -154,15 +155,10 @@ impl ConvStack {
     /// [`ConfigError::Zero`] when there is no layer, or an extent, a channel count or a stride is 0;
     /// [`ConfigError::TooLarge`] when an image has more values than memory has addresses.
     pub fn new(input: [usize; 3], layers: &[ConvLayer]) -> Result<Self, ConfigError> {
-        let zero = |setting: &str| ConfigError::Zero {
-            setting: setting.to_owned(),
-        };
-        if input.contains(&0) {
-            return Err(zero("input"));
+        for extent in input {
+            check_count("input", extent)?;
         }
-        if layers.is_empty() {
-            return Err(zero("layers"));
-        }
+        check_count("layers", layers.len())?;
         for layer in layers {
             let [kh, kw] = layer.kernel;
             for (setting, value) in [
@@ -170,9 +166,7 @@ impl ConvStack {
                 ("kernel", kh.min(kw)),
                 ("stride", layer.stride),
             ] {
-                if value == 0 {
-                    return Err(zero(setting));
-                }
+                check_count(setting, value)?;
             }
         }
         Ok(Self {

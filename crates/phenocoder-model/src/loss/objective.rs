@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Reconstruction, Reduction, kl, reduce};
+use crate::error::check_range;
 use crate::{ConfigError, Losses, Posterior, Result};
 
 /// The loss of a variational autoencoder: reconstruction plus weighted divergence from the prior.
@@ -149,14 +150,9 @@ impl VaeLossConfig {
     ///
     /// [`ConfigError::Range`] when it is negative or not finite.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.kl_weight >= 0.0 && self.kl_weight.is_finite() {
-            return Ok(());
-        }
-        Err(ConfigError::Range {
-            setting: "kl_weight".to_owned(),
-            value: self.kl_weight,
-            expected: "a finite number of at least 0",
-        })
+        let valid = self.kl_weight >= 0.0 && self.kl_weight.is_finite();
+        let expected = "a finite number of at least 0";
+        check_range("kl_weight", self.kl_weight, valid, expected)
     }
 
     /// The loss of a batch with the parts `reconstruction` and, where there is a variance, `kl` (without its weight).

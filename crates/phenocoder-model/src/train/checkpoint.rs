@@ -33,6 +33,7 @@ use settings::{accept_weights, first_difference};
 pub(super) use settings::{may_be_longer, of_run};
 
 use super::TrainingRecord;
+use crate::error::check_count;
 use crate::weights::file::Target;
 use crate::{ConfigError, Error, Parameters, Result};
 
@@ -108,11 +109,7 @@ impl CheckpointConfig {
             ("checkpoint.every_epochs", self.every_epochs),
             ("checkpoint.every_batches", self.every_batches),
         ] {
-            if value == Some(0) {
-                return Err(ConfigError::Zero {
-                    setting: setting.to_owned(),
-                });
-            }
+            value.map_or(Ok(()), |value| check_count(setting, value))?;
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::config::check_range;
 use super::optim::{CHUNK, Real, sum_in_order, with_values};
+use crate::error::check_range;
 use crate::{ConfigError, Error, Gradients, Result};
 
 /// How gradients are kept from growing too large.

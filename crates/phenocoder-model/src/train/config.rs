@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ClipConfig, EarlyStoppingConfig, EmaConfig, OptimizerConfig, PlateauConfig, ScheduleConfig,
 };
+use crate::error::{check_count, check_range};
 use crate::loader::Prefetch;
 use crate::{ConfigError, Precision};
 
@@ -243,11 +244,7 @@ impl FitConfig {
             ("prefetch", self.prefetch),
             ("read_threads", self.read_threads),
         ] {
-            if value == 0 {
-                return Err(ConfigError::Zero {
-                    setting: setting.to_owned(),
-                });
-            }
+            check_count(setting, value)?;
         }
         check_learning_rate("learning_rate", self.learning_rate)?;
         self.optimizer.validate()?;
@@ -380,22 +377,6 @@ pub(super) struct GroupSettings<'a> {
 fn check_learning_rate(setting: &str, rate: f64) -> Result<(), ConfigError> {
     let valid = rate > 0.0 && rate.is_finite();
     check_range(setting, rate, valid, "a finite number above 0")
-}
-
-pub(super) fn check_range(
-    setting: &str,
-    value: f64,
-    valid: bool,
-    expected: &'static str,
-) -> Result<(), ConfigError> {
-    if valid {
-        return Ok(());
-    }
-    Err(ConfigError::Range {
-        setting: setting.to_owned(),
-        value,
-        expected,
-    })
 }
 
 #[cfg(test)]

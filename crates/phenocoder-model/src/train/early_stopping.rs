@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::check_range;
 use crate::ConfigError;
+use crate::error::check_range;
 
 /// The settings of [`EarlyStopping`]; the defaults are the original's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

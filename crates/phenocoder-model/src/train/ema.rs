@@ -8,8 +8,8 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::config::check_range;
 use super::optim::{CHUNK, Real, Values, check_dtype, split_steps, with_steps, with_values};
+use crate::error::check_range;
 use crate::{ConfigError, Error, Parameters, Result, Snapshot};
 
 /// How the decay of an [`Ema`] grows to its final value.

@@ -26,7 +26,7 @@ pub(super) use values::{
     CHUNK, Real, Values, check_dtype, split_steps, sum_in_order, with_steps, with_values,
 };
 
-use super::config::check_range;
+use crate::error::check_range;
 use crate::{ConfigError, Gradients, Parameters, Result};
 
 /// Changes weights by their gradients, and can be saved and resumed.

@@ -19,7 +19,7 @@ pub use poly::PolyConfig;
 pub use steps::{MilestoneRule, MultiStepConfig, StepConfig};
 pub use tanh::TanhConfig;
 
-use super::config::check_range;
+use crate::error::{check_count, check_range};
 use crate::{ConfigError, Error, Result};
 
 /// Gives the learning rate of every update, and can be saved and resumed.
@@ -269,15 +269,6 @@ impl WarmUpConfig {
     /// The epochs by which this warm-up makes a schedule longer.
     fn added(&self) -> usize {
         if self.prefix { self.epochs } else { 0 }
-    }
-}
-
-fn check_count(setting: &str, count: usize) -> Result<(), ConfigError> {
-    match count {
-        0 => Err(ConfigError::Zero {
-            setting: setting.to_owned(),
-        }),
-        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,8 @@ use phenocoder_core::{PatchShape, Seed};
 use serde::{Deserialize, Serialize};
 
 use super::{CondCvae, Cvae};
+use crate::error::{check_count, check_range};
+use crate::models::{check_halving, halved, layer_count};
 use crate::{ConfigError, Result};
 
 /// The settings of a [`Cvae`] or [`CondCvae`].
@@ -134,40 +136,15 @@ impl CvaeConfig {
             ("latent_dim", self.latent_dim),
         ];
         let widths = self.conv_layers.iter().map(|&width| ("conv_layers", width));
-        if let Some((setting, _)) = positive.into_iter().chain(widths).find(|(_, n)| *n == 0) {
-            return Err(ConfigError::Zero {
-                setting: setting.to_owned(),
-            });
+        for (setting, count) in positive.into_iter().chain(widths) {
+            check_count(setting, count)?;
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(ConfigError::Range {
-                setting: "dropout".to_owned(),
-                value: self.dropout,
-                expected: "a number from 0 up to but not including 1",
-            });
-        }
-        if !(self.beta >= 0.0 && self.beta.is_finite()) {
-            return Err(ConfigError::Range {
-                setting: "beta".to_owned(),
-                value: self.beta,
-                expected: "a finite number of at least 0",
-            });
-        }
-        let layers = self.conv_layers.len();
-        let divisor = u32::try_from(layers)
-            .ok()
-            .and_then(|layers| 1_usize.checked_shl(layers))
-            .unwrap_or(usize::MAX);
-        let PatchShape { height, width, .. } = self.input;
-        if !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
-            return Err(ConfigError::Patch {
-                height,
-                width,
-                layers,
-                divisor,
-            });
-        }
-        Ok(())
+        let valid = (0.0..1.0).contains(&self.dropout);
+        let expected = "a number from 0 up to but not including 1";
+        check_range("dropout", self.dropout, valid, expected)?;
+        let valid = self.beta >= 0.0 && self.beta.is_finite();
+        check_range("beta", self.beta, valid, "a finite number of at least 0")?;
+        check_halving(self.input, self.conv_layers.len())
     }
 
     /// Builds the network with Glorot-uniform kernels and zero biases drawn from `seed`.
@@ -197,12 +174,6 @@ impl CvaeConfig {
     #[must_use]
     pub fn parameter_count(&self) -> Option<usize> {
         let [h, w, first] = self.bottleneck();
-        let layer = |inputs: usize, outputs: usize, taps: usize| {
-            inputs
-                .checked_mul(taps)?
-                .checked_add(1)?
-                .checked_mul(outputs)
-        };
         let mut total = 0_usize;
         let mut add = |count: Option<usize>| {
             total = total.checked_add(count?)?;
@@ -210,36 +181,33 @@ impl CvaeConfig {
         };
         let mut channels = self.input.channels;
         for &width in &self.conv_layers {
-            add(layer(channels, width, 9))?;
+            add(layer_count(channels, width, 9))?;
             channels = width;
         }
         let area = h.checked_mul(w)?;
         let flat = area.checked_mul(channels)?.checked_add(self.n_conditions)?;
-        add(layer(flat, self.dense_dim, 1))?;
-        add(layer(self.dense_dim, self.latent_dim, 1))?;
-        add(layer(self.dense_dim, self.latent_dim, 1))?;
+        add(layer_count(flat, self.dense_dim, 1))?;
+        add(layer_count(self.dense_dim, self.latent_dim, 1))?;
+        add(layer_count(self.dense_dim, self.latent_dim, 1))?;
         let inner = area.checked_mul(first)?;
-        add(layer(
+        add(layer_count(
             self.latent_dim.checked_add(self.n_conditions)?,
             inner,
             1,
         ))?;
         let mut channels = first;
         for &width in self.conv_layers.iter().rev() {
-            add(layer(channels, width, 9))?;
+            add(layer_count(channels, width, 9))?;
             channels = width;
         }
-        add(layer(channels, self.input.channels, 9))?;
+        add(layer_count(channels, self.input.channels, 9))?;
         Some(total)
     }
 
     /// Rows, columns and channels of the innermost image.
     pub(super) fn bottleneck(&self) -> [usize; 3] {
-        let layers = self.conv_layers.len();
-        let first = self.conv_layers.first().copied().unwrap_or(0);
-        let halved = |side: usize| u32::try_from(layers).ok().and_then(|l| side.checked_shr(l));
-        let side = |side: usize| halved(side).unwrap_or(0);
-        [side(self.input.height), side(self.input.width), first]
+        let [h, w] = halved(self.input, self.conv_layers.len());
+        [h, w, self.conv_layers.first().copied().unwrap_or(0)]
     }
 }
 

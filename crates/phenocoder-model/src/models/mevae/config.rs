@@ -5,6 +5,8 @@ use phenocoder_core::{PatchShape, Seed};
 use serde::{Deserialize, Serialize};
 
 use super::{Fusion, KlForm, MeVae};
+use crate::error::{check_count, check_range};
+use crate::models::{check_halving, halved, layer_count};
 use crate::{ConfigError, Result};
 
 /// How wide the decoder's convolutions are.
@@ -230,35 +232,14 @@ impl MeVaeConfig {
             ("latent_dim", self.latent_dim),
         ];
         let widths = self.conv_layers.iter().map(|&width| ("conv_layers", width));
-        if let Some((setting, _)) = positive.into_iter().chain(widths).find(|(_, n)| *n == 0) {
-            return Err(ConfigError::Zero {
-                setting: setting.to_owned(),
-            });
+        for (setting, count) in positive.into_iter().chain(widths) {
+            check_count(setting, count)?;
         }
         for (setting, value) in [("kl_weight", self.kl_weight), ("noise_std", self.noise_std)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(ConfigError::Range {
-                    setting: setting.to_owned(),
-                    value,
-                    expected: "a finite number of at least 0",
-                });
-            }
+            let valid = value >= 0.0 && value.is_finite();
+            check_range(setting, value, valid, "a finite number of at least 0")?;
         }
-        let layers = self.conv_layers.len();
-        let divisor = u32::try_from(layers)
-            .ok()
-            .and_then(|layers| 1_usize.checked_shl(layers))
-            .unwrap_or(usize::MAX);
-        let PatchShape { height, width, .. } = self.input;
-        if !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
-            return Err(ConfigError::Patch {
-                height,
-                width,
-                layers,
-                divisor,
-            });
-        }
-        Ok(())
+        check_halving(self.input, self.conv_layers.len())
     }
 
     /// Builds the network with Glorot-uniform kernels and zero biases drawn from `seed`.
@@ -325,19 +306,9 @@ impl MeVaeConfig {
 
     /// Rows, columns and channels of the innermost image.
     pub(super) fn bottleneck(&self) -> [usize; 3] {
-        let layers = u32::try_from(self.conv_layers.len()).ok();
-        let side = |side: usize| layers.and_then(|l| side.checked_shr(l)).unwrap_or(0);
-        let last = self.conv_layers.last().copied().unwrap_or(0);
-        [side(self.input.height), side(self.input.width), last]
+        let [h, w] = halved(self.input, self.conv_layers.len());
+        [h, w, self.conv_layers.last().copied().unwrap_or(0)]
     }
-}
-
-/// The weights of one layer, kernel and bias.
-fn layer_count(inputs: usize, outputs: usize, taps: usize) -> Option<usize> {
-    inputs
-        .checked_mul(taps)?
-        .checked_add(1)?
-        .checked_mul(outputs)
 }
 
 #[cfg(test)]

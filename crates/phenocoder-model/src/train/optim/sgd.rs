@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rule::{Changed, Rule, State};
 use super::values::Real;
 use super::{DecayScope, Optimizer, check_beta, check_not_negative};
-use crate::train::config::check_range;
+use crate::error::check_range;
 use crate::{ConfigError, Gradients, Parameters, Result};
 
 /// The constants of [`Sgd`]; the defaults are those of timm's `sgd`.

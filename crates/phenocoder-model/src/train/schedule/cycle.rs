@@ -4,9 +4,9 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Schedule, ScheduleUnit, WarmUpConfig, check_count, check_factor, check_rate};
+use super::{Schedule, ScheduleUnit, WarmUpConfig, check_factor, check_rate};
 use crate::ConfigError;
-use crate::train::config::check_range;
+use crate::error::{check_count, check_range};
 
 /// How often a falling curve is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

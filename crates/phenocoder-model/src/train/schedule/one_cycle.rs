@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Schedule;
 use crate::ConfigError;
-use crate::train::config::check_range;
+use crate::error::check_range;
 
 /// The curve between two rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

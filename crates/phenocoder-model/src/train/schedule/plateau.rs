@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Schedule, restored};
-use crate::train::config::check_range;
+use crate::error::check_range;
 use crate::{ConfigError, Result};
 
 /// The settings of a [`Plateau`] schedule; the defaults are the original's.

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Schedule, ScheduleUnit, WarmUpConfig, check_count, check_factor};
+use super::{Schedule, ScheduleUnit, WarmUpConfig, check_factor};
 use crate::ConfigError;
-use crate::train::config::check_range;
+use crate::error::{check_count, check_range};
 
 /// The settings of a rate that falls by a factor every so many epochs: `base · factor^⌊t / every⌋`.
 ///

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cycle::{Common, Curve, CycleConfig, shared_settings};
 use super::{Schedule, ScheduleUnit, WarmUpConfig};
 use crate::ConfigError;
-use crate::train::config::check_range;
+use crate::error::check_range;
 
 /// The settings of a rate that falls by a hyperbolic tangent:
 /// `min + ½ (base − min) (1 − tanh(lower (1 − t/T) + upper t/T))` (arXiv:1806.01593).
