@@ -486,6 +486,28 @@ pub(crate) fn check_batch(model: &dyn Autoencoder, batch: &Batch) -> Result<()> 
     Ok(())
 }
 
+/// Checks that latents and conditions fit a model's decoder and each other.
+pub(crate) fn check_latents(
+    model: &dyn Autoencoder,
+    latents: &Tensor,
+    conditions: Option<&Tensor>,
+) -> Result<()> {
+    let (n, found) = latents.dims2()?;
+    let (rows, columns) = match conditions {
+        Some(conditions) => conditions.dims2()?,
+        None => (n, 0),
+    };
+    let (latent_dim, n_conditions) = (model.latent_dim(), model.n_conditions());
+    if (found, rows, columns) == (latent_dim, n, n_conditions) {
+        return Ok(());
+    }
+    let words = |l: usize, k: usize| format!("{l} latents with {k} condition columns");
+    Err(Error::Patches {
+        expected: words(latent_dim, n_conditions),
+        found: format!("{} for {rows} of {n} rows", words(found, columns)),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use phenocoder_core::{PatchShape, Seed};
 
 use super::CvaeConfig;
 use crate::kernel::{Activation, ConvLayer};
-use crate::model::{check_batch, in_pool, sample, train_on_loss};
+use crate::model::{check_batch, check_latents, in_pool, sample, train_on_loss};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
 use crate::{
     Autoencoder, Batch, Error, Gradients, Losses, ParameterGroup, Parameters, Posterior, Precision,
@@ -271,18 +271,7 @@ impl Autoencoder for Cvae {
     }
 
     fn decode(&self, latents: &Tensor, conditions: Option<&Tensor>) -> Result<Tensor> {
-        let (n, latent) = latents.dims2()?;
-        let (rows, columns) = match conditions {
-            Some(conditions) => conditions.dims2()?,
-            None => (n, 0),
-        };
-        if latent != self.config.latent_dim || rows != n || columns != self.config.n_conditions {
-            let words = |l: usize, k: usize| format!("{l} latents with {k} condition columns");
-            return Err(Error::Patches {
-                expected: words(self.config.latent_dim, self.config.n_conditions),
-                found: format!("{} for {rows} of {n} rows", words(latent, columns)),
-            });
-        }
+        check_latents(self, latents, conditions)?;
         let step = Step::evaluation();
         let logits = self
             .decoder

@@ -6,7 +6,7 @@ use phenocoder_core::{PatchShape, Seed};
 
 use super::{MeVaeConfig, loss};
 use crate::kernel::{Activation, ConvLayer};
-use crate::model::{check_batch, in_pool, products_of_normals};
+use crate::model::{check_batch, check_latents, in_pool, products_of_normals};
 use crate::nn::{Convolutions, Layer, LayerBuilder};
 use crate::{Autoencoder, Batch, Error, Losses, Parameters, Posterior, Precision, Result, Step};
 
@@ -293,18 +293,7 @@ impl Autoencoder for MeVae {
     }
 
     fn decode(&self, latents: &Tensor, conditions: Option<&Tensor>) -> Result<Tensor> {
-        let (_, latent) = latents.dims2()?;
-        let columns = match conditions {
-            Some(conditions) => conditions.dims2()?.1,
-            None => 0,
-        };
-        if latent != self.config.latent_dim || columns != 0 {
-            let words = |l: usize, k: usize| format!("{l} latents with {k} condition columns");
-            return Err(Error::Patches {
-                expected: words(self.config.latent_dim, 0),
-                found: words(latent, columns),
-            });
-        }
+        check_latents(self, latents, conditions)?;
         let step = Step::evaluation();
         let logits = self.decoder.apply(&self.seeds(latents, &step)?, &step)?;
         Ok(candle_nn::ops::sigmoid(&logits)?)
