@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::error::{check_count, check_range};
 
 /// Which values a latent takes on a walk.
 ///
@@ -92,17 +93,10 @@ impl Grid {
                 (values.len(), wrong.map(|v| (*v, "a finite number")))
             }
         };
-        match wrong {
-            _ if n == 0 => Err(ConfigError::Zero {
-                setting: "grid".to_owned(),
-            }),
-            Some((value, expected)) => Err(ConfigError::Range {
-                setting: "grid".to_owned(),
-                value,
-                expected,
-            }),
-            None => Ok(()),
-        }
+        check_count("grid", n)?;
+        wrong.map_or(Ok(()), |(value, expected)| {
+            check_range("grid", value, false, expected)
+        })
     }
 
     /// The values, or for [`Offsets`](Self::Offsets) the differences.
@@ -123,13 +117,12 @@ impl Grid {
         })
     }
 
-    /// The values of a latent that is `own`.
-    pub(super) fn walk(&self, own: f32) -> Result<Vec<f32>, ConfigError> {
-        let values = self.values()?.into_iter();
-        Ok(match self {
-            Self::Offsets { .. } => values.map(|v| (f64::from(own) + v) as f32).collect(),
-            _ => values.map(|v| v as f32).collect(),
-        })
+    /// Where one of the [values](Self::values) puts a latent that is `own`.
+    pub(super) fn place(&self, own: f32, value: f64) -> f32 {
+        match self {
+            Self::Offsets { .. } => (f64::from(own) + value) as f32,
+            _ => value as f32,
+        }
     }
 }
 
@@ -185,8 +178,12 @@ mod tests {
 
     #[test]
     fn a_grid_is_absolute_or_round_the_own_value() {
-        assert_eq!(Grid::at([1.0, 2.0]).walk(0.5).unwrap(), [1.0, 2.0]);
-        assert_eq!(Grid::around([0.0, 2.0]).walk(0.5).unwrap(), [0.5, 2.5]);
+        let walk = |grid: Grid| -> Vec<f32> {
+            let values = grid.values().unwrap().into_iter();
+            values.map(|value| grid.place(0.5, value)).collect()
+        };
+        assert_eq!(walk(Grid::at([1.0, 2.0])), [1.0, 2.0]);
+        assert_eq!(walk(Grid::around([0.0, 2.0])), [0.5, 2.5]);
         assert_eq!(Grid::default().values().unwrap().len(), 10);
         let one = Grid::quantiles(1).values().unwrap();
         assert!((one[0] + 1.644_853_626_951_472_6).abs() < 1e-12);

@@ -5,6 +5,7 @@ use phenocoder_core::{PatchSource, Progress};
 use serde::{Deserialize, Serialize};
 
 use super::{Grid, Latent, Walk, encode_rows};
+use crate::error::check_range;
 use crate::{Autoencoder, ConfigError, Result};
 
 /// The settings of [`traverse`].
@@ -101,24 +102,20 @@ pub fn traverse(
     progress: &dyn Progress,
 ) -> Result<Walk> {
     config.validate()?;
-    if config.latent >= model.latent_dim() {
-        let error = ConfigError::Range {
-            setting: "latent".to_owned(),
-            value: config.latent as f64,
-            expected: "less than the number of latents",
-        };
-        return Err(error.into());
-    }
+    let valid = config.latent < model.latent_dim();
+    let expected = "less than the number of latents";
+    check_range("latent", config.latent as f64, valid, expected)?;
     let batch_size = config.batch_size;
     let cells = encode_rows(model, patches, rows, batch_size, Latent::Mean, progress)?;
-    let steps = config.grid.values()?.len();
+    let values = config.grid.values()?;
+    let steps = values.len();
     let width = cells.latents.ncols();
     let mut latents = Vec::with_capacity(rows.len() * steps * width);
     for own in cells.latents.outer_iter() {
-        for value in config.grid.walk(own[config.latent])? {
+        for &value in &values {
             let start = latents.len();
             latents.extend(own.iter());
-            latents[start + config.latent] = value;
+            latents[start + config.latent] = config.grid.place(own[config.latent], value);
         }
     }
     let latents = Array2::from_shape_vec((rows.len() * steps, width), latents);
