@@ -1,5 +1,7 @@
 //! Short texts that change when data change.
 
+use ndarray::{Array, Dimension};
+
 /// The prime of FNV-1a with 128 bits.
 const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 /// The starting value of FNV-1a with 128 bits.
@@ -67,6 +69,16 @@ impl Fingerprint {
         self
     }
 
+    /// Adds an array: its extents, then its values by their place, whatever their order in memory.
+    #[must_use]
+    pub fn array<D: Dimension>(self, array: &Array<f32, D>) -> Self {
+        let all = self.numbers(array.shape().iter().map(|&extent| extent as u64));
+        match array.as_slice() {
+            Some(values) => all.values(values),
+            None => all.values(array),
+        }
+    }
+
     /// Adds a text: a name, settings as JSON, another fingerprint.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
@@ -94,6 +106,8 @@ impl Default for Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
 
     #[test]
@@ -120,6 +134,19 @@ mod tests {
         let text = |a: &str, b: &str| Fingerprint::new().text(a).text(b).finish();
         assert_ne!(text("ab", "c"), text("a", "bc"));
         assert_ne!(text("a\0", ""), text("a", ""));
+    }
+
+    #[test]
+    fn an_array_is_told_apart_by_its_extents_and_not_by_its_memory() {
+        let of = |array: &Array2<f32>| Fingerprint::new().array(array).finish();
+        let array = Array2::from_shape_fn((2, 3), |(i, j)| (3 * i + j) as f32);
+        let by_hand = Fingerprint::new().numbers([2, 3]).values(&array);
+        assert_eq!(of(&array), by_hand.finish());
+        let turned = array.t().as_standard_layout().into_owned().reversed_axes();
+        assert!(!turned.is_standard_layout());
+        assert_eq!(of(&turned), of(&array));
+        let other = array.clone().into_shape_with_order((3, 2)).unwrap();
+        assert_ne!(of(&other), of(&array));
     }
 
     #[test]

@@ -270,13 +270,7 @@ impl PatchSource for PatchBatch {
     /// That of all values.
     fn fingerprint(&self) -> String {
         let arrays = std::iter::once(&self.pixels).chain(&self.views);
-        let images = arrays.fold(Fingerprint::new(), |all, array| {
-            let extents = array.shape().iter().map(|&extent| extent as u64);
-            match array.as_slice() {
-                Some(values) => all.numbers(extents).values(values),
-                None => all.numbers(extents).values(array),
-            }
-        });
+        let images = arrays.fold(Fingerprint::new(), Fingerprint::array);
         let columns = self.conditions.ncols() as u64;
         let all = images.numbers([columns]).values(&self.conditions);
         all.finish()

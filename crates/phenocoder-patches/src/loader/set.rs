@@ -232,10 +232,8 @@ impl PatchSource for ArraySource {
 
     /// That of all values.
     fn fingerprint(&self) -> String {
-        let extents = self.pixels.shape().iter().map(|&extent| extent as u64);
         Fingerprint::new()
-            .numbers(extents)
-            .values(&self.pixels)
+            .array(&self.pixels)
             .numbers([self.conditions.ncols() as u64])
             .values(&self.conditions)
             .finish()
