@@ -37,6 +37,25 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Refuses a number that is not `valid`, and says what was `expected`.
+    pub(crate) fn check_range(
+        field: &'static str,
+        found: f64,
+        valid: bool,
+        expected: &'static str,
+    ) -> Result<(), Self> {
+        if valid {
+            return Ok(());
+        }
+        Err(Self::Range {
+            field,
+            expected,
+            found,
+        })
+    }
+}
+
 /// Selecting, measuring, scaling, extracting, splitting or loading patches failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

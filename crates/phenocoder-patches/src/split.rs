@@ -92,14 +92,8 @@ impl SplitConfig {
     ///
     /// [`ConfigError::Range`] when the fraction is not between 0 and 1.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.fraction > 0.0 && self.fraction < 1.0 {
-            return Ok(());
-        }
-        Err(ConfigError::Range {
-            field: "fraction",
-            expected: "between 0 and 1",
-            found: self.fraction,
-        })
+        let valid = self.fraction > 0.0 && self.fraction < 1.0;
+        ConfigError::check_range("fraction", self.fraction, valid, "between 0 and 1")
     }
 }
 

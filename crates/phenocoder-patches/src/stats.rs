@@ -77,21 +77,10 @@ impl StatisticsConfig {
     ///
     /// [`ConfigError::Range`] when the percentile is not in `[0, 50]` or the threshold is NaN.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if !(0.0..=50.0).contains(&self.percentile) {
-            return Err(ConfigError::Range {
-                field: "percentile",
-                expected: "in [0, 50]",
-                found: self.percentile,
-            });
-        }
-        if self.foreground_threshold.is_nan() {
-            return Err(ConfigError::Range {
-                field: "foreground_threshold",
-                expected: "a number",
-                found: f64::NAN,
-            });
-        }
-        Ok(())
+        let valid = (0.0..=50.0).contains(&self.percentile);
+        ConfigError::check_range("percentile", self.percentile, valid, "in [0, 50]")?;
+        let valid = !self.foreground_threshold.is_nan();
+        ConfigError::check_range("foreground_threshold", f64::NAN, valid, "a number")
     }
 }
 

@@ -219,12 +219,5 @@ fn range(
     most: f64,
     expected: &'static str,
 ) -> Result<(), ConfigError> {
-    if (0.0..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::Range {
-        field,
-        expected,
-        found: value,
-    })
+    ConfigError::check_range(field, value, (0.0..=most).contains(&value), expected)
 }

@@ -50,13 +50,9 @@ impl Weighted {
     ///
     /// [`Error::Empty`] when no weight is above 0, [`Error::Config`] for one that is negative or not finite.
     pub fn new(weights: Vec<f64>) -> Result<Self> {
-        if let Some(&found) = weights.iter().find(|w| !(w.is_finite() && **w >= 0.0)) {
-            let error = ConfigError::Range {
-                field: "weights",
-                expected: "finite numbers from 0 on",
-                found,
-            };
-            return Err(error.into());
+        for &weight in &weights {
+            let valid = weight.is_finite() && weight >= 0.0;
+            ConfigError::check_range("weights", weight, valid, "finite numbers from 0 on")?;
         }
         let sum: f64 = weights.iter().sum();
         if sum <= 0.0 {
@@ -64,14 +60,8 @@ impl Weighted {
                 what: "the list of weights above 0",
             });
         }
-        if !sum.is_finite() {
-            let error = ConfigError::Range {
-                field: "weights",
-                expected: "numbers with a finite sum",
-                found: sum,
-            };
-            return Err(error.into());
-        }
+        let expected = "numbers with a finite sum";
+        ConfigError::check_range("weights", sum, sum.is_finite(), expected)?;
         Ok(Self {
             patches_per_epoch: weights.len(),
             weights,

@@ -250,24 +250,11 @@ impl PatchConfig {
         if let Some((field, _)) = lengths.into_iter().find(|&(_, n)| n == Some(0)) {
             return Err(ConfigError::Zero { field });
         }
-        match self.border {
-            BorderPolicy::Pad(found) if !found.is_finite() => {
-                return Err(ConfigError::Range {
-                    field: "border.pad",
-                    expected: "finite",
-                    found: f64::from(found),
-                });
-            }
-            _ => {}
+        if let BorderPolicy::Pad(value) = self.border {
+            ConfigError::check_range("border.pad", value.into(), value.is_finite(), "finite")?;
         }
-        if !(0.0..=1.0).contains(&self.saturation) {
-            return Err(ConfigError::Range {
-                field: "saturation",
-                expected: "in [0, 1]",
-                found: self.saturation,
-            });
-        }
-        Ok(())
+        let valid = (0.0..=1.0).contains(&self.saturation);
+        ConfigError::check_range("saturation", self.saturation, valid, "in [0, 1]")
     }
 }
 

@@ -90,22 +90,12 @@ impl CanonicalConfig {
     ///
     /// [`ConfigError::Range`] naming the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let size = self.size.unwrap_or(0.5);
-        if !(size > 0.0 && size.is_finite()) {
-            return Err(ConfigError::Range {
-                field: "size",
-                expected: "above 0 and finite",
-                found: size,
-            });
+        if let Some(size) = self.size {
+            let valid = size > 0.0 && size.is_finite();
+            ConfigError::check_range("size", size, valid, "above 0 and finite")?;
         }
-        if !self.background.is_finite() {
-            return Err(ConfigError::Range {
-                field: "background",
-                expected: "finite",
-                found: self.background.into(),
-            });
-        }
-        Ok(())
+        let background = f64::from(self.background);
+        ConfigError::check_range("background", background, background.is_finite(), "finite")
     }
 }
 
@@ -162,13 +152,9 @@ impl Canonical {
         config: &CanonicalConfig,
     ) -> Result<Self> {
         let (height, width, channels) = patch.dim();
-        if let Some(channel) = config.channel.filter(|&channel| channel >= channels) {
-            return Err(ConfigError::Range {
-                field: "channel",
-                expected: "below the number of channels",
-                found: channel as f64,
-            }
-            .into());
+        if let Some(channel) = config.channel {
+            let expected = "below the number of channels";
+            ConfigError::check_range("channel", channel as f64, channel < channels, expected)?;
         }
         if let Some(((y, x, channel), &value)) =
             patch.indexed_iter().find(|(_, value)| !value.is_finite())

@@ -61,48 +61,25 @@ impl Nuisance {
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let check = |field, expected, found, holds: bool| match holds {
-            true => Ok(()),
-            false => Err(ConfigError::Range {
-                field,
-                expected,
-                found,
-            }),
-        };
+        let check = ConfigError::check_range;
         let rising = "at least the lower bound, and finite";
         match *self {
             Self::Uncorrected | Self::Rotation | Self::Polar => Ok(()),
             Self::Size { low, high } => {
-                check(
-                    "size.low",
-                    "above 0 and finite",
-                    low,
-                    low > 0.0 && low.is_finite(),
-                )?;
-                check("size.high", rising, high, high >= low && high.is_finite())
+                let valid = low > 0.0 && low.is_finite();
+                check("size.low", low, valid, "above 0 and finite")?;
+                check("size.high", high, high >= low && high.is_finite(), rising)
             }
             Self::Intensity { gain, offset } => {
                 let [low, high] = gain;
-                check(
-                    "intensity.gain",
-                    "at least 0 and finite",
-                    low,
-                    low >= 0.0 && low.is_finite(),
-                )?;
-                check(
-                    "intensity.gain",
-                    rising,
-                    high,
-                    high >= low && high.is_finite(),
-                )?;
+                let valid = low >= 0.0 && low.is_finite();
+                check("intensity.gain", low, valid, "at least 0 and finite")?;
+                let valid = high >= low && high.is_finite();
+                check("intensity.gain", high, valid, rising)?;
                 let [low, high] = offset;
-                check("intensity.offset", "finite", low, low.is_finite())?;
-                check(
-                    "intensity.offset",
-                    rising,
-                    high,
-                    high >= low && high.is_finite(),
-                )
+                check("intensity.offset", low, low.is_finite(), "finite")?;
+                let valid = high >= low && high.is_finite();
+                check("intensity.offset", high, valid, rising)
             }
         }
     }
