@@ -8,6 +8,7 @@ use phenocoder_model::{Autoencoder, CvaeConfig, Latent, encode};
 use phenocoder_patches::augment::AugmentConfig;
 use sha2::{Digest, Sha256};
 
+use crate::support::flat;
 use crate::synthetic::blobs;
 
 fn digest(values: impl IntoIterator<Item = f32>) -> String {
@@ -218,7 +219,6 @@ fn every_kernel(threads: usize) -> Vec<(&'static str, String)> {
             Box::new(|| sample_normal(&rows, &other, &rows)),
         ),
     ];
-    let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.unwrap().install(|| {
         let mut digests = Vec::new();

@@ -17,6 +17,7 @@ use phenocoder_model::{Autoencoder, Cvae, CvaeConfig, Error, FileError, Result, 
 use phenocoder_patches::augment::{AugmentConfig, FlipConfig};
 use tracing::span;
 
+use crate::support::StopAfter;
 use crate::synthetic::blobs;
 
 const SHAPE: PatchShape = PatchShape::new(8, 8, 1);
@@ -35,32 +36,6 @@ fn settings() -> FitConfig {
 
 fn patches() -> PatchBatch {
     blobs(18, SHAPE, 0, 1)
-}
-
-/// Asks to stop after so many patches.
-pub(crate) struct StopAfter {
-    limit: u64,
-    done: AtomicU64,
-}
-
-impl StopAfter {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            done: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Progress for StopAfter {
-    fn start(&self, _: &str, _: Option<u64>) {}
-    fn advance(&self, steps: u64) {
-        self.done.fetch_add(steps, Ordering::Relaxed);
-    }
-    fn finish(&self) {}
-    fn is_cancelled(&self) -> bool {
-        self.done.load(Ordering::Relaxed) >= self.limit
-    }
 }
 
 /// A folder with the newest checkpoint of an interrupted run and the one before it.

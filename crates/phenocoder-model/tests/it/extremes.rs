@@ -10,12 +10,10 @@ use phenocoder_model::kernel::{
     sample_normal, squared_error, upsample_nearest2d,
 };
 
+use crate::support::flat;
+
 fn full(shape: &[usize], value: f32) -> Tensor {
     Tensor::full(value, shape, &Device::Cpu).unwrap()
-}
-
-fn flat(t: &Tensor) -> Vec<f32> {
-    t.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 type Kernel = Box<dyn Fn(&Tensor) -> Result<Tensor>>;

@@ -8,6 +8,8 @@ use phenocoder_model::{Losses, Posterior};
 use phenocoder_testdata::find;
 use serde_json::Value;
 
+use crate::support::numbers;
+
 struct Case {
     golden: Value,
     x: Tensor,
@@ -18,13 +20,6 @@ struct Case {
     tolerance: f64,
 }
 
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(inner) => inner.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
-}
-
 /// The batch in both number types; 1e-9 relative in `f64`, 1e-5 in `f32`.
 fn cases() -> Vec<Case> {
     let Some(path) = find("parity/models/vae_losses.json") else {
@@ -33,7 +28,7 @@ fn cases() -> Vec<Case> {
     let golden: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let case = |(dtype, tolerance)| {
         let tensor = |name: &str| {
-            let values = flat(&golden[name]);
+            let values = numbers(&golden[name]);
             let tensor = Tensor::from_vec(values.clone(), (2, values.len() / 2), &Device::Cpu);
             tensor.unwrap().to_dtype(dtype).unwrap()
         };
@@ -156,7 +151,7 @@ fn latents_are_sampled_as_in_the_golden() {
             .to_vec1::<f64>()
             .unwrap()
             .iter()
-            .zip(flat(&case.golden["z"]))
+            .zip(numbers(&case.golden["z"]))
         {
             assert!(
                 (found - expected).abs() <= case.tolerance,

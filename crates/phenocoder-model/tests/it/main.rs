@@ -21,5 +21,6 @@ mod precision;
 mod resume;
 mod same_run;
 mod steps;
+mod support;
 mod synthetic;
 mod training;

@@ -15,16 +15,11 @@ use phenocoder_model::{Error, Gradients, Parameters, Role};
 use phenocoder_testdata::find;
 use serde_json::Value;
 
+use crate::support::numbers;
+
 fn read(name: &str) -> Option<Value> {
     let path = find(&format!("parity/models/{name}"))?;
     Some(serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
-}
-
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(inner) => inner.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
 }
 
 fn shape(value: &Value) -> Vec<usize> {
@@ -35,7 +30,7 @@ fn shape(value: &Value) -> Vec<usize> {
 }
 
 fn tensor(value: &Value, dtype: DType) -> Tensor {
-    let tensor = Tensor::from_vec(flat(value), shape(value), &Device::Cpu).unwrap();
+    let tensor = Tensor::from_vec(numbers(value), shape(value), &Device::Cpu).unwrap();
     tensor.to_dtype(dtype).unwrap()
 }
 
@@ -72,7 +67,7 @@ fn largest_excess(
                 .to_vec1::<f64>()
                 .unwrap()
                 .into_iter()
-                .zip(flat(expected))
+                .zip(numbers(expected))
             {
                 let tolerance = match dtype {
                     DType::F64 => 1e-9 * e.abs().max(1e-3),
@@ -214,7 +209,7 @@ fn clipping_by_norm_follows_torch() {
                 .unwrap()
                 .flatten_all()
                 .unwrap();
-            let expected = flat(&golden["clipped"][i]);
+            let expected = numbers(&golden["clipped"][i]);
             for (f, e) in found.to_vec1::<f64>().unwrap().into_iter().zip(expected) {
                 assert!((f - e).abs() < tolerance, "{f} {e}");
             }
@@ -294,7 +289,7 @@ fn schedules_follow_timm() {
                 .with_warm_up(warm_up)
                 .into(),
             "multistep" => MultiStepConfig::new(
-                flat(&args["milestones"])
+                numbers(&args["milestones"])
                     .iter()
                     .map(|&m| m as usize)
                     .collect::<Vec<_>>(),
@@ -328,7 +323,7 @@ fn schedules_follow_timm() {
                 .with_warm_up(warm_up)
                 .into(),
         };
-        let expected = flat(&case["lr_per_epoch"]);
+        let expected = numbers(&case["lr_per_epoch"]);
         let schedule = config
             .build(number("base").unwrap(), expected.len())
             .unwrap();

@@ -144,7 +144,7 @@ fn weights_from_another_seed_are_refused_and_those_in_training_are_not() {
     assert_eq!(other.as_deref(), Some("model.weights"));
     let begins = CheckpointInfo::read(&run.config.path).unwrap().settings;
     // One epoch, then stopped: the model has its weights, and goes on.
-    let stop = crate::checkpoints::StopAfter::new(16);
+    let stop = crate::support::StopAfter::new(16);
     let stopped = Trainer::new(settings())
         .with_checkpoint(run.config.clone())
         .with_context(context())

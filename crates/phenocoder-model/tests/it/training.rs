@@ -1,17 +1,17 @@
 //! The training loop.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Device;
 use phenocoder_core::{
-    CancelToken, NoProgress, PatchBatch, PatchShape, PatchSource, Progress, Seed, SourceError,
+    CancelToken, NoProgress, PatchBatch, PatchShape, PatchSource, Seed, SourceError,
 };
 use phenocoder_model::train::{
     EarlyStoppingConfig, EpochRecord, FitConfig, Observer, PlateauConfig, ValidationNoise, fit,
 };
 use phenocoder_model::{Autoencoder, Cvae, CvaeConfig, Error, Latent, encode, reconstruct};
 
+use crate::support::StopAfter;
 use crate::synthetic::blobs;
 
 const SHAPE: PatchShape = PatchShape::new(16, 16, 2);
@@ -312,23 +312,6 @@ fn a_cancelled_run_stops_after_the_batch() {
     assert!(matches!(error, Err(Error::Cancelled(_))));
 }
 
-/// Asks to stop after so many patches.
-struct StopAfter {
-    limit: u64,
-    done: AtomicU64,
-}
-
-impl Progress for StopAfter {
-    fn start(&self, _: &str, _: Option<u64>) {}
-    fn advance(&self, steps: u64) {
-        self.done.fetch_add(steps, Ordering::Relaxed);
-    }
-    fn finish(&self) {}
-    fn is_cancelled(&self) -> bool {
-        self.done.load(Ordering::Relaxed) >= self.limit
-    }
-}
-
 #[test]
 fn a_run_that_is_cut_short_leaves_the_weights_of_its_last_whole_epoch() {
     let source = recorded(8);
@@ -345,10 +328,7 @@ fn a_run_that_is_cut_short_leaves_the_weights_of_its_last_whole_epoch() {
     .unwrap();
 
     // Two epochs of two batches, and one batch more.
-    let stop = StopAfter {
-        limit: 8 + 8 + 4,
-        done: AtomicU64::new(0),
-    };
+    let stop = StopAfter::new(8 + 8 + 4);
     let mut cancelled = model(0);
     let error = fit(&mut cancelled, &source, None, &settings(9), &mut [], &stop);
     assert!(matches!(error, Err(Error::Cancelled(_))));

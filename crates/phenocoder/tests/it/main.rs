@@ -9,4 +9,5 @@ mod golden;
 mod mevae;
 mod pipeline;
 mod small;
+mod stop;
 mod training;

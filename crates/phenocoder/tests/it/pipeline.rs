@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use phenocoder::core::{CancelToken, NoProgress, Progress};
 use phenocoder::datasets::{TissueConfig, write_tissue};
@@ -17,6 +16,7 @@ use phenocoder::spatial::subunits::SubunitConfig;
 use sha2::{Digest as _, Sha256};
 
 use crate::small;
+use crate::stop::{StopAfter, StopIn};
 
 #[test]
 fn all_six_steps_leave_complete_tables() {
@@ -296,34 +296,6 @@ fn features_are_joined_by_the_names_of_the_rows() {
     );
 }
 
-/// Asks to stop after some steps of work of this name.
-struct StopIn(&'static str, StopAfter, AtomicBool);
-
-impl StopIn {
-    fn new(work: &'static str, steps: u64) -> Self {
-        Self(
-            work,
-            StopAfter(AtomicU64::new(steps)),
-            AtomicBool::new(false),
-        )
-    }
-}
-
-impl Progress for StopIn {
-    fn start(&self, name: &str, _: Option<u64>) {
-        self.2.store(name == self.0, Ordering::Relaxed);
-    }
-    fn advance(&self, n: u64) {
-        if self.2.load(Ordering::Relaxed) {
-            self.1.advance(n);
-        }
-    }
-    fn finish(&self) {}
-    fn is_cancelled(&self) -> bool {
-        self.1.is_cancelled()
-    }
-}
-
 #[test]
 fn a_run_that_is_stopped_goes_on_to_the_same_results() {
     let folder = tempfile::tempdir().unwrap();
@@ -406,21 +378,6 @@ fn a_run_that_is_stopped_goes_on_to_the_same_results() {
     assert!(error.contains("report.json` is there already"), "{error}");
 }
 
-/// Asks to stop after some steps.
-struct StopAfter(AtomicU64);
-
-impl Progress for StopAfter {
-    fn start(&self, _: &str, _: Option<u64>) {}
-    fn advance(&self, _: u64) {
-        let left = self.0.load(Ordering::Relaxed);
-        self.0.store(left.saturating_sub(1), Ordering::Relaxed);
-    }
-    fn finish(&self) {}
-    fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
-}
-
 #[test]
 fn a_training_that_is_stopped_keeps_its_last_good_weights() {
     let folder = tempfile::tempdir().unwrap();
@@ -430,7 +387,7 @@ fn a_training_that_is_stopped_keeps_its_last_good_weights() {
     let patches = folder.path().join("patches.zarr");
     generate_dataset(&store, &config.dataset, &patches, &NoProgress).unwrap();
     let model = folder.path().join("model.safetensors");
-    let stop = StopAfter(AtomicU64::new(12));
+    let stop = StopAfter::new(12);
     let error = fit(&[&patches], &config.train, &model, None, &stop).unwrap_err();
     assert!(error.to_string().contains("cancelled"), "{error}");
     assert!(!model.exists());
@@ -455,7 +412,7 @@ fn a_training_that_is_stopped_goes_on_to_the_same_model() {
     };
     let straight = train("straight.safetensors", &NoProgress).unwrap();
     for stops in [3, 12] {
-        train("stopped.safetensors", &StopAfter(AtomicU64::new(stops))).unwrap_err();
+        train("stopped.safetensors", &StopAfter::new(stops)).unwrap_err();
         let checkpoint = folder.path().join("stopped.checkpoint.safetensors");
         assert!(checkpoint.exists());
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use phenocoder::Error;
 use phenocoder::core::NoProgress;
-use phenocoder::core::{CancelToken, Progress, Seed};
+use phenocoder::core::{Progress, Seed};
 use phenocoder::model::{DeviceChoice, SavedModel, select_device};
 use phenocoder::patches::AugmentConfig;
 use phenocoder::patches::ScalingMode;
@@ -14,6 +14,7 @@ use phenocoder::pipeline::Checkpoints;
 use phenocoder::pipeline::{FitReport, ModelManifest, TrainConfig, fit, generate_dataset};
 
 use crate::small;
+use crate::stop::StopIn;
 
 /// A patch set, and the settings of a small network for it.
 fn patches(folder: &Path) -> (std::path::PathBuf, TrainConfig) {
@@ -80,26 +81,6 @@ fn memory_and_reading_ahead_change_no_bit_of_the_weights() {
     }
 }
 
-/// Asks to stop when the first batch of a training is done.
-#[derive(Default)]
-struct StopInTraining(CancelToken, std::sync::atomic::AtomicBool);
-
-impl Progress for StopInTraining {
-    fn start(&self, name: &str, _: Option<u64>) {
-        self.1
-            .store(name == "train", std::sync::atomic::Ordering::Relaxed);
-    }
-    fn advance(&self, _: u64) {
-        if self.1.load(std::sync::atomic::Ordering::Relaxed) {
-            self.0.cancel();
-        }
-    }
-    fn finish(&self) {}
-    fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
-    }
-}
-
 #[test]
 fn a_training_goes_on_with_its_own_patches_conditions_and_seed_only() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,7 +107,7 @@ fn a_training_goes_on_with_its_own_patches_conditions_and_seed_only() {
     let go = |set: &Path, config: &TrainConfig, progress: &dyn Progress| {
         fit(&[set], config, &model, Some(&logs), progress).map_err(|error| error.to_string())
     };
-    go(&own, &train, &StopInTraining::default()).unwrap_err();
+    go(&own, &train, &StopIn::new("train", 1)).unwrap_err();
     let files = [
         model.with_extension("checkpoint.safetensors"),
         logs.join("training.csv"),
