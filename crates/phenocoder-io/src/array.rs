@@ -33,8 +33,8 @@ pub(crate) use element::ElementType;
 pub use numbers::{NumericArray, NumericValues};
 pub(crate) use shard::encode_index;
 use shard::{ShardIndex, Sharding};
-pub(crate) use window::{Pixel, indices};
-pub(crate) use write::{ArraySpec, ArrayWriter};
+pub(crate) use window::{Pixel, indices, utf32};
+pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, zarr_name};
 
 /// The most axes that an array may have.
 const MAX_AXES: usize = 16;
@@ -164,6 +164,11 @@ impl ZarrArray {
             }
             ZarrFormat::V2 => None,
         };
+        let mut metadata = metadata;
+        let fill = metadata.get("fill_value");
+        if matches!(element, ElementType::Utf32(_)) && fill.is_some_and(Value::is_null) {
+            metadata.insert("fill_value".to_owned(), Value::String(String::new()));
+        }
         let keys = create(&key, metadata)?;
         let fill = keys.fill_value().as_ne_bytes().to_vec();
         let chain = match v3_codecs {

@@ -49,7 +49,7 @@
 //! |---|---|---|---|
 //! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
 //! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, one level |
-//! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData but `rec-array`, `awkward-array`, `bytes` | yes |
+//! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` | yes |
 //! | points, shapes | – | listed only | no |
 //!
 //! # Catalogue
@@ -108,8 +108,8 @@ pub use options::OpenOptions;
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
 pub use store::{ContainerVersion, Element, ElementKind, Store, WriteMode, copy_store};
 pub use table::{
-    Annotation, Frame, Matrix, RawData, SparseFormat, SparseMatrix, Table, TableData, TextArray,
-    Uns, column_from_arrow, column_to_arrow,
+    Annotation, ColumnInfo, Frame, Matrix, MatrixInfo, RawData, Records, SparseFormat,
+    SparseMatrix, Table, TableData, TextArray, Uns, column_from_arrow, column_to_arrow,
 };
 pub use transform::{Affine, Transformation};
 pub use validate::{Violation, validate};

@@ -3,10 +3,14 @@
 mod arrow_column;
 mod carry;
 mod data;
+mod foreign;
 mod frame;
 mod graph;
+mod info;
 mod lazy;
 mod matrix;
+mod records;
+mod rows;
 mod value;
 mod write;
 
@@ -16,7 +20,9 @@ pub(crate) use carry::carry_over;
 pub use data::{Annotation, RawData, TableData};
 pub use frame::Frame;
 pub(crate) use frame::batch;
+pub use info::{ColumnInfo, MatrixInfo};
 pub use lazy::Table;
 pub use matrix::{Matrix, SparseFormat, SparseMatrix};
+pub use records::Records;
 pub use value::{TextArray, Uns};
 pub(crate) use write::write;

@@ -14,7 +14,12 @@ pub(crate) enum ElementType {
     Text,
     /// Text of at most this many characters of four bytes.
     Utf32(usize),
+    /// This many bytes, which the reader of the array takes apart.
+    Opaque(usize),
 }
+
+/// The most bytes of a place whose content is not known.
+const MAX_OPAQUE: usize = 1 << 20;
 
 /// The most characters of a text of fixed length: a single one then has at most 1 GiB.
 const MAX_UTF32: usize = 1 << 28;
@@ -59,6 +64,9 @@ impl ElementType {
         if let Some(length) = rest.strip_prefix('U') {
             return length.parse().ok().and_then(Self::utf32);
         }
+        if let Some(length) = name.strip_prefix("|V") {
+            return length.parse().ok().and_then(Self::opaque);
+        }
         Some(Self::Number(match rest {
             "O" => return Some(Self::Text),
             "b1" => DataType::Bool,
@@ -78,6 +86,13 @@ impl ElementType {
     }
 
     fn from_zarr(name: &str) -> Option<Self> {
+        if let Some(bits) = name.strip_prefix('r') {
+            let bits: usize = bits.parse().ok()?;
+            return bits
+                .is_multiple_of(8)
+                .then_some(bits / 8)
+                .and_then(Self::opaque);
+        }
         Some(Self::Number(match name {
             "string" => return Some(Self::Text),
             "bool" => DataType::Bool,
@@ -122,12 +137,20 @@ impl ElementType {
         (length <= MAX_UTF32).then_some(Self::Utf32(length))
     }
 
+    /// Bytes without a meaning, when there are some and not too many.
+    fn opaque(length: usize) -> Option<Self> {
+        (1..=MAX_OPAQUE)
+            .contains(&length)
+            .then_some(Self::Opaque(length))
+    }
+
     /// Bytes per place; `None` for text of any length.
     pub(crate) fn size(self) -> Option<usize> {
         match self {
             Self::Number(data_type) => Some(data_type.size()),
             Self::Text => None,
             Self::Utf32(length) => Some(length * 4),
+            Self::Opaque(length) => Some(length),
         }
     }
 
@@ -135,10 +158,14 @@ impl ElementType {
     pub(crate) fn number(self, key: &str, expected: &'static str) -> Result<DataType> {
         match self {
             Self::Number(data_type) => Ok(data_type),
-            Self::Text | Self::Utf32(_) => Err(Error::DataType {
+            Self::Text | Self::Utf32(_) | Self::Opaque(_) => Err(Error::DataType {
                 key: key.to_owned(),
                 expected,
-                found: "text".to_owned(),
+                found: match self {
+                    Self::Opaque(_) => "bytes",
+                    _ => "text",
+                }
+                .to_owned(),
             }),
         }
     }

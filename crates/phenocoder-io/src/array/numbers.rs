@@ -220,6 +220,16 @@ impl NumericArray {
         &self.values
     }
 
+    /// Takes the numbers out.
+    #[must_use]
+    pub fn into_values(self) -> NumericValues {
+        self.values
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<usize>, NumericValues) {
+        (self.shape, self.values)
+    }
+
     /// The numbers as a matrix of 64-bit floats; a sequence becomes one column, and other numbers of axes give `None`.
     #[must_use]
     pub fn to_matrix(&self) -> Option<Array2<f64>> {

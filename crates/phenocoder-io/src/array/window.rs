@@ -50,9 +50,37 @@ impl ZarrArray {
     /// All numbers of the array in their own type.
     pub(crate) fn read_numbers(&self) -> Result<NumericArray> {
         let data_type = self.element().number(self.key(), "numbers")?;
-        let bytes = self.read_bytes(data_type.size())?;
+        let bytes = self.read_bytes(data_type.size(), &self.whole())?;
         let shape = self.shape().iter().map(|&n| n as usize).collect();
         Ok(NumericArray::from_ne_bytes(shape, data_type, &bytes))
+    }
+
+    /// The numbers of a window in their own type; the caller has checked that the window is within the array.
+    pub(crate) fn read_numbers_of(&self, window: &[Range<u64>]) -> Result<NumericArray> {
+        let data_type = self.element().number(self.key(), "numbers")?;
+        let bytes = self.read_bytes(data_type.size(), window)?;
+        Ok(NumericArray::from_ne_bytes(
+            extents(window),
+            data_type,
+            &bytes,
+        ))
+    }
+
+    /// The bytes of all places, each as long as its type says.
+    pub(crate) fn read_opaque(&self) -> Result<Vec<u8>> {
+        match self.element() {
+            super::ElementType::Opaque(size) => self.read_bytes(size, &self.whole()),
+            other => Err(Error::DataType {
+                key: self.key().to_owned(),
+                expected: "bytes",
+                found: format!("{other:?}"),
+            }),
+        }
+    }
+
+    /// The window that holds every place.
+    fn whole(&self) -> Vec<Range<u64>> {
+        self.shape().iter().map(|&n| 0..n).collect()
     }
 
     /// All numbers of a one-dimensional part, as [`Pixel`]s.
@@ -67,7 +95,7 @@ impl ZarrArray {
     /// All texts of the array, in C order.
     pub(crate) fn read_texts(&self) -> Result<Vec<String>> {
         if let super::ElementType::Utf32(length) = self.element() {
-            let bytes = self.read_bytes(length * 4)?;
+            let bytes = self.read_bytes(length * 4, &self.whole())?;
             return Ok(if length == 0 {
                 vec![String::new(); usize::try_from(self.len()).unwrap_or(0)]
             } else {
@@ -84,7 +112,7 @@ impl ZarrArray {
         let len = usize::try_from(self.len()).unwrap_or(usize::MAX);
         let mut out = self.reserve::<String>(len)?;
         out.resize(len, String::new());
-        let window: Vec<Range<u64>> = self.shape().iter().map(|&n| 0..n).collect();
+        let window = self.whole();
         let shape = extents(&window);
         let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
         let fill = String::from_utf8(self.fill().to_vec()).unwrap_or_default();
@@ -97,17 +125,19 @@ impl ZarrArray {
         Ok(out)
     }
 
-    fn read_bytes(&self, size: usize) -> Result<Vec<u8>> {
-        let len = usize::try_from(self.len())
-            .ok()
+    fn read_bytes(&self, size: usize, window: &[Range<u64>]) -> Result<Vec<u8>> {
+        let places = window
+            .iter()
+            .try_fold(1_u64, |n, range| n.checked_mul(range.end - range.start));
+        let len = places
+            .and_then(|n| usize::try_from(n).ok())
             .and_then(|n| n.checked_mul(size))
             .unwrap_or(usize::MAX);
         let mut out = self.reserve::<u8>(len)?;
         out.resize(len, 0);
-        let window: Vec<Range<u64>> = self.shape().iter().map(|&n| 0..n).collect();
-        let shape = extents(&window);
+        let shape = extents(window);
         let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
-        self.visit(&window, None, |piece, block| {
+        self.visit(window, None, |piece, block| {
             runs(piece, &block_shape, &shape, |from, to, len| {
                 let part = &mut out[to * size..(to + len) * size];
                 match block {
@@ -304,7 +334,7 @@ pub(crate) fn paste(
 }
 
 /// UTF-32 in native byte order without the NULs at its end.
-fn utf32(bytes: &[u8]) -> String {
+pub(crate) fn utf32(bytes: &[u8]) -> String {
     let text: String = bytes
         .chunks_exact(4)
         .map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]]))

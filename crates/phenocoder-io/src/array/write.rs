@@ -29,6 +29,8 @@ pub(crate) struct ArraySpec {
     /// The extent of the chunks within a shard; Zarr v3 only, and the caller writes the shards.
     pub(crate) inner: Option<Vec<u64>>,
     pub(crate) attributes: Map<String, Value>,
+    /// What the metadata file says of the type and the fill value, where these bytes have a meaning.
+    pub(crate) meaning: Option<(Value, Value)>,
 }
 
 impl ArraySpec {
@@ -50,7 +52,14 @@ impl ArraySpec {
             dimension_names: None,
             inner: None,
             attributes: Map::new(),
+            meaning: None,
         }
+    }
+
+    /// Sets what the metadata file says of the type and of the fill value, whose bytes must all be 0.
+    pub(crate) fn with_meaning(mut self, data_type: Value, fill_value: Value) -> Self {
+        self.meaning = Some((data_type, fill_value));
+        self
     }
 
     pub(crate) fn with_attributes(mut self, attributes: Map<String, Value>) -> Self {
@@ -60,8 +69,9 @@ impl ArraySpec {
 
     fn v3(&self) -> Value {
         let name = match self.element {
-            ElementType::Number(data_type) => zarr_name(data_type),
-            ElementType::Text | ElementType::Utf32(_) => "string",
+            ElementType::Number(data_type) => zarr_name(data_type).to_owned(),
+            ElementType::Text | ElementType::Utf32(_) => "string".to_owned(),
+            ElementType::Opaque(size) => format!("r{}", size * 8),
         };
         let codecs = self.chunk_codecs();
         let codecs = match &self.inner {
@@ -98,7 +108,7 @@ impl ArraySpec {
     fn chunk_codecs(&self) -> Value {
         let first = match self.element {
             ElementType::Number(data_type) if data_type.size() == 1 => json!({"name": "bytes"}),
-            ElementType::Number(_) => {
+            ElementType::Number(_) | ElementType::Opaque(_) => {
                 json!({"name": "bytes", "configuration": {"endian": "little"}})
             }
             ElementType::Text | ElementType::Utf32(_) => json!({"name": "vlen-utf8"}),
@@ -109,8 +119,11 @@ impl ArraySpec {
 
     fn v2(&self) -> Value {
         let (dtype, filters) = match self.element {
-            ElementType::Number(data_type) => (numpy_name(data_type), Value::Null),
-            ElementType::Text | ElementType::Utf32(_) => ("|O", json!([{"id": "vlen-utf8"}])),
+            ElementType::Number(data_type) => (numpy_name(data_type).to_owned(), Value::Null),
+            ElementType::Text | ElementType::Utf32(_) => {
+                ("|O".to_owned(), json!([{"id": "vlen-utf8"}]))
+            }
+            ElementType::Opaque(size) => (format!("|V{size}"), Value::Null),
         };
         json!({
             "zarr_format": 2,
@@ -131,7 +144,17 @@ impl ArraySpec {
             ElementType::Number(data_type) if data_type.is_integer() => json!(0),
             ElementType::Number(_) => json!(0.0),
             ElementType::Text | ElementType::Utf32(_) => json!(""),
+            ElementType::Opaque(size) => json!(vec![0; size]),
         }
+    }
+
+    /// The metadata for others to read.
+    fn meant(&self, mut metadata: Value, data_type: &str) -> Value {
+        if let (Some((meaning, fill)), Some(object)) = (&self.meaning, metadata.as_object_mut()) {
+            object.insert(data_type.to_owned(), meaning.clone());
+            object.insert("fill_value".to_owned(), fill.clone());
+        }
+        metadata
     }
 }
 
@@ -152,12 +175,14 @@ impl ArrayWriter {
         let metadata = match format {
             ZarrFormat::V3 => {
                 let metadata = spec.v3();
-                file::write_json(&place.join("zarr.json"), &metadata)?;
+                let meant = spec.meant(metadata.clone(), "data_type");
+                file::write_json(&place.join("zarr.json"), &meant)?;
                 metadata
             }
             ZarrFormat::V2 => {
                 let metadata = spec.v2();
-                file::write_json(&place.join(".zarray"), &metadata)?;
+                let meant = spec.meant(metadata.clone(), "dtype");
+                file::write_json(&place.join(".zarray"), &meant)?;
                 let attributes = Value::Object(spec.attributes.clone());
                 file::write_json(&place.join(".zattrs"), &attributes)?;
                 metadata
@@ -260,7 +285,8 @@ impl ArrayWriter {
     }
 }
 
-fn zarr_name(data_type: DataType) -> &'static str {
+/// What Zarr v3 calls a type.
+pub(crate) fn zarr_name(data_type: DataType) -> &'static str {
     match data_type {
         DataType::Bool => "bool",
         DataType::UInt8 => "uint8",
@@ -277,7 +303,8 @@ fn zarr_name(data_type: DataType) -> &'static str {
     }
 }
 
-fn numpy_name(data_type: DataType) -> &'static str {
+/// What NumPy and Zarr v2 call a type.
+pub(crate) fn numpy_name(data_type: DataType) -> &'static str {
     match data_type {
         DataType::Bool => "|b1",
         DataType::UInt8 => "|u1",

@@ -393,6 +393,7 @@ impl<'a> Layout<'a> {
             dimension_names: Some(self.axes.iter().map(|&a| a.to_owned()).collect()),
             inner: None,
             attributes,
+            meaning: None,
         };
         let writer = ArrayWriter::create(&place.join(path_of_level(format)), format, spec)?;
         let counts = |n: usize, chunk: usize| n.div_ceil(chunk) as u64;

@@ -144,6 +144,7 @@ impl PatchSetWriter {
             dimension_names: Some(["n", "c", "y", "x"].map(str::to_owned).to_vec()),
             inner: Some(along(1)),
             attributes: Map::new(),
+            meaning: None,
         };
         let array = ArrayWriter::create(&staged.join("patches"), ZarrFormat::V3, spec)?;
         Ok(Self {

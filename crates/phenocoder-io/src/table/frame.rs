@@ -9,6 +9,8 @@ use arrow::datatypes::{Field, Schema};
 use serde_json::Value;
 
 use super::arrow_column::{ENCODING, NA_VALUE, ORDERED, dictionary, numbers_to_arrow, texts};
+use super::foreign;
+use super::info::ColumnInfo;
 use super::value::Context;
 use crate::array::{ElementType, NumericValues, ZarrArray};
 use crate::node::Node;
@@ -97,13 +99,20 @@ impl LazyFrame {
         &self.names
     }
 
+    pub(crate) fn info(&self, context: &Context) -> Result<Vec<ColumnInfo>> {
+        let columns = self.names.iter().zip(&self.columns);
+        columns
+            .map(|(name, node)| ColumnInfo::of(context, name, node, &self.key))
+            .collect()
+    }
+
     /// The name of the index, unless it is the name that nameless ones get.
     pub(crate) fn index_name(&self) -> Option<String> {
         (self.index_key != "_index").then(|| self.index_key.clone())
     }
 
     pub(crate) fn read_index(&self, context: &Context) -> Result<ArrayRef> {
-        Ok(read_column(context, self.index.clone())?.0)
+        Ok(read_column(context, self.index.clone(), &self.key)?.0)
     }
 
     /// The names of the rows as text.
@@ -141,7 +150,7 @@ impl LazyFrame {
         for place in places {
             let node = self.columns[place].clone();
             let key = node.key.clone();
-            let (array, metadata) = read_column(context, node)?;
+            let (array, metadata) = read_column(context, node, &self.key)?;
             if array.len() as u64 != self.n_rows {
                 return Err(Error::LengthMismatch {
                     key,
@@ -205,7 +214,7 @@ fn length(context: &Context, node: &Node) -> Result<u64> {
         };
         ZarrArray::open(&context.root, &child(&node.key, part), context.format)?
     } else {
-        ZarrArray::from_node(&context.root, node.clone())?
+        foreign::open(context, node.clone())?.0
     };
     match array.shape() {
         [n] => Ok(*n),
@@ -213,40 +222,40 @@ fn length(context: &Context, node: &Node) -> Result<u64> {
     }
 }
 
-/// Reads a column, with what its Arrow type does not tell.
+/// Reads a column, with what its Arrow type does not tell; `base` is the data frame.
 pub(crate) fn read_column(
     context: &Context,
     node: Node,
+    base: &str,
 ) -> Result<(ArrayRef, HashMap<String, String>)> {
     check_encoding(&node)?;
     let key = node.key.clone();
     let mut metadata = HashMap::new();
     let open = |part: &str| ZarrArray::open(&context.root, &child(&key, part), context.format);
+    let is_ordered = |node: &Node| node.attributes.get("ordered").and_then(Value::as_bool);
     let array = match node.text("encoding-type").unwrap_or("") {
         "categorical" => {
-            let ordered = node.attributes.get("ordered").and_then(Value::as_bool);
-            if ordered == Some(true) {
+            if is_ordered(&node) == Some(true) {
                 metadata.insert(ORDERED.to_owned(), "true".to_owned());
             }
             let categories = Node::open(&context.root, &child(&key, "categories"), context.format)?;
-            let (categories, _) = read_column(context, categories)?;
-            let codes = one_axis(open("codes")?)?;
-            let codes = codes.read_vec::<i64>(0..codes.len())?;
-            let n = categories.len();
-            let wrong = |&code: &i64| code < -1 || code >= n as i64;
-            if let Some(row) = codes.iter().position(wrong) {
-                return Err(Error::InvalidCategoryCode {
-                    key,
-                    row,
-                    code: codes[row],
-                    categories: n,
-                });
+            let (categories, _) = read_column(context, categories, base)?;
+            categorical(&key, open("codes")?, categories)?
+        }
+        // anndata 0.7 keeps the categories of all columns in a group beside them.
+        "" if node.text("categories").is_some() => {
+            let path = node.text("categories").unwrap_or_default();
+            let place = path::join(base, path)?;
+            let categories = Node::open(&context.root, &place, context.format)?;
+            if is_ordered(&categories) == Some(true) {
+                metadata.insert(ORDERED.to_owned(), "true".to_owned());
             }
-            if i32::try_from(n).is_err() {
-                return Err(Error::invalid(key, "fewer than 2^31 categories", n));
+            if categories.text("categories").is_some() {
+                return Err(Error::invalid(place, "categories", "codes of categories"));
             }
-            let codes = codes.into_iter().map(|c| (c >= 0).then_some(c as i32));
-            Arc::new(dictionary(codes, categories)) as ArrayRef
+            let (categories, _) = read_column(context, categories, base)?;
+            let codes = ZarrArray::from_node(&context.root, node)?;
+            categorical(&key, codes, categories)?
         }
         encoding @ ("nullable-integer" | "nullable-boolean" | "nullable-string-array") => {
             let values = one_axis(open("values")?)?;
@@ -275,20 +284,43 @@ pub(crate) fn read_column(
                     .collect();
                 Arc::new(array)
             } else {
-                numbers_to_arrow(values.read_numbers()?.values().clone(), Some(missing))
+                numbers_to_arrow(values.read_numbers()?.into_values(), Some(missing))
             }
         }
         _ => {
-            let array = one_axis(ZarrArray::from_node(&context.root, node)?)?;
-            match array.element() {
-                ElementType::Number(_) => {
-                    numbers_to_arrow(array.read_numbers()?.values().clone(), None)
+            let (array, foreign) = foreign::open(context, node)?;
+            let array = one_axis(array)?;
+            match (foreign, array.element()) {
+                (Some(foreign), _) => foreign::column(&array, &foreign)?,
+                (None, ElementType::Number(_)) => {
+                    numbers_to_arrow(array.read_numbers()?.into_values(), None)
                 }
-                _ => Arc::new(StringArray::from_iter_values(array.read_texts()?)),
+                (None, _) => Arc::new(StringArray::from_iter_values(array.read_texts()?)),
             }
         }
     };
     Ok((array, metadata))
+}
+
+/// Codes and categories as a dictionary.
+fn categorical(key: &str, codes: ZarrArray, categories: ArrayRef) -> Result<ArrayRef> {
+    let codes = one_axis(codes)?;
+    let codes = codes.read_vec::<i64>(0..codes.len())?;
+    let n = categories.len();
+    let wrong = |&code: &i64| code < -1 || code >= n as i64;
+    if let Some(row) = codes.iter().position(wrong) {
+        return Err(Error::InvalidCategoryCode {
+            key: key.to_owned(),
+            row,
+            code: codes[row],
+            categories: n,
+        });
+    }
+    if i32::try_from(n).is_err() {
+        return Err(Error::invalid(key, "fewer than 2^31 categories", n));
+    }
+    let codes = codes.into_iter().map(|c| (c >= 0).then_some(c as i32));
+    Ok(Arc::new(dictionary(codes, categories)))
 }
 
 fn one_axis(array: ZarrArray) -> Result<ZarrArray> {

@@ -1,6 +1,7 @@
 //! A stored table of which parts are read on demand.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,7 +11,9 @@ use phenocoder_core::{Column, CsrGraph};
 use super::data::{Annotation, RawData, TableData};
 use super::frame::LazyFrame;
 use super::graph;
+use super::info::{ColumnInfo, MatrixInfo};
 use super::matrix::Matrix;
+use super::rows::StoredMatrix;
 use super::value::{self, Context, Uns};
 use super::{arrow_column, column_from_arrow};
 use crate::node::Node;
@@ -112,6 +115,24 @@ impl Table {
         self.var.names()
     }
 
+    /// What is known of the columns of `obs` before they are read, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Errors of damaged metadata.
+    pub fn obs_info(&self) -> Result<Vec<ColumnInfo>> {
+        self.obs.info(&self.context)
+    }
+
+    /// What is known of the columns of `var` before they are read, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Errors of damaged metadata.
+    pub fn var_info(&self) -> Result<Vec<ColumnInfo>> {
+        self.var.info(&self.context)
+    }
+
     /// Reads columns of `obs`, in the order asked for.
     ///
     /// # Errors
@@ -174,16 +195,60 @@ impl Table {
     /// [`Error::LengthMismatch`] when it has another shape than the table, and errors of damaged data.
     #[doc(alias = "X")]
     pub fn x(&self) -> Result<Option<Matrix>> {
+        self.stored_x()?.map(|x| x.read()).transpose()
+    }
+
+    /// Reads some rows of the matrix; `None` where the table has none.
+    ///
+    /// Only the chunks that hold them are read, unless the matrix is compressed by columns:
+    /// then all of it is looked through, with a bounded part of it in memory.
+    ///
+    /// # Shapes
+    ///
+    /// `[rows.len(), n_vars]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`x`](Self::x), and [`Error::InvalidMetadata`] for rows that the table does not have.
+    pub fn x_rows(&self, rows: Range<usize>) -> Result<Option<Matrix>> {
+        self.stored_x()?.map(|x| x.read_rows(&rows)).transpose()
+    }
+
+    /// What is known of the matrix before it is read; `None` where the table has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`x`](Self::x), for its metadata.
+    pub fn x_info(&self) -> Result<Option<MatrixInfo>> {
+        self.stored_x()?.map(|x| x.info()).transpose()
+    }
+
+    /// What is known of a layer before it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`layer`](Self::layer), for its metadata.
+    pub fn layer_info(&self, name: &str) -> Result<MatrixInfo> {
+        self.stored(self.entry("layers", "layer", name)?)?.info()
+    }
+
+    /// The matrix and its shape, checked against the table; `None` where the table has none.
+    fn stored_x(&self) -> Result<Option<StoredMatrix>> {
         let Some(node) = self.find("X")? else {
             return Ok(None);
         };
         if node.text("encoding-type") == Some("null") {
             return Ok(None);
         }
-        let key = node.key.clone();
-        let matrix = Matrix::read(&self.context, node)?;
-        self.check_shape(&key, matrix.shape(), (self.n_obs(), self.n_vars()))?;
-        Ok(Some(matrix))
+        self.stored(node).map(Some)
+    }
+
+    fn stored(&self, node: Node) -> Result<StoredMatrix> {
+        let matrix = StoredMatrix::open(&self.context, node)?;
+        let (n, p) = matrix.shape();
+        let found = (n as usize, p as usize);
+        self.check_shape(matrix.key(), found, (self.n_obs(), self.n_vars()))?;
+        Ok(matrix)
     }
 
     /// The names of the layers.
@@ -201,11 +266,17 @@ impl Table {
     ///
     /// [`Error::NoEntry`], and as [`x`](Self::x).
     pub fn layer(&self, name: &str) -> Result<Matrix> {
+        self.stored(self.entry("layers", "layer", name)?)?.read()
+    }
+
+    /// Reads some rows of a layer, as [`x_rows`](Self::x_rows).
+    ///
+    /// # Errors
+    ///
+    /// As [`layer`](Self::layer), and [`Error::InvalidMetadata`] for rows that the table does not have.
+    pub fn layer_rows(&self, name: &str, rows: Range<usize>) -> Result<Matrix> {
         let node = self.entry("layers", "layer", name)?;
-        let key = node.key.clone();
-        let matrix = Matrix::read(&self.context, node)?;
-        self.check_shape(&key, matrix.shape(), (self.n_obs(), self.n_vars()))?;
-        Ok(matrix)
+        self.stored(node)?.read_rows(&rows)
     }
 
     /// The names of the matrices aligned to the rows.
@@ -261,7 +332,7 @@ impl Table {
     pub fn obsp(&self, name: &str) -> Result<CsrGraph> {
         let node = self.entry("obsp", "obsp entry", name)?;
         let key = node.key.clone();
-        let matrix = Matrix::read(&self.context, node)?;
+        let matrix = StoredMatrix::open(&self.context, node)?.read()?;
         self.check_shape(&key, matrix.shape(), (self.n_obs(), self.n_obs()))?;
         graph::from_matrix(&key, &matrix)
     }
@@ -326,7 +397,8 @@ impl Table {
         let var = open("var")?.ok_or_else(|| Error::missing(&key, "the group `var`"))?;
         let var = LazyFrame::open(&self.context, var)?;
         let x = open("X")?
-            .map(|node| Matrix::read(&self.context, node))
+            .filter(|node| node.text("encoding-type") != Some("null"))
+            .map(|node| StoredMatrix::open(&self.context, node)?.read())
             .transpose()?;
         let varm = match open("varm")? {
             Some(node) => value::read_dict(&self.context, &node, 0)?,
@@ -425,7 +497,11 @@ impl Table {
         let regions = match attrs.get("region") {
             None | Some(Uns::Null) => return Ok(None),
             Some(Uns::Text(region)) => vec![region.clone()],
-            Some(Uns::Texts(regions)) => regions.values.iter().flatten().cloned().collect(),
+            Some(Uns::Texts(regions)) => regions.values.clone(),
+            Some(Uns::Column { values, .. }) => {
+                let regions = arrow_column::texts(&key, values)?;
+                regions.into_iter().flatten().collect()
+            }
             Some(_) => return Err(Error::invalid(key, "`region` as text", "something else")),
         };
         let text = |name: &str| {

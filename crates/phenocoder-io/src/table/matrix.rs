@@ -1,13 +1,8 @@
 //! Matrices, dense and sparse.
 
-use std::sync::Arc;
-
 use ndarray::Array2;
-use phenocoder_core::DataType;
 
-use super::value::Context;
-use crate::array::{NumericArray, NumericValues, ZarrArray};
-use crate::node::Node;
+use crate::array::{NumericArray, NumericValues};
 use crate::path::child;
 use crate::{Error, Result};
 
@@ -63,12 +58,15 @@ impl Matrix {
             [n, p] => (n, p),
             _ => return Self::DenseOther(array),
         };
-        match array.values() {
-            NumericValues::Float64(v) => Array2::from_shape_vec(shape, v.clone())
-                .map_or(Self::DenseOther(array), Self::Dense),
-            NumericValues::Float32(v) => Array2::from_shape_vec(shape, v.clone())
-                .map_or(Self::DenseOther(array), Self::DenseF32),
-            _ => Self::DenseOther(array),
+        const WHY: &str = "an array has one value per place";
+        match array.into_parts() {
+            (_, NumericValues::Float64(v)) => {
+                Self::Dense(Array2::from_shape_vec(shape, v).expect(WHY))
+            }
+            (_, NumericValues::Float32(v)) => {
+                Self::DenseF32(Array2::from_shape_vec(shape, v).expect(WHY))
+            }
+            (shape, values) => Self::DenseOther(NumericArray::new(shape, values).expect(WHY)),
         }
     }
 
@@ -147,7 +145,7 @@ impl SparseMatrix {
         Self::checked("matrix", format, shape, indptr, indices, values)
     }
 
-    fn checked(
+    pub(crate) fn checked(
         key: &str,
         format: SparseFormat,
         shape: (usize, usize),
@@ -256,100 +254,5 @@ impl SparseMatrix {
         }
         Array2::from_shape_vec(self.shape, dense)
             .map_err(|error| Error::invalid("sparse matrix", "one value per place", error))
-    }
-
-    /// Reads the parts of a stored matrix.
-    pub(crate) fn read(context: &Context, node: &Node, format: SparseFormat) -> Result<Self> {
-        let key = node.key.as_str();
-        let shape = node
-            .attributes
-            .get("shape")
-            .and_then(serde_json::Value::as_array)
-            .and_then(|s| match s.as_slice() {
-                [n, p] => Some((
-                    usize::try_from(n.as_u64()?).ok()?,
-                    usize::try_from(p.as_u64()?).ok()?,
-                )),
-                _ => None,
-            })
-            .ok_or_else(|| Error::missing(key, "the attribute `shape` with two counts"))?;
-        let open = |name: &str| ZarrArray::open(&context.root, &child(key, name), node.format);
-        let (data, indices, indptr) = (open("data")?, open("indices")?, open("indptr")?);
-        for array in [&data, &indices, &indptr] {
-            if array.shape().len() != 1 {
-                return Err(Error::invalid(array.key(), "one axis", array.shape().len()));
-            }
-        }
-        let major = match format {
-            SparseFormat::Csr => shape.0,
-            SparseFormat::Csc => shape.1,
-        };
-        let expected = (major as u64).saturating_add(1);
-        if indptr.len() != expected {
-            return Err(Error::LengthMismatch {
-                key: indptr.key().to_owned(),
-                expected,
-                found: indptr.len(),
-            });
-        }
-        if indices.len() != data.len() {
-            return Err(Error::LengthMismatch {
-                key: indices.key().to_owned(),
-                expected: data.len(),
-                found: indices.len(),
-            });
-        }
-        let negative = |key: &str| Error::InvalidSparse {
-            key: key.to_owned(),
-            problem: "an index is negative or too large".to_owned(),
-        };
-        for array in [&indices, &indptr] {
-            let data_type = array.element().number(array.key(), "whole numbers")?;
-            if !data_type.is_integer() || data_type == DataType::Bool {
-                return Err(Error::DataType {
-                    key: array.key().to_owned(),
-                    expected: "whole numbers",
-                    found: format!("{data_type:?}"),
-                });
-            }
-        }
-        let pointers = indptr.read_vec::<i64>(0..indptr.len())?;
-        let pointers = pointers
-            .into_iter()
-            .map(|p| usize::try_from(p).map_err(|_| negative(indptr.key())))
-            .collect::<Result<Vec<usize>>>()?;
-        let columns = indices.read_vec::<i64>(0..indices.len())?;
-        let columns = columns
-            .into_iter()
-            .map(|i| u32::try_from(i).map_err(|_| negative(indices.key())))
-            .collect::<Result<Vec<u32>>>()?;
-        let values = data.read_numbers()?.values().clone();
-        Self::checked(key, format, shape, pointers, columns, values)
-    }
-}
-
-impl Matrix {
-    /// Reads a stored matrix, dense or sparse.
-    pub(crate) fn read(context: &Context, node: Node) -> Result<Self> {
-        match node.text("encoding-type") {
-            Some("csr_matrix") => {
-                SparseMatrix::read(context, &node, SparseFormat::Csr).map(Self::Sparse)
-            }
-            Some("csc_matrix") => {
-                SparseMatrix::read(context, &node, SparseFormat::Csc).map(Self::Sparse)
-            }
-            None | Some("array" | "") if !node.is_group() => {
-                let array = Arc::new(ZarrArray::from_node(&context.root, node)?);
-                if array.shape().len() > 2 || array.shape().is_empty() {
-                    let found = array.shape().len();
-                    return Err(Error::invalid(array.key(), "a matrix with two axes", found));
-                }
-                array.read_numbers().map(Self::from_numbers)
-            }
-            other => Err(Error::UnsupportedEncoding {
-                key: node.key.clone(),
-                encoding: other.unwrap_or("none").to_owned(),
-            }),
-        }
     }
 }

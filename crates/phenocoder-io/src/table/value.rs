@@ -7,9 +7,12 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use ndarray::Array2;
 use phenocoder_core::CsrGraph;
 
-use super::arrow_column::ORDERED;
+use super::arrow_column::{NA_VALUE, ORDERED};
+use super::foreign::{self, Foreign};
 use super::frame::{self, Frame};
 use super::matrix::{Matrix, SparseFormat, SparseMatrix};
+use super::records::Records;
+use super::rows::StoredSparse;
 use crate::array::{ElementType, NumericArray, NumericValues, ZarrArray};
 use crate::node::{Node, ZarrFormat};
 use crate::path::{child, is_component};
@@ -23,13 +26,13 @@ pub(crate) struct Context {
     pub(crate) format: ZarrFormat,
 }
 
-/// Texts with a shape, in C order, some perhaps missing.
+/// Texts with a shape, in C order; texts of which some are missing are a [`Uns::Column`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextArray {
     /// The extent of each axis.
     pub shape: Vec<usize>,
-    /// The texts; `None` is missing.
-    pub values: Vec<Option<String>>,
+    /// The texts.
+    pub values: Vec<String>,
 }
 
 /// A value of AnnData's `uns`, or an entry of `obsm` and its like: a tree of dictionaries with data at the leaves.
@@ -50,14 +53,20 @@ pub enum Uns {
     Numbers(NumericArray),
     /// Texts with a shape.
     Texts(TextArray),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// Records with a shape.
+    Records(Records),
     /// A sparse matrix.
     Sparse(SparseMatrix),
-    /// A column with categories or missing values.
+    /// A column with categories, missing values, times or bytes.
     Column {
         /// The values; categories are a dictionary.
         values: ArrayRef,
         /// Whether the categories have an order.
         ordered: bool,
+        /// pandas' kind of missing text (`NaN` or `NA`), where the values are text.
+        na_value: Option<String>,
     },
     /// A data frame.
     Frame(Frame),
@@ -116,8 +125,30 @@ impl From<Vec<String>> for Uns {
     fn from(texts: Vec<String>) -> Self {
         Self::Texts(TextArray {
             shape: vec![texts.len()],
-            values: texts.into_iter().map(Some).collect(),
+            values: texts,
         })
+    }
+}
+
+impl From<Vec<Option<String>>> for Uns {
+    fn from(texts: Vec<Option<String>>) -> Self {
+        Self::Column {
+            values: Arc::new(StringArray::from(texts)),
+            ordered: false,
+            na_value: None,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Uns {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Records> for Uns {
+    fn from(records: Records) -> Self {
+        Self::Records(records)
     }
 }
 
@@ -145,6 +176,7 @@ impl Uns {
         match self {
             Self::Numbers(a) => a.shape().first().copied(),
             Self::Texts(a) => a.shape.first().copied(),
+            Self::Records(a) => a.shape.first().copied(),
             Self::Sparse(m) => Some(m.shape().0),
             Self::Column { values, .. } => Some(values.len()),
             Self::Frame(f) => Some(f.index.len()),
@@ -180,8 +212,8 @@ pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
     let encoding = node.text("encoding-type").unwrap_or("").to_owned();
     match encoding.as_str() {
         "null" => Ok(Uns::Null),
-        "csr_matrix" => SparseMatrix::read(context, &node, SparseFormat::Csr).map(Uns::Sparse),
-        "csc_matrix" => SparseMatrix::read(context, &node, SparseFormat::Csc).map(Uns::Sparse),
+        "csr_matrix" => sparse(context, &node, SparseFormat::Csr),
+        "csc_matrix" => sparse(context, &node, SparseFormat::Csc),
         "dataframe" => {
             let frame = frame::LazyFrame::open(context, node)?;
             Ok(Uns::Frame(Frame {
@@ -190,31 +222,26 @@ pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
                 columns: frame.read_all(context)?,
             }))
         }
-        "categorical" | "nullable-integer" | "nullable-boolean" => {
-            let (values, metadata) = frame::read_column(context, node)?;
-            let ordered = metadata.contains_key(ORDERED);
-            Ok(Uns::Column { values, ordered })
-        }
-        "nullable-string-array" => {
-            let (array, _) = frame::read_column(context, node)?;
-            let texts = array.as_any().downcast_ref::<StringArray>();
-            let values: Vec<Option<String>> = texts
-                .into_iter()
-                .flat_map(|t| t.iter().map(|t| t.map(str::to_owned)))
-                .collect();
-            Ok(Uns::Texts(TextArray {
-                shape: vec![values.len()],
+        "categorical" | "nullable-integer" | "nullable-boolean" | "nullable-string-array" => {
+            let base = node.key.clone();
+            let (values, metadata) = frame::read_column(context, node, &base)?;
+            Ok(Uns::Column {
                 values,
-            }))
+                ordered: metadata.contains_key(ORDERED),
+                na_value: metadata.get(NA_VALUE).cloned(),
+            })
         }
         "" | "dict" | "anndata" if node.is_group() => {
             read_dict(context, &node, depth).map(Uns::Dict)
         }
-        "" | "array" | "string-array" | "string" | "numeric-scalar" if !node.is_group() => {
+        "" | "array" | "string-array" | "string" | "numeric-scalar" | "rec-array" | "bytes"
+            if !node.is_group() =>
+        {
             let key = node.key.clone();
-            match ZarrArray::from_node(&context.root, node) {
-                Ok(array) => read_array(&array),
-                // A structured or otherwise foreign type spoils this entry only.
+            match foreign::open(context, node) {
+                Ok((array, None)) => read_array(&array),
+                Ok((array, Some(foreign))) => read_foreign(&array, &foreign),
+                // A type that nothing is made of spoils this entry only.
                 Err(error @ (Error::DataType { .. } | Error::InvalidMetadata { .. })) => {
                     Ok(Uns::Unsupported(format!("{key}: {error}")))
                 }
@@ -227,16 +254,52 @@ pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
     }
 }
 
+fn sparse(context: &Context, node: &Node, format: SparseFormat) -> Result<Uns> {
+    let matrix = StoredSparse::open(context, node, format)?;
+    matrix.read().map(Uns::Sparse)
+}
+
+fn shape_of(array: &ZarrArray) -> Vec<usize> {
+    array.shape().iter().map(|&n| n as usize).collect()
+}
+
+fn read_foreign(array: &ZarrArray, foreign: &Foreign) -> Result<Uns> {
+    if let Foreign::Records(layout) = foreign {
+        let bytes = array.read_opaque()?;
+        let records = layout.decode(array.key(), shape_of(array), &bytes)?;
+        return Ok(Uns::Records(records));
+    }
+    match (array.shape(), foreign) {
+        ([], Foreign::Bytes { padded }) => {
+            let bytes = array.read_opaque()?;
+            let value = foreign::split_bytes(&bytes, bytes.len(), *padded).next();
+            Ok(Uns::Bytes(value.unwrap_or_default().to_vec()))
+        }
+        ([_], _) => Ok(Uns::Column {
+            values: foreign::column(array, foreign)?,
+            ordered: false,
+            na_value: None,
+        }),
+        (other, _) => Ok(Uns::Unsupported(format!(
+            "{}: times and bytes with {} axes are not read",
+            array.key(),
+            other.len()
+        ))),
+    }
+}
+
 fn read_array(array: &ZarrArray) -> Result<Uns> {
-    let shape: Vec<usize> = array.shape().iter().map(|&n| n as usize).collect();
+    let shape = shape_of(array);
     if !matches!(array.element(), ElementType::Number(_)) {
         let mut texts = array.read_texts()?;
         return Ok(match (shape.is_empty(), texts.pop()) {
             (true, Some(text)) => Uns::Text(text),
             (_, last) => {
                 texts.extend(last);
-                let values = texts.into_iter().map(Some).collect();
-                Uns::Texts(TextArray { shape, values })
+                Uns::Texts(TextArray {
+                    shape,
+                    values: texts,
+                })
             }
         });
     }

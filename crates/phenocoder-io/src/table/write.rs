@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, BinaryArray, RecordBatch};
 use arrow::datatypes::{DataType as ArrowType, Field};
 use phenocoder_core::DataType;
 use serde_json::{Map, Value, json};
@@ -12,8 +12,10 @@ use super::arrow_column::{
     ENCODING, NA_VALUE, ORDERED, numbers_from_arrow, split_dictionary, texts,
 };
 use super::data::{Annotation, RawData, TableData};
+use super::foreign::Time;
 use super::frame::{Frame, is_plain_bool, missing};
 use super::matrix::{Matrix, SparseFormat, SparseMatrix};
+use super::records;
 use super::value::{TextArray, Uns};
 use crate::array::{ArraySpec, ArrayWriter, ElementType, NumericArray, NumericValues};
 use crate::node::{ZarrFormat, write_group};
@@ -116,6 +118,13 @@ enum Index<'a> {
     Array(&'a dyn Array),
 }
 
+/// A type of which the array library knows the size only.
+struct Opaque {
+    size: usize,
+    data_type: Value,
+    fill_value: Value,
+}
+
 struct Writer {
     format: ZarrFormat,
 }
@@ -131,10 +140,14 @@ impl Writer {
         let shape: Vec<u64> = array.shape().iter().map(|&n| n as u64).collect();
         let spec = ArraySpec::by_rows(&shape, ElementType::Number(data_type), CHUNK_BYTES)
             .with_attributes(attributes);
-        let chunk = spec.chunk.clone();
+        self.fixed(place, spec, &array.values().to_ne_bytes(), data_type.size())
+    }
+
+    /// Writes values of `size` bytes each, in native byte order.
+    fn fixed(&self, place: &Path, spec: ArraySpec, bytes: &[u8], size: usize) -> Result<()> {
+        let (shape, chunk) = (spec.shape.clone(), spec.chunk.clone());
         let writer = ArrayWriter::create(place, self.format, spec)?;
-        let bytes = array.values().to_ne_bytes();
-        chunks(&shape, &chunk, data_type.size(), |index, range, whole| {
+        chunks(&shape, &chunk, size, |index, range, whole| {
             let part = &bytes[range];
             if part.len() == whole {
                 writer.write(index, part)
@@ -256,6 +269,13 @@ impl Writer {
             let nullable = asked == Some("nullable-string-array");
             return self.nullable_texts(place, &values, nullable, na_value);
         }
+        if let Some(time) = Time::of(array.data_type()) {
+            return self.times(place, time, array);
+        }
+        if array.data_type() == &ArrowType::Binary {
+            let plain = encoding("array", "0.2.0");
+            return self.bytes(place, &[array.len()], array, plain);
+        }
         let values = numbers_from_arrow(array).ok_or_else(|| {
             let problem = format!("a column of type {} cannot be stored", array.data_type());
             Error::table(name_of(place), problem)
@@ -323,6 +343,48 @@ impl Writer {
         self.numbers(&place.join("mask"), &mask, encoding("array", "0.2.0"))
     }
 
+    fn times(&self, place: &Path, time: Time, array: &dyn Array) -> Result<()> {
+        let counts = Time::counts(&name_of(place), array)?;
+        let shape = [counts.len() as u64];
+        let number = ElementType::Number(DataType::Int64);
+        let spec = ArraySpec::by_rows(&shape, number, CHUNK_BYTES)
+            .with_attributes(encoding("array", "0.2.0"))
+            .with_meaning(time.data_type(self.format), json!(0));
+        let bytes = NumericValues::Int64(counts).to_ne_bytes();
+        self.fixed(place, spec, &bytes, 8)
+    }
+
+    fn bytes(
+        &self,
+        place: &Path,
+        shape: &[usize],
+        values: &dyn Array,
+        attributes: Map<String, Value>,
+    ) -> Result<()> {
+        let (size, bytes) = records::pad_bytes(values);
+        let opaque = Opaque {
+            size,
+            data_type: records::bytes_data_type(size, self.format),
+            fill_value: json!(""),
+        };
+        self.opaque(place, shape, opaque, &bytes, attributes)
+    }
+
+    fn opaque(
+        &self,
+        place: &Path,
+        shape: &[usize],
+        opaque: Opaque,
+        bytes: &[u8],
+        attributes: Map<String, Value>,
+    ) -> Result<()> {
+        let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+        let spec = ArraySpec::by_rows(&shape, ElementType::Opaque(opaque.size), CHUNK_BYTES)
+            .with_attributes(attributes)
+            .with_meaning(opaque.data_type, opaque.fill_value);
+        self.fixed(place, spec, bytes, opaque.size)
+    }
+
     fn dict(&self, place: &Path, entries: &BTreeMap<String, Uns>) -> Result<()> {
         write_group(place, self.format, encoding("dict", "0.1.0"))?;
         for (name, value) in entries {
@@ -351,27 +413,42 @@ impl Writer {
             }
             Uns::Numbers(array) => self.numbers(place, array, encoding("array", "0.2.0")),
             Uns::Texts(TextArray { shape, values }) => {
-                if values.iter().all(Option::is_some) {
-                    let texts: Vec<&str> = values.iter().flatten().map(String::as_str).collect();
-                    self.texts(place, shape, &texts, encoding("string-array", "0.2.0"))
-                } else if shape.len() == 1 {
-                    self.nullable_texts(place, values, true, None)
-                } else {
-                    let problem = "missing text is stored along one axis only";
-                    Err(Error::table(name_of(place), problem))
-                }
+                self.texts(place, shape, values, encoding("string-array", "0.2.0"))
             }
             Uns::Sparse(matrix) => self.sparse(place, matrix),
-            Uns::Column { values, ordered } => {
+            Uns::Bytes(bytes) => {
+                let values = BinaryArray::from_iter_values([bytes]);
+                self.bytes(place, &[], &values, encoding("bytes", "0.2.0"))
+            }
+            Uns::Records(records) => {
+                let encoded = records::encode(&name_of(place), records, self.format)?;
+                let opaque = Opaque {
+                    size: encoded.size,
+                    data_type: encoded.data_type,
+                    fill_value: encoded.fill_value,
+                };
+                let attributes = encoding("rec-array", "0.2.0");
+                self.opaque(place, &records.shape, opaque, &encoded.bytes, attributes)
+            }
+            Uns::Column {
+                values,
+                ordered,
+                na_value,
+            } => {
                 let encoding = match values.data_type() {
                     ArrowType::Boolean => "nullable-boolean",
-                    ArrowType::Utf8 => "nullable-string-array",
+                    ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => {
+                        "nullable-string-array"
+                    }
                     _ => "nullable-integer",
                 };
-                let metadata = HashMap::from([
+                let mut metadata = HashMap::from([
                     (ENCODING.to_owned(), encoding.to_owned()),
                     (ORDERED.to_owned(), ordered.to_string()),
                 ]);
+                if let Some(na_value) = na_value {
+                    metadata.insert(NA_VALUE.to_owned(), na_value.clone());
+                }
                 let field =
                     Field::new("column", values.data_type().clone(), true).with_metadata(metadata);
                 self.column(place, Some(&field), values)

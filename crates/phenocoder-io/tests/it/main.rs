@@ -9,3 +9,4 @@ mod full_disk;
 mod organoid;
 mod patchset;
 mod round_trip;
+mod tables;

@@ -109,11 +109,19 @@ fn uns() -> impl Strategy<Value = Uns> {
             )),
         prop::collection::vec("[a-z]{0,3}", 0..4).prop_map(Uns::from),
         prop::collection::vec(prop::option::of("[a-z]{1,3}"), 1..4)
-            .prop_filter("one is missing", |v| v.iter().any(Option::is_none))
-            .prop_map(|values| Uns::Texts(TextArray {
-                shape: vec![values.len()],
-                values
-            })),
+            .prop_map(Uns::from)
+            .prop_map(|texts| match texts {
+                Uns::Column { values, .. } => Uns::Column {
+                    values,
+                    ordered: false,
+                    na_value: Some("NA".into()),
+                },
+                other => other,
+            }),
+        prop::collection::vec("[a-z]{0,3}", 6).prop_map(|values| {
+            let shape = vec![3, 2];
+            Uns::Texts(TextArray { shape, values })
+        }),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop::collection::btree_map("[a-z]{1,4}", inner, 0..4).prop_map(Uns::Dict)
@@ -371,7 +379,14 @@ fn the_order_of_categories_in_uns_and_whole_numbers_as_channels_are_kept() {
     let mut table = TableData::new(vec!["a".into()], vec![], None);
     for (name, ordered) in [("levels", true), ("types", false)] {
         let values = std::sync::Arc::clone(&values);
-        table = table.with_uns(name, Uns::Column { values, ordered });
+        table = table.with_uns(
+            name,
+            Uns::Column {
+                values,
+                ordered,
+                na_value: None,
+            },
+        );
     }
     store.write_table("t", &table, WriteMode::Create).unwrap();
     assert_eq!(store.table("t").unwrap().read_all().unwrap(), table);

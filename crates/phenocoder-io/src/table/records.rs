@@ -1,0 +1,413 @@
+//! Records: NumPy's structured arrays, as scanpy keeps the results of `rank_genes_groups`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType as ArrowType, Field};
+use phenocoder_core::DataType;
+use serde_json::{Map, Value, json};
+
+use super::arrow_column::{downcast, numbers_from_arrow, numbers_to_arrow, texts};
+use super::foreign::{bytes_type, data_type_name, split_bytes};
+use super::frame::batch;
+use crate::array::{ElementType, NumericValues};
+use crate::node::ZarrFormat;
+use crate::{Error, Result};
+
+/// Records with a shape: in each place one value of each field.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
+/// use phenocoder_io::Records;
+///
+/// let names: ArrayRef = Arc::new(StringArray::from(vec!["CD3", "CD8"]));
+/// let scores: ArrayRef = Arc::new(Float32Array::from(vec![2.5, 1.0]));
+/// let fields = RecordBatch::try_from_iter([("names", names), ("scores", scores)])?;
+/// let records = Records { shape: vec![2], fields };
+/// assert_eq!(records.fields.num_columns(), 2);
+/// # Ok::<(), arrow::error::ArrowError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[doc(alias = "rec-array")]
+#[doc(alias = "recarray")]
+pub struct Records {
+    /// The extent of each axis; empty for a single record.
+    pub shape: Vec<usize>,
+    /// The fields, with their values in C order.
+    pub fields: RecordBatch,
+}
+
+/// What one field of a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number(DataType),
+    /// Text of at most this many characters.
+    Text(usize),
+    Bytes {
+        size: usize,
+        padded: bool,
+    },
+}
+
+impl Kind {
+    fn size(self) -> usize {
+        match self {
+            Self::Number(data_type) => data_type.size(),
+            Self::Text(length) => length * 4,
+            Self::Bytes { size, .. } => size,
+        }
+    }
+
+    /// How many bytes change places with each other when the byte order does.
+    fn unit(self) -> usize {
+        match self {
+            Self::Number(data_type) => data_type.size(),
+            Self::Text(_) => 4,
+            Self::Bytes { .. } => 1,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LayoutField {
+    name: String,
+    kind: Kind,
+    offset: usize,
+    big_endian: bool,
+}
+
+/// Where the fields of a record lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    fields: Vec<LayoutField>,
+    size: usize,
+}
+
+/// The most fields of a record.
+const MAX_FIELDS: usize = 4096;
+
+impl Layout {
+    /// The layout that the metadata of an array describe; `None` where its values are no records.
+    pub(crate) fn parse(
+        key: &str,
+        metadata: &Map<String, Value>,
+        data_type: &Value,
+        format: ZarrFormat,
+    ) -> Result<Option<Self>> {
+        let fields = match format {
+            ZarrFormat::V2 => data_type.as_array(),
+            ZarrFormat::V3 => match data_type.get("name").and_then(Value::as_str) {
+                Some("structured" | "struct") => {
+                    let configuration = data_type.get("configuration");
+                    let fields = configuration.and_then(|c| c.get("fields"));
+                    let fields = fields.and_then(Value::as_array);
+                    Some(fields.ok_or_else(|| Error::missing(key, "the fields of a record"))?)
+                }
+                _ => None,
+            },
+        };
+        let Some(fields) = fields else {
+            return Ok(None);
+        };
+        if fields.len() > MAX_FIELDS {
+            let found = format!("{} fields", fields.len());
+            return Err(Error::invalid(key, "records of at most 4096 fields", found));
+        }
+        let big_endian = format == ZarrFormat::V3
+            && metadata
+                .get("codecs")
+                .is_some_and(|codecs| has_big_endian(codecs, 0));
+        let mut layout = Self {
+            fields: Vec::with_capacity(fields.len()),
+            size: 0,
+        };
+        for field in fields {
+            layout.add(key, field, format, big_endian)?;
+        }
+        if layout.fields.is_empty() {
+            return Err(Error::invalid(key, "records with a field", "none"));
+        }
+        Ok(Some(layout))
+    }
+
+    fn add(
+        &mut self,
+        key: &str,
+        field: &Value,
+        format: ZarrFormat,
+        big_endian: bool,
+    ) -> Result<()> {
+        let unsupported = || Error::DataType {
+            key: key.to_owned(),
+            expected: "records of numbers, truth values, bytes and text",
+            found: field.to_string(),
+        };
+        let (name, data_type) = match field.as_array().map(Vec::as_slice) {
+            Some([Value::String(name), data_type]) => (name.as_str(), data_type),
+            Some(_) => return Err(unsupported()),
+            None => {
+                let name = field.get("name").and_then(Value::as_str);
+                let data_type = field.get("data_type");
+                name.zip(data_type).ok_or_else(unsupported)?
+            }
+        };
+        let kind = match bytes_type(data_type, format) {
+            Some((size, padded)) => Kind::Bytes { size, padded },
+            None => {
+                let wrapped =
+                    Map::from_iter([(data_type_name(format).to_owned(), data_type.clone())]);
+                match ElementType::parse(key, &wrapped, format)? {
+                    ElementType::Number(data_type) => Kind::Number(data_type),
+                    ElementType::Utf32(length) => Kind::Text(length),
+                    _ => return Err(unsupported()),
+                }
+            }
+        };
+        let offset = self.size;
+        self.size = offset.checked_add(kind.size()).ok_or_else(unsupported)?;
+        // A field without a name fills up the place before an aligned one.
+        if name.is_empty() {
+            return Ok(());
+        }
+        if self.fields.iter().any(|other| other.name == name) {
+            return Err(Error::invalid(key, "fields of different names", name));
+        }
+        let v2_big = data_type.as_str().is_some_and(|name| name.starts_with('>'));
+        self.fields.push(LayoutField {
+            name: name.to_owned(),
+            kind,
+            offset,
+            big_endian: big_endian || v2_big,
+        });
+        Ok(())
+    }
+
+    /// The bytes of one record.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The record of places that are not stored: base64, or the bytes of it.
+    pub(crate) fn fill(&self, key: &str, stored: Option<&Value>) -> Result<Value> {
+        let values = match stored {
+            Some(Value::String(base64)) if !base64.is_empty() => {
+                return Ok(Value::String(base64.clone()));
+            }
+            Some(Value::Object(values)) => values,
+            _ => return Ok(json!(vec![0; self.size.min(1 << 20)])),
+        };
+        let simple = |value: &Value| match value {
+            Value::Null => true,
+            Value::Bool(truth) => !truth,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        };
+        if values.values().all(simple) {
+            Ok(json!(vec![0; self.size.min(1 << 20)]))
+        } else {
+            let found = Value::Object(values.clone());
+            Err(Error::invalid(
+                key,
+                "records that are filled with zeros",
+                found,
+            ))
+        }
+    }
+
+    /// Takes records apart; `bytes` holds whole ones.
+    pub(crate) fn decode(&self, key: &str, shape: Vec<usize>, bytes: &[u8]) -> Result<Records> {
+        let rows = bytes.len() / self.size.max(1);
+        let mut fields = Vec::with_capacity(self.fields.len());
+        let mut arrays = Vec::with_capacity(self.fields.len());
+        for field in &self.fields {
+            let size = field.kind.size();
+            let mut values = Vec::with_capacity(rows.saturating_mul(size));
+            for record in bytes.chunks_exact(self.size.max(1)) {
+                let value = record.get(field.offset..field.offset + size);
+                values.extend_from_slice(value.unwrap_or_default());
+            }
+            if field.big_endian == cfg!(target_endian = "little") {
+                let unit = field.kind.unit();
+                values.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
+            }
+            let array: ArrayRef = match field.kind {
+                Kind::Number(data_type) => {
+                    numbers_to_arrow(NumericValues::from_ne_bytes(data_type, &values), None)
+                }
+                Kind::Text(0) => Arc::new(StringArray::from_iter_values(vec![""; rows])),
+                Kind::Text(length) => Arc::new(StringArray::from_iter_values(
+                    values.chunks_exact(length * 4).map(crate::array::utf32),
+                )),
+                Kind::Bytes { size, padded } => Arc::new(BinaryArray::from_iter_values(
+                    split_bytes(&values, size, padded),
+                )),
+            };
+            fields.push(Field::new(&field.name, array.data_type().clone(), false));
+            arrays.push(array);
+        }
+        Ok(Records {
+            shape,
+            fields: batch(key, fields, arrays, rows)?,
+        })
+    }
+}
+
+/// Whether the codec that makes bytes of values puts the most significant first.
+fn has_big_endian(codecs: &Value, depth: usize) -> bool {
+    let codecs = codecs.as_array().map(Vec::as_slice).unwrap_or_default();
+    codecs.iter().any(|codec| {
+        let configuration = codec.get("configuration");
+        let part = |name: &str| configuration.and_then(|c| c.get(name));
+        match codec.get("name").and_then(Value::as_str) {
+            Some("bytes") => part("endian").and_then(Value::as_str) == Some("big"),
+            Some("sharding_indexed") if depth < 4 => {
+                part("codecs").is_some_and(|codecs| has_big_endian(codecs, depth + 1))
+            }
+            _ => false,
+        }
+    })
+}
+
+/// Records on their way to the disk.
+pub(crate) struct Encoded {
+    pub(crate) size: usize,
+    pub(crate) data_type: Value,
+    pub(crate) fill_value: Value,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Puts records together, little endian; text gets the width of the longest one.
+pub(crate) fn encode(key: &str, records: &Records, format: ZarrFormat) -> Result<Encoded> {
+    let rows = records.fields.num_rows();
+    let places = records
+        .shape
+        .iter()
+        .try_fold(1_usize, |n, &s| n.checked_mul(s));
+    if places != Some(rows) || records.fields.num_columns() == 0 {
+        return Err(Error::table(
+            key,
+            "records have a field, and one value of each for every place",
+        ));
+    }
+    let mut columns = Vec::with_capacity(records.fields.num_columns());
+    let mut types = Vec::with_capacity(records.fields.num_columns());
+    for (field, array) in records
+        .fields
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(records.fields.columns())
+    {
+        let (width, data_type, bytes) = encode_field(key, array, format)?;
+        types.push(json!([field.name(), data_type]));
+        columns.push((width, bytes));
+    }
+    let size: usize = columns.iter().map(|(width, _)| width).sum();
+    let mut bytes = Vec::with_capacity(rows.saturating_mul(size));
+    for row in 0..rows {
+        for (width, column) in &columns {
+            bytes.extend_from_slice(&column[row * width..(row + 1) * width]);
+        }
+    }
+    let data_type = match format {
+        ZarrFormat::V2 => json!(types),
+        ZarrFormat::V3 => json!({"name": "structured", "configuration": {"fields": types}}),
+    };
+    Ok(Encoded {
+        size,
+        data_type,
+        fill_value: json!(zeros_in_base64(size)),
+        bytes,
+    })
+}
+
+/// The width of a field, its type, and its values.
+fn encode_field(
+    key: &str,
+    array: &dyn Array,
+    format: ZarrFormat,
+) -> Result<(usize, Value, Vec<u8>)> {
+    match array.data_type() {
+        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => {
+            let texts = texts(key, array)?;
+            let length = |text: &Option<String>| text.as_ref().map_or(0, |t| t.chars().count());
+            let length = texts.iter().map(length).max().unwrap_or(0).max(1);
+            let mut bytes = Vec::with_capacity(texts.len() * length * 4);
+            for text in &texts {
+                let text = text.as_deref().unwrap_or_default();
+                let end = bytes.len() + length * 4;
+                bytes.extend(text.chars().flat_map(|c| u32::from(c).to_le_bytes()));
+                bytes.resize(end, 0);
+            }
+            let data_type = match format {
+                ZarrFormat::V2 => json!(format!("<U{length}")),
+                ZarrFormat::V3 => json!({
+                    "name": "fixed_length_utf32",
+                    "configuration": {"length_bytes": length * 4},
+                }),
+            };
+            Ok((length * 4, data_type, bytes))
+        }
+        ArrowType::Binary => {
+            let (length, bytes) = pad_bytes(array);
+            Ok((length, bytes_data_type(length, format), bytes))
+        }
+        other => {
+            let values = numbers_from_arrow(array).ok_or_else(|| {
+                Error::table(key, format!("a field of type {other} cannot be stored"))
+            })?;
+            let data_type = values.data_type();
+            let name = match format {
+                ZarrFormat::V2 => crate::array::numpy_name(data_type),
+                ZarrFormat::V3 => crate::array::zarr_name(data_type),
+            };
+            Ok((data_type.size(), json!(name), values.to_le_bytes()))
+        }
+    }
+}
+
+/// Values of bytes, all as long as the longest with zeros at their end.
+pub(crate) fn pad_bytes(array: &dyn Array) -> (usize, Vec<u8>) {
+    let values: Vec<&[u8]> = downcast::<BinaryArray>(array)
+        .into_iter()
+        .flat_map(|values| values.iter().map(Option::unwrap_or_default))
+        .collect();
+    let length = values.iter().map(|v| v.len()).max().unwrap_or(0).max(1);
+    let mut bytes = Vec::with_capacity(values.len() * length);
+    for value in values {
+        let end = bytes.len() + length;
+        bytes.extend_from_slice(value);
+        bytes.resize(end, 0);
+    }
+    (length, bytes)
+}
+
+/// What the metadata of an array say of values of bytes.
+pub(crate) fn bytes_data_type(length: usize, format: ZarrFormat) -> Value {
+    match format {
+        ZarrFormat::V2 => json!(format!("|S{length}")),
+        ZarrFormat::V3 => json!({
+            "name": "null_terminated_bytes",
+            "configuration": {"length_bytes": length},
+        }),
+    }
+}
+
+/// This many zero bytes in base64.
+fn zeros_in_base64(size: usize) -> String {
+    let (whole, rest) = (size / 3, size % 3);
+    let mut text = "AAAA".repeat(whole);
+    text.push_str(match rest {
+        0 => "",
+        1 => "AA==",
+        _ => "AAA=",
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests;

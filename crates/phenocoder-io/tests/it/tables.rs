@@ -1,0 +1,454 @@
+//! Tables in every encoding: what old versions of anndata wrote, rows on demand, and round trips of every type.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, DurationSecondArray, Float32Array,
+    Int32Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array,
+};
+use arrow::datatypes::Int32Type;
+use phenocoder_io::{
+    ContainerVersion, Error, Matrix, NumericArray, NumericValues, Records, SparseFormat,
+    SparseMatrix, Store, TableData, Uns, WriteMode,
+};
+use serde_json::{Value, json};
+
+const VERSIONS: [ContainerVersion; 2] = [ContainerVersion::V02, ContainerVersion::V01];
+
+fn write_json(path: &Path, value: &Value) {
+    fs::write(path, value.to_string()).unwrap();
+}
+
+fn group(path: &Path, attributes: &Value) {
+    fs::create_dir_all(path).unwrap();
+    write_json(&path.join(".zgroup"), &json!({"zarr_format": 2}));
+    write_json(&path.join(".zattrs"), attributes);
+}
+
+/// A Zarr v2 array with one chunk, not compressed.
+fn array(path: &Path, shape: &[usize], dtype: &Value, bytes: &[u8], attributes: &Value) {
+    fs::create_dir_all(path).unwrap();
+    let filters = match dtype.as_str() {
+        Some("|O") => json!([{"id": "vlen-utf8"}]),
+        _ => Value::Null,
+    };
+    let chunks: Vec<usize> = shape.iter().map(|&n| n.max(1)).collect();
+    write_json(
+        &path.join(".zarray"),
+        &json!({"zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": dtype,
+            "compressor": null, "fill_value": null, "order": "C", "filters": filters}),
+    );
+    write_json(&path.join(".zattrs"), attributes);
+    let name = if shape.is_empty() {
+        "0".to_owned()
+    } else {
+        vec!["0"; shape.len()].join(".")
+    };
+    fs::write(path.join(name), bytes).unwrap();
+}
+
+fn texts(texts: &[&str]) -> Vec<u8> {
+    let mut bytes = (texts.len() as u32).to_le_bytes().to_vec();
+    for text in texts {
+        bytes.extend((text.len() as u32).to_le_bytes());
+        bytes.extend(text.as_bytes());
+    }
+    bytes
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// A table as anndata 0.7 wrote it: no encodings but those of data frames and sparse matrices.
+fn legacy_store(path: &Path) {
+    let none = json!({});
+    group(path, &none);
+    group(&path.join("table"), &none);
+    let table = path.join("table/table");
+    group(&table, &none);
+    let frame = json!({"encoding-type": "dataframe", "encoding-version": "0.1.0",
+        "_index": "cell", "column-order": ["type", "size/px", "count"]});
+    let obs = table.join("obs");
+    group(&obs, &frame);
+    let object = json!("|O");
+    array(
+        &obs.join("cell"),
+        &[3],
+        &object,
+        &texts(&["a", "b", "c"]),
+        &none,
+    );
+    array(
+        &obs.join("type"),
+        &[3],
+        &json!("|i1"),
+        &[1, 0xff, 0],
+        &json!({"categories": "__categories/type"}),
+    );
+    group(&obs.join("__categories"), &none);
+    array(
+        &obs.join("__categories/type"),
+        &[2],
+        &object,
+        &texts(&["low", "high"]),
+        &json!({"ordered": true}),
+    );
+    group(&obs.join("size"), &none);
+    array(
+        &obs.join("size/px"),
+        &[3],
+        &json!("<f4"),
+        &floats(&[1.0, 2.0, 3.0]),
+        &none,
+    );
+    array(
+        &obs.join("count"),
+        &[3],
+        &json!(">i2"),
+        &[0, 1, 0, 2, 1, 0],
+        &none,
+    );
+    let frame = json!({"encoding-type": "dataframe", "encoding-version": "0.1.0",
+        "_index": "_index", "column-order": []});
+    group(&table.join("var"), &frame);
+    array(
+        &table.join("var/_index"),
+        &[2],
+        &object,
+        &texts(&["x", "y"]),
+        &none,
+    );
+    array(
+        &table.join("X"),
+        &[3, 2],
+        &json!("<f4"),
+        &floats(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
+        &none,
+    );
+    group(&table.join("uns"), &none);
+    array(
+        &table.join("uns/title"),
+        &[],
+        &json!("<U2"),
+        &[b'h', 0, 0, 0, b'i', 0, 0, 0],
+        &none,
+    );
+    let mut bytes = Vec::new();
+    for (name, score) in [("A", 1.5_f32), ("Bc", 2.5)] {
+        let mut text = [0_u8; 8];
+        for (at, byte) in name.bytes().enumerate() {
+            text[at * 4 + 3] = byte;
+        }
+        bytes.extend(text);
+        bytes.extend(score.to_le_bytes());
+    }
+    array(
+        &table.join("uns/ranks"),
+        &[2],
+        &json!([["0", ">U2"], ["score", "<f4"]]),
+        &bytes,
+        &none,
+    );
+}
+
+fn column<T: 'static>(batch: &RecordBatch, at: usize) -> &T {
+    batch.column(at).as_any().downcast_ref().unwrap()
+}
+
+#[test]
+fn tables_of_anndata_0_7_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    legacy_store(folder.path());
+    let store = Store::open(folder.path()).unwrap();
+    let table = store.table("table").unwrap();
+    assert_eq!(table.obs_columns(), ["type", "size/px", "count"]);
+    let data = table.read_all().unwrap();
+    assert_eq!(data.obs_names, ["a", "b", "c"]);
+    assert_eq!(data.obs_index_name.as_deref(), Some("cell"));
+    let types: &DictionaryArray<Int32Type> = column(&data.obs, 0);
+    assert_eq!(
+        types.keys().iter().collect::<Vec<_>>(),
+        [Some(1), None, Some(0)]
+    );
+    let schema = data.obs.schema();
+    assert_eq!(schema.field(0).metadata()["anndata.ordered"], "true");
+    let sizes: &Float32Array = column(&data.obs, 1);
+    assert_eq!(sizes.values(), &[1.0, 2.0, 3.0]);
+    assert_eq!(table.obs(&["size/px"]).unwrap().num_columns(), 1);
+    assert_eq!(data.uns["title"], Uns::from("hi"));
+    let Uns::Records(ranks) = &data.uns["ranks"] else {
+        panic!("{:?}", data.uns["ranks"]);
+    };
+    let names: &StringArray = column(&ranks.fields, 0);
+    assert_eq!(names.iter().flatten().collect::<Vec<_>>(), ["A", "Bc"]);
+    assert_eq!(ranks.fields.schema().field(0).name(), "0");
+}
+
+#[test]
+fn paths_of_old_tables_cannot_leave_the_table() {
+    for bad in ["../X", "/etc/passwd", "a\\b", ".", "type/../count", "a//b"] {
+        let folder = tempfile::tempdir().unwrap();
+        legacy_store(folder.path());
+        let obs = folder.path().join("table/table/obs");
+        let attributes = json!({"categories": bad});
+        write_json(&obs.join("type/.zattrs"), &attributes);
+        let table = Store::open(folder.path()).unwrap().table("table").unwrap();
+        let error = table.obs(&["type"]);
+        assert!(matches!(error, Err(Error::InvalidPath { .. })), "{bad}");
+        let frame = json!({"encoding-type": "dataframe", "_index": "cell", "column-order": [bad]});
+        write_json(&obs.join(".zattrs"), &frame);
+        let error = Store::open(folder.path()).unwrap().table("table");
+        assert!(matches!(error, Err(Error::InvalidPath { .. })), "{bad}");
+    }
+    // Categories that are codes of categories would never end.
+    let folder = tempfile::tempdir().unwrap();
+    legacy_store(folder.path());
+    let place = folder.path().join("table/table/obs/type/.zattrs");
+    write_json(&place, &json!({"categories": "type"}));
+    let table = Store::open(folder.path()).unwrap().table("table").unwrap();
+    assert!(table.obs(&["type"]).is_err());
+}
+
+fn arrays(values: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter(values).unwrap()
+}
+
+#[test]
+fn records_bytes_and_times_are_written_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let column = |values: ArrayRef| Uns::Column {
+        values,
+        ordered: false,
+        na_value: None,
+    };
+    let times = TimestampNanosecondArray::from(vec![Some(1_577_836_800_000_000_000), None]);
+    let spans = DurationSecondArray::from(vec![Some(-5), None]);
+    let fields = arrays(vec![
+        (
+            "names",
+            Arc::new(StringArray::from(vec!["CD3", "größe", "", "図"])),
+        ),
+        (
+            "scores",
+            Arc::new(Float32Array::from(vec![1.0, -0.0, f32::MAX, 2.0])),
+        ),
+        (
+            "ids",
+            Arc::new(UInt64Array::from(vec![u64::MAX, 1 << 53, (1 << 53) + 1, 0])),
+        ),
+        (
+            "ok",
+            Arc::new(BooleanArray::from(vec![true, false, true, true])),
+        ),
+        (
+            "raw",
+            Arc::new(BinaryArray::from(vec![b"a".as_slice(), b"", b"bcd", b"x"])),
+        ),
+    ]);
+    let records = Records {
+        shape: vec![2, 2],
+        fields,
+    };
+    let single = Records {
+        shape: vec![],
+        fields: records.fields.slice(1, 1),
+    };
+    let none = Records {
+        shape: vec![0],
+        fields: records.fields.slice(0, 0),
+    };
+    let u64s = NumericValues::UInt64(vec![u64::MAX, (1 << 53) + 1]);
+    let mut table = TableData::new(vec!["a".into(), "b".into()], vec![], None)
+        .with_uns("records", records)
+        .with_uns("single", single)
+        .with_uns("none", none)
+        .with_uns("bytes", b"ab\0c".to_vec())
+        .with_uns(
+            "many",
+            column(Arc::new(BinaryArray::from(vec![b"a".as_slice(), b"bc"]))),
+        )
+        .with_uns("times", column(Arc::new(times.clone())))
+        .with_uns("spans", column(Arc::new(spans)))
+        .with_uns(
+            "u64",
+            Uns::Numbers(NumericArray::new(vec![2], u64s).unwrap()),
+        )
+        .with_uns("i64", i64::MIN + 1);
+    let obs: Vec<(&str, ArrayRef)> = vec![
+        ("time", Arc::new(times)),
+        (
+            "id",
+            Arc::new(Int64Array::from(vec![i64::MAX, (1 << 53) + 1])),
+        ),
+    ];
+    table = table.with_obs(
+        RecordBatch::try_from_iter_with_nullable(obs.into_iter().map(|(name, a)| {
+            let nullable = a.null_count() > 0;
+            (name, a, nullable)
+        }))
+        .unwrap(),
+    );
+    for version in VERSIONS {
+        let path = folder.path().join(version.as_str());
+        let mut store = Store::create(&path, version).unwrap();
+        store.write_table("t", &table, WriteMode::Create).unwrap();
+        let found = Store::open(&path).unwrap().table("t").unwrap();
+        let found = found.read_all().unwrap();
+        for (name, value) in &table.uns {
+            assert_eq!(&found.uns[name], value, "{name} in {version:?}");
+        }
+        assert_eq!(found, table);
+    }
+}
+
+/// A matrix `[7, 5]` with an empty row and an empty column, in both formats.
+fn sparse(format: SparseFormat) -> SparseMatrix {
+    let at = |row: usize, column: usize| {
+        (row != 3 && column != 2 && (row + column).is_multiple_of(2))
+            .then_some((row * 10 + column) as i16)
+    };
+    let (major, minor) = match format {
+        SparseFormat::Csr => (7, 5),
+        SparseFormat::Csc => (5, 7),
+    };
+    let (mut indptr, mut indices, mut values) = (vec![0], vec![], vec![]);
+    for i in 0..major {
+        for j in (0..minor).rev() {
+            let value = match format {
+                SparseFormat::Csr => at(i, j),
+                SparseFormat::Csc => at(j, i),
+            };
+            if let Some(value) = value {
+                indices.push(j as u32);
+                values.push(value);
+            }
+        }
+        indptr.push(indices.len());
+    }
+    let values = NumericValues::Int16(values);
+    SparseMatrix::new(format, (7, 5), indptr, indices, values).unwrap()
+}
+
+fn names(prefix: &str, n: usize) -> Vec<String> {
+    (0..n).map(|i| format!("{prefix}{i}")).collect()
+}
+
+#[test]
+fn rows_of_matrices_are_the_rows_of_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = sparse(SparseFormat::Csr).to_dense_f64().unwrap();
+    assert_eq!(whole, sparse(SparseFormat::Csc).to_dense_f64().unwrap());
+    let matrices = [
+        Matrix::Sparse(sparse(SparseFormat::Csr)),
+        Matrix::Sparse(sparse(SparseFormat::Csc)),
+        Matrix::DenseF32(whole.mapv(|v| v as f32)),
+    ];
+    for (i, matrix) in matrices.into_iter().enumerate() {
+        for version in VERSIONS {
+            let path = folder.path().join(format!("{i}_{}", version.as_str()));
+            let mut store = Store::create(&path, version).unwrap();
+            let table = TableData::new(names("o", 7), names("v", 5), Some(matrix.clone()))
+                .with_layer("l", matrix.clone());
+            store.write_table("t", &table, WriteMode::Create).unwrap();
+            let table = store.table("t").unwrap();
+            for start in 0..=7 {
+                for end in start..=7 {
+                    let rows = table.x_rows(start..end).unwrap().unwrap();
+                    let expected = whole.slice(ndarray::s![start..end, ..]);
+                    assert_eq!(rows.to_dense_f64().unwrap(), expected, "{start}..{end}");
+                    assert_eq!(table.layer_rows("l", start..end).unwrap(), rows);
+                }
+            }
+            assert_eq!(table.x_rows(0..7).unwrap(), Some(matrix.clone()));
+            let outside = table.x_rows(5..8);
+            assert!(matches!(outside, Err(Error::InvalidMetadata { .. })));
+        }
+    }
+}
+
+/// Replaces a one-dimensional `int32` array of a Zarr v3 table by other numbers.
+fn replace(place: &Path, values: &[i32]) {
+    let file = place.join("zarr.json");
+    let mut node: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    node["shape"] = json!([values.len()]);
+    node["chunk_grid"]["configuration"]["chunk_shape"] = json!([values.len()]);
+    node["codecs"] = json!([{"name": "bytes", "configuration": {"endian": "little"}}]);
+    write_json(&file, &node);
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    fs::create_dir_all(place.join("c")).unwrap();
+    fs::write(place.join("c/0"), bytes).unwrap();
+}
+
+#[test]
+fn pointers_and_indices_are_checked_when_rows_are_read() {
+    for format in [SparseFormat::Csr, SparseFormat::Csc] {
+        let matrix = sparse(format);
+        let good: Vec<i32> = matrix.indptr().iter().map(|&p| p as i32).collect();
+        let n = *good.last().unwrap();
+        let mut falling = good.clone();
+        falling[2] = 0;
+        let mut negative = good.clone();
+        negative[1] = -1;
+        let mut first = good.clone();
+        first[0] = 1;
+        let mut beyond = good.clone();
+        *beyond.last_mut().unwrap() = n + 1;
+        let mut short = good.clone();
+        *short.last_mut().unwrap() = n - 1;
+        let indices: Vec<i32> = matrix.indices().iter().map(|&i| i as i32).collect();
+        let mut outside = indices.clone();
+        outside[0] = 7;
+        let cases = [
+            ("indptr", falling),
+            ("indptr", negative),
+            ("indptr", first),
+            ("indptr", beyond),
+            ("indptr", short),
+            ("indices", outside),
+        ];
+        for (name, values) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("s");
+            let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+            let table = TableData::new(names("o", 7), names("v", 5), Some(matrix.clone().into()));
+            store.write_table("t", &table, WriteMode::Create).unwrap();
+            replace(&path.join("tables/t/X").join(name), &values);
+            let table = store.table("t").unwrap();
+            let error = table.x_rows(0..7);
+            assert!(
+                matches!(error, Err(Error::InvalidSparse { .. })),
+                "{format:?} {name} {values:?}: {error:?}"
+            );
+            assert!(matches!(table.x(), Err(Error::InvalidSparse { .. })));
+        }
+    }
+}
+
+#[test]
+fn the_kind_of_missing_text_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let mut table = TableData::new(names("o", 2), vec![], None);
+    for na in ["NA", "NaN"] {
+        for (name, texts) in [("full", ["a", "b"].map(Some)), ("part", [Some("a"), None])] {
+            let values: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+            table = table.with_uns(
+                format!("{name}_{na}"),
+                Uns::Column {
+                    values,
+                    ordered: false,
+                    na_value: Some(na.into()),
+                },
+            );
+        }
+    }
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    let found = store.table("t").unwrap().read_all().unwrap();
+    assert_eq!(found, table);
+    let ints: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
+    assert_eq!(ints.null_count(), 1);
+}
