@@ -6,7 +6,7 @@
 
 mod cache;
 mod chain;
-mod compressed;
+mod codec;
 mod copy;
 mod element;
 mod numbers;
@@ -28,7 +28,8 @@ use crate::{Error, Result, json};
 
 pub(crate) use cache::ChunkCache;
 pub(crate) use chain::Block;
-use chain::{Chain, Codecs};
+use chain::{Chain, Codecs, without_shards};
+use codec::BytesCodecs;
 pub(crate) use element::ElementType;
 pub use numbers::{NumericArray, NumericValues};
 pub(crate) use shard::encode_index;
@@ -157,24 +158,23 @@ impl ZarrArray {
                 found,
             ));
         }
-        let v3_codecs = match node.format {
-            ZarrFormat::V3 => {
-                check_extensions(&key, &metadata)?;
-                metadata.get("codecs").cloned()
-            }
-            ZarrFormat::V2 => None,
-        };
         let mut metadata = metadata;
         let fill = metadata.get("fill_value");
         if matches!(element, ElementType::Utf32(_)) && fill.is_some_and(Value::is_null) {
             metadata.insert("fill_value".to_owned(), Value::String(String::new()));
         }
-        let keys = create(&key, metadata)?;
-        let fill = keys.fill_value().as_ne_bytes().to_vec();
-        let chain = match v3_codecs {
-            Some(codecs) => Chain::parse(&key, &codecs, element)?,
-            None => Chain::plain(&key, keys.codecs(), element)?,
+        let (keys, chain) = match node.format {
+            ZarrFormat::V3 => {
+                check_extensions(&key, &metadata)?;
+                open_v3(&key, metadata, element)?
+            }
+            ZarrFormat::V2 => open_v2(&key, metadata, element)?,
         };
+        let fill = keys.fill_value().as_ne_bytes().to_vec();
+        if element.size().is_some_and(|size| size != fill.len()) {
+            let found = format!("one of {} bytes", fill.len());
+            return Err(Error::invalid(key, "a fill value of the data type", found));
+        }
         let block = chain.block_shape(&chunk);
         let codecs = Codecs {
             key: key.clone(),
@@ -233,7 +233,7 @@ impl ZarrArray {
             self.keys.chunk_key(&self.chunk_of(index)).as_str(),
         );
         match self.root.read(&key, self.codecs.encoded_limit())? {
-            Some(bytes) => self.codecs.decode(&key, bytes, &self.chunk),
+            Some(bytes) => self.codecs.decode(&key, &bytes, &self.chunk),
             None => Ok(Block::Fill),
         }
     }
@@ -289,7 +289,7 @@ impl ZarrArray {
             Some((offset, len)) => {
                 let len = self.codecs.check_encoded(key, len)?;
                 let bytes = shard.file.read(offset, len)?;
-                self.codecs.decode_inner(key, sharding, bytes)
+                self.codecs.decode_inner(key, sharding, &bytes)
             }
             None => Ok(Block::Fill),
         }
@@ -373,6 +373,44 @@ fn check_extensions(key: &str, metadata: &Map<String, Value>) -> Result<()> {
             problem: "storage transformers are not supported".to_owned(),
         }),
     }
+}
+
+/// The codecs on bytes are taken out of the metadata before zarrs sees them.
+fn open_v3(
+    key: &str,
+    mut metadata: Map<String, Value>,
+    element: ElementType,
+) -> Result<(Array<()>, Chain)> {
+    let codecs = match metadata.remove("codecs") {
+        Some(Value::Array(codecs)) => codecs,
+        Some(other) => return Err(Error::invalid(key, "a list of codecs", other)),
+        None => return Err(Error::missing(key, "`codecs`")),
+    };
+    let (_, on_arrays) = BytesCodecs::split_v3(key, &codecs)?;
+    metadata.insert("codecs".to_owned(), Value::Array(without_shards(on_arrays)));
+    let keys = create(key, metadata)?;
+    Ok((keys, Chain::of_v3(key, &codecs, element)?))
+}
+
+fn open_v2(
+    key: &str,
+    mut metadata: Map<String, Value>,
+    element: ElementType,
+) -> Result<(Array<()>, Chain)> {
+    let filters = match metadata.remove("filters") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(filters)) => filters,
+        Some(other) => return Err(Error::invalid(key, "a list of filters", other)),
+    };
+    let compressor = metadata.remove("compressor").filter(|c| !c.is_null());
+    let (bytes, on_arrays) = BytesCodecs::split_v2(key, &filters, compressor.as_ref())?;
+    let on_arrays = Value::Array(on_arrays.to_vec());
+    metadata.insert("filters".to_owned(), on_arrays);
+    metadata.insert("compressor".to_owned(), Value::Null);
+    let dtype = metadata.get("dtype").cloned();
+    let keys = create(key, metadata)?;
+    let chain = Chain::of_v2(key, keys.codecs(), bytes, dtype.as_ref(), element)?;
+    Ok((keys, chain))
 }
 
 /// Has zarrs read the metadata.

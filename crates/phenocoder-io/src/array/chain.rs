@@ -5,14 +5,11 @@ use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use serde_json::Value;
-use zarrs::array::{
-    ArrayBytes, BytesRepresentation, CodecChain, CodecOptions, CodecTraits, DataType, FillValue,
-};
+use serde_json::{Value, json};
+use zarrs::array::{ArrayBytes, CodecChain, CodecOptions, CodecTraits, DataType, FillValue};
 use zarrs::metadata::v3::MetadataV3;
-use zarrs::plugin::ExtensionName;
 
-use super::compressed;
+use super::codec::BytesCodecs;
 use super::element::ElementType;
 use super::shard::Sharding;
 use super::vlen;
@@ -44,15 +41,50 @@ impl Block {
 /// The codecs of an array or of the chunks within a shard.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    codecs: Arc<CodecChain>,
+    /// The codecs on arrays and the one that makes bytes of them; not used for shards and text.
+    arrays: Arc<CodecChain>,
+    bytes: BytesCodecs,
+    /// The byte order of numbers that lie in C order, which need no more than that.
+    order: Option<ByteOrder>,
     sharding: Option<Box<Sharding>>,
 }
 
+/// The order of the bytes of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ByteOrder {
+    Little,
+    Big,
+}
+
+impl ByteOrder {
+    const NATIVE: Self = if cfg!(target_endian = "little") {
+        Self::Little
+    } else {
+        Self::Big
+    };
+}
+
 impl Chain {
-    /// Codecs without shards, as of Zarr v2.
-    pub(crate) fn plain(key: &str, codecs: Arc<CodecChain>, element: ElementType) -> Result<Self> {
+    /// The codecs of Zarr v2: what zarrs makes of `order`, `dtype` and the filters, and those on bytes.
+    pub(crate) fn of_v2(
+        key: &str,
+        arrays: Arc<CodecChain>,
+        bytes: BytesCodecs,
+        dtype: Option<&Value>,
+        element: ElementType,
+    ) -> Result<Self> {
+        let is_plain = arrays.array_to_array_codecs().is_empty()
+            && name_of(arrays.array_to_bytes_codec().as_ref()) == "bytes";
+        let dtype = dtype.and_then(Value::as_str).unwrap_or_default();
+        let order = if dtype.starts_with('>') {
+            ByteOrder::Big
+        } else {
+            ByteOrder::Little
+        };
         let chain = Self {
-            codecs,
+            arrays,
+            bytes,
+            order: is_plain.then_some(order),
             sharding: None,
         };
         chain.check(key, element)?;
@@ -60,13 +92,13 @@ impl Chain {
     }
 
     /// Codecs as a Zarr v3 array lists them.
-    pub(crate) fn parse(key: &str, codecs: &Value, element: ElementType) -> Result<Self> {
+    pub(crate) fn of_v3(key: &str, codecs: &[Value], element: ElementType) -> Result<Self> {
         Self::parse_nested(key, codecs, element, 0)
     }
 
     pub(crate) fn parse_nested(
         key: &str,
-        codecs: &Value,
+        codecs: &[Value],
         element: ElementType,
         depth: usize,
     ) -> Result<Self> {
@@ -77,20 +109,21 @@ impl Chain {
         if depth > 3 {
             return Err(unsupported("shards are nested more than 4 deep".to_owned()));
         }
-        let list: Vec<MetadataV3> = serde_json::from_value(codecs.clone())
-            .map_err(|error| Error::invalid(key, "a list of codecs", error))?;
-        let chain = catch_unwind(|| CodecChain::from_metadata(&list))
-            .map_err(|_| unsupported("the codecs are configured wrongly".to_owned()))?
-            .map_err(|error| unsupported(with_causes(&error)))?;
+        let (bytes, codecs) = BytesCodecs::split_v3(key, codecs)?;
         let sharding = codecs
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|codec| codec.get("name").and_then(Value::as_str) == Some("sharding_indexed"))
+            .iter()
+            .find(|codec| codec.get("name").and_then(Value::as_str) == Some(SHARDING))
             .map(|codec| Sharding::parse(key, codec, element, depth).map(Box::new))
             .transpose()?;
+        let list: Vec<MetadataV3> = serde_json::from_value(Value::Array(without_shards(codecs)))
+            .map_err(|error| Error::invalid(key, "a list of codecs", error))?;
+        let arrays = catch_unwind(|| CodecChain::from_metadata(&list))
+            .map_err(|_| unsupported("the codecs are configured wrongly".to_owned()))?
+            .map_err(|error| unsupported(with_causes(&error)))?;
         let chain = Self {
-            codecs: Arc::new(chain),
+            arrays: Arc::new(arrays),
+            bytes,
+            order: byte_order(codecs).filter(|_| sharding.is_none()),
             sharding,
         };
         chain.check(key, element)?;
@@ -101,8 +134,8 @@ impl Chain {
         if element != ElementType::Text || self.sharding.is_some() {
             return Ok(());
         }
-        let is_vlen = self.codecs.array_to_bytes_codec().name_v3().as_deref() == Some("vlen-utf8");
-        if is_vlen && self.codecs.array_to_array_codecs().is_empty() {
+        let is_vlen = name_of(self.arrays.array_to_bytes_codec().as_ref()) == "vlen-utf8";
+        if is_vlen && self.arrays.array_to_array_codecs().is_empty() {
             return Ok(());
         }
         Err(Error::UnsupportedCodec {
@@ -113,8 +146,7 @@ impl Chain {
 
     /// The shards, where their chunks can be read one by one.
     pub(crate) fn sharding(&self) -> Option<&Sharding> {
-        let alone = self.codecs.array_to_array_codecs().is_empty()
-            && self.codecs.bytes_to_bytes_codecs().is_empty();
+        let alone = self.arrays.array_to_array_codecs().is_empty() && self.bytes.is_empty();
         self.sharding.as_deref().filter(|_| alone)
     }
 
@@ -122,6 +154,41 @@ impl Chain {
     pub(crate) fn block_shape(&self, chunk: &[u64]) -> Vec<u64> {
         self.sharding()
             .map_or_else(|| chunk.to_vec(), |sharding| sharding.inner.clone())
+    }
+}
+
+const SHARDING: &str = "sharding_indexed";
+
+/// The codecs with `bytes` in the place of shards, which zarrs never sees.
+pub(crate) fn without_shards(codecs: &[Value]) -> Vec<Value> {
+    let is_sharding = |codec: &Value| codec.get("name").and_then(Value::as_str) == Some(SHARDING);
+    let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
+    codecs
+        .iter()
+        .map(|codec| {
+            if is_sharding(codec) {
+                bytes.clone()
+            } else {
+                codec.clone()
+            }
+        })
+        .collect()
+}
+
+/// The byte order, when there is no other codec on arrays.
+fn byte_order(codecs: &[Value]) -> Option<ByteOrder> {
+    let [codec] = codecs else {
+        return None;
+    };
+    if codec.as_str().or_else(|| codec.get("name")?.as_str()) != Some("bytes") {
+        return None;
+    }
+    let endian = codec.get("configuration").and_then(|c| c.get("endian"));
+    match endian.and_then(Value::as_str) {
+        // Numbers of one byte have none.
+        None | Some("little") => Some(ByteOrder::Little),
+        Some("big") => Some(ByteOrder::Big),
+        Some(_) => None,
     }
 }
 
@@ -180,7 +247,7 @@ impl Codecs {
     }
 
     /// Decodes a chunk file.
-    pub(crate) fn decode(&self, key: &str, bytes: Vec<u8>, shape: &[u64]) -> Result<Block> {
+    pub(crate) fn decode(&self, key: &str, bytes: &[u8], shape: &[u64]) -> Result<Block> {
         self.decode_with(key, &self.chain, bytes, shape)
     }
 
@@ -189,36 +256,30 @@ impl Codecs {
         &self,
         key: &str,
         sharding: &Sharding,
-        bytes: Vec<u8>,
+        bytes: &[u8],
     ) -> Result<Block> {
         self.decode_with(key, &sharding.chain, bytes, &sharding.inner)
     }
 
-    fn decode_with(
-        &self,
-        key: &str,
-        chain: &Chain,
-        bytes: Vec<u8>,
-        shape: &[u64],
-    ) -> Result<Block> {
+    fn decode_with(&self, key: &str, chain: &Chain, bytes: &[u8], shape: &[u64]) -> Result<Block> {
         let items = self.check_items(key, shape)?;
-        let block = catch_unwind(AssertUnwindSafe(|| {
-            self.decode_unguarded(key, chain, bytes, shape, items)
-        }))
-        .unwrap_or_else(|_| Err(Error::corrupt(key, "the codec failed on it")))?;
-        let (found, expected) = match (&block, self.element.size()) {
-            (Block::Bytes(bytes), Some(size)) => (bytes.len(), items.saturating_mul(size)),
-            (Block::Text(texts), None) => (texts.len(), items),
-            (Block::Fill, _) => return Ok(block),
-            _ => return Err(Error::corrupt(key, "it holds another type of values")),
+        let Some(size) = self.element.size() else {
+            return self.decode_text(key, chain, bytes, items).map(Block::Text);
         };
-        if found != expected {
+        let expected = items.saturating_mul(size);
+        if chain.sharding.is_none() && !chain.bytes.is_possible(bytes.len(), expected) {
+            let found = bytes.len();
             return Err(Error::corrupt(
                 key,
-                format!("it holds {found} bytes or texts, not {expected}"),
+                format!("its {found} bytes cannot hold {expected}"),
             ));
         }
-        Ok(block)
+        let mut out = Vec::new();
+        out.try_reserve_exact(expected)
+            .map_err(|error| Error::corrupt(key, error))?;
+        out.resize(expected, 0);
+        self.decode_numbers(key, chain, bytes, shape, &mut out)?;
+        Ok(Block::Bytes(out))
     }
 
     /// The number of places in a chunk, when a buffer for them is within the limits.
@@ -236,14 +297,65 @@ impl Codecs {
             })
     }
 
-    fn decode_unguarded(
+    fn decode_text(
         &self,
         key: &str,
         chain: &Chain,
-        bytes: Vec<u8>,
-        shape: &[u64],
+        bytes: &[u8],
         items: usize,
-    ) -> Result<Block> {
+    ) -> Result<Vec<String>> {
+        if chain.sharding.is_some() {
+            return Err(Error::UnsupportedCodec {
+                key: self.key.clone(),
+                problem: "text in nested or compressed shards is not read".to_owned(),
+            });
+        }
+        let bytes = chain
+            .bytes
+            .decode(key, bytes, self.unbounded_limit(items))?;
+        vlen::decode(key, &bytes, items)
+    }
+
+    /// Decodes values of fixed size into `out`, in native byte order and C order.
+    fn decode_numbers(
+        &self,
+        key: &str,
+        chain: &Chain,
+        bytes: &[u8],
+        shape: &[u64],
+        out: &mut [u8],
+    ) -> Result<()> {
+        if let Some(order) = chain.order {
+            chain.bytes.decode_into(key, bytes, out)?;
+            if order != ByteOrder::NATIVE {
+                swap_bytes(self.element.word(), out);
+            }
+            return Ok(());
+        }
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            self.decode_arrays(key, chain, bytes, shape, out.len())
+        }))
+        .unwrap_or_else(|_| Err(Error::corrupt(key, "the codec failed on it")))?;
+        if decoded.len() != out.len() {
+            let (found, expected) = (decoded.len(), out.len());
+            return Err(Error::corrupt(
+                key,
+                format!("it holds {found} bytes, not {expected}"),
+            ));
+        }
+        out.copy_from_slice(&decoded);
+        Ok(())
+    }
+
+    /// Has zarrs undo the codecs on arrays.
+    fn decode_arrays(
+        &self,
+        key: &str,
+        chain: &Chain,
+        bytes: &[u8],
+        shape: &[u64],
+        size: usize,
+    ) -> Result<Vec<u8>> {
         let options = CodecOptions::default();
         let failed = |error| Error::corrupt(key, with_causes(&error));
         let unit: Vec<NonZeroU64> = shape.iter().filter_map(|&n| NonZeroU64::new(n)).collect();
@@ -253,7 +365,7 @@ impl Codecs {
             self.data_type.clone(),
             FillValue::from(self.fill.clone()),
         )];
-        for codec in chain.codecs.array_to_array_codecs() {
+        for codec in chain.arrays.array_to_array_codecs() {
             let (shape, data_type, fill) = &arrays[arrays.len() - 1];
             let next = codec
                 .encoded_representation(shape, data_type, fill)
@@ -261,76 +373,54 @@ impl Codecs {
             arrays.push(next);
         }
         let (stored_shape, stored_type, stored_fill) = &arrays[arrays.len() - 1];
-        let first = if self.element == ElementType::Text || chain.sharding.is_some() {
-            BytesRepresentation::UnboundedSize
+        let mut array = if let Some(sharding) = &chain.sharding {
+            let limit = self.encoded_limit();
+            let shard = chain.bytes.decode(key, bytes, limit)?;
+            let shape: Vec<u64> = stored_shape.iter().map(|n| n.get()).collect();
+            ArrayBytes::new_flen(self.decode_shard(key, sharding, &shard, &shape)?)
         } else {
-            chain
-                .codecs
-                .array_to_bytes_codec()
+            let codec = chain.arrays.array_to_bytes_codec();
+            let expected = codec
                 .encoded_representation(stored_shape, stored_type, stored_fill)
                 .map_err(failed)?
+                .size()
+                .and_then(|size| usize::try_from(size).ok());
+            // A codec that stores numbers in fewer bits makes them fewer bytes, none makes them many more.
+            let most = size.saturating_add(1 << 20);
+            let stored = match expected {
+                Some(expected) if expected <= most => {
+                    let mut stored = vec![0; expected];
+                    chain.bytes.decode_into(key, bytes, &mut stored)?;
+                    stored
+                }
+                _ => chain.bytes.decode(key, bytes, most as u64)?,
+            };
+            codec
+                .decode(
+                    Cow::Owned(stored),
+                    stored_shape,
+                    stored_type,
+                    stored_fill,
+                    &options,
+                )
+                .map_err(failed)?
         };
-        let limit = match first.size() {
-            Some(size) => size,
-            None => self.unbounded_limit(items),
-        };
-        let bytes = compressed::decode(key, &chain.codecs, bytes, first, limit)?;
-        if let Some(sharding) = &chain.sharding {
-            let shape: Vec<u64> = stored_shape.iter().map(|n| n.get()).collect();
-            let block = self.decode_shard(key, sharding, &bytes, &shape)?;
-            return self.untransposed(key, chain, block, &arrays);
+        let codecs = chain.arrays.array_to_array_codecs();
+        for (codec, (shape, data_type, fill)) in codecs.iter().zip(&arrays).rev() {
+            array = codec
+                .decode(array, shape, data_type, fill, &options)
+                .map_err(failed)?;
         }
-        if self.element == ElementType::Text {
-            return vlen::decode(key, &bytes, items).map(Block::Text);
-        }
-        let array = chain
-            .codecs
-            .array_to_bytes_codec()
-            .decode(
-                Cow::Owned(bytes),
-                stored_shape,
-                stored_type,
-                stored_fill,
-                &options,
-            )
-            .map_err(failed)?;
-        let bytes = array
+        array
             .into_fixed()
-            .map_err(|_| Error::corrupt(key, "it holds values of various lengths"))?;
-        self.untransposed(key, chain, Block::Bytes(bytes.into_owned()), &arrays)
+            .map(Cow::into_owned)
+            .map_err(|_| Error::corrupt(key, "it holds values of various lengths"))
     }
 
     /// The most bytes that the content of unknown length of a chunk may have once it is decompressed.
     fn unbounded_limit(&self, items: usize) -> u64 {
         let plausible = (items as u64).saturating_mul(1024).saturating_add(16 << 20);
         plausible.min(self.max_chunk_bytes)
-    }
-
-    /// Runs the array-to-array codecs backwards.
-    fn untransposed(
-        &self,
-        key: &str,
-        chain: &Chain,
-        block: Block,
-        arrays: &[(Vec<NonZeroU64>, DataType, FillValue)],
-    ) -> Result<Block> {
-        let codecs = chain.codecs.array_to_array_codecs();
-        if codecs.is_empty() {
-            return Ok(block);
-        }
-        let Block::Bytes(bytes) = block else {
-            return Err(Error::corrupt(key, "its codecs are not for text"));
-        };
-        let mut array = ArrayBytes::new_flen(bytes);
-        for (codec, (shape, data_type, fill)) in codecs.iter().zip(arrays).rev() {
-            array = codec
-                .decode(array, shape, data_type, fill, &CodecOptions::default())
-                .map_err(|error| Error::corrupt(key, with_causes(&error)))?;
-        }
-        array
-            .into_fixed()
-            .map(|bytes| Block::Bytes(bytes.into_owned()))
-            .map_err(|_| Error::corrupt(key, "it holds values of various lengths"))
     }
 
     /// Decodes a whole shard that cannot be read in parts.
@@ -340,24 +430,16 @@ impl Codecs {
         sharding: &Sharding,
         bytes: &[u8],
         shape: &[u64],
-    ) -> Result<Block> {
+    ) -> Result<Vec<u8>> {
         let per_shard: Vec<u64> = shape
             .iter()
             .zip(&sharding.inner)
             .map(|(outer, inner)| outer / inner)
             .collect();
         let index = sharding.index_of(key, bytes, &per_shard)?;
-        let Some(size) = self.element.size() else {
-            return Err(Error::UnsupportedCodec {
-                key: self.key.clone(),
-                problem: "text in nested or compressed shards is not read".to_owned(),
-            });
-        };
+        let size = self.fill.len();
         let items = self.check_items(key, shape)?;
         let mut out = self.fill.repeat(items);
-        if out.len() != items * size {
-            return Err(Error::corrupt(key, "the fill value has another size"));
-        }
         for place in super::window::indices(&per_shard) {
             let Some((offset, len)) = index.locate(key, &place, bytes.len() as u64)? else {
                 continue;
@@ -365,12 +447,27 @@ impl Codecs {
             let part = bytes
                 .get(offset as usize..(offset + len) as usize)
                 .ok_or_else(|| Error::corrupt(key, "a chunk lies outside the shard"))?;
-            let block = self.decode_with(key, &sharding.chain, part.to_vec(), &sharding.inner)?;
+            let block = self.decode_with(key, &sharding.chain, part, &sharding.inner)?;
             if let Block::Bytes(inner) = block {
                 super::window::paste(&inner, &sharding.inner, &place, &mut out, shape, size);
             }
         }
-        Ok(Block::Bytes(out))
+        Ok(out)
+    }
+}
+
+/// Reverses the bytes of every word.
+pub(crate) fn swap_bytes(word: usize, bytes: &mut [u8]) {
+    fn swap<const N: usize>(bytes: &mut [u8]) {
+        for word in bytes.as_chunks_mut::<N>().0 {
+            word.reverse();
+        }
+    }
+    match word {
+        2 => swap::<2>(bytes),
+        4 => swap::<4>(bytes),
+        8 => swap::<8>(bytes),
+        _ => {}
     }
 }
 

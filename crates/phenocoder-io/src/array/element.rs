@@ -154,6 +154,15 @@ impl ElementType {
         }
     }
 
+    /// Bytes whose order is that of the machine that wrote them.
+    pub(crate) fn word(self) -> usize {
+        match self {
+            Self::Number(data_type) => data_type.size(),
+            Self::Text | Self::Opaque(_) => 1,
+            Self::Utf32(_) => 4,
+        }
+    }
+
     /// The type of numbers, or an error that says what was needed.
     pub(crate) fn number(self, key: &str, expected: &'static str) -> Result<DataType> {
         match self {

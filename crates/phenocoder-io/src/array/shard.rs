@@ -40,6 +40,7 @@ impl Sharding {
         let inner = json::counts(key, configuration, "chunk_shape")?;
         let codecs = configuration
             .get("codecs")
+            .and_then(Value::as_array)
             .ok_or_else(|| Error::missing(key, "`codecs` of `sharding_indexed`"))?;
         let index_first = match configuration.get("index_location").and_then(Value::as_str) {
             None | Some("end") => false,

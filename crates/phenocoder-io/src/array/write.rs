@@ -1,21 +1,15 @@
 //! New arrays: their metadata and their chunk files.
 
-use std::borrow::Cow;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use phenocoder_core::DataType;
 use serde_json::{Map, Value, json};
-use zarrs::array::{
-    Array, ArrayBytes, ArrayMetadata, ArrayToBytesCodecTraits, CodecChain, CodecOptions,
-};
-use zarrs::metadata::v3::MetadataV3;
 
-use super::{ElementType, vlen, with_causes};
+use super::codec::BytesCodecs;
+use super::{ElementType, vlen};
+use crate::Result;
 use crate::file;
 use crate::node::ZarrFormat;
-use crate::{Error, Result};
 
 /// What a new array is like.
 #[derive(Debug, Clone)]
@@ -163,88 +157,47 @@ impl ArraySpec {
 pub(crate) struct ArrayWriter {
     place: PathBuf,
     spec: ArraySpec,
-    array: Array<()>,
-    /// The codecs of the chunks within a shard.
-    inner: Option<CodecChain>,
+    format: ZarrFormat,
+    codecs: BytesCodecs,
 }
 
 impl ArrayWriter {
     /// Writes the metadata of an array into a folder, which is created.
     pub(crate) fn create(place: &Path, format: ZarrFormat, spec: ArraySpec) -> Result<Self> {
         file::create_folder(place)?;
-        let metadata = match format {
+        match format {
             ZarrFormat::V3 => {
-                let metadata = spec.v3();
-                let meant = spec.meant(metadata.clone(), "data_type");
-                file::write_json(&place.join("zarr.json"), &meant)?;
-                metadata
+                let metadata = spec.meant(spec.v3(), "data_type");
+                file::write_json(&place.join("zarr.json"), &metadata)?;
             }
             ZarrFormat::V2 => {
-                let metadata = spec.v2();
-                let meant = spec.meant(metadata.clone(), "dtype");
-                file::write_json(&place.join(".zarray"), &meant)?;
+                let metadata = spec.meant(spec.v2(), "dtype");
+                file::write_json(&place.join(".zarray"), &metadata)?;
                 let attributes = Value::Object(spec.attributes.clone());
                 file::write_json(&place.join(".zattrs"), &attributes)?;
-                metadata
             }
-        };
-        let name = place.display().to_string();
-        let metadata: ArrayMetadata = serde_json::from_value(metadata)
-            .map_err(|error| Error::invalid(&name, "metadata of a new array", error))?;
-        let array = Array::new_with_metadata(Arc::new(()), "/", metadata).map_err(|error| {
-            Error::invalid(&name, "metadata of a new array", with_causes(&error))
-        })?;
-        let inner = match spec.inner {
-            None => None,
-            Some(_) => {
-                let list: Vec<MetadataV3> = serde_json::from_value(spec.chunk_codecs())
-                    .map_err(|error| Error::invalid(&name, "codecs of a new array", error))?;
-                let chain = CodecChain::from_metadata(&list).map_err(|error| {
-                    Error::invalid(&name, "codecs of a new array", with_causes(&error))
-                })?;
-                Some(chain)
-            }
-        };
+        }
         Ok(Self {
             place: place.to_owned(),
             spec,
-            array,
-            inner,
+            format,
+            codecs: BytesCodecs::of_new_arrays(format == ZarrFormat::V3),
         })
     }
 
-    /// Encodes numbers in native byte order that fill a whole chunk; `None` when all are the fill value.
+    /// Encodes numbers in native byte order that fill a chunk, or a chunk of a shard;
+    /// `None` when all are the fill value.
     pub(crate) fn encode(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
         if bytes.iter().all(|&b| b == 0) {
             return Ok(None);
         }
-        self.encode_with(&self.array.codecs(), bytes, &self.spec.chunk)
-            .map(Some)
-    }
-
-    /// Encodes one chunk of a shard in native byte order; `None` when all are the fill value.
-    pub(crate) fn encode_inner(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-        let (Some(inner), Some(codecs)) = (&self.spec.inner, &self.inner) else {
-            return self.encode(bytes);
-        };
-        if bytes.iter().all(|&b| b == 0) {
-            return Ok(None);
+        let word = self.spec.element.word();
+        if cfg!(target_endian = "big") && word > 1 {
+            let mut little = bytes.to_vec();
+            super::chain::swap_bytes(word, &mut little);
+            return self.codecs.encode(&self.name(), &little).map(Some);
         }
-        self.encode_with(codecs, bytes, inner).map(Some)
-    }
-
-    fn encode_with(&self, codecs: &CodecChain, bytes: &[u8], shape: &[u64]) -> Result<Vec<u8>> {
-        let shape: Vec<NonZeroU64> = shape.iter().filter_map(|&n| NonZeroU64::new(n)).collect();
-        codecs
-            .encode(
-                ArrayBytes::new_flen(bytes),
-                &shape,
-                self.array.data_type(),
-                self.array.fill_value(),
-                &CodecOptions::default(),
-            )
-            .map(Cow::into_owned)
-            .map_err(|error| Error::corrupt(self.name(), with_causes(&error)))
+        self.codecs.encode(&self.name(), bytes).map(Some)
     }
 
     /// Writes a chunk of numbers in native byte order; one that is all zeros is left out.
@@ -257,13 +210,7 @@ impl ArrayWriter {
 
     /// Writes a chunk of texts.
     pub(crate) fn write_texts<S: AsRef<str>>(&self, index: &[u64], texts: &[S]) -> Result<()> {
-        let options = CodecOptions::default();
-        let mut bytes = Cow::Owned(vlen::encode(texts));
-        for codec in self.array.codecs().bytes_to_bytes_codecs() {
-            bytes = codec
-                .encode(bytes, &options)
-                .map_err(|error| Error::corrupt(self.name(), with_causes(&error)))?;
-        }
+        let bytes = self.codecs.encode(&self.name(), &vlen::encode(texts))?;
         self.write_encoded(index, &bytes)
     }
 
@@ -277,7 +224,19 @@ impl ArrayWriter {
 
     /// Where a chunk lies.
     pub(crate) fn chunk_path(&self, index: &[u64]) -> PathBuf {
-        self.place.join(self.array.chunk_key(index).as_str())
+        self.place.join(self.chunk_key(index))
+    }
+
+    fn chunk_key(&self, index: &[u64]) -> String {
+        let numbers: Vec<String> = index.iter().map(u64::to_string).collect();
+        match self.format {
+            ZarrFormat::V3 if index.is_empty() => "c".to_owned(),
+            ZarrFormat::V3 => format!("c/{}", numbers.join("/")),
+            // A single value has the name of the first chunk of a list.
+            ZarrFormat::V2 if index.is_empty() => "0".to_owned(),
+            ZarrFormat::V2 if self.spec.nested => numbers.join("/"),
+            ZarrFormat::V2 => numbers.join("."),
+        }
     }
 
     fn name(&self) -> String {

@@ -246,7 +246,7 @@ impl PatchSetWriter {
         self.bytes.clear();
         self.bytes
             .extend(pixels.iter().flat_map(|v| v.to_ne_bytes()));
-        let Some(encoded) = self.array.encode_inner(&self.bytes)? else {
+        let Some(encoded) = self.array.encode(&self.bytes)? else {
             self.entries[patch] = Entry::Empty;
             return Ok(());
         };
