@@ -33,6 +33,12 @@ pub enum Error {
         /// What is missing, and what to do where that is known.
         problem: String,
     },
+    /// The store lies where it cannot be changed: in a zip file, or on a server that takes no writes.
+    #[error("`{place}` cannot be written to")]
+    ReadOnly {
+        /// The path or address of the store.
+        place: String,
+    },
     /// Something is in the place that should be written to.
     #[error("`{}` exists already", path.display())]
     Exists {
@@ -70,6 +76,22 @@ pub enum Error {
         found: u128,
         /// The limit.
         limit: u64,
+    },
+    /// More requests would be sent to a server than [`OpenOptions`](crate::OpenOptions) allow.
+    #[error("`{key}`: the budget of {limit} requests to `{address}` is used up")]
+    TooManyRequests {
+        /// The file that was to be read.
+        key: String,
+        /// The store.
+        address: String,
+        /// How many requests were allowed.
+        limit: u64,
+    },
+    /// A chunk is not stored, and [`MissingChunks::Refuse`](crate::MissingChunks::Refuse) asks for an error.
+    #[error("`{key}`: the chunk is missing")]
+    MissingChunk {
+        /// Where it should be.
+        key: String,
     },
     /// A path inside the metadata leaves its group, or is no path.
     #[error("`{key}`: `{path}` is not a path inside the store")]

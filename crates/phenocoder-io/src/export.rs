@@ -1,6 +1,5 @@
 //! Tables as Parquet and CSV files.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,8 +13,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use phenocoder_core::{Column, Features, ShapeError};
 
+use crate::disk::Place;
 use crate::table::{column_field, column_to_arrow};
-use crate::{Error, Result, file};
+use crate::{Error, Result};
 
 /// Writes a Parquet file, zstd-compressed; one that exists is replaced whole.
 ///
@@ -32,13 +32,12 @@ pub fn write_parquet(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> 
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")).to_owned())
         .build();
-    publish(path, |staged| {
-        let file = File::create(staged).map_err(Error::io(staged, "written"))?;
+    Place::new(path).replace_with(|staged| {
         let mut writer =
-            ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
+            ArrowWriter::try_new(staged.create_file()?, batch.schema(), Some(properties))
+                .map_err(failed)?;
         writer.write(batch).map_err(failed)?;
-        let file = writer.into_inner().map_err(failed)?;
-        file.sync_all().map_err(Error::io(staged, "written"))
+        writer.into_inner().map_err(failed)?.finish()
     })
 }
 
@@ -53,7 +52,7 @@ pub fn read_parquet(path: impl AsRef<Path>) -> Result<RecordBatch> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    let file = std::fs::File::open(path).map_err(Error::io(path, "read"))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
     let schema = Arc::clone(builder.schema());
     let name = path.display().to_string();
@@ -76,12 +75,12 @@ pub fn write_csv(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> {
     let path = path.as_ref();
     let name = path.display().to_string();
     let batch = without_nan(batch).map_err(Error::arrow(&name))?;
-    publish(path, |staged| {
-        let file = File::create(staged).map_err(Error::io(staged, "written"))?;
-        let mut writer = WriterBuilder::new().with_header(true).build(&file);
+    Place::new(path).replace_with(|staged| {
+        let mut file = staged.create_file()?;
+        let mut writer = WriterBuilder::new().with_header(true).build(&mut file);
         writer.write(&batch).map_err(Error::arrow(&name))?;
         drop(writer);
-        file.sync_all().map_err(Error::io(staged, "written"))
+        file.finish()
     })
 }
 
@@ -171,15 +170,4 @@ pub fn features_to_record_batch(
         return Err(ShapeError::Duplicate { what, name }.into());
     }
     crate::table::batch("features", fields, arrays, rows)
-}
-
-/// Has a file written beside its place and renamed into it.
-fn publish(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let staged = file::staged(path);
-    let result = write(&staged).and_then(|()| file::publish(&staged, path));
-    if result.is_err() {
-        // The first error says why.
-        let _ = file::remove(&staged);
-    }
-    result
 }

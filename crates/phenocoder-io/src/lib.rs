@@ -84,9 +84,9 @@
 //! - Links that lead out of the store are refused.
 
 mod array;
+mod disk;
 mod error;
 pub mod export;
-mod file;
 mod json;
 mod node;
 mod ome;
@@ -104,7 +104,7 @@ pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use export::{features_to_record_batch, read_parquet, write_csv, write_parquet};
 pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels};
-pub use options::OpenOptions;
+pub use options::{MissingChunks, OpenOptions};
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
 pub use store::{ContainerVersion, Element, ElementKind, Store, WriteMode, copy_store};
 pub use table::{

@@ -1,13 +1,12 @@
 //! Groups and arrays as their metadata files describe them, in Zarr v2 and v3.
 
-use std::path::Path;
-
 use serde_json::{Map, Value, json};
 
+use crate::disk::Place;
 use crate::json::{parse_object, text};
 use crate::path::child;
 use crate::root::Root;
-use crate::{Error, Result, file};
+use crate::{Error, Result};
 
 /// The two formats of Zarr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,19 +124,20 @@ fn check_format(file: &str, metadata: &Map<String, Value>, expected: u64) -> Res
 
 /// Writes the metadata of a group into a folder, which is created.
 pub(crate) fn write_group(
-    place: &Path,
+    place: &Place,
     format: ZarrFormat,
     attributes: Map<String, Value>,
 ) -> Result<()> {
-    file::create_folder(place)?;
+    place.create_folder()?;
     match format {
-        ZarrFormat::V3 => file::write_json(
-            &place.join("zarr.json"),
-            &json!({"attributes": attributes, "zarr_format": 3, "node_type": "group"}),
-        ),
+        ZarrFormat::V3 => place
+            .join("zarr.json")
+            .write_json(&json!({"attributes": attributes, "zarr_format": 3, "node_type": "group"})),
         ZarrFormat::V2 => {
-            file::write_json(&place.join(".zgroup"), &json!({"zarr_format": 2}))?;
-            file::write_json(&place.join(".zattrs"), &Value::Object(attributes))
+            let group = json!({"zarr_format": 2});
+            place.join(".zgroup").write_json(&group)?;
+            let attributes = Value::Object(attributes);
+            place.join(".zattrs").write_json(&attributes)
         }
     }
 }

@@ -1,5 +1,16 @@
 //! How a store is opened.
 
+/// What is made of a chunk that an array's metadata describe and that is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum MissingChunks {
+    /// It holds the fill value, as Zarr defines: writers leave out chunks of zeros.
+    #[default]
+    Fill,
+    /// It is [`Error::MissingChunk`](crate::Error::MissingChunk): right for stores whose writer stores every chunk.
+    Refuse,
+}
+
 /// Limits and settings of an open store.
 ///
 /// | setting | default |
@@ -8,8 +19,13 @@
 /// | `max_chunk_bytes` | 2 GiB |
 /// | `max_array_bytes` | 16 GiB |
 /// | `max_metadata_bytes` | 64 MiB |
+/// | `max_depth` | 64 |
+/// | `max_requests` | none |
+/// | `follow_links` | no |
+/// | `missing_chunks` | the fill value |
 ///
 /// Every limit is checked against what a file claims before memory is taken for it.
+/// JSON nested more than 127 deep is refused whatever the settings.
 ///
 /// # Examples
 ///
@@ -30,6 +46,15 @@ pub struct OpenOptions {
     pub max_array_bytes: u64,
     /// The largest metadata file that is read, in bytes; the root's may be eight times as large.
     pub max_metadata_bytes: u64,
+    /// How deep groups, dictionaries and folders may be nested.
+    pub max_depth: usize,
+    /// How many requests may be sent to a server before [`Error::TooManyRequests`](crate::Error::TooManyRequests);
+    /// `None` sets no limit. Folders and zip files need none.
+    pub max_requests: Option<u64>,
+    /// Whether links of the file system may lead out of the store.
+    pub follow_links: bool,
+    /// What is made of chunks that are not stored.
+    pub missing_chunks: MissingChunks,
 }
 
 impl Default for OpenOptions {
@@ -39,36 +64,33 @@ impl Default for OpenOptions {
             max_chunk_bytes: 2 << 30,
             max_array_bytes: 16 << 30,
             max_metadata_bytes: 64 << 20,
+            max_depth: 64,
+            max_requests: None,
+            follow_links: false,
+            missing_chunks: MissingChunks::Fill,
         }
     }
 }
 
+/// A method that sets a field.
+macro_rules! setter {
+    ($with:ident, $field:ident, $type:ty) => {
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub fn $with(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
+        }
+    };
+}
+
 impl OpenOptions {
-    /// Sets [`cache_bytes`](Self::cache_bytes).
-    #[must_use]
-    pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_chunk_bytes`](Self::max_chunk_bytes).
-    #[must_use]
-    pub fn with_max_chunk_bytes(mut self, bytes: u64) -> Self {
-        self.max_chunk_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_array_bytes`](Self::max_array_bytes).
-    #[must_use]
-    pub fn with_max_array_bytes(mut self, bytes: u64) -> Self {
-        self.max_array_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_metadata_bytes`](Self::max_metadata_bytes).
-    #[must_use]
-    pub fn with_max_metadata_bytes(mut self, bytes: u64) -> Self {
-        self.max_metadata_bytes = bytes;
-        self
-    }
+    setter!(with_cache_bytes, cache_bytes, usize);
+    setter!(with_max_chunk_bytes, max_chunk_bytes, u64);
+    setter!(with_max_array_bytes, max_array_bytes, u64);
+    setter!(with_max_metadata_bytes, max_metadata_bytes, u64);
+    setter!(with_max_depth, max_depth, usize);
+    setter!(with_max_requests, max_requests, Option<u64>);
+    setter!(with_follow_links, follow_links, bool);
+    setter!(with_missing_chunks, missing_chunks, MissingChunks);
 }

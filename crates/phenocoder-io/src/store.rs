@@ -8,17 +8,19 @@ mod listing;
 mod recover;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::array::ChunkCache;
+use crate::disk::Place;
 use crate::node::{Node, ZarrFormat};
 use crate::ome::{Image, Labels};
-use crate::root::Root;
+use crate::root::{Folder, Root};
 use crate::table::Table;
-use crate::{Error, OpenOptions, Result, file};
+use crate::{Error, OpenOptions, Result};
 
 pub use copy::copy_store;
 pub(crate) use copy::copy_tree;
@@ -70,26 +72,25 @@ impl Store {
     ///
     /// As [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self> {
-        let path = path.as_ref();
-        let root = Arc::new(Root::open(path, options)?);
+        Self::from_root(Root::open(path.as_ref(), options)?)
+    }
+
+    fn from_root(root: Root) -> Result<Self> {
+        let root = Arc::new(root);
         recover::tidy(&root)?;
+        let not_a_store = |problem: &str| Error::NotAStore {
+            path: root.address().into(),
+            problem: problem.to_owned(),
+        };
         let (node, format) = match Node::find(&root, "", ZarrFormat::V3)? {
             Some(node) => (node, ZarrFormat::V3),
             None => match Node::find(&root, "", ZarrFormat::V2)? {
                 Some(node) => (node, ZarrFormat::V2),
-                None => {
-                    return Err(Error::NotAStore {
-                        path: path.to_owned(),
-                        problem: "it has neither zarr.json nor .zgroup".to_owned(),
-                    });
-                }
+                None => return Err(not_a_store("it has neither zarr.json nor .zgroup")),
             },
         };
         if !node.is_group() {
-            return Err(Error::NotAStore {
-                path: path.to_owned(),
-                problem: "it is an array, not a group".to_owned(),
-            });
+            return Err(not_a_store("it is an array, not a group"));
         }
         let version = container_version(&node)?;
         let elements = listing::list(&root)?;
@@ -109,34 +110,37 @@ impl Store {
     ///
     /// [`Error::Exists`] when something is there, and errors of the file system.
     pub fn create(path: impl AsRef<Path>, version: ContainerVersion) -> Result<Self> {
-        let path = path.as_ref();
-        if std::fs::symlink_metadata(path).is_ok() {
-            return Err(Error::Exists {
-                path: path.to_owned(),
-            });
-        }
-        let attributes = json!({"spatialdata_attrs": {
-            "version": version.as_str(),
-            "spatialdata_software_version": concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")),
-        }});
-        let staged = file::staged(path);
-        // A killed process of the same number may have left it.
-        file::remove(&staged)?;
-        let made = write_empty(&staged, version, &attributes)
-            .and_then(|()| file::sync_tree(&staged))
-            .and_then(|()| file::publish(&staged, path));
-        if made.is_err() {
-            // The first error says why.
-            let _ = file::remove(&staged);
-        }
-        made?;
-        Self::open(path)
+        let place = Place::new(path.as_ref());
+        Self::create_at(&place, version)?;
+        Self::open(place.path())
     }
 
-    /// The folder of the store.
+    fn create_at(place: &Place, version: ContainerVersion) -> Result<()> {
+        place.must_be_free()?;
+        let versions = json!({
+            "version": version.as_str(),
+            "spatialdata_software_version": concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")),
+        });
+        let attributes = Map::from_iter([("spatialdata_attrs".to_owned(), versions)]);
+        // A killed process of the same number may have left it.
+        place.staged().remove()?;
+        place.replace_with(|staged| {
+            staged.create_folder()?;
+            write_empty(staged, version, attributes)?;
+            staged.sync_tree()
+        })
+    }
+
+    /// Where the store lies: a path, or the address of a server.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        self.root.path()
+    pub fn address(&self) -> String {
+        self.root.address()
+    }
+
+    /// The folder of the store; `None` for a zip file or a server.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.root.folder().map(Folder::path)
     }
 
     /// The version of the container.
@@ -261,31 +265,32 @@ fn container_version(node: &Node) -> Result<ContainerVersion> {
     })
 }
 
-fn write_empty(path: &Path, version: ContainerVersion, attributes: &Value) -> Result<()> {
-    file::create_folder(path)?;
+fn write_empty(
+    place: &Place,
+    version: ContainerVersion,
+    attributes: Map<String, Value>,
+) -> Result<()> {
     match version {
-        ContainerVersion::V02 => file::write_json(
-            &path.join("zarr.json"),
-            &json!({
-                "attributes": attributes,
-                "zarr_format": 3,
-                "consolidated_metadata": {
-                    "kind": "inline",
-                    "must_understand": false,
-                    "metadata": {},
-                },
-                "node_type": "group",
-            }),
-        ),
+        ContainerVersion::V02 => {
+            let mut group = Map::new();
+            group.insert("attributes".to_owned(), Value::Object(attributes));
+            group.insert("zarr_format".to_owned(), json!(3));
+            group.insert("node_type".to_owned(), json!("group"));
+            let bytes = consolidated::render_v3(&group, BTreeMap::new());
+            place.join("zarr.json").write(&bytes)
+        }
         ContainerVersion::V01 => {
-            let group = json!({"zarr_format": 2});
-            file::write_json(&path.join(".zgroup"), &group)?;
-            file::write_json(&path.join(".zattrs"), attributes)?;
-            let metadata = json!({
-                "metadata": {".zattrs": attributes, ".zgroup": group},
-                "zarr_consolidated_format": 1,
-            });
-            file::write_json(&path.join(".zmetadata"), &metadata)
+            let files = [
+                (".zgroup", json!({"zarr_format": 2})),
+                (".zattrs", Value::Object(attributes)),
+            ];
+            let mut nodes = BTreeMap::new();
+            for (name, value) in files {
+                place.join(name).write_json(&value)?;
+                nodes.insert(name.to_owned(), format!("{value:#}"));
+            }
+            let bytes = consolidated::render_v2(nodes);
+            place.join(".zmetadata").write(&bytes)
         }
     }
 }

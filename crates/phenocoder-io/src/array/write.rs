@@ -1,14 +1,12 @@
 //! New arrays: their metadata and their chunk files.
 
-use std::path::{Path, PathBuf};
-
 use phenocoder_core::DataType;
 use serde_json::{Map, Value, json};
 
 use super::codec::BytesCodecs;
 use super::{ElementType, vlen};
 use crate::Result;
-use crate::file;
+use crate::disk::Place;
 use crate::node::ZarrFormat;
 
 /// What a new array is like.
@@ -155,7 +153,7 @@ impl ArraySpec {
 /// Writes the chunks of a new array.
 #[derive(Debug)]
 pub(crate) struct ArrayWriter {
-    place: PathBuf,
+    place: Place,
     spec: ArraySpec,
     format: ZarrFormat,
     codecs: BytesCodecs,
@@ -163,22 +161,22 @@ pub(crate) struct ArrayWriter {
 
 impl ArrayWriter {
     /// Writes the metadata of an array into a folder, which is created.
-    pub(crate) fn create(place: &Path, format: ZarrFormat, spec: ArraySpec) -> Result<Self> {
-        file::create_folder(place)?;
+    pub(crate) fn create(place: &Place, format: ZarrFormat, spec: ArraySpec) -> Result<Self> {
+        place.create_folder()?;
         match format {
             ZarrFormat::V3 => {
                 let metadata = spec.meant(spec.v3(), "data_type");
-                file::write_json(&place.join("zarr.json"), &metadata)?;
+                place.join("zarr.json").write_json(&metadata)?;
             }
             ZarrFormat::V2 => {
                 let metadata = spec.meant(spec.v2(), "dtype");
-                file::write_json(&place.join(".zarray"), &metadata)?;
+                place.join(".zarray").write_json(&metadata)?;
                 let attributes = Value::Object(spec.attributes.clone());
-                file::write_json(&place.join(".zattrs"), &attributes)?;
+                place.join(".zattrs").write_json(&attributes)?;
             }
         }
         Ok(Self {
-            place: place.to_owned(),
+            place: place.clone(),
             spec,
             format,
             codecs: BytesCodecs::of_new_arrays(format == ZarrFormat::V3),
@@ -215,15 +213,11 @@ impl ArrayWriter {
     }
 
     fn write_encoded(&self, index: &[u64], bytes: &[u8]) -> Result<()> {
-        let path = self.chunk_path(index);
-        if let Some(folder) = path.parent() {
-            file::create_folder(folder)?;
-        }
-        file::write(&path, bytes)
+        self.chunk_place(index).write(bytes)
     }
 
     /// Where a chunk lies.
-    pub(crate) fn chunk_path(&self, index: &[u64]) -> PathBuf {
+    pub(crate) fn chunk_place(&self, index: &[u64]) -> Place {
         self.place.join(self.chunk_key(index))
     }
 
@@ -240,7 +234,7 @@ impl ArrayWriter {
     }
 
     fn name(&self) -> String {
-        self.place.display().to_string()
+        self.place.path().display().to_string()
     }
 }
 

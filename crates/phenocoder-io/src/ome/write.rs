@@ -1,15 +1,14 @@
 //! New images and masks.
 
 use std::ops::Range;
-use std::path::Path;
 
 use half::f16;
 use phenocoder_core::{DataType, ImageRegion, ImageShape, ImageSource, LabelSource, Progress};
 use serde_json::{Map, Value, json};
 
 use crate::array::{ArraySpec, ArrayWriter, ElementType};
-use crate::node::ZarrFormat;
-use crate::node::write_group;
+use crate::disk::Place;
+use crate::node::{ZarrFormat, write_group};
 use crate::store::WriteMode;
 use crate::transform::Transformation;
 use crate::{Error, Result};
@@ -149,7 +148,7 @@ impl LabelWriteOptions {
 
 /// Writes an image into a folder.
 pub(crate) fn write_image(
-    place: &Path,
+    place: &Place,
     name: &str,
     format: ZarrFormat,
     image: &dyn ImageSource,
@@ -191,7 +190,7 @@ pub(crate) fn write_image(
 
 /// Writes a mask into a folder.
 pub(crate) fn write_labels(
-    place: &Path,
+    place: &Place,
     name: &str,
     format: ZarrFormat,
     labels: &dyn LabelSource,
@@ -294,7 +293,7 @@ impl<'a> Layout<'a> {
 
     fn write_group(
         &self,
-        place: &Path,
+        place: &Place,
         format: ZarrFormat,
         scale: Option<[f64; 3]>,
         omero: Option<Value>,
@@ -375,7 +374,7 @@ impl<'a> Layout<'a> {
 
     fn write_chunks(
         &self,
-        place: &Path,
+        place: &Place,
         format: ZarrFormat,
         progress: &dyn Progress,
         mut fill: impl FnMut(&ImageRegion, std::slice::ChunksExactMut<'_, u8>) -> Result<()>,

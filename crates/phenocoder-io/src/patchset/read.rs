@@ -130,8 +130,8 @@ impl PatchSet {
     ///
     /// [`Error::Parquet`] when the file is damaged, [`Error::LengthMismatch`] when it has another number of rows.
     pub fn cells(&self) -> Result<RecordBatch> {
-        let path = self
-            .root
+        let folder = self.root.writable()?;
+        let path = folder
             .resolve("cells.parquet")?
             .ok_or_else(|| Error::missing("cells.parquet", "one row per patch"))?;
         let cells = export::read_parquet(&path)?;

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::{ATTRIBUTE, VERSION};
 use crate::array::{ArraySpec, ArrayWriter, ElementType, encode_index};
+use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
-use crate::{Error, Result, export, file};
+use crate::{Error, Result, export};
 
 /// How a patch set is stored.
 ///
@@ -74,8 +75,8 @@ impl PatchSetOptions {
 /// ```
 #[derive(Debug)]
 pub struct PatchSetWriter {
-    path: PathBuf,
-    staged: PathBuf,
+    path: Place,
+    staged: Place,
     array: ArrayWriter,
     shape: PatchShape,
     per_shard: usize,
@@ -126,13 +127,10 @@ impl PatchSetWriter {
                 "a patch must have between 1 and 2^28 pixels",
             ));
         }
-        if std::fs::symlink_metadata(path).is_ok() {
-            return Err(Error::Exists {
-                path: path.to_owned(),
-            });
-        }
-        let staged = file::staged(path);
-        file::remove(&staged)?;
+        let path = Place::new(path);
+        path.must_be_free()?;
+        let staged = path.staged();
+        staged.remove()?;
         let per_shard = options.patches_per_shard.min(n.max(1));
         let one = [shape.channels, shape.height, shape.width].map(|n| n as u64);
         let along = |n: usize| vec![n as u64, one[0], one[1], one[2]];
@@ -148,7 +146,7 @@ impl PatchSetWriter {
         };
         let array = ArrayWriter::create(&staged.join("patches"), ZarrFormat::V3, spec)?;
         Ok(Self {
-            path: path.to_owned(),
+            path,
             staged,
             array,
             shape,
@@ -175,7 +173,7 @@ impl PatchSetWriter {
             .count();
         if written != n {
             return Err(Error::LengthMismatch {
-                key: self.path.display().to_string(),
+                key: self.path.path().display().to_string(),
                 expected: n as u64,
                 found: written as u64,
             });
@@ -187,7 +185,7 @@ impl PatchSetWriter {
                 found: cells.num_rows() as u64,
             });
         }
-        export::write_parquet(self.staged.join("cells.parquet"), cells)?;
+        export::write_parquet(self.staged.join("cells.parquet").path(), cells)?;
         self.open = None;
         for shard in 0..self.lengths.len() {
             self.close_shard(shard)?;
@@ -195,13 +193,9 @@ impl PatchSetWriter {
         let note = json!({"version": VERSION, "metadata": metadata});
         let attributes = Map::from_iter([(ATTRIBUTE.to_owned(), note)]);
         write_group(&self.staged, ZarrFormat::V3, attributes)?;
-        file::sync_tree(&self.staged)?;
-        if std::fs::symlink_metadata(&self.path).is_ok() {
-            return Err(Error::Exists {
-                path: self.path.clone(),
-            });
-        }
-        file::publish(&self.staged, &self.path)?;
+        self.staged.sync_tree()?;
+        self.path.must_be_free()?;
+        self.staged.publish(&self.path)?;
         self.finished = true;
         Ok(())
     }
@@ -229,9 +223,13 @@ impl PatchSetWriter {
     }
 
     fn shard_file(&self, shard: usize) -> Result<(PathBuf, File)> {
-        let path = self.array.chunk_path(&[shard as u64, 0, 0, 0]);
+        let path = self
+            .array
+            .chunk_place(&[shard as u64, 0, 0, 0])
+            .path()
+            .to_owned();
         if let Some(folder) = path.parent() {
-            file::create_folder(folder)?;
+            Place::new(folder).create_folder()?;
         }
         let file = OpenOptions::new()
             .write(true)
@@ -258,7 +256,7 @@ impl PatchSetWriter {
             // Not simply at the end: a write that failed halfway may have left bytes there.
             file.seek(SeekFrom::Start(self.lengths[shard]))
                 .and_then(|_| file.write_all(&encoded))
-                .map_err(Error::io(&self.staged, "written"))?;
+                .map_err(Error::io(self.staged.path(), "written"))?;
         }
         let len = encoded.len() as u64;
         self.entries[patch] = Entry::At(self.lengths[shard], len);
@@ -269,7 +267,7 @@ impl PatchSetWriter {
 
 impl PatchSink for PatchSetWriter {
     fn write(&mut self, start: usize, pixels: ArrayView4<'_, f32>) -> Result<(), SourceError> {
-        let place = self.path.display().to_string();
+        let place = self.path.path().display().to_string();
         let PatchShape {
             height,
             width,
@@ -304,7 +302,7 @@ impl Drop for PatchSetWriter {
         if !self.finished {
             // An unfinished set is of no use to anybody.
             self.open = None;
-            let _ = file::remove(&self.staged);
+            let _ = self.staged.remove();
         }
     }
 }

@@ -6,17 +6,17 @@
 //! Whatever fails before the end is undone; whatever kills the program leaves hidden names by which the next to open
 //! the store recognizes what happened.
 
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
 
 use serde_json::{Map, Value, json};
 
 use super::consolidated::{self, Overlay};
-use super::recover::{self, new_name, old_name};
-use crate::node::{ZarrFormat, write_group};
+use super::recover;
+use crate::disk::Place;
+use crate::node::{Node, ZarrFormat, write_group};
 use crate::path::child;
 use crate::root::Root;
-use crate::{Error, Result, file};
+use crate::{Error, Result};
 
 /// The right to change a store, for one handle of one process at a time.
 #[derive(Debug)]
@@ -33,29 +33,31 @@ impl Drop for Lock {
 
 impl Lock {
     /// Takes the right, or says that somebody else has it.
-    pub(crate) fn acquire(root: &Path) -> Result<Self> {
+    pub(crate) fn acquire(root: &Place) -> Result<Self> {
         // A folder can be locked itself where it can be opened; elsewhere its metadata file is.
         let place = if cfg!(unix) {
-            root.to_owned()
+            root.clone()
         } else {
             let v3 = root.join("zarr.json");
-            if v3.exists() {
+            if v3.exists()? {
                 v3
             } else {
                 root.join(".zgroup")
             }
         };
-        let file = File::open(&place).map_err(Error::io(&place, "locked"))?;
+        let place = place.path();
+        let file = root.disk().open(place);
+        let file = file.map_err(Error::io(place, "locked"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked {
-                path: root.to_owned(),
+                path: root.path().to_owned(),
             }),
             // A file system without locks: the renames are atomic all the same.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
                 Ok(Self { file })
             }
-            Err(TryLockError::Error(error)) => Err(Error::io(&place, "locked")(error)),
+            Err(TryLockError::Error(error)) => Err(Error::io(place, "locked")(error)),
         }
     }
 }
@@ -70,68 +72,91 @@ pub(crate) struct Change<'a> {
     pub(crate) name: &'a str,
 }
 
-/// The points at which a change can be interrupted, for tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
-    Staged,
-    MetadataStaged,
-    OldAside,
-    NewInPlace,
-    FileReplaced,
-}
-
-/// Is told of every moment and may make it fail.
-pub(crate) type Watch<'a> = &'a dyn Fn(Moment) -> Result<()>;
-
-pub(crate) fn unwatched(_: Moment) -> Result<()> {
-    Ok(())
-}
-
 impl Change<'_> {
     /// Writes the element with `write` and puts it in its place.
-    pub(crate) fn put(
-        &self,
-        _lock: &Lock,
-        watch: Watch<'_>,
-        write: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<()> {
-        // A link that leads out of the store is an error.
-        let group_is_new = self.root.resolve(self.group)?.is_none();
-        let group = self.root.place(self.group);
-        let staged_name = new_name(self.name);
-        let staged = group.join(&staged_name);
+    pub(crate) fn put(&self, _lock: &Lock, write: impl FnOnce(&Place) -> Result<()>) -> Result<()> {
+        let folder = self.root.writable()?;
+        let group = folder.place(self.group);
+        let is_new = self.make_group(&group)?;
+        let place = group.join(self.name);
+        let staged = place.staged();
         let result = (|| {
-            if group_is_new {
-                write_group(&group, self.format, Map::new())?;
-            }
-            file::create_folder(&staged)?;
+            staged.create_folder()?;
             write(&staged)?;
-            file::sync_tree(&staged)?;
-            watch(Moment::Staged)?;
-            self.swap(Some(&staged_name), watch)
+            staged.sync_tree()?;
+            self.swap(&[Move {
+                element: self.name,
+                from: Some(staged.name()),
+            }])
         })();
         if result.is_err() {
             // The first error says why.
-            let _ = file::remove(&staged);
-            if group_is_new {
-                let _ = file::remove(&group);
+            let _ = staged.remove();
+            if is_new {
+                let _ = group.remove();
             }
         }
         result
     }
 
-    /// Removes the element.
-    pub(crate) fn remove(&self, _lock: &Lock, watch: Watch<'_>) -> Result<()> {
-        self.swap(None, watch)
+    /// Creates the group of the element where there is none, whole; whether it did.
+    fn make_group(&self, group: &Place) -> Result<bool> {
+        // A link that leads out of the store is an error.
+        if Node::find(self.root, self.group, self.format)?.is_some() {
+            return Ok(false);
+        }
+        let is_new = !group.exists()?;
+        let staged = group.staged();
+        let made = write_group(&staged, self.format, Map::new()).and_then(|()| {
+            if is_new {
+                staged.sync_folder()?;
+                return staged.publish(group);
+            }
+            // A folder without metadata, as a killed writer of another program leaves it.
+            for entry in staged.list()? {
+                staged.join(&entry.name).publish(&group.join(&entry.name))?;
+            }
+            staged.remove()
+        });
+        if made.is_err() {
+            // The first error says why.
+            let _ = staged.remove();
+            if is_new {
+                let _ = group.remove();
+            }
+        }
+        made.map(|()| is_new)
     }
 
-    fn swap(&self, staged: Option<&str>, watch: Watch<'_>) -> Result<()> {
+    /// Removes the element.
+    pub(crate) fn remove(&self, _lock: &Lock) -> Result<()> {
+        self.swap(&[Move {
+            element: self.name,
+            from: None,
+        }])
+    }
+
+    /// Gives the element another name, which must be free.
+    pub(crate) fn rename(&self, _lock: &Lock, to: &str) -> Result<()> {
+        self.swap(&[
+            Move {
+                element: to,
+                from: Some(self.name.to_owned()),
+            },
+            Move {
+                element: self.name,
+                from: None,
+            },
+        ])
+    }
+
+    fn swap(&self, moves: &[Move<'_>]) -> Result<()> {
         let mut swap = Swap::default();
-        match self.try_swap(staged, watch, &mut swap) {
+        match self.try_swap(moves, &mut swap) {
             Ok(()) => {
                 // The change is on the disk: nothing that fails from here on may be taken for a failure of it.
                 swap.clear();
-                let _ = file::sync_folder(&self.root.place(self.group));
+                let _ = self.root.writable()?.place(self.group).sync_folder();
                 Ok(())
             }
             Err(error) => {
@@ -141,14 +166,15 @@ impl Change<'_> {
         }
     }
 
-    fn try_swap(&self, staged: Option<&str>, watch: Watch<'_>, swap: &mut Swap) -> Result<()> {
-        let root = self.root.path();
-        let group = self.root.place(self.group);
-        let place = group.join(self.name);
+    fn try_swap(&self, moves: &[Move<'_>], swap: &mut Swap) -> Result<()> {
+        let folder = self.root.writable()?;
+        let root = folder.place("");
+        let group = folder.place(self.group);
         let mut overlay = Overlay::default();
-        let key = child(self.group, self.name);
-        let from = staged.map(|name| child(self.group, name));
-        overlay.elements.insert(key, from);
+        for Move { element, from } in moves {
+            let from = from.as_ref().map(|name| child(self.group, name));
+            overlay.elements.insert(child(self.group, element), from);
+        }
         if self.group == "labels"
             && let Some((key, bytes)) = labels_listing(self.root, self.format, &overlay)?
         {
@@ -158,68 +184,81 @@ impl Change<'_> {
         files.extend(overlay.files.clone());
         files.extend(consolidated::build(self.root, self.format, &overlay)?);
         for (key, bytes) in &files {
-            swap.stage_file(&self.root.place(key), bytes)?;
+            swap.stage_file(&folder.place(key), bytes)?;
         }
-        file::sync_folder(root)?;
-        watch(Moment::MetadataStaged)?;
-        if fs::symlink_metadata(&place).is_ok() {
-            let old = group.join(old_name(self.name));
-            file::rename(&place, &old)?;
-            swap.moved.push((old, place.clone()));
-            file::sync_folder(&group)?;
-            watch(Moment::OldAside)?;
-        }
-        if let Some(staged) = staged {
-            let staged = group.join(staged);
-            file::rename(&staged, &place)?;
-            swap.placed = Some((place.clone(), staged));
-            file::sync_folder(&group)?;
-            watch(Moment::NewInPlace)?;
+        root.sync_folder()?;
+        for Move { element, from } in moves {
+            let place = group.join(element);
+            if place.exists()? {
+                let old = place.set_aside();
+                place.rename(&old)?;
+                swap.moved.push((old.clone(), place.clone()));
+                swap.unwanted.push(old);
+                group.sync_folder()?;
+            }
+            if let Some(from) = from {
+                let from = group.join(from);
+                from.rename(&place)?;
+                swap.moved.push((place, from));
+                group.sync_folder()?;
+            }
         }
         for _ in &files {
             swap.replace_next_file()?;
-            watch(Moment::FileReplaced)?;
         }
-        file::sync_folder(root)
+        root.sync_folder()?;
+        for Move { element, from } in moves {
+            let place = group.join(element);
+            let old = place.set_aside();
+            if from.is_none() && old.exists()? {
+                // An old element whose place is empty would be put back by the next to open the store.
+                let unwanted = place.staged();
+                old.rename(&unwanted)?;
+                swap.moved.push((unwanted.clone(), old));
+                swap.unwanted.push(unwanted);
+                group.sync_folder()?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// An element that comes from another name, or goes.
+#[derive(Debug)]
+struct Move<'a> {
+    element: &'a str,
+    from: Option<String>,
 }
 
 /// What has been renamed so far, to be undone.
 #[derive(Debug, Default)]
 struct Swap {
     /// Staged metadata file, its place, and a copy of what was there.
-    files: Vec<(PathBuf, PathBuf, Option<PathBuf>)>,
+    files: Vec<(Place, Place, Option<Place>)>,
     replaced: usize,
-    /// Old element, its place.
-    moved: Vec<(PathBuf, PathBuf)>,
-    /// New element's place, where it was staged.
-    placed: Option<(PathBuf, PathBuf)>,
+    /// Where an element is now, where it was.
+    moved: Vec<(Place, Place)>,
+    /// Elements that are no longer needed.
+    unwanted: Vec<Place>,
 }
 
 impl Swap {
-    fn stage_file(&mut self, place: &Path, bytes: &[u8]) -> Result<()> {
-        let name = place
-            .file_name()
-            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        let staged = place.with_file_name(new_name(&name));
-        self.files.push((staged.clone(), place.to_owned(), None));
-        file::write(&staged, bytes)?;
-        if place.exists() {
-            let old = place.with_file_name(old_name(&name));
-            file::remove(&old)?;
-            if let Some(entry) = self.files.last_mut() {
-                entry.2 = Some(old.clone());
-            }
-            fs::hard_link(place, &old)
-                .or_else(|_| fs::copy(place, &old).map(|_| ()))
-                .map_err(Error::io(&old, "written"))?;
+    fn stage_file(&mut self, place: &Place, bytes: &[u8]) -> Result<()> {
+        let staged = place.staged();
+        let old = place.exists()?.then(|| place.set_aside());
+        self.files
+            .push((staged.clone(), place.clone(), old.clone()));
+        staged.write(bytes)?;
+        if let Some(old) = old {
+            old.remove()?;
+            place.link(&old)?;
         }
         Ok(())
     }
 
     fn replace_next_file(&mut self) -> Result<()> {
         if let Some((staged, place, _)) = self.files.get(self.replaced) {
-            file::rename(staged, place)?;
+            staged.rename(place)?;
             self.replaced += 1;
         }
         Ok(())
@@ -229,29 +268,26 @@ impl Swap {
     fn undo(&mut self) {
         for (i, (staged, place, old)) in self.files.iter().enumerate() {
             let _ = match old {
-                Some(old) if i < self.replaced => file::rename(old, place),
-                None if i < self.replaced => file::remove(place),
-                Some(old) => file::remove(old),
+                Some(old) if i < self.replaced => old.rename(place),
+                None if i < self.replaced => place.remove(),
+                Some(old) => old.remove(),
                 None => Ok(()),
             };
-            let _ = file::remove(staged);
+            let _ = staged.remove();
         }
-        if let Some((place, staged)) = &self.placed {
-            let _ = file::rename(place, staged);
-        }
-        for (old, place) in &self.moved {
-            let _ = file::rename(old, place);
+        for (now, before) in self.moved.iter().rev() {
+            let _ = now.rename(before);
         }
     }
 
     /// Removes what is no longer needed. What cannot be removed now is removed by the next to open the store.
     fn clear(&mut self) {
-        for (old, _) in &self.moved {
-            let _ = file::remove(old);
+        for old in &self.unwanted {
+            let _ = old.remove();
         }
         for (_, _, old) in &self.files {
             if let Some(old) = old {
-                let _ = file::remove(old);
+                let _ = old.remove();
             }
         }
     }
@@ -263,7 +299,7 @@ pub(crate) fn labels_listing(
     format: ZarrFormat,
     overlay: &Overlay,
 ) -> Result<Option<(String, Vec<u8>)>> {
-    if root.resolve("labels")?.is_none() {
+    if root.writable()?.resolve("labels")?.is_none() {
         return Ok(None);
     }
     let mut names = root.folders("labels")?;

@@ -42,32 +42,42 @@ pub(crate) fn build(
             group.remove("consolidated_metadata");
             nodes.remove("zarr.json");
             // Sorted again: `a-b` comes before `a/zarr.json` but after `a`.
-            let nodes: BTreeMap<String, String> = nodes
+            let nodes = nodes
                 .into_iter()
                 .map(|(key, text)| (key.trim_end_matches("/zarr.json").to_owned(), text))
                 .collect();
-            let mut text = open_object(&group);
-            text.push_str(
-                "\"consolidated_metadata\": {\"kind\": \"inline\", \"must_understand\": false, \
-                 \"metadata\": {",
-            );
-            push_all(&mut text, nodes.into_iter());
-            text.push_str("}}}");
-            Ok(vec![("zarr.json".to_owned(), text.into_bytes())])
+            Ok(vec![("zarr.json".to_owned(), render_v3(&group, nodes))])
         }
         ZarrFormat::V2 => {
-            let mut text = "{\"metadata\": {".to_owned();
-            push_all(&mut text, nodes.into_iter());
-            text.push_str("}, \"zarr_consolidated_format\": 1}");
-            let bytes = text.into_bytes();
+            let bytes = render_v2(nodes);
             let mut files = vec![(".zmetadata".to_owned(), bytes.clone())];
             // SpatialData up to 0.5 reads and writes it without the dot.
-            if root.place("zmetadata").exists() {
+            if root.ranges("zmetadata")?.is_some() {
                 files.push(("zmetadata".to_owned(), bytes));
             }
             Ok(files)
         }
     }
+}
+
+/// The root's `zarr.json`: its own metadata and those of all nodes.
+pub(crate) fn render_v3(group: &Map<String, Value>, nodes: BTreeMap<String, String>) -> Vec<u8> {
+    let mut text = open_object(group);
+    text.push_str(
+        "\"consolidated_metadata\": {\"kind\": \"inline\", \"must_understand\": false, \
+         \"metadata\": {",
+    );
+    push_all(&mut text, nodes.into_iter());
+    text.push_str("}}}");
+    text.into_bytes()
+}
+
+/// The file `.zmetadata`.
+pub(crate) fn render_v2(nodes: BTreeMap<String, String>) -> Vec<u8> {
+    let mut text = "{\"metadata\": {".to_owned();
+    push_all(&mut text, nodes.into_iter());
+    text.push_str("}, \"zarr_consolidated_format\": 1}");
+    text.into_bytes()
 }
 
 /// An object without its closing brace, ready for another key.

@@ -1,11 +1,14 @@
 //! A copy of a whole store.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
 use phenocoder_core::Progress;
 
-use crate::{Error, Result, file};
+use crate::disk::Place;
+use crate::path::child;
+use crate::root::Root;
+use crate::{Error, OpenOptions, Result};
 
 /// Copies a store to a place where there is nothing, whole or not at all.
 ///
@@ -18,95 +21,88 @@ pub fn copy_store(
     to: impl AsRef<Path>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let (from, to) = (from.as_ref(), to.as_ref());
-    if fs::symlink_metadata(to).is_ok() {
-        return Err(Error::Exists {
-            path: to.to_owned(),
-        });
-    }
-    let root = fs::canonicalize(from).map_err(Error::io(from, "read"))?;
-    let staged = file::staged(to);
+    let to = Place::new(to.as_ref());
+    to.must_be_free()?;
+    let root = Root::open(from.as_ref(), OpenOptions::default())?;
     // A killed process of the same number may have left it.
-    file::remove(&staged)?;
-    let result = copy_tree(&root, &root, &staged, progress)
-        .and_then(|()| file::sync_tree(&staged))
-        .and_then(|()| file::publish(&staged, to));
-    if result.is_err() {
-        // The first error says why.
-        let _ = file::remove(&staged);
-    }
+    to.staged().remove()?;
+    let result = to.replace_with(|staged| {
+        copy_tree(&root, "", staged, progress)?;
+        staged.sync_tree()
+    });
     progress.finish();
     result
 }
 
-/// Copies a folder with all it holds; nothing is read that lies outside of `root`.
-pub(crate) fn copy_tree(
-    root: &Path,
-    from: &Path,
-    to: &Path,
-    progress: &dyn Progress,
-) -> Result<()> {
-    let mut files = Vec::new();
-    list(root, from, Path::new(""), 0, &mut files)?;
-    progress.start("copy store", Some(files.len() as u64));
-    file::create_folder(to)?;
-    for (source, relative) in &files {
+/// Copies a folder of a store with all it holds; nothing is read that lies outside of the store.
+pub(crate) fn copy_tree(root: &Root, key: &str, to: &Place, progress: &dyn Progress) -> Result<()> {
+    let mut entries = Vec::new();
+    list(root, key, "", 0, &mut entries)?;
+    progress.start("copy store", Some(entries.len() as u64));
+    to.create_folder()?;
+    for entry in &entries {
         progress.check()?;
-        let target = to.join(relative);
-        match source {
-            None => file::create_folder(&target)?,
-            Some(source) => {
-                fs::copy(source, &target).map_err(Error::io(&target, "written"))?;
-                fs::File::open(&target)
-                    .and_then(|f| f.sync_all())
-                    .map_err(Error::io(&target, "written"))?;
-            }
+        let target = to.join(&entry.relative);
+        if entry.is_folder {
+            target.create_folder()?;
+        } else {
+            copy_file(root, &child(key, &entry.relative), &target)?;
         }
         progress.advance(1);
     }
     Ok(())
 }
 
-/// How deep folders may lie; more shows a link to a folder above.
-const MAX_DEPTH: usize = 64;
+fn copy_file(root: &Root, key: &str, to: &Place) -> Result<()> {
+    let Some(file) = root.ranges(key)? else {
+        return Err(Error::missing(key, "a file"));
+    };
+    let mut writer = to.create_file()?;
+    let mut buffer = vec![0; file.size.min(1 << 20) as usize];
+    let mut offset = 0;
+    while offset < file.size {
+        let len = (file.size - offset).min(buffer.len() as u64) as usize;
+        let part = &mut buffer[..len];
+        file.read_into(offset, part)?;
+        writer
+            .write_all(part)
+            .map_err(Error::io(to.path(), "written"))?;
+        offset += len as u64;
+    }
+    writer.finish()
+}
 
-/// Folders (without a source) and files, each folder before what it holds.
+/// A file or folder below the one that is copied.
+struct Item {
+    relative: String,
+    is_folder: bool,
+}
+
+/// Lists files and folders, each folder before what it holds.
 fn list(
-    root: &Path,
-    folder: &Path,
-    relative: &Path,
+    root: &Root,
+    folder: &str,
+    relative: &str,
     depth: usize,
-    files: &mut Vec<(Option<PathBuf>, PathBuf)>,
+    items: &mut Vec<Item>,
 ) -> Result<()> {
-    if depth > MAX_DEPTH {
+    // More shows a link to a folder above.
+    if depth > root.options.max_depth {
         return Err(Error::InvalidPath {
-            key: relative.display().to_string(),
+            key: folder.to_owned(),
             path: "folders nested too deeply".to_owned(),
         });
     }
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io(folder, "listed"))? {
-        names.push(entry.map_err(Error::io(folder, "listed"))?.file_name());
-    }
-    names.sort_unstable();
-    for name in names {
-        let path = folder.join(&name);
-        let relative = relative.join(&name);
-        let real = fs::canonicalize(&path).map_err(Error::io(&path, "read"))?;
-        if !real.starts_with(root) {
-            return Err(Error::InvalidPath {
-                key: relative.display().to_string(),
-                path: real.display().to_string(),
-            });
-        }
-        if real.is_dir() {
-            files.push((None, relative.clone()));
-            list(root, &real, &relative, depth + 1, files)?;
-        } else if real.is_file() {
-            files.push((Some(real), relative));
-        } else {
-            let key = relative.display().to_string();
-            return Err(Error::invalid(key, "a file", "a pipe or device"));
+    for entry in root.entries(folder)? {
+        let key = child(folder, &entry.name);
+        let relative = child(relative, &entry.name);
+        let is_folder = entry.is_folder;
+        items.push(Item {
+            relative: relative.clone(),
+            is_folder,
+        });
+        if is_folder {
+            list(root, &key, &relative, depth + 1, items)?;
         }
     }
     Ok(())

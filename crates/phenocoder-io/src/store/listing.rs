@@ -4,8 +4,8 @@
 //! of JSON.
 
 use super::element::{Element, ElementKind};
-use super::recover::{self, LeftOver};
 use crate::Result;
+use crate::disk::{LeftOver, left_over};
 use crate::root::Root;
 
 /// The elements, by kind and then by name.
@@ -25,7 +25,7 @@ pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {
             .collect();
         // A table set aside by a writer that cannot be helped: the store is read-only, or the writer is still at work.
         for folder in &folders {
-            if let Some(LeftOver::Old(name)) = recover::parse(folder)
+            if let Some(LeftOver::Old(name)) = left_over(folder)
                 && !folders.iter().any(|f| f == name)
             {
                 of_kind.push(Element {

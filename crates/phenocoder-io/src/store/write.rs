@@ -1,13 +1,13 @@
 //! Writing, replacing and removing elements.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use phenocoder_core::{ImageSource, LabelSource, Progress};
 
-use super::atomic::{self, Change, Lock, unwatched};
-use super::element::{ElementKind, WriteMode};
+use super::atomic::{self, Change, Lock};
+use super::element::{Element, ElementKind, WriteMode};
 use super::{Store, listing};
+use crate::disk::Place;
 use crate::ome::{self, ImageWriteOptions, LabelWriteOptions};
 use crate::table::{self, TableData};
 use crate::{Error, Result, path};
@@ -36,30 +36,72 @@ impl Store {
         })
     }
 
-    /// Removes a table.
+    /// Removes an element, whole or not at all.
+    ///
+    /// Tables that annotate it are left as they are.
     ///
     /// # Errors
     ///
     /// [`Error::NoElement`] when there is none, and [`Error::Locked`] and [`Error::Io`] as in
     /// [`write_table`](Self::write_table).
     #[doc(alias = "delete_element_from_disk")]
-    pub fn remove_table(&mut self, name: &str) -> Result<()> {
-        let lock = Lock::acquire(self.root.path())?;
-        atomic::tidy(&self.root, &lock)?;
-        self.elements = listing::list(&self.root)?;
-        let key = self.element(ElementKind::Table, name)?.key.clone();
-        let (group, name) = match key.as_str() {
+    pub fn remove(&mut self, kind: ElementKind, name: &str) -> Result<()> {
+        let lock = self.prepare()?;
+        let (group, name) = match self.element(kind, name)?.key.as_str() {
+            // Where SpatialData before 0.1 kept its only table.
             "table/table" => ("table", "table"),
-            _ => (ElementKind::Table.group(), name),
+            _ => (kind.group(), name),
         };
-        let change = Change {
-            root: &self.root,
-            format: self.format,
-            group,
-            name,
-        };
-        change.remove(&lock, &unwatched)?;
-        self.elements = listing::list(&self.root)?;
+        self.change(group, name).remove(&lock)?;
+        self.cache.forget(&path::child(group, name));
+        self.elements.retain(|e| e.kind != kind || e.name != name);
+        Ok(())
+    }
+
+    /// Gives an element another name, whole or not at all.
+    ///
+    /// Tables that annotate it are left as they are and name what is no longer there:
+    /// write them with a new [`Annotation`](crate::Annotation).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoElement`] when there is none, [`Error::InvalidName`] for a new name that breaks the rules or is taken,
+    /// and [`Error::Locked`] and [`Error::Io`] as in [`write_table`](Self::write_table).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_io::{ContainerVersion, ElementKind, Store, TableData, WriteMode};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("s.zarr"), ContainerVersion::V02)?;
+    /// store.write_table("draft", &TableData::new(vec![], vec![], None), WriteMode::Create)?;
+    /// store.rename(ElementKind::Table, "draft", "cells")?;
+    /// assert_eq!(store.table_names(), ["cells"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rename(&mut self, kind: ElementKind, name: &str, to: &str) -> Result<()> {
+        let lock = self.prepare()?;
+        let key = self.element(kind, name)?.key.clone();
+        if key == "table/table" {
+            let found = "the place of SpatialData before 0.1; write the table anew and remove it";
+            return Err(Error::invalid(key, "a table in `tables/`", found));
+        }
+        if name == to {
+            return Ok(());
+        }
+        path::check_name(to)?;
+        let others = self.elements.iter().filter(|e| e.key != key);
+        check_free(to, others)?;
+        // On a file system that does not tell case apart the element itself may be in the way.
+        let place = self.root.writable()?.place(kind.group()).join(to);
+        if !to.eq_ignore_ascii_case(name) {
+            place.must_be_free()?;
+        }
+        self.change(kind.group(), name).rename(&lock, to)?;
+        self.cache.forget(&key);
+        self.elements.retain(|e| e.key != key);
+        self.enter(kind, to);
         Ok(())
     }
 
@@ -105,46 +147,70 @@ impl Store {
         kind: ElementKind,
         name: &str,
         mode: WriteMode,
-        write: impl FnOnce(&Path, Option<&str>) -> Result<()>,
+        write: impl FnOnce(&Place, Option<&str>) -> Result<()>,
     ) -> Result<()> {
-        let lock = Lock::acquire(self.root.path())?;
-        atomic::tidy(&self.root, &lock)?;
-        self.elements = listing::list(&self.root)?;
-        let place = self.root.place(kind.group()).join(name);
+        let lock = self.prepare()?;
         let existing = self
             .elements
             .iter()
             .find(|e| e.kind == kind && e.name == name)
             .map(|e| e.key.clone());
         match (&existing, mode) {
-            (Some(_), WriteMode::Create) => return Err(Error::Exists { path: place }),
+            (Some(_), WriteMode::Create) => {
+                let place = self.root.writable()?.place(kind.group()).join(name);
+                return Err(Error::Exists {
+                    path: place.path().to_owned(),
+                });
+            }
             (Some(_), WriteMode::Replace) => {}
-            (None, _) => self.check_new_name(name)?,
+            (None, _) => {
+                path::check_name(name)?;
+                check_free(name, self.elements.iter())?;
+            }
         }
-        let change = Change {
-            root: &self.root,
-            format: self.format,
-            group: kind.group(),
-            name,
-        };
-        change.put(&lock, &unwatched, |staged| {
-            write(staged, existing.as_deref())
-        })?;
+        self.change(kind.group(), name)
+            .put(&lock, |staged| write(staged, existing.as_deref()))?;
         self.cache.forget(&path::child(kind.group(), name));
-        self.elements = listing::list(&self.root)?;
+        self.enter(kind, name);
         Ok(())
     }
 
-    /// Names differ over all kinds of elements, also where case is not told apart.
-    fn check_new_name(&self, name: &str) -> Result<()> {
-        path::check_name(name)?;
-        let lower = name.to_lowercase();
-        if self.elements.iter().any(|e| e.name.to_lowercase() == lower) {
-            return Err(Error::InvalidName {
-                name: name.to_owned(),
-                problem: "another element has this name, or one that differs in case only",
-            });
-        }
-        Ok(())
+    /// Takes the right to write, and sees what others wrote since the store was opened.
+    fn prepare(&mut self) -> Result<Lock> {
+        let lock = Lock::acquire(&self.root.writable()?.place(""))?;
+        atomic::tidy(&self.root, &lock)?;
+        self.elements = listing::list(&self.root)?;
+        Ok(lock)
     }
+
+    fn change<'a>(&'a self, group: &'static str, name: &'a str) -> Change<'a> {
+        Change {
+            root: &self.root,
+            format: self.format,
+            group,
+            name,
+        }
+    }
+
+    /// Adds an element to the table of contents.
+    fn enter(&mut self, kind: ElementKind, name: &str) {
+        let key = path::child(kind.group(), name);
+        self.elements.retain(|e| e.kind != kind || e.name != name);
+        let name = name.to_owned();
+        self.elements.push(Element { kind, name, key });
+        self.elements
+            .sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    }
+}
+
+/// Names differ over all kinds of elements, also where case is not told apart.
+fn check_free<'a>(name: &str, mut others: impl Iterator<Item = &'a Element>) -> Result<()> {
+    let lower = name.to_lowercase();
+    if others.any(|e| e.name.to_lowercase() == lower) {
+        return Err(Error::InvalidName {
+            name: name.to_owned(),
+            problem: "another element has this name, or one that differs in case only",
+        });
+    }
+    Ok(())
 }

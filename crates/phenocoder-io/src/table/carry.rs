@@ -1,12 +1,12 @@
 //! Entries that cannot be read, on their way from the table that is replaced to the new one.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use phenocoder_core::NoProgress;
 
 use super::data::TableData;
 use super::lazy::Table;
+use crate::disk::Place;
 use crate::node::{Node, ZarrFormat};
 use crate::path::join;
 use crate::root::Root;
@@ -19,7 +19,7 @@ pub(crate) fn carry_over(
     format: ZarrFormat,
     old: Option<&str>,
     table: &TableData,
-    place: &Path,
+    place: &Place,
 ) -> Result<()> {
     let entries = table.unsupported();
     if entries.is_empty() {
@@ -50,9 +50,7 @@ pub(crate) fn carry_over(
         if Node::find(root, &key, format).is_ok_and(|node| node.is_none()) {
             return refuse(entry, "the table being replaced does not have it", reason);
         }
-        if let Some(from) = root.resolve(&key)? {
-            copy_tree(root.canonical(), &from, &place.join(entry), &NoProgress)?;
-        }
+        copy_tree(root, &key, &place.join(entry), &NoProgress)?;
     }
     Ok(())
 }

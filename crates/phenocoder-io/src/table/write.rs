@@ -1,7 +1,7 @@
 //! Tables on their way to the disk, as anndata 0.12 writes them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::{Array, BinaryArray, RecordBatch};
 use arrow::datatypes::{DataType as ArrowType, Field};
@@ -18,6 +18,7 @@ use super::matrix::{Matrix, SparseFormat, SparseMatrix};
 use super::records;
 use super::value::{TextArray, Uns};
 use crate::array::{ArraySpec, ArrayWriter, ElementType, NumericArray, NumericValues};
+use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
 use crate::{Error, Result};
 
@@ -25,7 +26,7 @@ use crate::{Error, Result};
 const CHUNK_BYTES: u64 = 4 << 20;
 
 /// Writes a table into a folder.
-pub(crate) fn write(place: &Path, format: ZarrFormat, table: &TableData) -> Result<()> {
+pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Result<()> {
     let writer = Writer { format };
     let annotation = table.annotation.as_ref();
     let region = |a: &Annotation| match a.regions.as_slice() {
@@ -132,7 +133,7 @@ struct Writer {
 impl Writer {
     fn numbers(
         &self,
-        place: &Path,
+        place: &Place,
         array: &NumericArray,
         attributes: Map<String, Value>,
     ) -> Result<()> {
@@ -144,7 +145,7 @@ impl Writer {
     }
 
     /// Writes values of `size` bytes each, in native byte order.
-    fn fixed(&self, place: &Path, spec: ArraySpec, bytes: &[u8], size: usize) -> Result<()> {
+    fn fixed(&self, place: &Place, spec: ArraySpec, bytes: &[u8], size: usize) -> Result<()> {
         let (shape, chunk) = (spec.shape.clone(), spec.chunk.clone());
         let writer = ArrayWriter::create(place, self.format, spec)?;
         chunks(&shape, &chunk, size, |index, range, whole| {
@@ -161,7 +162,7 @@ impl Writer {
 
     fn texts<S: AsRef<str>>(
         &self,
-        place: &Path,
+        place: &Place,
         shape: &[usize],
         texts: &[S],
         attributes: Map<String, Value>,
@@ -178,17 +179,20 @@ impl Writer {
         })
     }
 
-    fn matrix(&self, place: &Path, matrix: &Matrix) -> Result<()> {
+    fn matrix(&self, place: &Place, matrix: &Matrix) -> Result<()> {
         match matrix {
             Matrix::Sparse(sparse) => self.sparse(place, sparse),
             dense => match dense.to_numbers() {
                 Some(numbers) => self.numbers(place, &numbers, encoding("array", "0.2.0")),
-                None => Err(Error::table(place.display().to_string(), "it is no matrix")),
+                None => Err(Error::table(
+                    place.path().display().to_string(),
+                    "it is no matrix",
+                )),
             },
         }
     }
 
-    fn sparse(&self, place: &Path, matrix: &SparseMatrix) -> Result<()> {
+    fn sparse(&self, place: &Place, matrix: &SparseMatrix) -> Result<()> {
         let name = match matrix.format() {
             SparseFormat::Csr => "csr_matrix",
             SparseFormat::Csc => "csc_matrix",
@@ -223,7 +227,7 @@ impl Writer {
 
     fn data_frame(
         &self,
-        place: &Path,
+        place: &Place,
         index: &Index<'_>,
         index_name: Option<&str>,
         columns: &RecordBatch,
@@ -253,7 +257,7 @@ impl Writer {
         Ok(())
     }
 
-    fn column(&self, place: &Path, field: Option<&Field>, array: &dyn Array) -> Result<()> {
+    fn column(&self, place: &Place, field: Option<&Field>, array: &dyn Array) -> Result<()> {
         let metadata = |name: &str| field.and_then(|f| f.metadata().get(name));
         if let ArrowType::Dictionary(_, _) = array.data_type() {
             let ordered = metadata(ORDERED).is_some_and(|o| o == "true");
@@ -301,7 +305,7 @@ impl Writer {
         self.numbers(&place.join("mask"), &numbers(mask), plain())
     }
 
-    fn categorical(&self, place: &Path, array: &dyn Array, ordered: bool) -> Result<()> {
+    fn categorical(&self, place: &Place, array: &dyn Array, ordered: bool) -> Result<()> {
         let (codes, categories) = split_dictionary(&name_of(place), array)?;
         let mut attributes = encoding("categorical", "0.2.0");
         attributes.insert("ordered".to_owned(), json!(ordered));
@@ -320,7 +324,7 @@ impl Writer {
 
     fn nullable_texts(
         &self,
-        place: &Path,
+        place: &Place,
         values: &[Option<String>],
         nullable: bool,
         na_value: Option<&str>,
@@ -343,7 +347,7 @@ impl Writer {
         self.numbers(&place.join("mask"), &mask, encoding("array", "0.2.0"))
     }
 
-    fn times(&self, place: &Path, time: Time, array: &dyn Array) -> Result<()> {
+    fn times(&self, place: &Place, time: Time, array: &dyn Array) -> Result<()> {
         let counts = Time::counts(&name_of(place), array)?;
         let shape = [counts.len() as u64];
         let number = ElementType::Number(DataType::Int64);
@@ -356,7 +360,7 @@ impl Writer {
 
     fn bytes(
         &self,
-        place: &Path,
+        place: &Place,
         shape: &[usize],
         values: &dyn Array,
         attributes: Map<String, Value>,
@@ -372,7 +376,7 @@ impl Writer {
 
     fn opaque(
         &self,
-        place: &Path,
+        place: &Place,
         shape: &[usize],
         opaque: Opaque,
         bytes: &[u8],
@@ -385,7 +389,7 @@ impl Writer {
         self.fixed(place, spec, bytes, opaque.size)
     }
 
-    fn dict(&self, place: &Path, entries: &BTreeMap<String, Uns>) -> Result<()> {
+    fn dict(&self, place: &Place, entries: &BTreeMap<String, Uns>) -> Result<()> {
         write_group(place, self.format, encoding("dict", "0.1.0"))?;
         for (name, value) in entries {
             self.value(&place.join(name), value)?;
@@ -393,7 +397,7 @@ impl Writer {
         Ok(())
     }
 
-    fn value(&self, place: &Path, value: &Uns) -> Result<()> {
+    fn value(&self, place: &Place, value: &Uns) -> Result<()> {
         let scalar = |values: NumericValues| {
             let array = NumericArray::new(Vec::new(), values).expect("one number");
             self.numbers(place, &array, encoding("numeric-scalar", "0.2.0"))
@@ -464,7 +468,7 @@ impl Writer {
         }
     }
 
-    fn raw(&self, place: &Path, raw: &RawData) -> Result<()> {
+    fn raw(&self, place: &Place, raw: &RawData) -> Result<()> {
         write_group(place, self.format, encoding("raw", "0.1.0"))?;
         let index = Index::Texts(&raw.var_names);
         let name = raw.var_index_name.as_deref();
@@ -495,8 +499,9 @@ fn chunks(
     Ok(())
 }
 
-fn name_of(place: &Path) -> String {
+fn name_of(place: &Place) -> String {
     let parts: Vec<String> = place
+        .path()
         .components()
         .rev()
         .take(2)

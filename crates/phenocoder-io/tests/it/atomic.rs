@@ -8,8 +8,8 @@ use std::time::Duration;
 use ndarray::{Array2, Array4};
 use phenocoder_core::{CancelToken, Column, DataType, MemoryImage, NoProgress};
 use phenocoder_io::{
-    ContainerVersion, Error, ImageWriteOptions, OpenOptions, Store, TableData, WriteMode,
-    copy_store, validate,
+    ContainerVersion, ElementKind, Error, ImageWriteOptions, OpenOptions, Store, TableData,
+    WriteMode, copy_store, validate,
 };
 
 const ROWS: usize = 50;
@@ -182,7 +182,7 @@ fn a_table_of_the_first_releases_is_not_hidden_by_new_ones() {
     fs::rename(path.join("table/table"), &aside).unwrap();
     let mut store = Store::open(&path).unwrap();
     assert_eq!(store.table_names(), ["a", "table"]);
-    store.remove_table("table").unwrap();
+    store.remove(ElementKind::Table, "table").unwrap();
     assert_eq!(store.table_names(), ["a"]);
 }
 
@@ -207,10 +207,10 @@ fn tables_are_created_replaced_and_removed() {
         assert_eq!(value(&Store::open(&path).unwrap()), 2.0);
         consolidated_is_right(&path);
         assert!(validate(&store).is_empty());
-        store.remove_table("t").unwrap();
+        store.remove(ElementKind::Table, "t").unwrap();
         assert!(store.table_names().is_empty());
         assert!(matches!(
-            store.remove_table("t"),
+            store.remove(ElementKind::Table, "t"),
             Err(Error::NoElement { .. })
         ));
         consolidated_is_right(&path);

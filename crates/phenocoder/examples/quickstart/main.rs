@@ -313,7 +313,7 @@ fn main() -> anyhow::Result<()> {
         .with_batch_key(arguments.batch_key.clone());
     report::steps(&report);
     println!();
-    println!("store      {}", store.path().display());
+    println!("store      {}", store.address());
     println!("model      {}", files.model.display());
     println!("statistics {}", files.samples.display());
     println!("training   tensorboard --logdir {}", files.logs.display());

@@ -1,11 +1,26 @@
-//! A change that fails at any moment leaves the store as it was.
+//! Whatever operation of the file system fails, the store is as it was, and the next attempt succeeds.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array3, Array4};
+use phenocoder_core::{Column, DataType, MemoryImage, MemoryLabels, NoProgress};
 
 use super::*;
-use crate::store::{ContainerVersion, Store};
+use crate::disk::Disk;
+use crate::disk::faults::{Fault, Faults};
+use crate::store::{ContainerVersion, ElementKind, Store, WriteMode};
+use crate::{ImageWriteOptions, LabelWriteOptions, OpenOptions, TableData};
 
+/// A folder in memory where the system has one: nothing waits for a disk there.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// The files of a folder by their paths in it.
 fn content(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -15,71 +30,206 @@ fn content(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                found.insert(path.clone(), fs::read(&path).unwrap());
+                let relative = path.strip_prefix(root).unwrap().to_owned();
+                found.insert(relative, fs::read(&path).unwrap());
             }
         }
     }
     found
 }
 
-fn element(text: &'static str) -> impl FnOnce(&Path) -> Result<()> {
-    move |place| {
-        write_group(place, ZarrFormat::V3, Map::new())?;
-        file::write(&place.join("data"), text.as_bytes())
+/// The files that belong to elements.
+fn elements(files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<&Path, &[u8]> {
+    files
+        .iter()
+        .filter(|(path, _)| path.components().count() > 2)
+        .map(|(path, bytes)| (path.as_path(), bytes.as_slice()))
+        .collect()
+}
+
+fn put_back(files: &BTreeMap<PathBuf, Vec<u8>>, root: &Path) {
+    let _ = fs::remove_dir_all(root);
+    for (relative, bytes) in files {
+        let path = root.join(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+fn table(value: f64) -> TableData {
+    let names = vec!["a".to_owned(), "b".to_owned()];
+    let x = Array2::from_elem((2, 1), value);
+    TableData::new(names, vec!["v".into()], Some(x.into()))
+        .with_obs_column("value", Column::Float(vec![value; 2]))
+        .unwrap()
+}
+
+fn image(value: f32) -> MemoryImage {
+    MemoryImage::new(
+        "i",
+        Array4::from_elem((1, 1, 8, 8), value),
+        vec!["c".into()],
+    )
+    .unwrap()
+}
+
+/// A change of a store, and whether the store shows the new state.
+type Step = (&'static str, fn(&mut Store) -> Result<()>);
+
+const STEPS: [Step; 6] = [
+    ("create a mask", |s| {
+        let mask = MemoryLabels::new("l", Array3::from_elem((1, 8, 8), 3));
+        s.write_labels("l", &mask, &LabelWriteOptions::default(), &NoProgress)
+    }),
+    ("create an image", |s| {
+        s.write_image(
+            "i",
+            &image(1.0),
+            &ImageWriteOptions::new(DataType::UInt8),
+            &NoProgress,
+        )
+    }),
+    ("replace an image", |s| {
+        let options = ImageWriteOptions::new(DataType::UInt16).with_mode(WriteMode::Replace);
+        s.write_image("i", &image(2.0), &options, &NoProgress)
+    }),
+    ("rename a mask", |s| s.rename(ElementKind::Labels, "l", "m")),
+    ("delete a mask", |s| s.remove(ElementKind::Labels, "m")),
+    ("create a table", |s| {
+        s.write_table("t", &table(1.0), WriteMode::Create)
+    }),
+];
+
+fn open_on(disk: &Disk, path: &Path) -> Result<Store> {
+    Store::from_root(Root::open_on(disk, path, OpenOptions::default())?)
+}
+
+/// Runs one step over and over, each time with another operation that fails.
+fn every_operation_fails_once(version: ContainerVersion, fault: Fault, for_good: bool) -> usize {
+    let folder = scratch();
+    let path = folder.path().join("s.zarr");
+    Store::create(&path, version).unwrap();
+    let mut failures = 0;
+    for (what, step) in STEPS {
+        let old = content(&path);
+        step(&mut Store::open(&path).unwrap()).unwrap();
+        let new = content(&path);
+        assert!(old != new, "{what}");
+        for n in 0.. {
+            put_back(&old, &path);
+            let (disk, faults) = Faults::disk(n, fault, for_good);
+            let result = open_on(&disk, &path).and_then(|mut store| step(&mut store));
+            let Some((operation, place)) = faults.hit() else {
+                result.unwrap();
+                assert!(n > 5, "{what}: too few operations failed");
+                break;
+            };
+            failures += 1;
+            let case = format!("{what}: {fault:?} at operation {n}, {operation:?} of {place:?}");
+            let done = result.is_ok();
+            if let Err(error) = result {
+                assert!(matches!(error, Error::Io { .. }), "{case}: {error:?}");
+                if !for_good {
+                    assert!(
+                        content(&path) == old,
+                        "{case}: {error} left something behind"
+                    );
+                }
+            }
+            // Whoever opens the store next finds the old or the new state, whole, and can write.
+            let mut store = Store::open(&path).unwrap();
+            let found = content(&path);
+            let is_old = if for_good {
+                // An empty group may be left, which nobody sees.
+                elements(&found) == elements(&old)
+            } else {
+                found == old
+            };
+            assert!(is_old || found == new, "{case}: neither old nor new");
+            assert!(found == new || !done, "{case}: said to be done");
+            assert!(crate::validate(&store).is_empty(), "{case}");
+            if is_old {
+                step(&mut store).unwrap();
+                assert!(
+                    content(&path) == new,
+                    "{case}: the next attempt wrote something else"
+                );
+            }
+        }
+        put_back(&new, &path);
+    }
+    failures
+}
+
+#[test]
+fn every_operation_that_fails_once_leaves_the_store_as_it_was() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let failures: usize = Fault::ALL
+            .into_iter()
+            .map(|fault| every_operation_fails_once(version, fault, false))
+            .sum();
+        println!("container {version:?}: {failures} failing operations");
+        assert!(failures > 1000);
     }
 }
 
 #[test]
-fn a_failure_at_any_moment_leaves_everything_as_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("s.zarr");
-    Store::create(&root, ContainerVersion::V02).unwrap();
-    let opened = Root::open(&root, crate::OpenOptions::default()).unwrap();
-    let lock = Lock::acquire(&root).unwrap();
-    let change = Change {
-        root: &opened,
-        format: ZarrFormat::V3,
-        group: "labels",
-        name: "a",
-    };
-    // Creation, replacement and removal, each failing at its n-th moment until it passes.
-    for stage in 0..3 {
-        for n in 0_usize.. {
-            let before = content(&root);
-            let left = Cell::new(n);
-            let watch = |moment: Moment| {
-                if left.get() == 0 {
-                    return Err(Error::missing("test", format!("{moment:?}")));
-                }
-                left.set(left.get().saturating_sub(1));
-                Ok(())
-            };
-            let result = match stage {
-                0 => change.put(&lock, &watch, element("old")),
-                1 => change.put(&lock, &watch, element("new")),
-                _ => change.remove(&lock, &watch),
-            };
-            let after = content(&root);
+fn a_disk_that_fails_for_good_leaves_the_old_or_the_new_store() {
+    every_operation_fails_once(ContainerVersion::V02, Fault::Broken, true);
+}
+
+#[test]
+fn every_operation_of_recovery_may_fail() {
+    let folder = scratch();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let write =
+        |store: &mut Store, value| store.write_table("t", &table(value), WriteMode::Replace);
+    write(&mut store, 1.0).unwrap();
+    let old = content(&path);
+    write(&mut store, 2.0).unwrap();
+    let new = content(&path);
+    let mut left_overs = 0;
+    for killed_at in (0..).step_by(7) {
+        put_back(&old, &path);
+        let (disk, faults) = Faults::disk(killed_at, Fault::Broken, true);
+        let written = open_on(&disk, &path).and_then(|mut store| write(&mut store, 2.0));
+        if faults.hit().is_none() {
+            written.unwrap();
+            break;
+        }
+        let left = content(&path);
+        if left == old || left == new {
+            continue;
+        }
+        left_overs += 1;
+        for n in 0.. {
+            put_back(&left, &path);
+            let (disk, faults) = Faults::disk(n, Fault::Broken, false);
+            if let Err(error) = open_on(&disk, &path) {
+                assert!(matches!(error, Error::Io { .. }), "{error:?}");
+            }
+            Store::open(&path).unwrap();
+            let found = content(&path);
+            let hit = faults.hit();
             assert!(
-                !after
-                    .keys()
-                    .any(|p| p.display().to_string().contains(".phenocoder-"))
+                found == old || found == new,
+                "killed at {killed_at}, recovery at {n}: {hit:?}"
             );
-            if result.is_ok() {
-                assert!(n >= 3, "too few moments were tried");
-                assert_ne!(before, after);
+            if hit.is_none() {
                 break;
             }
-            assert_eq!(before, after, "stage {stage}, moment {n}");
         }
     }
+    assert!(left_overs > 5, "{left_overs}");
 }
 
 #[test]
 fn a_lock_is_given_up_even_while_a_child_process_holds_its_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let root = folder.path().join("s.zarr");
     Store::create(&root, ContainerVersion::V02).unwrap();
+    let root = Place::new(root);
     let lock = Lock::acquire(&root).unwrap();
     // What a process that is being started has until it runs its own program.
     let inherited = lock.file.try_clone().unwrap();

@@ -1,0 +1,207 @@
+//! The file system: the only module that opens, writes, renames and removes files.
+//!
+//! Tests make any of its operations fail (see `faults`); everything that touches the disk therefore goes through here.
+
+#[cfg(test)]
+pub(crate) mod faults;
+mod place;
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+pub(crate) use place::{LeftOver, Place, left_over};
+
+/// What the file system is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Look,
+    List,
+    Open,
+    Read,
+    Create,
+    Write,
+    Sync,
+    Link,
+    Rename,
+    Remove,
+}
+
+/// What lies at a path, links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File {
+        size: u64,
+    },
+    Folder,
+    /// A pipe, a socket, a device.
+    Other,
+}
+
+/// An entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: std::ffi::OsString,
+    pub(crate) is_folder: bool,
+    pub(crate) is_link: bool,
+}
+
+/// A handle on the file system.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    #[cfg(test)]
+    faults: Option<std::sync::Arc<faults::Faults>>,
+}
+
+impl Disk {
+    /// How many of `len` bytes the operation may move, or why it fails; always all of them outside of tests.
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as in tests")]
+    fn allow(&self, _: Operation, _: &Path, len: usize) -> io::Result<usize> {
+        Ok(len)
+    }
+
+    #[cfg(test)]
+    fn allow(&self, operation: Operation, path: &Path, len: usize) -> io::Result<usize> {
+        match &self.faults {
+            Some(faults) => faults.next(operation, path, len),
+            None => Ok(len),
+        }
+    }
+
+    /// The path without links.
+    pub(crate) fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        self.allow(Operation::Look, path, 0)?;
+        fs::canonicalize(path)
+    }
+
+    /// What lies at a path, links followed.
+    pub(crate) fn kind(&self, path: &Path) -> io::Result<Kind> {
+        self.allow(Operation::Look, path, 0)?;
+        let metadata = fs::metadata(path)?;
+        Ok(if metadata.is_file() {
+            Kind::File {
+                size: metadata.len(),
+            }
+        } else if metadata.is_dir() {
+            Kind::Folder
+        } else {
+            Kind::Other
+        })
+    }
+
+    /// Whether anything lies at a path, a broken link too.
+    pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.allow(Operation::Look, path, 0)?;
+        match fs::symlink_metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The entries of a folder, sorted by name.
+    pub(crate) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.allow(Operation::List, path, 0)?;
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            entries.push(Entry {
+                is_folder: kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()),
+                is_link: kind.is_symlink(),
+                name: entry.file_name(),
+            });
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
+        self.allow(Operation::Open, path, 0)?;
+        File::open(path)
+    }
+
+    /// Fills `bytes` with what the file holds from `offset` on.
+    pub(crate) fn read_exact_at(
+        &self,
+        file: &File,
+        path: &Path,
+        bytes: &mut [u8],
+        offset: u64,
+    ) -> io::Result<()> {
+        let most = self.allow(Operation::Read, path, bytes.len())?;
+        if most < bytes.len() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        read_exact_at(file, bytes, offset)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.allow(Operation::Create, path, 0)?;
+        File::create(path)
+    }
+
+    fn write(&self, file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<usize> {
+        use io::Write as _;
+        let most = self.allow(Operation::Write, path, bytes.len())?;
+        file.write(bytes.get(..most).unwrap_or(bytes))
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.allow(Operation::Sync, path, 0)?;
+        file.sync_all()
+    }
+
+    /// Another name for a file, or a copy where the file system knows no links.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.allow(Operation::Link, to, 0)?;
+        fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.allow(Operation::Rename, to, 0)?;
+        fs::rename(from, to)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.allow(Operation::Create, path, 0)?;
+        fs::create_dir_all(path)
+    }
+
+    /// Removes a file, or a folder with all it holds.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.allow(Operation::Remove, path, 0)?;
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+            Ok(_) => fs::remove_file(path),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the error says that there is nothing.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                bytes = &mut bytes[n..];
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

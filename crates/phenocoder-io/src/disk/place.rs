@@ -1,0 +1,272 @@
+//! Places that are written to.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Disk, Entry, is_absent};
+use crate::{Error, Result};
+
+/// The mark of a folder or file that is not yet, or no longer, in its place.
+const NEW: &str = ".phenocoder-new-";
+const OLD: &str = ".phenocoder-old-";
+
+/// The hidden name of something that will be called `name`.
+pub(crate) fn new_name(name: &str) -> String {
+    format!(".{name}{NEW}{}", std::process::id())
+}
+
+/// The hidden name of something that was called `name`.
+pub(crate) fn old_name(name: &str) -> String {
+    format!(".{name}{OLD}{}", std::process::id())
+}
+
+/// Something that a writer had in its hands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum LeftOver<'a> {
+    /// What was to replace, or become, the thing of this name.
+    New(&'a str),
+    /// What the thing of this name was before.
+    Old(&'a str),
+}
+
+/// Recognizes the name of a left-over.
+pub(crate) fn left_over(name: &str) -> Option<LeftOver<'_>> {
+    let hidden = name.strip_prefix('.')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some((name, process)) = hidden.rsplit_once(NEW) {
+        return is_number(process).then_some(LeftOver::New(name));
+    }
+    let (name, process) = hidden.rsplit_once(OLD)?;
+    is_number(process).then_some(LeftOver::Old(name))
+}
+
+/// A path on a disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    disk: Disk,
+    path: PathBuf,
+}
+
+impl Place {
+    /// A path of the file system.
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self::on(&Disk::default(), path)
+    }
+
+    pub(crate) fn on(disk: &Disk, path: impl Into<PathBuf>) -> Self {
+        Self {
+            disk: disk.clone(),
+            path: path.into(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// A place in this folder.
+    pub(crate) fn join(&self, relative: impl AsRef<Path>) -> Self {
+        Self::on(&self.disk, self.path.join(relative))
+    }
+
+    /// A place beside this one.
+    pub(crate) fn beside(&self, name: impl AsRef<std::ffi::OsStr>) -> Self {
+        Self::on(&self.disk, self.path.with_file_name(name))
+    }
+
+    /// The last component of the path.
+    pub(crate) fn name(&self) -> String {
+        let name = self.path.file_name();
+        name.map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// A hidden place beside this one, for what will be here; no other process uses it.
+    pub(crate) fn staged(&self) -> Self {
+        self.beside(new_name(&self.name()))
+    }
+
+    /// A hidden place beside this one, for what was here.
+    pub(crate) fn set_aside(&self) -> Self {
+        self.beside(old_name(&self.name()))
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+        Error::io(&self.path, action)
+    }
+
+    /// Whether anything is here, a broken link too.
+    pub(crate) fn exists(&self) -> Result<bool> {
+        self.disk.exists(&self.path).map_err(self.failed("read"))
+    }
+
+    /// An error when anything is here.
+    pub(crate) fn must_be_free(&self) -> Result<()> {
+        if self.exists()? {
+            return Err(Error::Exists {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The entries of this folder, sorted by name.
+    pub(crate) fn list(&self) -> Result<Vec<Entry>> {
+        self.disk.list(&self.path).map_err(self.failed("listed"))
+    }
+
+    /// Creates this folder and those above it.
+    pub(crate) fn create_folder(&self) -> Result<()> {
+        let made = self.disk.create_folder(&self.path);
+        made.map_err(self.failed("created"))
+    }
+
+    /// Creates this file, empty, and the folders above it.
+    pub(crate) fn create_file(&self) -> Result<FileWriter> {
+        let file = match self.disk.create(&self.path) {
+            // Asked for second: of many files in a folder only the first finds it missing.
+            Err(error) if is_absent(&error) => {
+                if let Some(folder) = self.path.parent() {
+                    Self::on(&self.disk, folder).create_folder()?;
+                }
+                self.disk.create(&self.path)
+            }
+            created => created,
+        };
+        Ok(FileWriter {
+            file: file.map_err(self.failed("written"))?,
+            place: self.clone(),
+        })
+    }
+
+    /// Writes this file and waits until it is on the disk.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
+        let mut file = self.create_file()?;
+        file.write_all(bytes).map_err(self.failed("written"))?;
+        file.finish()
+    }
+
+    /// Writes a metadata file.
+    pub(crate) fn write_json(&self, value: &Value) -> Result<()> {
+        self.write(format!("{value:#}").as_bytes())
+    }
+
+    /// Waits until the names in this folder are on the disk, where the system can.
+    pub(crate) fn sync_folder(&self) -> Result<()> {
+        if cfg!(unix) {
+            let synced = self.disk.open(&self.path);
+            let synced = synced.and_then(|folder| self.disk.sync(&folder, &self.path));
+            synced.map_err(self.failed("synchronized"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until all folders of this tree are on the disk.
+    pub(crate) fn sync_tree(&self) -> Result<()> {
+        for entry in self.list()? {
+            if entry.is_folder && !entry.is_link {
+                self.join(entry.name).sync_tree()?;
+            }
+        }
+        self.sync_folder()
+    }
+
+    /// Gives what is here another place.
+    pub(crate) fn rename(&self, to: &Self) -> Result<()> {
+        let renamed = self.disk.rename(&self.path, &to.path);
+        renamed.map_err(to.failed("renamed"))
+    }
+
+    /// Gives the file another name as well.
+    pub(crate) fn link(&self, to: &Self) -> Result<()> {
+        let linked = self.disk.link(&self.path, &to.path);
+        linked.map_err(to.failed("written"))
+    }
+
+    /// Renames what was written beside `to` into it and waits until the new name is on the disk.
+    pub(crate) fn publish(&self, to: &Self) -> Result<()> {
+        self.rename(to)?;
+        let folder = to.path.parent().filter(|f| !f.as_os_str().is_empty());
+        Self::on(&self.disk, folder.unwrap_or_else(|| Path::new("."))).sync_folder()
+    }
+
+    /// Removes a file or a folder with all it holds; one that is not there is fine.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match self.disk.remove(&self.path) {
+            Err(error) if !is_absent(&error) => Err(self.failed("removed")(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes beside this place and renames the result into it, so that the old or the new is here, whole.
+    pub(crate) fn replace_with(&self, write: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let staged = self.staged();
+        let written = write(&staged).and_then(|()| staged.publish(self));
+        if written.is_err() {
+            // The first error says why; readers ignore a left-over.
+            let _ = staged.remove();
+        }
+        written
+    }
+
+    /// Replaces the file.
+    pub(crate) fn replace(&self, bytes: &[u8]) -> Result<()> {
+        self.replace_with(|staged| staged.write(bytes))
+    }
+}
+
+/// A new file.
+#[derive(Debug)]
+pub(crate) struct FileWriter {
+    file: File,
+    place: Place,
+}
+
+impl FileWriter {
+    /// Waits until the file is on the disk.
+    pub(crate) fn finish(self) -> Result<()> {
+        let synced = self.place.disk.sync(&self.file, &self.place.path);
+        synced.map_err(self.place.failed("written"))
+    }
+}
+
+impl Write for FileWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Self { file, place } = self;
+        place.disk.write(file, &place.path, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_left_overs_are_recognized() {
+        assert_eq!(left_over(&new_name("a.b")), Some(LeftOver::New("a.b")));
+        assert_eq!(
+            left_over(&old_name("zarr.json")),
+            Some(LeftOver::Old("zarr.json"))
+        );
+        for other in [
+            ".zgroup",
+            ".x.tmp-1",
+            ".x.phenocoder-new-",
+            ".x.phenocoder-old-1a",
+            "x",
+        ] {
+            assert_eq!(left_over(other), None, "{other}");
+        }
+    }
+}

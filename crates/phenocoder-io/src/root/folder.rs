@@ -1,0 +1,119 @@
+//! A store in a folder of the file system.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::{RangeFile, ReadAt, Source, SourceEntry};
+use crate::disk::{Disk, Kind, Place, is_absent};
+use crate::{Error, Result};
+
+/// A folder that nothing outside is read from.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    place: Place,
+    canonical: PathBuf,
+    follow_links: bool,
+}
+
+impl Folder {
+    pub(crate) fn open(disk: &Disk, path: &Path, follow_links: bool) -> Result<Self> {
+        let opened = Error::io(path, "opened");
+        let canonical = disk.canonicalize(path).map_err(opened)?;
+        match disk.kind(&canonical).map_err(Error::io(path, "opened"))? {
+            Kind::Folder => Ok(Self {
+                place: Place::on(disk, path),
+                canonical,
+                follow_links,
+            }),
+            _ => Err(Error::NotAStore {
+                path: path.to_owned(),
+                problem: "it is neither a folder nor a zip file".to_owned(),
+            }),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// Where a key lies, whether or not it exists.
+    pub(crate) fn place(&self, key: &str) -> Place {
+        if key.is_empty() {
+            self.place.clone()
+        } else {
+            self.place.join(key)
+        }
+    }
+
+    /// What a key leads to, or `None` where there is nothing; links that leave the store are refused.
+    pub(crate) fn resolve(&self, key: &str) -> Result<Option<PathBuf>> {
+        let place = self.place(key);
+        match place.disk().canonicalize(place.path()) {
+            Ok(real) if self.follow_links || real.starts_with(&self.canonical) => Ok(Some(real)),
+            Ok(real) => Err(Error::InvalidPath {
+                key: key.to_owned(),
+                path: real.display().to_string(),
+            }),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(Error::io(place.path(), "read")(error)),
+        }
+    }
+}
+
+impl Source for Folder {
+    fn address(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    fn file(&self, key: &str) -> Result<Option<RangeFile>> {
+        let Some(path) = self.resolve(key)? else {
+            return Ok(None);
+        };
+        let disk = self.place.disk();
+        // Asked before it is opened: a pipe would wait for somebody who writes into it.
+        let size = match disk.kind(&path).map_err(Error::io(&path, "read"))? {
+            Kind::File { size } => size,
+            Kind::Folder => return Err(Error::invalid(key, "a file", "a folder")),
+            Kind::Other => return Err(Error::invalid(key, "a file", "a pipe or device")),
+        };
+        let file = disk.open(&path).map_err(Error::io(&path, "read"))?;
+        let disk = disk.clone();
+        Ok(Some(RangeFile::new(size, FileBytes { disk, file, path })))
+    }
+
+    fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {
+        let Some(path) = self.resolve(key)? else {
+            return Ok(Vec::new());
+        };
+        let entries = self.place.disk().list(&path);
+        let entries = entries.map_err(Error::io(&path, "listed"))?.into_iter();
+        Ok(entries
+            .filter_map(|entry| {
+                Some(SourceEntry {
+                    name: entry.name.into_string().ok()?,
+                    is_folder: entry.is_folder,
+                    is_link: entry.is_link,
+                })
+            })
+            .collect())
+    }
+
+    fn folder(&self) -> Option<&Folder> {
+        Some(self)
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+struct FileBytes {
+    disk: Disk,
+    file: File,
+    path: PathBuf,
+}
+
+impl ReadAt for FileBytes {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        let read = self.disk.read_exact_at(&self.file, &self.path, out, offset);
+        read.map_err(Error::io(&self.path, "read"))
+    }
+}
