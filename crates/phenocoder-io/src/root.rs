@@ -3,14 +3,16 @@
 //! Nothing else of this crate reads files of a store, so that limits and links are checked in one place.
 
 mod folder;
+mod zip;
 
 use std::fmt::Debug;
 use std::path::Path;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Kind};
 use crate::{Error, OpenOptions, Result};
 
 pub(crate) use folder::Folder;
+use zip::ZipFile;
 
 /// Something that holds files under keys such as `images/a/zarr.json`.
 ///
@@ -80,14 +82,27 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// A folder of the file system.
+    /// A folder or zip file of the file system.
     pub(crate) fn open(path: &Path, options: OpenOptions) -> Result<Self> {
         Self::open_on(&Disk::default(), path, options)
     }
 
     pub(crate) fn open_on(disk: &Disk, path: &Path, options: OpenOptions) -> Result<Self> {
-        let folder = Folder::open(disk, path, options.follow_links)?;
-        Ok(Self::new(folder, options))
+        let kind = disk.kind(path).map_err(Error::io(path, "opened"))?;
+        match kind {
+            Kind::Folder => {
+                let folder = Folder::open(disk, path, options.follow_links)?;
+                Ok(Self::new(folder, options))
+            }
+            Kind::File { size } => {
+                let file = ZipFile::open(disk, path, size, options.max_chunk_bytes)?;
+                Ok(Self::new(file, options))
+            }
+            Kind::Other => Err(Error::NotAStore {
+                path: path.to_owned(),
+                problem: "it is a pipe or device".to_owned(),
+            }),
+        }
     }
 
     pub(crate) fn new(source: impl Source + 'static, options: OpenOptions) -> Self {

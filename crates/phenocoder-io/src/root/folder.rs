@@ -19,17 +19,11 @@ impl Folder {
     pub(crate) fn open(disk: &Disk, path: &Path, follow_links: bool) -> Result<Self> {
         let opened = Error::io(path, "opened");
         let canonical = disk.canonicalize(path).map_err(opened)?;
-        match disk.kind(&canonical).map_err(Error::io(path, "opened"))? {
-            Kind::Folder => Ok(Self {
-                place: Place::on(disk, path),
-                canonical,
-                follow_links,
-            }),
-            _ => Err(Error::NotAStore {
-                path: path.to_owned(),
-                problem: "it is neither a folder nor a zip file".to_owned(),
-            }),
-        }
+        Ok(Self {
+            place: Place::on(disk, path),
+            canonical,
+            follow_links,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {

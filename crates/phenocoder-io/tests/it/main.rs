@@ -10,3 +10,4 @@ mod organoid;
 mod patchset;
 mod round_trip;
 mod tables;
+mod zip_store;
