@@ -30,6 +30,7 @@ pub(crate) use cache::ChunkCache;
 pub(crate) use chain::Block;
 use chain::{Chain, Codecs, without_shards};
 use codec::BytesCodecs;
+pub(crate) use codec::unpack_zstd;
 pub(crate) use element::ElementType;
 pub use numbers::{NumericArray, NumericValues};
 pub(crate) use shard::encode_index;

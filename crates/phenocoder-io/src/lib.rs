@@ -50,7 +50,8 @@
 //! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
 //! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, one level |
 //! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` | yes |
-//! | points, shapes | – | listed only | no |
+//! | points | 0.1, 0.2 | one file or parts; snappy, zstd, gzip, lz4_raw, none | no |
+//! | shapes | – | listed only | no |
 //!
 //! # Catalogue
 //!
@@ -59,6 +60,7 @@
 //! | What is in a store? | [`Store`], [`Element`], [`ElementKind`], [`validate`] |
 //! | How are pixels read? | [`Image`], [`Labels`], [`OpenOptions`] |
 //! | Where do pixels lie? | [`Transformation`], [`Affine`] |
+//! | How are points read? | [`Points`], [`PointBatches`] |
 //! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Annotation`] |
 //! | How do columns convert? | [`column_to_arrow`], [`column_from_arrow`], [`features_to_record_batch`] |
 //! | How are elements written? | [`Store::write_table`] and the other methods of [`Store`], [`WriteMode`] |
@@ -84,6 +86,7 @@
 //! - Links that lead out of the store are refused.
 
 mod array;
+mod columns;
 mod disk;
 mod error;
 pub mod export;
@@ -93,6 +96,7 @@ mod ome;
 mod options;
 mod patchset;
 mod path;
+mod points;
 mod root;
 mod store;
 mod table;
@@ -106,6 +110,7 @@ pub use export::{features_to_record_batch, read_parquet, write_csv, write_parque
 pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels};
 pub use options::{MissingChunks, OpenOptions};
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
+pub use points::{PointBatches, Points};
 pub use store::{ContainerVersion, Element, ElementKind, Store, WriteMode, copy_store};
 pub use table::{
     Annotation, ColumnInfo, Frame, Matrix, MatrixInfo, RawData, Records, SparseFormat,

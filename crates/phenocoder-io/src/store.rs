@@ -18,6 +18,7 @@ use crate::array::ChunkCache;
 use crate::disk::Place;
 use crate::node::{Node, ZarrFormat};
 use crate::ome::{Image, Labels};
+use crate::points::Points;
 use crate::root::{Folder, Root};
 use crate::table::Table;
 use crate::{Error, OpenOptions, Result};
@@ -224,6 +225,16 @@ impl Store {
     pub fn table(&self, name: &str) -> Result<Table> {
         let node = self.element_node(ElementKind::Table, name)?;
         Table::open(&self.root, &node)
+    }
+
+    /// Opens points; their columns are read later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoElement`] when there is none of this name, and errors that name what is wrong with its metadata.
+    pub fn points(&self, name: &str) -> Result<Points> {
+        let node = self.element_node(ElementKind::Points, name)?;
+        Points::open(&self.root, name, &node)
     }
 
     fn element(&self, kind: ElementKind, name: &str) -> Result<&Element> {

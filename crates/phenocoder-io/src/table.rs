@@ -14,7 +14,7 @@ mod rows;
 mod value;
 mod write;
 
-pub(crate) use arrow_column::column_field;
+pub(crate) use arrow_column::{ENCODING, ORDERED, column_field, downcast};
 pub use arrow_column::{column_from_arrow, column_to_arrow};
 pub(crate) use carry::carry_over;
 pub use data::{Annotation, RawData, TableData};

@@ -267,6 +267,17 @@ pub(crate) fn parse_all(key: &str, list: Option<&Value>) -> Result<Vec<Transform
     Ok(parsed)
 }
 
+/// The `axes` of points or shapes: `x, y` or `x, y, z`.
+pub(crate) fn spatial_axes(key: &str, axes: &Value) -> Result<Vec<String>> {
+    let names: Option<Vec<String>> = axes
+        .as_array()
+        .and_then(|list| list.iter().map(|a| a.as_str().map(str::to_owned)).collect());
+    let allowed: [&[&str]; 2] = [&["x", "y"], &["x", "y", "z"]];
+    names
+        .filter(|names| allowed.iter().any(|a| names.iter().eq(a.iter())))
+        .ok_or_else(|| Error::invalid(key, "the axes x, y or x, y, z", axes))
+}
+
 fn parse(key: &str, value: &Value, depth: usize) -> Result<Transformation> {
     let bad = |problem: String| Error::InvalidTransform {
         key: key.to_owned(),

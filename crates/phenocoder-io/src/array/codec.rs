@@ -65,6 +65,13 @@ pub(crate) enum BytesCodec {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct BytesCodecs(Vec<BytesCodec>);
 
+/// Unpacks zstd data that hold at most so many bytes.
+pub(crate) fn unpack_zstd(key: &str, bytes: &[u8], most: usize) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    zstd::decode_up_to(bytes, most, &mut out).map_err(|damage| damage.into_error(key))?;
+    Ok(out)
+}
+
 thread_local! {
     /// Memory between two codecs, kept for the next chunk.
     static BETWEEN: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };

@@ -18,7 +18,7 @@ use phenocoder_io::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-fn cases() -> Option<&'static Path> {
+pub(crate) fn cases() -> Option<&'static Path> {
     static CASES: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
     if let Some(folder) = std::env::var_os("PHENOCODER_CONFORMANCE") {
         static GIVEN: OnceLock<PathBuf> = OnceLock::new();
@@ -44,7 +44,7 @@ fn cases() -> Option<&'static Path> {
         .map(|(_, path)| path.as_path())
 }
 
-fn sorted(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn sorted(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -53,7 +53,7 @@ fn sorted(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
@@ -61,7 +61,7 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn sha(bytes: &[u8]) -> String {
+pub(crate) fn sha(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes))
 }
 
@@ -81,9 +81,9 @@ fn sha_texts<S: AsRef<str>>(texts: impl IntoIterator<Item = Option<S>>) -> Strin
 }
 
 /// What does not agree, for one message per element.
-type Check = Result<(), String>;
+pub(crate) type Check = Result<(), String>;
 
-fn same(what: &str, found: impl Into<Value>, expected: &Value) -> Check {
+pub(crate) fn same(what: &str, found: impl Into<Value>, expected: &Value) -> Check {
     let found = found.into();
     if found == *expected {
         Ok(())
@@ -120,7 +120,10 @@ fn pixel_bytes(values: &[f32], data_type: DataType) -> Option<Vec<u8>> {
     })
 }
 
-fn transforms(transformations: &[phenocoder_io::Transformation], expected: &Value) -> Check {
+pub(crate) fn transforms(
+    transformations: &[phenocoder_io::Transformation],
+    expected: &Value,
+) -> Check {
     let expected = expected.as_object().unwrap();
     if transformations.len() != expected.len() {
         return Err(format!("{} transformations", transformations.len()));
@@ -266,7 +269,7 @@ fn shown(array: &ArrayRef, row: usize) -> String {
     }
 }
 
-fn column(array: &ArrayRef, nullable: bool, ordered: bool, expected: &Value) -> Check {
+pub(crate) fn column(array: &ArrayRef, nullable: bool, ordered: bool, expected: &Value) -> Check {
     same("length", array.len(), &expected["n"])?;
     let kind = expected["kind"].as_str().unwrap();
     let masked = |values: &NumericValues| {

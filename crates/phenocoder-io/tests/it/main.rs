@@ -4,6 +4,7 @@
 
 mod atomic;
 mod conformance;
+mod conformance_geo;
 #[cfg(unix)]
 mod full_disk;
 mod organoid;

@@ -1,0 +1,395 @@
+//! Parquet files of a store, read by row group and column.
+//!
+//! The parquet crate decodes values and writes files.
+//! Footers and pages are fetched, checked and unpacked here, so that a damaged or hostile file takes no more memory
+//! than the limits allow.
+
+mod category;
+mod footer;
+mod page;
+mod pandas;
+mod parts;
+mod thrift;
+mod unpack;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Field, Fields};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
+use parquet::column::page::{PageIterator, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+
+use crate::root::{RangeFile, Root};
+use crate::table::{ENCODING, ORDERED};
+use crate::{Error, OpenOptions, Result};
+
+pub(crate) use category::{Unifier, concat_columns};
+pub(crate) use pandas::{Index, Pandas};
+pub(crate) use parts::{Batches, Parts};
+
+/// How many rows are decoded at once.
+const BATCH_ROWS: usize = 1 << 16;
+/// How many bytes a batch of texts may take that are repeated from a dictionary.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// A file and the limits under which it is read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: RangeFile,
+    pub(crate) key: String,
+    pub(crate) limits: OpenOptions,
+}
+
+impl Source {
+    fn failed(&self, source: ParquetError) -> Error {
+        Error::Parquet {
+            path: self.key.clone().into(),
+            source,
+        }
+    }
+
+    fn parquet(&self, problem: &str) -> Error {
+        self.failed(ParquetError::General(problem.to_owned()))
+    }
+}
+
+/// An open file of which the footer has been read.
+#[derive(Debug)]
+pub(crate) struct ColumnFile {
+    source: Arc<Source>,
+    metadata: Arc<ParquetMetaData>,
+    fields: Fields,
+    pandas: Pandas,
+}
+
+impl ColumnFile {
+    /// Opens a file, or `None` where there is none.
+    pub(crate) fn open(root: &Root, key: &str) -> Result<Option<Self>> {
+        let Some(file) = root.ranges(key)? else {
+            return Ok(None);
+        };
+        let source = Source {
+            file,
+            key: key.to_owned(),
+            limits: root.options.clone(),
+        };
+        let metadata = footer::read(&source)?;
+        let file = metadata.file_metadata();
+        let noted = |name: &str| {
+            let pairs = file.key_value_metadata()?;
+            pairs.iter().find(|pair| pair.key == name)?.value.as_deref()
+        };
+        let pandas = match noted("pandas") {
+            Some(text) => Pandas::parse(key, text)?,
+            None => Pandas::default(),
+        };
+        let pairs = file.key_value_metadata();
+        let schema = file.schema_descr();
+        // A schema of Arrow that cannot be read is no loss: Parquet's own tells all but categories.
+        let arrow = catch_unwind(AssertUnwindSafe(|| {
+            parquet_to_arrow_schema(schema, pairs)
+                .or_else(|_| parquet_to_arrow_schema(schema, None))
+        }))
+        .unwrap_or_else(|_| {
+            Err(ParquetError::General(
+                "the schema cannot be read".to_owned(),
+            ))
+        })
+        .map_err(|error| source.failed(error))?;
+        let fields = arrow
+            .fields()
+            .iter()
+            .map(|f| plain_field(f, &pandas))
+            .collect();
+        Ok(Some(Self {
+            source: Arc::new(source),
+            metadata,
+            fields,
+            pandas,
+        }))
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.source.key
+    }
+
+    /// The columns, as they are read.
+    pub(crate) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    pub(crate) fn pandas(&self) -> &Pandas {
+        &self.pandas
+    }
+
+    pub(crate) fn position(&self, column: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name() == column)
+    }
+
+    pub(crate) fn n_rows(&self) -> u64 {
+        self.metadata.file_metadata().num_rows().cast_unsigned()
+    }
+
+    pub(crate) fn n_groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    pub(crate) fn rows_of(&self, group: usize) -> u64 {
+        self.metadata.row_group(group).num_rows().cast_unsigned()
+    }
+
+    /// The leaves below a column, such as the coordinates of a polygon.
+    fn leaves(&self, column: usize) -> Vec<usize> {
+        let schema = self.metadata.file_metadata().schema_descr();
+        (0..schema.num_columns())
+            .filter(|&leaf| schema.get_column_root_idx(leaf) == column)
+            .collect()
+    }
+
+    /// How many bytes columns of a row group take, as far as the footer tells.
+    pub(crate) fn bytes_of(&self, group: usize, columns: &[usize]) -> u128 {
+        let mut bytes = 0_u128;
+        let group = self.metadata.row_group(group);
+        for &column in columns {
+            let width = self.fields[column]
+                .data_type()
+                .primitive_width()
+                .unwrap_or(4);
+            let packed = self
+                .leaves(column)
+                .iter()
+                .map(|&leaf| group.column(leaf).uncompressed_size())
+                .fold(0, i64::saturating_add);
+            let rows = u128::from(group.num_rows().cast_unsigned());
+            bytes += u128::from(packed.cast_unsigned()).max(rows * width as u128);
+        }
+        bytes
+    }
+
+    /// The rows of one column of one row group, in batches.
+    pub(crate) fn values(&self, group: usize, column: usize) -> Result<Values> {
+        let failure: page::Failure = Arc::default();
+        let field = &self.fields[column];
+        let row_group = self.metadata.row_group(group);
+        let mut batch_rows = BATCH_ROWS;
+        let mut readers = Vec::new();
+        let expands = !matches!(field.data_type(), DataType::Dictionary(_, _));
+        for leaf in self.leaves(column) {
+            let mut pages = page::Pages::new(&self.source, row_group.column(leaf), &failure);
+            if expands {
+                let longest = pages.longest_in_dictionary()?;
+                batch_rows = batch_rows.min(BATCH_BYTES / longest.max(1)).max(1);
+            }
+            readers.push((leaf, Mutex::new(Some(pages))));
+        }
+        let rows = row_group.num_rows().cast_unsigned();
+        let chunks = Chunks {
+            metadata: &self.metadata,
+            group,
+            rows: usize::try_from(rows)
+                .map_err(|_| self.source.parquet("there are too many rows"))?,
+            readers,
+        };
+        let reader = guarded(|| {
+            let schema = self.metadata.file_metadata().schema_descr();
+            let mask = ProjectionMask::roots(schema, [column]);
+            let levels = parquet_to_arrow_field_levels(schema, mask, Some(&self.fields))?;
+            ParquetRecordBatchReader::try_new_with_row_groups(&levels, &chunks, batch_rows, None)
+        })
+        .map_err(|error| taken(&failure).unwrap_or_else(|| self.source.failed(error)))?;
+        Ok(Values {
+            source: Arc::clone(&self.source),
+            data_type: field.data_type().clone(),
+            reader: Some(reader),
+            failure,
+            left: rows,
+        })
+    }
+}
+
+/// Runs the parquet crate's decoders, which do not check every claim of a page before they believe it.
+fn guarded<T>(run: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(ParquetError::General(
+            "the pages cannot be decoded".to_owned(),
+        ))
+    })
+}
+
+fn taken(failure: &page::Failure) -> Option<Error> {
+    failure
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+}
+
+/// The field as this crate hands it out: text has one type, categories too.
+fn plain_field(field: &Field, pandas: &Pandas) -> Field {
+    let is_text =
+        |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let categories = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let column = pandas.column(field.name());
+    let data_type = match field.data_type() {
+        t if is_text(t) && column.is_some_and(|c| c.is_categorical) => categories(),
+        t if is_text(t) => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::Dictionary(_, values) if is_text(values) => categories(),
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        other => other.clone(),
+    };
+    let mut metadata = std::collections::HashMap::new();
+    if let Some(column) = column {
+        let is_dictionary = matches!(data_type, DataType::Dictionary(_, _));
+        if column.is_ordered && is_dictionary {
+            metadata.insert(ORDERED.to_owned(), "true".to_owned());
+        }
+        if let Some(encoding) = column.nullable_encoding(&data_type) {
+            metadata.insert(ENCODING.to_owned(), encoding.to_owned());
+        }
+    }
+    Field::new(field.name(), data_type, true).with_metadata(metadata)
+}
+
+/// The column chunks below one column of one row group.
+struct Chunks<'a> {
+    metadata: &'a ParquetMetaData,
+    group: usize,
+    rows: usize,
+    readers: Vec<(usize, Mutex<Option<page::Pages>>)>,
+}
+
+impl RowGroups for Chunks<'_> {
+    fn num_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column_chunks(&self, leaf: usize) -> parquet::errors::Result<Box<dyn PageIterator>> {
+        let found = self.readers.iter().find(|(l, _)| *l == leaf);
+        let reader = found
+            .and_then(|(_, r)| r.lock().unwrap_or_else(PoisonError::into_inner).take())
+            .map(|pages| Box::new(pages) as Box<dyn PageReader>);
+        Ok(Box::new(page::OneColumn(reader)))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(std::iter::once(self.metadata.row_group(self.group)))
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.metadata
+    }
+}
+
+/// The values of one column of one row group, batch by batch; nothing more after an error.
+pub(crate) struct Values {
+    source: Arc<Source>,
+    data_type: DataType,
+    reader: Option<ParquetRecordBatchReader>,
+    failure: page::Failure,
+    left: u64,
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Values")
+            .field("key", &self.source.key)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Values {
+    fn read(&mut self) -> Result<Option<ArrayRef>> {
+        let Some(reader) = self.reader.as_mut() else {
+            return Ok(None);
+        };
+        let batch = guarded(|| match reader.next() {
+            Some(Ok(batch)) => Ok(Some(batch)),
+            Some(Err(error)) => Err(ParquetError::ArrowError(error.to_string())),
+            None => Ok(None),
+        });
+        let batch = batch
+            .map_err(|error| taken(&self.failure).unwrap_or_else(|| self.source.failed(error)))?;
+        let wrong = || {
+            self.source
+                .parquet("a column does not have the rows of its row group")
+        };
+        let Some(batch) = batch else {
+            return if self.left == 0 {
+                Ok(None)
+            } else {
+                Err(wrong())
+            };
+        };
+        self.left = self
+            .left
+            .checked_sub(batch.num_rows() as u64)
+            .ok_or_else(wrong)?;
+        let array = batch.columns().first().ok_or_else(wrong)?;
+        // A schema that changes its mind between footer and pages.
+        if *array.data_type() != self.data_type {
+            return Err(wrong());
+        }
+        Ok(Some(Arc::clone(array)))
+    }
+}
+
+impl Iterator for Values {
+    type Item = Result<ArrayRef>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read().transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.reader = None;
+        }
+        item
+    }
+}
+
+/// Cuts the batches of several columns to the same rows.
+#[derive(Debug)]
+pub(crate) struct Aligned {
+    columns: Vec<(Values, Option<ArrayRef>)>,
+}
+
+impl Aligned {
+    pub(crate) fn new(columns: Vec<Values>) -> Self {
+        let columns = columns.into_iter().map(|values| (values, None)).collect();
+        Self { columns }
+    }
+
+    /// The next rows of all columns, as many as all have at hand; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<ArrayRef>>> {
+        for (values, held) in &mut self.columns {
+            while held.as_ref().is_none_or(|array| array.is_empty()) {
+                match values.next() {
+                    Some(array) => *held = Some(array?),
+                    None => return Ok(None),
+                }
+            }
+        }
+        let lengths = self
+            .columns
+            .iter()
+            .filter_map(|(_, held)| held.as_ref().map(|a| a.len()));
+        let Some(n) = lengths.min() else {
+            return Ok(None);
+        };
+        Ok(Some(
+            self.columns
+                .iter_mut()
+                .filter_map(|(_, held)| {
+                    let array = held.take()?;
+                    let (now, later) = (array.slice(0, n), array.slice(n, array.len() - n));
+                    *held = Some(later);
+                    Some(now)
+                })
+                .collect(),
+        ))
+    }
+}

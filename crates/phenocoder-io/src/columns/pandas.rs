@@ -1,0 +1,155 @@
+//! What pandas notes in a Parquet file: which columns are the index and which are categories.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::DataType;
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// The note `pandas` of a file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pandas {
+    pub(crate) index: Option<Index>,
+    columns: BTreeMap<String, PandasColumn>,
+}
+
+/// Where the names of the rows are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// A column of the file.
+    Column(String),
+    /// Numbers that are not stored.
+    Range {
+        name: Option<String>,
+        start: i64,
+        step: i64,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PandasColumn {
+    name: Option<String>,
+    numpy_type: String,
+    pub(crate) is_categorical: bool,
+    pub(crate) is_ordered: bool,
+}
+
+impl PandasColumn {
+    /// AnnData's name for the type of a column with missing values, where pandas has such a type.
+    pub(crate) fn nullable_encoding(&self, data_type: &DataType) -> Option<&'static str> {
+        match data_type {
+            DataType::Boolean if self.numpy_type == "boolean" => Some("nullable-boolean"),
+            t if t.is_integer() && self.numpy_type.starts_with(['I', 'U']) => {
+                Some("nullable-integer")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Pandas {
+    pub(crate) fn parse(key: &str, text: &str) -> Result<Self> {
+        let note = crate::json::parse_object(key, text.as_bytes())?;
+        let mut columns = BTreeMap::new();
+        for column in note
+            .get("columns")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let text = |name: &str| column.get(name).and_then(Value::as_str).map(str::to_owned);
+            let (name, field) = (text("name"), text("field_name"));
+            let Some(field) = field.or_else(|| name.clone()) else {
+                continue;
+            };
+            let ordered = column.get("metadata").and_then(|m| m.get("ordered"));
+            let column = PandasColumn {
+                name,
+                numpy_type: text("numpy_type").unwrap_or_default(),
+                is_categorical: text("pandas_type").as_deref() == Some("categorical"),
+                is_ordered: ordered.and_then(Value::as_bool).unwrap_or(false),
+            };
+            columns.insert(field, column);
+        }
+        let index = match note.get("index_columns").and_then(Value::as_array) {
+            // More than one column is an index of several levels: they stay columns.
+            Some(list) => match list.as_slice() {
+                [Value::String(column)] => Some(Index::Column(column.clone())),
+                [Value::Object(range)] => Some(parse_range(key, range)?),
+                _ => None,
+            },
+            None => None,
+        };
+        Ok(Self { index, columns })
+    }
+
+    pub(crate) fn column(&self, field: &str) -> Option<&PandasColumn> {
+        self.columns.get(field)
+    }
+
+    /// What the index is called, where it has a name that a person gave it.
+    pub(crate) fn index_name(&self) -> Option<String> {
+        let name = match self.index.as_ref()? {
+            Index::Range { name, .. } => return name.clone(),
+            Index::Column(field) => match self.columns.get(field) {
+                Some(column) => column.name.clone()?,
+                None => field.clone(),
+            },
+        };
+        (!is_nameless(&name)).then_some(name)
+    }
+}
+
+/// Whether this is the name that an index without one gets in a file.
+pub(crate) fn is_nameless(name: &str) -> bool {
+    name == "__null_dask_index__" || name.starts_with("__index_level_")
+}
+
+fn parse_range(key: &str, range: &Map<String, Value>) -> Result<Index> {
+    let number = |name: &str| {
+        let found = range.get(name).and_then(Value::as_i64);
+        found.ok_or_else(|| Error::missing(key, format!("`{name}` of the range of the index")))
+    };
+    Ok(Index::Range {
+        name: range.get("name").and_then(Value::as_str).map(str::to_owned),
+        start: number("start")?,
+        step: number("step")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_of_pandas_is_understood() {
+        let text = r#"{"index_columns": ["__index_level_0__"], "columns": [
+            {"name": "gene", "field_name": "gene", "pandas_type": "categorical", "numpy_type": "int8",
+             "metadata": {"num_categories": 2, "ordered": true}},
+            {"name": "n", "field_name": "n", "pandas_type": "int32", "numpy_type": "Int32", "metadata": null},
+            {"name": null, "field_name": "__index_level_0__", "pandas_type": "object", "numpy_type": "str"}]}"#;
+        let pandas = Pandas::parse("k", text).unwrap();
+        assert_eq!(
+            pandas.index,
+            Some(Index::Column("__index_level_0__".to_owned()))
+        );
+        assert_eq!(pandas.index_name(), None);
+        let gene = pandas.column("gene").unwrap();
+        assert!(gene.is_categorical && gene.is_ordered);
+        let n = pandas.column("n").unwrap();
+        assert_eq!(
+            n.nullable_encoding(&DataType::Int32),
+            Some("nullable-integer")
+        );
+    }
+
+    #[test]
+    fn nonsense_is_an_error_or_nothing() {
+        assert!(Pandas::parse("k", "[1").is_err());
+        assert!(Pandas::parse("k", "[1]").is_err());
+        assert!(Pandas::parse("k", r#"{"index_columns": [{"start": 1}]}"#).is_err());
+        let empty = Pandas::parse("k", r#"{"index_columns": 3, "columns": {"a": 1}}"#).unwrap();
+        assert_eq!(empty.index, None);
+    }
+}

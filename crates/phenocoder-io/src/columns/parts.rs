@@ -1,0 +1,390 @@
+//! One table over several files, each opened when it is needed.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use rayon::prelude::*;
+
+use super::{Aligned, ColumnFile, Index, Unifier, concat_columns};
+use crate::root::Root;
+use crate::{Error, Result};
+
+/// The files of a table; the first is open and tells the columns.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    root: Arc<Root>,
+    /// The element, for messages.
+    key: String,
+    keys: Vec<String>,
+    files: Vec<OnceLock<Arc<ColumnFile>>>,
+    fields: Vec<Field>,
+    /// The column that holds the names of the rows.
+    index: Option<String>,
+}
+
+/// A row group of one of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) file: usize,
+    pub(crate) group: usize,
+    /// The number of its first row in the table.
+    pub(crate) start: u64,
+    pub(crate) rows: u64,
+}
+
+impl Parts {
+    /// Opens the first of some files.
+    pub(crate) fn open(root: &Arc<Root>, key: &str, keys: Vec<String>) -> Result<Self> {
+        let files = keys.iter().map(|_| OnceLock::new()).collect();
+        let mut parts = Self {
+            root: Arc::clone(root),
+            key: key.to_owned(),
+            keys,
+            files,
+            fields: Vec::new(),
+            index: None,
+        };
+        let first = parts.file(0)?;
+        let fields = first.fields().iter().map(|field| field.as_ref().clone());
+        let index = match &first.pandas().index {
+            Some(Index::Column(name)) => first.position(name).map(|_| name.clone()),
+            Some(Index::Range { .. }) => None,
+            None => fields
+                .clone()
+                .map(|field| field.name().clone())
+                .find(|name| super::pandas::is_nameless(name)),
+        };
+        parts.fields = fields
+            .filter(|f| Some(f.name()) != index.as_ref())
+            .collect();
+        parts.index = index;
+        let mut names: Vec<&String> = parts.fields.iter().map(Field::name).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::invalid(
+                first.key(),
+                "columns of different names",
+                pair[0],
+            ));
+        }
+        Ok(parts)
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The columns without the index.
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    pub(crate) fn n_files(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn index_name(&self) -> Result<Option<String>> {
+        Ok(self.file(0)?.pandas().index_name())
+    }
+
+    pub(crate) fn file(&self, file: usize) -> Result<Arc<ColumnFile>> {
+        let no_file = || Error::missing(&self.key, "a file with rows");
+        let held = self.files.get(file).ok_or_else(no_file)?;
+        if let Some(open) = held.get() {
+            return Ok(Arc::clone(open));
+        }
+        let key = self.keys.get(file).ok_or_else(no_file)?;
+        let open =
+            ColumnFile::open(&self.root, key)?.ok_or_else(|| Error::missing(key, "a file"))?;
+        Ok(Arc::clone(held.get_or_init(|| Arc::new(open))))
+    }
+
+    /// All row groups, with empty ones; reads the footers of all files.
+    pub(crate) fn groups(&self) -> Result<Vec<Group>> {
+        let mut groups = Vec::new();
+        let mut start = 0_u64;
+        for file in 0..self.keys.len() {
+            let open = self.file(file)?;
+            for group in 0..open.n_groups() {
+                let rows = open.rows_of(group);
+                groups.push(Group {
+                    file,
+                    group,
+                    start,
+                    rows,
+                });
+                start = start
+                    .checked_add(rows)
+                    .ok_or_else(|| Error::invalid(&self.key, "fewer rows", "too many"))?;
+            }
+        }
+        Ok(groups)
+    }
+
+    pub(crate) fn n_rows(&self) -> Result<u64> {
+        Ok(self
+            .groups()?
+            .last()
+            .map_or(0, |group| group.start + group.rows))
+    }
+
+    /// The fields of some columns.
+    pub(crate) fn select(&self, columns: &[&str]) -> Result<Vec<Field>> {
+        columns
+            .iter()
+            .map(|name| {
+                let found = self.fields.iter().find(|field| field.name() == name);
+                found.cloned().ok_or_else(|| Error::NoEntry {
+                    key: self.key.clone(),
+                    what: "column",
+                    name: (*name).to_owned(),
+                    available: crate::error::listing(self.fields.iter().map(Field::name)),
+                })
+            })
+            .collect()
+    }
+
+    /// Where a column is in a file; one that is missing or has another type there is an error.
+    fn position(&self, file: &ColumnFile, field: &Field) -> Result<usize> {
+        let column = file
+            .position(field.name())
+            .ok_or_else(|| Error::missing(file.key(), format!("the column `{}`", field.name())))?;
+        let found = file.fields().get(column).map(|f| f.data_type().clone());
+        if found.as_ref() == Some(field.data_type()) {
+            return Ok(column);
+        }
+        let expected = format!("{} in column `{}`", field.data_type(), field.name());
+        let found = found.map_or_else(String::new, |t| t.to_string());
+        Err(Error::invalid(file.key(), expected, found))
+    }
+
+    /// Reads rows of some columns.
+    pub(crate) fn read(&self, fields: &[Field], rows: Range<u64>) -> Result<Vec<ArrayRef>> {
+        let groups = self.groups()?;
+        let n = groups.last().map_or(0, |group| group.start + group.rows);
+        if rows.start > rows.end || rows.end > n {
+            return Err(Error::NoEntry {
+                key: self.key.clone(),
+                what: "rows",
+                name: format!("{rows:?}"),
+                available: format!("0..{n}"),
+            });
+        }
+        let within: Vec<Group> = groups
+            .into_iter()
+            .filter(|g| g.rows > 0 && g.start < rows.end && rows.start < g.start + g.rows)
+            .collect();
+        let mut bytes = 0_u128;
+        let mut tasks = Vec::with_capacity(within.len() * fields.len());
+        for &group in &within {
+            let file = self.file(group.file)?;
+            let columns: Vec<usize> = fields
+                .iter()
+                .map(|f| self.position(&file, f))
+                .collect::<Result<_>>()?;
+            bytes = bytes.saturating_add(file.bytes_of(group.group, &columns));
+            tasks.extend(
+                columns
+                    .into_iter()
+                    .map(|column| (group, Arc::clone(&file), column)),
+            );
+        }
+        self.check_bytes("columns with bytes", bytes)?;
+        let mut pieces: Vec<Vec<ArrayRef>> = tasks
+            .par_iter()
+            .map(|(group, file, column)| {
+                let pieces = file
+                    .values(group.group, *column)?
+                    .collect::<Result<Vec<_>>>()?;
+                let first = rows.start.saturating_sub(group.start);
+                let last = rows.end.min(group.start + group.rows) - group.start;
+                Ok(cut(pieces, first..last))
+            })
+            .collect::<Vec<Result<_>>>()
+            .into_iter()
+            .collect::<Result<_>>()?;
+        let n = fields.len();
+        fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| {
+                let of_column: Vec<ArrayRef> = pieces
+                    .iter_mut()
+                    .skip(at)
+                    .step_by(n)
+                    .flat_map(std::mem::take)
+                    .collect();
+                concat_columns(&self.key, field.data_type(), of_column)
+            })
+            .collect()
+    }
+
+    fn check_bytes(&self, what: &'static str, found: u128) -> Result<()> {
+        let limit = self.root.options.max_array_bytes;
+        if found <= u128::from(limit) {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            key: self.key.clone(),
+            what,
+            found,
+            limit,
+        })
+    }
+
+    /// Reads rows of some columns as a batch.
+    pub(crate) fn read_batch(&self, fields: Vec<Field>, rows: Range<u64>) -> Result<RecordBatch> {
+        let n = usize::try_from(rows.end.saturating_sub(rows.start)).unwrap_or(usize::MAX);
+        let columns = self.read(&fields, rows)?;
+        crate::table::batch(&self.key, fields, columns, n)
+    }
+
+    /// Reads the names of rows: numbers or text.
+    pub(crate) fn index(&self, rows: Range<u64>) -> Result<ArrayRef> {
+        let first = self.file(0)?;
+        if let Some(name) = &self.index
+            && let Some(field) = first.fields().iter().find(|f| f.name() == name)
+        {
+            let field = field.as_ref().clone().with_name(name);
+            let read = self.read(std::slice::from_ref(&field), rows)?;
+            return read
+                .into_iter()
+                .next()
+                .ok_or_else(|| Error::missing(&self.key, "the index"));
+        }
+        let bytes = u128::from(rows.end.saturating_sub(rows.start)) * 8;
+        self.check_bytes("an index with bytes", bytes)?;
+        let mut values: Vec<i64> = Vec::new();
+        let mut file_start = 0;
+        for file in 0..self.keys.len() {
+            let open = self.file(file)?;
+            let n = open.n_rows();
+            let (start, step) = match open.pandas().index {
+                Some(Index::Range { start, step, .. }) => (start, step),
+                _ => (file_start, 1),
+            };
+            let (from, to) = (file_start.cast_unsigned(), file_start.cast_unsigned() + n);
+            let (first, last) = (rows.start.max(from), rows.end.min(to));
+            values.extend((first..last.max(first)).map(|row| {
+                let row = (row - from).cast_signed();
+                start.wrapping_add(step.wrapping_mul(row))
+            }));
+            file_start = to.cast_signed();
+        }
+        Ok(Arc::new(Int64Array::from(values)))
+    }
+
+    /// Reads some columns batch by batch, each at most as long as a row group.
+    pub(crate) fn batches(self: &Arc<Self>, fields: Vec<Field>) -> Batches {
+        let unifiers = fields
+            .iter()
+            .map(|f| matches!(f.data_type(), DataType::Dictionary(_, _)).then(Unifier::default))
+            .collect();
+        Batches {
+            parts: Arc::clone(self),
+            schema: Arc::new(Schema::new(fields)),
+            unifiers,
+            file: 0,
+            group: 0,
+            open: None,
+            failed: false,
+        }
+    }
+}
+
+/// Keeps a range of the rows of pieces.
+fn cut(pieces: Vec<ArrayRef>, rows: Range<u64>) -> Vec<ArrayRef> {
+    let mut at = 0_u64;
+    let mut kept = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let end = at + piece.len() as u64;
+        let (first, last) = (rows.start.max(at), rows.end.min(end));
+        if first < last {
+            // Both are within the piece, whose length is a `usize`.
+            let (offset, n) = ((first - at) as usize, (last - first) as usize);
+            kept.push(if n == piece.len() {
+                piece
+            } else {
+                piece.slice(offset, n)
+            });
+        }
+        at = end;
+    }
+    kept
+}
+
+/// The rows of a table, batch by batch.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    parts: Arc<Parts>,
+    schema: SchemaRef,
+    unifiers: Vec<Option<Unifier>>,
+    file: usize,
+    group: usize,
+    open: Option<Aligned>,
+    failed: bool,
+}
+
+impl Batches {
+    fn read(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(open) = &mut self.open {
+                match open.next()? {
+                    Some(columns) => return self.batch(columns).map(Some),
+                    None => self.open = None,
+                }
+            }
+            if self.file >= self.parts.n_files() {
+                return Ok(None);
+            }
+            let file = self.parts.file(self.file)?;
+            if self.group >= file.n_groups() {
+                (self.file, self.group) = (self.file + 1, 0);
+                continue;
+            }
+            let group = self.group;
+            self.group += 1;
+            let fields = self.schema.fields();
+            if fields.is_empty() {
+                let n = usize::try_from(file.rows_of(group)).unwrap_or(usize::MAX);
+                return crate::table::batch(self.parts.key(), Vec::new(), Vec::new(), n).map(Some);
+            }
+            let columns = fields
+                .iter()
+                .map(|field| file.values(group, self.parts.position(&file, field)?))
+                .collect::<Result<_>>()?;
+            self.open = Some(Aligned::new(columns));
+        }
+    }
+
+    fn batch(&mut self, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+        let key = &self.parts.key;
+        let columns = columns
+            .into_iter()
+            .zip(&mut self.unifiers)
+            .map(|(column, unifier)| match unifier {
+                Some(unifier) => {
+                    let codes = unifier.add(key, &column)?;
+                    unifier.column(key, codes)
+                }
+                None => Ok(column),
+            })
+            .collect::<Result<_>>()?;
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(Error::arrow(key))
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let item = self.read().transpose();
+        self.failed = !matches!(item, Some(Ok(_)));
+        item
+    }
+}

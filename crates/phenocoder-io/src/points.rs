@@ -1,0 +1,5 @@
+//! Points: positions with attributes, in Parquet.
+
+mod open;
+
+pub use open::{PointBatches, Points};
