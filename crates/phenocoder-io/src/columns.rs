@@ -16,7 +16,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, Float64Array};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
@@ -25,7 +26,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::root::{RangeFile, Root};
-use crate::table::{ENCODING, ORDERED};
+use crate::table::{ENCODING, ORDERED, downcast};
 use crate::{Error, OpenOptions, Result};
 
 pub(crate) use category::{Unifier, concat_columns};
@@ -125,6 +126,12 @@ impl ColumnFile {
 
     pub(crate) fn pandas(&self) -> &Pandas {
         &self.pandas
+    }
+
+    /// A note of the file, such as `geo`.
+    pub(crate) fn note(&self, name: &str) -> Option<&str> {
+        let pairs = self.metadata.file_metadata().key_value_metadata()?;
+        pairs.iter().find(|pair| pair.key == name)?.value.as_deref()
     }
 
     pub(crate) fn position(&self, column: &str) -> Option<usize> {
@@ -349,6 +356,18 @@ impl Iterator for Values {
         }
         item
     }
+}
+
+/// Numbers of any type as `f64`.
+pub(crate) fn as_f64(key: &str, column: &ArrayRef) -> Result<Float64Array> {
+    let column = cast(column, &DataType::Float64).map_err(Error::arrow(key))?;
+    downcast::<Float64Array>(&column)
+        .cloned()
+        .ok_or_else(|| Error::DataType {
+            key: key.to_owned(),
+            expected: "numbers",
+            found: column.data_type().to_string(),
+        })
 }
 
 /// Cuts the batches of several columns to the same rows.

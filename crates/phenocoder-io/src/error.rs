@@ -171,6 +171,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A shape is damaged, or not one that SpatialData knows.
+    #[error("`{key}`: the geometry is not valid: {problem}")]
+    InvalidGeometry {
+        /// The element.
+        key: String,
+        /// What is wrong, with the row where one is.
+        problem: String,
+    },
     /// A stored chunk is damaged.
     #[error("`{key}`: the chunk is damaged: {problem}")]
     CorruptChunk {
@@ -331,6 +339,13 @@ impl Error {
         Self::CorruptChunk {
             key: key.into(),
             problem: shorten(&problem.to_string()),
+        }
+    }
+
+    pub(crate) fn geometry(key: &str, row: u64, problem: impl std::fmt::Display) -> Self {
+        Self::InvalidGeometry {
+            key: key.to_owned(),
+            problem: shorten(&format!("row {row}: {problem}")),
         }
     }
 

@@ -51,7 +51,7 @@
 //! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, one level |
 //! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` | yes |
 //! | points | 0.1, 0.2 | one file or parts; snappy, zstd, gzip, lz4_raw, none | no |
-//! | shapes | – | listed only | no |
+//! | shapes | 0.1, 0.2, 0.3 | WKB, native geometries, ragged arrays | no |
 //!
 //! # Catalogue
 //!
@@ -61,6 +61,7 @@
 //! | How are pixels read? | [`Image`], [`Labels`], [`OpenOptions`] |
 //! | Where do pixels lie? | [`Transformation`], [`Affine`] |
 //! | How are points read? | [`Points`], [`PointBatches`] |
+//! | How are shapes read? | [`Shapes`], [`Geometries`], [`ShapeBatches`] |
 //! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Annotation`] |
 //! | How do columns convert? | [`column_to_arrow`], [`column_from_arrow`], [`features_to_record_batch`] |
 //! | How are elements written? | [`Store::write_table`] and the other methods of [`Store`], [`WriteMode`] |
@@ -98,6 +99,7 @@ mod patchset;
 mod path;
 mod points;
 mod root;
+mod shapes;
 mod store;
 mod table;
 mod transform;
@@ -111,6 +113,9 @@ pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels};
 pub use options::{MissingChunks, OpenOptions};
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
 pub use points::{PointBatches, Points};
+pub use shapes::{
+    Geometries, Geometry, GeometryKind, Polygon, Ring, ShapeBatch, ShapeBatches, Shapes, ShapesData,
+};
 pub use store::{ContainerVersion, Element, ElementKind, Store, WriteMode, copy_store};
 pub use table::{
     Annotation, ColumnInfo, Frame, Matrix, MatrixInfo, RawData, Records, SparseFormat,

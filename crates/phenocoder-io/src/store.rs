@@ -20,6 +20,7 @@ use crate::node::{Node, ZarrFormat};
 use crate::ome::{Image, Labels};
 use crate::points::Points;
 use crate::root::{Folder, Root};
+use crate::shapes::Shapes;
 use crate::table::Table;
 use crate::{Error, OpenOptions, Result};
 
@@ -235,6 +236,16 @@ impl Store {
     pub fn points(&self, name: &str) -> Result<Points> {
         let node = self.element_node(ElementKind::Points, name)?;
         Points::open(&self.root, name, &node)
+    }
+
+    /// Opens shapes; their geometries and columns are read later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoElement`] when there is none of this name, and errors that name what is wrong with its metadata.
+    pub fn shapes(&self, name: &str) -> Result<Shapes> {
+        let node = self.element_node(ElementKind::Shapes, name)?;
+        Shapes::open(&self.root, name, &node)
     }
 
     fn element(&self, kind: ElementKind, name: &str) -> Result<&Element> {

@@ -19,7 +19,7 @@ pub use arrow_column::{column_from_arrow, column_to_arrow};
 pub(crate) use carry::carry_over;
 pub use data::{Annotation, RawData, TableData};
 pub use frame::Frame;
-pub(crate) use frame::batch;
+pub(crate) use frame::{batch, read_array};
 pub use info::{ColumnInfo, MatrixInfo};
 pub use lazy::Table;
 pub use matrix::{Matrix, SparseFormat, SparseMatrix};

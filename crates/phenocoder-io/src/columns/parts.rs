@@ -160,8 +160,8 @@ impl Parts {
         Err(Error::invalid(file.key(), expected, found))
     }
 
-    /// Reads rows of some columns.
-    pub(crate) fn read(&self, fields: &[Field], rows: Range<u64>) -> Result<Vec<ArrayRef>> {
+    /// Reads rows of some columns, each in the pieces in which they are decoded.
+    pub(crate) fn pieces(&self, fields: &[Field], rows: Range<u64>) -> Result<Vec<Vec<ArrayRef>>> {
         let groups = self.groups()?;
         let n = groups.last().map_or(0, |group| group.start + group.rows);
         if rows.start > rows.end || rows.end > n {
@@ -206,18 +206,25 @@ impl Parts {
             .into_iter()
             .collect::<Result<_>>()?;
         let n = fields.len();
-        fields
-            .iter()
-            .enumerate()
-            .map(|(at, field)| {
-                let of_column: Vec<ArrayRef> = pieces
+        Ok((0..n)
+            .map(|at| {
+                pieces
                     .iter_mut()
                     .skip(at)
                     .step_by(n)
                     .flat_map(std::mem::take)
-                    .collect();
-                concat_columns(&self.key, field.data_type(), of_column)
+                    .collect()
             })
+            .collect())
+    }
+
+    /// Reads rows of some columns.
+    pub(crate) fn read(&self, fields: &[Field], rows: Range<u64>) -> Result<Vec<ArrayRef>> {
+        let pieces = self.pieces(fields, rows)?;
+        fields
+            .iter()
+            .zip(pieces)
+            .map(|(field, pieces)| concat_columns(&self.key, field.data_type(), pieces))
             .collect()
     }
 

@@ -4,17 +4,15 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::Field;
 use ndarray::Array2;
 use serde_json::Value;
 
-use crate::columns::{Batches, Parts};
+use crate::columns::{Batches, Parts, as_f64};
 use crate::node::Node;
 use crate::path::child;
 use crate::root::Root;
-use crate::table::downcast;
 use crate::transform::{self, Transformation};
 use crate::{Error, Result};
 
@@ -231,18 +229,6 @@ impl Points {
         }
         Ok(out)
     }
-}
-
-/// Numbers of any type as `f64`.
-pub(crate) fn as_f64(key: &str, column: &ArrayRef) -> Result<Float64Array> {
-    let column = cast(column, &DataType::Float64).map_err(Error::arrow(key))?;
-    downcast::<Float64Array>(&column)
-        .cloned()
-        .ok_or_else(|| Error::DataType {
-            key: key.to_owned(),
-            expected: "numbers",
-            found: column.data_type().to_string(),
-        })
 }
 
 /// Points batch by batch, from [`Points::batches`].

@@ -15,6 +15,7 @@ use super::value::Context;
 use crate::array::{ElementType, NumericValues, ZarrArray};
 use crate::node::Node;
 use crate::path::{self, child};
+use crate::root::Root;
 use crate::{Error, Result};
 
 /// A data frame: named columns and an index.
@@ -220,6 +221,15 @@ fn length(context: &Context, node: &Node) -> Result<u64> {
         [n] => Ok(*n),
         other => Err(Error::invalid(array.key(), "one axis", other.len())),
     }
+}
+
+/// Reads an array with one axis, of numbers or text.
+pub(crate) fn read_array(root: &Arc<Root>, node: Node) -> Result<ArrayRef> {
+    let context = Context {
+        root: Arc::clone(root),
+        format: node.format,
+    };
+    read_column(&context, node, "").map(|(array, _)| array)
 }
 
 /// Reads a column, with what its Arrow type does not tell; `base` is the data frame.

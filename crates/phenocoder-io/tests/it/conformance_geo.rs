@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float32Array, Float64Array, RecordBatch};
 use arrow::datatypes::DataType;
-use phenocoder_io::{Points, Store};
+use phenocoder_io::{GeometryKind, Points, Shapes, Store};
 use serde_json::Value;
 
-use crate::conformance::{Check, cases, column, json, same, sorted, transforms};
+use crate::conformance::{Check, cases, column, json, same, sha, sorted, transforms};
 
 /// Missing numbers of a float column, which pandas writes for NaN, as NaN.
 fn with_nan(array: &ArrayRef) -> ArrayRef {
@@ -98,6 +98,89 @@ fn points(points: &Points, expected: &Value) -> Check {
     Ok(())
 }
 
+fn close(what: &str, found: f64, expected: &Value) -> Check {
+    let expected = expected.as_f64().unwrap();
+    if (found - expected).abs() <= 1e-12 * expected.abs().max(1.0) {
+        Ok(())
+    } else {
+        Err(format!("{what}: expected {expected}, found {found}"))
+    }
+}
+
+fn shapes(shapes: &Shapes, expected: &Value) -> Check {
+    let failed = |e: phenocoder_io::Error| format!("{e:?}");
+    same("rows", shapes.n_rows(), &expected["n_rows"])?;
+    same("columns", shapes.column_order(), &expected["column_order"])?;
+    transforms(shapes.transformations(), &expected["transforms"])?;
+    let data = shapes.read_all().map_err(failed)?;
+    let geometries = &data.geometries;
+    same("has z", geometries.dimensions() == 3, &expected["has_z"])?;
+    same("vertices", geometries.n_vertices(), &expected["n_vertices"])?;
+    let bytes: Vec<u8> = geometries
+        .coordinates()
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    same("coordinates", sha(&bytes), &expected["coords_sha256"])?;
+    let mut types = serde_json::Map::new();
+    for kind in geometries.kinds() {
+        let n = types
+            .get(kind.as_str())
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
+        types.insert(kind.as_str().to_owned(), (n + 1).into());
+    }
+    types.sort_keys();
+    same("types", types, &expected["geometry_types"])?;
+    let listed = expected["geometries"].as_array().unwrap();
+    for (geometry, expected) in geometries.iter().zip(listed) {
+        same("type", geometry.kind().as_str(), &expected["type"])?;
+        same("parts", geometry.polygons().len(), &expected["n_parts"])?;
+        same(
+            "coordinates",
+            geometry.coordinates().len() / geometries.dimensions(),
+            &expected["n_coords"],
+        )?;
+        close("area", geometry.area(), &expected["area"])?;
+        for (found, expected) in geometry
+            .bounds()
+            .unwrap()
+            .into_iter()
+            .zip(expected["bounds"].as_array().unwrap())
+        {
+            close("bounds", found, expected)?;
+        }
+        if geometry.kind() != GeometryKind::Point {
+            let rings: Vec<Value> = geometry
+                .polygons()
+                .map(|polygon| {
+                    let lengths: Vec<usize> = polygon.rings().map(|ring| ring.len()).collect();
+                    serde_json::json!([lengths.len(), lengths])
+                })
+                .collect();
+            same("rings", rings, &expected["rings"])?;
+        }
+    }
+    columns(&data.columns, expected)?;
+    column(&data.index, false, false, &expected["index"]).map_err(|e| format!("index: {e}"))?;
+    let names: Vec<&str> = shapes.fields().iter().map(|f| f.name().as_str()).collect();
+    let mut all = phenocoder_io::Geometries::new(geometries.dimensions()).unwrap();
+    for batch in shapes.batches(&names).map_err(failed)? {
+        let batch = batch.map_err(failed)?;
+        if batch.columns.num_rows() != batch.geometries.len() {
+            return Err("a batch's columns".into());
+        }
+        batch.geometries.iter().for_each(|g| all.push(&g).unwrap());
+    }
+    let last = shapes.n_rows().saturating_sub(1)..shapes.n_rows();
+    let tail = shapes.geometries_of(last).map_err(failed)?;
+    if all == *geometries && tail == geometries.select(&[geometries.len() - 1]).unwrap() {
+        Ok(())
+    } else {
+        Err("batches or single rows differ from the whole".into())
+    }
+}
+
 #[test]
 fn points_and_shapes_hold_what_python_reads_in_them() {
     let Some(cases) = cases() else { return };
@@ -110,6 +193,13 @@ fn points_and_shapes_hold_what_python_reads_in_them() {
             Ok(()) => passed += 1,
             Err(error) => failures.push(format!("{name}/{what}: {error}")),
         };
+        for (element, expected) in expected["shapes"].as_object().unwrap() {
+            let result = store.shapes(element).map_err(|e| format!("{e:?}"));
+            check(
+                format!("shapes/{element}"),
+                result.and_then(|s| shapes(&s, expected)),
+            );
+        }
         for (element, expected) in expected["points"].as_object().unwrap() {
             let result = store.points(element).map_err(|e| format!("{e:?}"));
             check(
@@ -136,6 +226,10 @@ fn read(store: &Store, element: &str) -> Result<(), String> {
             points.read_all().map_err(failed)?;
             points.index().map_err(failed).map(|_| ())
         }
+        ("shapes", name) => {
+            let shapes = store.shapes(name).map_err(failed)?;
+            shapes.read_all().map_err(failed).map(|_| ())
+        }
         (kind, _) => Err(format!("unknown kind {kind}")),
     }
 }
@@ -147,7 +241,7 @@ fn broken_points_and_shapes_are_errors_that_leave_the_others_readable() {
     for case in sorted(&cases.join("broken")) {
         let about = json(&case.join("case.json"));
         let element = about["element"].as_str().unwrap_or("");
-        if !element.starts_with("points/") {
+        if !element.starts_with("points/") && !element.starts_with("shapes/") {
             continue;
         }
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
