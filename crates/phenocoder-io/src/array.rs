@@ -10,7 +10,9 @@ mod codec;
 mod copy;
 mod element;
 mod numbers;
+mod regions;
 mod shard;
+mod target;
 mod vlen;
 mod window;
 mod write;
@@ -20,6 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 use zarrs::array::{Array, ArrayMetadata};
+
+use regions::with_scratch;
 
 use crate::node::{Node, ZarrFormat};
 use crate::path::child;
@@ -33,8 +37,11 @@ use codec::BytesCodecs;
 pub(crate) use codec::unpack_zstd;
 pub(crate) use element::ElementType;
 pub use numbers::{NumericArray, NumericValues};
+pub(crate) use regions::Window;
 pub(crate) use shard::encode_index;
 use shard::{ShardIndex, Sharding};
+pub use target::StoredPixel;
+pub(crate) use target::{Converted, Exact, Target};
 pub(crate) use window::{Pixel, indices, utf32};
 pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, zarr_name};
 
@@ -223,36 +230,108 @@ impl ZarrArray {
 
     /// Decodes one block; a block that is not stored is the fill value.
     pub(crate) fn block(&self, index: &[u64]) -> Result<Block> {
-        if let Some(sharding) = self.codecs.chain.sharding() {
-            return match self.open_shard(sharding, &self.chunk_of(index))? {
-                Some(shard) => self.block_of_shard(sharding, &shard, index),
-                None => Ok(Block::Fill),
-            };
-        }
-        let key = child(
-            &self.key,
-            self.keys.chunk_key(&self.chunk_of(index)).as_str(),
-        );
-        match self.root.read(&key, self.codecs.encoded_limit())? {
-            Some(bytes) => self.codecs.decode(&key, &bytes, &self.chunk),
-            None => Ok(Block::Fill),
-        }
+        self.block_with(index, None)
     }
 
     /// As [`block`](Self::block), with the files of shards kept in `open`: right for arrays that are never replaced.
     pub(crate) fn block_kept(&self, index: &[u64], open: &OpenShards) -> Result<Block> {
-        let Some(sharding) = self.codecs.chain.sharding() else {
-            return self.block(index);
+        self.block_with(index, Some(open))
+    }
+
+    fn block_with(&self, index: &[u64], open: Option<&OpenShards>) -> Result<Block> {
+        with_scratch(
+            |encoded, _| match self.read_encoded(index, open, encoded)? {
+                Some(key) => self
+                    .codecs
+                    .decode(&key, self.block_chain(), encoded, &self.block),
+                None => Ok(Block::Fill),
+            },
+        )
+    }
+
+    /// Decodes a block of values of fixed size into `decoded`; `false` when it is not stored.
+    fn decode_block(
+        &self,
+        index: &[u64],
+        encoded: &mut Vec<u8>,
+        decoded: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let Some(key) = self.read_encoded(index, None, encoded)? else {
+            return Ok(false);
         };
+        let chain = self.block_chain();
+        let size = self
+            .codecs
+            .decoded_size(&key, chain, encoded.len(), &self.block)?;
+        decoded.resize(size, 0);
+        self.codecs
+            .decode_into(&key, chain, encoded, &self.block, decoded)?;
+        Ok(true)
+    }
+
+    /// As [`decode_block`](Self::decode_block), into memory of the size of a block.
+    fn decode_block_into(
+        &self,
+        index: &[u64],
+        encoded: &mut Vec<u8>,
+        out: &mut [u8],
+    ) -> Result<bool> {
+        let Some(key) = self.read_encoded(index, None, encoded)? else {
+            return Ok(false);
+        };
+        let chain = self.block_chain();
+        self.codecs
+            .decoded_size(&key, chain, encoded.len(), &self.block)?;
+        self.codecs
+            .decode_into(&key, chain, encoded, &self.block, out)?;
+        Ok(true)
+    }
+
+    /// The codecs of a block.
+    fn block_chain(&self) -> &Chain {
+        let chain = &self.codecs.chain;
+        chain.sharding().map_or(chain, |sharding| &sharding.chain)
+    }
+
+    /// Reads what is stored of a block, and returns the key of its file; `None` when it is not stored.
+    fn read_encoded(
+        &self,
+        index: &[u64],
+        open: Option<&OpenShards>,
+        encoded: &mut Vec<u8>,
+    ) -> Result<Option<String>> {
         let chunk = self.chunk_of(index);
-        let shard = match open.find(&chunk) {
+        let Some(sharding) = self.codecs.chain.sharding() else {
+            let key = self.chunk_key(&chunk);
+            let Some(file) = self.root.ranges(&key)? else {
+                return Ok(None);
+            };
+            let len = self.codecs.check_encoded(&key, file.size)?;
+            encoded.resize(len, 0);
+            file.read_into(0, encoded)?;
+            return Ok(Some(key));
+        };
+        let shard = match open.and_then(|open| open.find(&chunk)) {
             Some(shard) => shard,
-            None => match self.open_shard(sharding, &chunk)? {
-                Some(shard) => open.keep(chunk, shard),
-                None => return Ok(Block::Fill),
+            None => match (self.open_shard(sharding, &chunk)?, open) {
+                (Some(shard), Some(open)) => open.keep(chunk, shard),
+                (Some(shard), None) => Arc::new(shard),
+                (None, _) => return Ok(None),
             },
         };
-        self.block_of_shard(sharding, &shard, index)
+        let places = index.iter().zip(self.per_chunk());
+        let inner: Vec<u64> = places.map(|(i, n)| i % n).collect();
+        let Some((offset, len)) = shard.index.locate(&shard.key, &inner, shard.file.size)? else {
+            return Ok(None);
+        };
+        let len = self.codecs.check_encoded(&shard.key, len)?;
+        encoded.resize(len, 0);
+        shard.file.read_into(offset, encoded)?;
+        Ok(Some(shard.key.clone()))
+    }
+
+    fn chunk_key(&self, chunk: &[u64]) -> String {
+        child(&self.key, self.keys.chunk_key(chunk).as_str())
     }
 
     /// How many blocks a chunk has along each axis.
@@ -268,32 +347,13 @@ impl ZarrArray {
     }
 
     fn open_shard(&self, sharding: &Sharding, chunk: &[u64]) -> Result<Option<OpenShard>> {
-        let key = child(&self.key, self.keys.chunk_key(chunk).as_str());
+        let key = self.chunk_key(chunk);
         let Some(file) = self.root.ranges(&key)? else {
             return Ok(None);
         };
         let per_chunk: Vec<u64> = self.per_chunk().collect();
         let index = self.shard_index(sharding, &key, &file, &per_chunk)?;
         Ok(Some(OpenShard { key, file, index }))
-    }
-
-    fn block_of_shard(
-        &self,
-        sharding: &Sharding,
-        shard: &OpenShard,
-        index: &[u64],
-    ) -> Result<Block> {
-        let places = index.iter().zip(self.per_chunk());
-        let inner: Vec<u64> = places.map(|(i, n)| i % n).collect();
-        let key = &shard.key;
-        match shard.index.locate(key, &inner, shard.file.size)? {
-            Some((offset, len)) => {
-                let len = self.codecs.check_encoded(key, len)?;
-                let bytes = shard.file.read(offset, len)?;
-                self.codecs.decode_inner(key, sharding, &bytes)
-            }
-            None => Ok(Block::Fill),
-        }
     }
 
     fn shard_index(
@@ -409,6 +469,10 @@ fn open_v2(
     metadata.insert("filters".to_owned(), on_arrays);
     metadata.insert("compressor".to_owned(), Value::Null);
     let dtype = metadata.get("dtype").cloned();
+    // NumPy reads a byte order of single bytes as well.
+    if let Some(name @ ("u1" | "i1" | "b1")) = dtype.as_ref().and_then(|d| d.as_str()?.get(1..)) {
+        metadata.insert("dtype".to_owned(), Value::String(format!("|{name}")));
+    }
     let keys = create(key, metadata)?;
     let chain = Chain::of_v2(key, keys.codecs(), bytes, dtype.as_ref(), element)?;
     Ok((keys, chain))

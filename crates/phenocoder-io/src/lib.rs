@@ -105,7 +105,7 @@ mod table;
 mod transform;
 mod validate;
 
-pub use array::{NumericArray, NumericValues};
+pub use array::{NumericArray, NumericValues, StoredPixel};
 pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use export::{features_to_record_batch, read_parquet, write_csv, write_parquet};

@@ -40,6 +40,20 @@ impl ChunkCache {
         }
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The chunk, when it is kept.
+    pub(crate) fn peek(&self, array: &str, index: &[u64]) -> Option<Arc<Block>> {
+        if self.capacity == 0 {
+            return None;
+        }
+        let key = (array.to_owned(), index.to_vec());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.touch(&key)
+    }
+
     /// The chunk, decoded by `decode` unless it is kept.
     pub(crate) fn get(
         &self,

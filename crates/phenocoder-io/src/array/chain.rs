@@ -246,40 +246,47 @@ impl Codecs {
             })
     }
 
-    /// Decodes a chunk file.
-    pub(crate) fn decode(&self, key: &str, bytes: &[u8], shape: &[u64]) -> Result<Block> {
-        self.decode_with(key, &self.chain, bytes, shape)
-    }
-
-    /// Decodes one chunk of a shard.
-    pub(crate) fn decode_inner(
+    /// Decodes a chunk with the codecs of the array or of its shards.
+    pub(crate) fn decode(
         &self,
         key: &str,
-        sharding: &Sharding,
+        chain: &Chain,
         bytes: &[u8],
+        shape: &[u64],
     ) -> Result<Block> {
-        self.decode_with(key, &sharding.chain, bytes, &sharding.inner)
+        if self.element.size().is_none() {
+            let items = self.check_items(key, shape)?;
+            return self.decode_text(key, chain, bytes, items).map(Block::Text);
+        }
+        let size = self.decoded_size(key, chain, bytes.len(), shape)?;
+        let mut out = Vec::new();
+        out.try_reserve_exact(size)
+            .map_err(|error| Error::corrupt(key, error))?;
+        out.resize(size, 0);
+        self.decode_into(key, chain, bytes, shape, &mut out)?;
+        Ok(Block::Bytes(out))
     }
 
-    fn decode_with(&self, key: &str, chain: &Chain, bytes: &[u8], shape: &[u64]) -> Result<Block> {
+    /// The bytes of a decoded chunk of values of fixed size, when so many can be in the encoded ones.
+    pub(crate) fn decoded_size(
+        &self,
+        key: &str,
+        chain: &Chain,
+        encoded: usize,
+        shape: &[u64],
+    ) -> Result<usize> {
         let items = self.check_items(key, shape)?;
-        let Some(size) = self.element.size() else {
-            return self.decode_text(key, chain, bytes, items).map(Block::Text);
-        };
-        let expected = items.saturating_mul(size);
-        if chain.sharding.is_none() && !chain.bytes.is_possible(bytes.len(), expected) {
-            let found = bytes.len();
+        let size = items.saturating_mul(self.element.size().unwrap_or(0));
+        if chain.sharding.is_none()
+            && chain.order.is_some()
+            && !chain.bytes.is_possible(encoded, size)
+        {
             return Err(Error::corrupt(
                 key,
-                format!("its {found} bytes cannot hold {expected}"),
+                format!("its {encoded} bytes cannot hold {size}"),
             ));
         }
-        let mut out = Vec::new();
-        out.try_reserve_exact(expected)
-            .map_err(|error| Error::corrupt(key, error))?;
-        out.resize(expected, 0);
-        self.decode_numbers(key, chain, bytes, shape, &mut out)?;
-        Ok(Block::Bytes(out))
+        Ok(size)
     }
 
     /// The number of places in a chunk, when a buffer for them is within the limits.
@@ -317,7 +324,7 @@ impl Codecs {
     }
 
     /// Decodes values of fixed size into `out`, in native byte order and C order.
-    fn decode_numbers(
+    pub(crate) fn decode_into(
         &self,
         key: &str,
         chain: &Chain,
@@ -447,7 +454,7 @@ impl Codecs {
             let part = bytes
                 .get(offset as usize..(offset + len) as usize)
                 .ok_or_else(|| Error::corrupt(key, "a chunk lies outside the shard"))?;
-            let block = self.decode_with(key, &sharding.chain, part, &sharding.inner)?;
+            let block = self.decode(key, &sharding.chain, part, &sharding.inner)?;
             if let Block::Bytes(inner) = block {
                 super::window::paste(&inner, &sharding.inner, &place, &mut out, shape, size);
             }

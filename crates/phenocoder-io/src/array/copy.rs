@@ -5,7 +5,7 @@ use phenocoder_core::DataType;
 
 /// Where numbers come from: a block, or one value for every place.
 #[derive(Clone, Copy)]
-pub(crate) enum Fill<'a> {
+pub enum Fill<'a> {
     One(&'a [u8]),
     All(&'a [u8]),
 }

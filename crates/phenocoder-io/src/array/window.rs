@@ -1,25 +1,43 @@
 //! Windows of an array, put together from its blocks.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::cache::ChunkCache;
 use super::chain::Block;
-use super::copy::{self, Fill};
+use super::regions::Window;
+use super::target::{Bytes, Converted};
 use super::{NumericArray, ZarrArray};
 use crate::{Error, Result};
 
 pub(crate) use super::copy::Pixel;
 
 /// Part of a window that lies in one block.
-struct Piece {
-    index: Vec<u64>,
+pub(super) struct Piece {
     /// Where the part begins in the block and in the window, and its extent.
-    from: Vec<usize>,
-    to: Vec<usize>,
-    extent: Vec<usize>,
+    pub(super) from: Vec<usize>,
+    pub(super) to: Vec<usize>,
+    pub(super) extent: Vec<usize>,
+}
+
+impl Piece {
+    /// The part in the block of this index, which the window reaches.
+    pub(super) fn of(window: &[Range<u64>], block: &[u64], index: &[u64]) -> Self {
+        let mut piece = Self {
+            from: Vec::with_capacity(index.len()),
+            to: Vec::with_capacity(index.len()),
+            extent: Vec::with_capacity(index.len()),
+        };
+        for ((range, &block), &i) in window.iter().zip(block).zip(index) {
+            let begin = (i * block).max(range.start);
+            let end = (i * block).saturating_add(block).min(range.end);
+            piece.from.push((begin - i * block) as usize);
+            piece.to.push((begin - range.start) as usize);
+            piece.extent.push((end - begin) as usize);
+        }
+        piece
+    }
 }
 
 impl ZarrArray {
@@ -33,18 +51,11 @@ impl ZarrArray {
         out: &mut [T],
     ) -> Result<()> {
         let data_type = self.element().number(self.key(), "numbers")?;
-        let shape = extents(window);
-        self.visit(window, cache, |piece, block| {
-            let source = match block {
-                Block::Fill => Fill::One(self.fill()),
-                Block::Bytes(bytes) => Fill::All(bytes),
-                Block::Text(_) => return,
-            };
-            let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
-            runs(piece, &block_shape, &shape, |from, to, len| {
-                copy::convert(data_type, source, from, &mut out[to..to + len]);
-            });
-        })
+        let window = Window {
+            ranges: window.to_vec(),
+            out,
+        };
+        self.read_windows(&Converted::from(data_type), vec![window], cache)
     }
 
     /// All numbers of the array in their own type.
@@ -116,7 +127,7 @@ impl ZarrArray {
         let shape = extents(&window);
         let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
         let fill = String::from_utf8(self.fill().to_vec()).unwrap_or_default();
-        self.visit(&window, None, |piece, block| {
+        self.visit(&window, |piece, block| {
             runs(piece, &block_shape, &shape, |from, to, len| match block {
                 Block::Text(texts) => out[to..to + len].clone_from_slice(&texts[from..from + len]),
                 _ => out[to..to + len].fill(fill.clone()),
@@ -135,24 +146,12 @@ impl ZarrArray {
             .unwrap_or(usize::MAX);
         let mut out = self.reserve::<u8>(len)?;
         out.resize(len, 0);
-        let shape = extents(window);
-        let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
-        self.visit(window, None, |piece, block| {
-            runs(piece, &block_shape, &shape, |from, to, len| {
-                let part = &mut out[to * size..(to + len) * size];
-                match block {
-                    Block::Bytes(bytes) => {
-                        part.copy_from_slice(&bytes[from * size..(from + len) * size]);
-                    }
-                    _ if size > 0 => {
-                        for place in part.chunks_exact_mut(size) {
-                            place.copy_from_slice(self.fill());
-                        }
-                    }
-                    _ => {}
-                }
-            });
-        })?;
+        let ranges = window.to_vec();
+        let window = Window {
+            ranges,
+            out: out.as_mut_slice(),
+        };
+        self.read_windows(&Bytes { size }, vec![window], None)?;
         Ok(out)
     }
 
@@ -178,85 +177,47 @@ impl ZarrArray {
     fn visit(
         &self,
         window: &[Range<u64>],
-        cache: Option<&ChunkCache>,
         mut use_block: impl FnMut(&Piece, &Block),
     ) -> Result<()> {
         if window.iter().any(|r| r.start >= r.end) {
             return Ok(());
         }
-        let fetch = |piece: &Piece| match cache {
-            Some(cache) => cache.get(self.key(), &piece.index, || self.block(&piece.index)),
-            None => self.block(&piece.index).map(Arc::new),
-        };
         let together = rayon::current_num_threads().max(1) * 2;
-        let mut pieces = Pieces::new(window, self.block_shape());
+        let mut indices = blocks_of(window, self.block_shape());
         loop {
-            let group: Vec<Piece> = pieces.by_ref().take(together).collect();
-            match group.as_slice() {
-                [] => return Ok(()),
-                [piece] => use_block(piece, &*fetch(piece)?),
-                _ => {
-                    let blocks: Vec<Result<Arc<Block>>> = group.par_iter().map(fetch).collect();
-                    for (piece, block) in group.iter().zip(blocks) {
-                        use_block(piece, &*block?);
-                    }
-                }
+            let group: Vec<Vec<u64>> = indices.by_ref().take(together).collect();
+            if group.is_empty() {
+                return Ok(());
+            }
+            let blocks: Vec<Result<Block>> = group.par_iter().map(|i| self.block(i)).collect();
+            for (index, block) in group.iter().zip(blocks) {
+                use_block(&Piece::of(window, self.block_shape(), index), &block?);
             }
         }
     }
 }
 
-/// The pieces of a window, in C order of their blocks.
-struct Pieces<'a> {
+/// The blocks that a window reaches, in C order; the window is not empty.
+pub(super) fn blocks_of<'a>(
     window: &'a [Range<u64>],
     block: &'a [u64],
-    next: Option<Vec<u64>>,
-}
-
-impl<'a> Pieces<'a> {
-    fn new(window: &'a [Range<u64>], block: &'a [u64]) -> Self {
-        let next = window.iter().zip(block).map(|(r, b)| r.start / b).collect();
-        Self {
-            window,
-            block,
-            next: Some(next),
-        }
-    }
-}
-
-impl Iterator for Pieces<'_> {
-    type Item = Piece;
-
-    fn next(&mut self) -> Option<Piece> {
-        let index = self.next.take()?;
-        let mut piece = Piece {
-            index: index.clone(),
-            from: Vec::with_capacity(index.len()),
-            to: Vec::with_capacity(index.len()),
-            extent: Vec::with_capacity(index.len()),
-        };
-        for ((range, &block), &i) in self.window.iter().zip(self.block).zip(&index) {
-            let begin = (i * block).max(range.start);
-            let end = (i * block).saturating_add(block).min(range.end);
-            piece.from.push((begin - i * block) as usize);
-            piece.to.push((begin - range.start) as usize);
-            piece.extent.push((end - begin) as usize);
-        }
-        let mut following = index;
-        for axis in (0..following.len()).rev() {
-            let (range, block) = (&self.window[axis], self.block[axis]);
-            if following[axis] < (range.end - 1) / block {
-                following[axis] += 1;
-                self.next = Some(following);
-                break;
+) -> impl Iterator<Item = Vec<u64>> + 'a {
+    let first: Vec<u64> = window.iter().zip(block).map(|(r, b)| r.start / b).collect();
+    std::iter::successors(Some(first), move |index| {
+        let mut next = index.clone();
+        for axis in (0..next.len()).rev() {
+            if next[axis] < (window[axis].end - 1) / block[axis] {
+                next[axis] += 1;
+                return Some(next);
             }
-            following[axis] = range.start / block;
+            next[axis] = window[axis].start / block[axis];
         }
-        Some(piece)
-    }
+        None
+    })
 }
 
-fn extents(window: &[Range<u64>]) -> Vec<usize> {
+/// The lengths of a window along its axes.
+pub(super) fn extents(window: &[Range<u64>]) -> Vec<usize> {
     window.iter().map(|r| (r.end - r.start) as usize).collect()
 }
 
@@ -275,7 +236,7 @@ pub(crate) fn indices(shape: &[u64]) -> impl Iterator<Item = Vec<u64>> {
 }
 
 /// The stretches along the last axis that a piece consists of: offset in the block, offset in the window, length.
-fn runs(
+pub(super) fn runs(
     piece: &Piece,
     block: &[usize],
     window: &[usize],
@@ -319,7 +280,6 @@ pub(crate) fn paste(
     let to_usize = |shape: &[u64]| shape.iter().map(|&n| n as usize).collect::<Vec<usize>>();
     let (extent, shape) = (to_usize(inner_shape), to_usize(shape));
     let piece = Piece {
-        index: place.to_vec(),
         from: vec![0; extent.len()],
         to: place
             .iter()

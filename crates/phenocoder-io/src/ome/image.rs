@@ -9,6 +9,7 @@ use super::Multiscale;
 use super::multiscale::channel_name;
 use super::raster::Raster;
 use crate::array::ChunkCache;
+use crate::array::StoredPixel;
 use crate::node::Node;
 use crate::root::Root;
 use crate::transform::Transformation;
@@ -18,7 +19,7 @@ use crate::{Error, Result};
 ///
 /// Chunks are decoded once and kept in the store's cache;
 /// reading windows in the order of [`ImageSource::chunk_shape`] is fastest.
-/// Pixels of any stored type are handed out as `f32`.
+/// Pixels of any stored type are handed out as `f32`, or exactly by [`read_typed`](Self::read_typed).
 #[derive(Debug, Clone)]
 #[doc(alias = "Image2DModel")]
 #[doc(alias = "Image3DModel")]
@@ -98,6 +99,68 @@ impl Image {
     pub fn channel_labels(&self) -> &[Value] {
         &self.labels
     }
+
+    /// Fills `out` with the pixels of a window in the stored type, in the order `c, z, y, x`.
+    ///
+    /// Nothing is converted: 64-bit pixels keep all their bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ndarray::Array4;
+    /// # use phenocoder_core::{DataType, ImageSource, MemoryImage, NoProgress};
+    /// # use phenocoder_io::{ContainerVersion, ImageWriteOptions, Store};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let mut store = Store::create(&folder.path().join("a.zarr"), ContainerVersion::V02)?;
+    /// # let pixels = MemoryImage::new("a", Array4::from_elem((1, 1, 8, 8), 7.0), vec!["DAPI".into()])?;
+    /// # store.write_image("a", &pixels, &ImageWriteOptions::new(DataType::UInt16), &NoProgress)?;
+    /// let image = store.image("a")?;
+    /// let mut pixels = [0_u16; 64];
+    /// image.read_typed(&image.shape().region(), &mut pixels)?;
+    /// assert_eq!(pixels, [7; 64]);
+    /// assert!(image.read_typed(&image.shape().region(), &mut [0_u8; 64]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DataType`] when `T` is not the stored type, [`Error::Source`] when the window reaches outside the image,
+    /// [`Error::Shape`] when `out` has not one place per pixel, and others when the data cannot be read.
+    pub fn read_typed<T: StoredPixel>(&self, region: &ImageRegion, out: &mut [T]) -> Result<()> {
+        self.raster.read_stored(vec![(region, out)])
+    }
+
+    /// Fills many windows, each chunk that any of them touches being decoded once.
+    ///
+    /// `out` has memory for every window, as for [`read_region`](ImageSource::read_region).
+    /// Chunks are decoded in parallel and not kept beyond that, but those that are in the cache are used.
+    /// (Every 262,144 overlaps of a window and a chunk, a chunk may be decoded again.)
+    ///
+    /// # Errors
+    ///
+    /// As [`read_typed`](Self::read_typed), whatever the stored type is; [`Error::Shape`] also when there is not one
+    /// buffer per window.
+    #[doc(alias = "Batch")]
+    pub fn read_regions<B: AsMut<[f32]>>(
+        &self,
+        regions: &[ImageRegion],
+        out: &mut [B],
+    ) -> Result<()> {
+        self.raster.read(Raster::pairs(regions, out)?)
+    }
+
+    /// As [`read_regions`](Self::read_regions), in the stored type.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_typed`](Self::read_typed) and [`read_regions`](Self::read_regions).
+    pub fn read_regions_typed<T: StoredPixel, B: AsMut<[T]>>(
+        &self,
+        regions: &[ImageRegion],
+        out: &mut [B],
+    ) -> Result<()> {
+        self.raster.read_stored(Raster::pairs(regions, out)?)
+    }
 }
 
 /// The most channels without names.
@@ -125,6 +188,8 @@ impl ImageSource for Image {
     }
 
     fn read_region(&self, region: &ImageRegion, out: &mut [f32]) -> Result<(), SourceError> {
-        self.raster.read(region, out)
+        self.raster
+            .read(vec![(region, out)])
+            .map_err(|error| self.raster.source_error(error))
     }
 }

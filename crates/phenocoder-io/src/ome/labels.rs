@@ -7,6 +7,7 @@ use phenocoder_core::{DataType, ImageRegion, ImageShape, LabelSource, SourceErro
 use super::Multiscale;
 use super::raster::Raster;
 use crate::array::ChunkCache;
+use crate::array::StoredPixel;
 use crate::node::Node;
 use crate::root::Root;
 use crate::transform::Transformation;
@@ -81,6 +82,59 @@ impl Labels {
     pub fn pixel_size(&self, system: &str) -> Option<[f64; 3]> {
         self.raster.pixel_size(system)
     }
+
+    /// Fills `out` with the labels of a window in the stored type, in the order `z, y, x`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::read_typed`](crate::Image::read_typed).
+    pub fn read_typed<T: StoredPixel>(&self, region: &ImageRegion, out: &mut [T]) -> Result<()> {
+        self.raster.read_stored(vec![(region, out)])
+    }
+
+    /// Fills many windows, each chunk that any of them touches being decoded once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::read_regions`](crate::Image::read_regions), and [`Error::InvalidMetadata`] for a negative label.
+    pub fn read_regions<B: AsMut<[u64]>>(
+        &self,
+        regions: &[ImageRegion],
+        out: &mut [B],
+    ) -> Result<()> {
+        self.raster.read(Raster::pairs(regions, out)?)?;
+        out.iter_mut()
+            .try_for_each(|out| self.check_sign(out.as_mut()))
+    }
+
+    /// As [`read_regions`](Self::read_regions), in the stored type.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::read_regions_typed`](crate::Image::read_regions_typed).
+    pub fn read_regions_typed<T: StoredPixel, B: AsMut<[T]>>(
+        &self,
+        regions: &[ImageRegion],
+        out: &mut [B],
+    ) -> Result<()> {
+        self.raster.read_stored(Raster::pairs(regions, out)?)
+    }
+
+    /// Refuses what was a negative number before it was converted.
+    fn check_sign(&self, labels: &[u64]) -> Result<()> {
+        let is_signed = matches!(
+            self.data_type(),
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
+        );
+        if is_signed && labels.iter().any(|&label| i64::try_from(label).is_err()) {
+            return Err(Error::invalid(
+                &self.raster.key,
+                "labels of at least 0",
+                "a negative one",
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl LabelSource for Labels {
@@ -97,15 +151,9 @@ impl LabelSource for Labels {
     }
 
     fn read_region(&self, region: &ImageRegion, out: &mut [u64]) -> Result<(), SourceError> {
-        self.raster.read(region, out)?;
-        let is_signed = matches!(
-            self.data_type(),
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
-        );
-        if is_signed && out.iter().any(|&label| i64::try_from(label).is_err()) {
-            let error = Error::invalid(&self.raster.key, "labels of at least 0", "a negative one");
-            return Err(SourceError::new(self.raster.key.as_str(), error));
-        }
-        Ok(())
+        self.raster
+            .read(vec![(region, &mut *out)])
+            .and_then(|()| self.check_sign(out))
+            .map_err(|error| self.raster.source_error(error))
     }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use phenocoder_core::{DataType, ImageRegion, ImageShape, ShapeError, SourceError};
 
 use super::Multiscale;
-use crate::array::{ChunkCache, Pixel, ZarrArray};
+use crate::array::{
+    ChunkCache, Converted, Exact, Pixel, StoredPixel, Target, Window, ZarrArray,
+    zarr_name as name_of,
+};
 use crate::node::Node;
 use crate::path;
 use crate::root::Root;
@@ -152,19 +155,51 @@ impl Raster {
         ])
     }
 
-    pub(crate) fn read<T: Pixel>(
+    /// Fills windows of this level with converted pixels.
+    pub(crate) fn read<T: Pixel>(&self, windows: Vec<(&ImageRegion, &mut [T])>) -> Result<()> {
+        self.read_into(&Converted::from(self.data_type()), windows)
+    }
+
+    /// Fills windows of this level with pixels as they are stored.
+    pub(crate) fn read_stored<T: StoredPixel>(
         &self,
-        region: &ImageRegion,
-        out: &mut [T],
-    ) -> Result<(), SourceError> {
+        windows: Vec<(&ImageRegion, &mut [T])>,
+    ) -> Result<()> {
+        if T::DATA_TYPE != self.data_type() {
+            return Err(Error::DataType {
+                key: self.array().key().to_owned(),
+                expected: name_of(T::DATA_TYPE),
+                found: name_of(self.data_type()).to_owned(),
+            });
+        }
+        self.read_into(&Exact::new(), windows)
+    }
+
+    fn read_into<T: Target>(
+        &self,
+        target: &T,
+        windows: Vec<(&ImageRegion, &mut [T::Unit])>,
+    ) -> Result<()> {
+        let windows = windows
+            .into_iter()
+            .map(|(region, out)| {
+                let ranges = self.ranges(region, out.len())?;
+                Ok(Window { ranges, out })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.array()
+            .read_windows(target, windows, Some(&self.cache))
+    }
+
+    /// A window along the stored axes, checked against the extent and against the memory for it.
+    fn ranges(&self, region: &ImageRegion, len: usize) -> Result<Vec<Range<u64>>> {
         if !region.is_within(self.shape()) {
             let problem = format!("window {region:?} is not within {:?}", self.shape());
-            return Err(SourceError::new(self.key.as_str(), problem));
+            return Err(SourceError::new(self.key.as_str(), problem).into());
         }
         let expected = region.checked_len().unwrap_or(usize::MAX);
-        ShapeError::check_len("window", expected, out.len())
-            .map_err(|error| SourceError::new(self.key.as_str(), error))?;
-        let window: Vec<Range<u64>> = self
+        ShapeError::check_len("window", expected, len)?;
+        Ok(self
             .axes
             .iter()
             .map(|axis| match axis.as_str() {
@@ -174,10 +209,24 @@ impl Raster {
                 _ => &region.x,
             })
             .map(|r| r.start as u64..r.end as u64)
-            .collect();
-        self.array()
-            .read_window(&window, Some(&self.cache), out)
-            .map_err(|error| SourceError::new(self.key.as_str(), error))
+            .collect())
+    }
+
+    /// Pairs windows with the memory for them, of which there must be as many.
+    pub(crate) fn pairs<'a, T, B: AsMut<[T]>>(
+        regions: &'a [ImageRegion],
+        out: &'a mut [B],
+    ) -> Result<Vec<(&'a ImageRegion, &'a mut [T])>> {
+        ShapeError::check_len("windows", regions.len(), out.len())?;
+        Ok(regions.iter().zip(out.iter_mut().map(B::as_mut)).collect())
+    }
+
+    /// An error of this crate as one of a source of pixels.
+    pub(crate) fn source_error(&self, error: Error) -> SourceError {
+        match error {
+            Error::Source(error) => error,
+            other => SourceError::new(self.key.as_str(), other),
+        }
     }
 }
 

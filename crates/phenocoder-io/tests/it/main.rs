@@ -11,4 +11,5 @@ mod organoid;
 mod patchset;
 mod round_trip;
 mod tables;
+mod windows;
 mod zip_store;
