@@ -307,6 +307,34 @@ pub enum Error {
 }
 
 impl Error {
+    /// The node, file or element inside the store that the error is about, where it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Json { key, .. }
+            | Self::NotUtf8 { key }
+            | Self::TooLarge { key, .. }
+            | Self::InvalidPath { key, .. }
+            | Self::MissingMetadata { key, .. }
+            | Self::InvalidMetadata { key, .. }
+            | Self::UnsupportedVersion { key, .. }
+            | Self::UnsupportedCodec { key, .. }
+            | Self::DataType { key, .. }
+            | Self::UnsupportedEncoding { key, .. }
+            | Self::InvalidTransform { key, .. }
+            | Self::CorruptChunk { key, .. }
+            | Self::Checksum { key }
+            | Self::LengthMismatch { key, .. }
+            | Self::InvalidCategoryCode { key, .. }
+            | Self::InvalidSparse { key, .. }
+            | Self::InvalidGeometry { key, .. }
+            | Self::NoEntry { key, .. }
+            | Self::Graph { key, .. } => Some(key),
+            Self::InvalidTable { place, .. } | Self::Arrow { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {

@@ -6,6 +6,7 @@ mod copy;
 mod element;
 mod listing;
 mod recover;
+mod stale;
 mod write;
 
 use std::collections::BTreeMap;

@@ -25,7 +25,7 @@ impl Violation {
         }
     }
 
-    fn warning(key: &str, problem: String) -> Self {
+    pub(crate) fn warning(key: &str, problem: String) -> Self {
         Self {
             key: key.to_owned(),
             problem,
@@ -36,6 +36,7 @@ impl Violation {
 
 /// Checks the structure of every image, mask and table: metadata, lengths, codes, pointers, annotations.
 ///
+/// Consolidated metadata are compared with those of the nodes.
 /// Tables are read; pixels are not, and points and shapes are not looked into yet.
 /// An empty list means that no rule checked is broken.
 ///
@@ -73,6 +74,10 @@ pub fn validate(store: &Store) -> Vec<Violation> {
         if let Err(error) = result {
             found.push(Violation::error(key, &error));
         }
+    }
+    match store.stale_metadata() {
+        Ok(stale) => found.extend(stale),
+        Err(error) => found.push(Violation::warning("", with_causes(&error))),
     }
     found
 }

@@ -6,16 +6,16 @@ use crate::{Error, Result};
 pub(crate) fn decode(key: &str, bytes: &[u8], items: usize) -> Result<Vec<String>> {
     let (count, mut rest) = take_u32(bytes)
         .ok_or_else(|| Error::corrupt(key, "it is shorter than the number of its texts"))?;
+    // Every text takes four bytes at least, so that a count cannot ask for more memory than the data justify.
+    if rest.len() / 4 < count {
+        return Err(Error::corrupt(key, "it is too short for its texts"));
+    }
     if count != items {
         return Err(Error::LengthMismatch {
             key: key.to_owned(),
             expected: items as u64,
             found: count as u64,
         });
-    }
-    // Every text takes four bytes at least, so that a count cannot ask for more memory than the data justify.
-    if rest.len() / 4 < count {
-        return Err(Error::corrupt(key, "it is too short for its texts"));
     }
     let mut texts = Vec::with_capacity(count);
     for _ in 0..count {

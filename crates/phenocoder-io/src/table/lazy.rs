@@ -324,6 +324,44 @@ impl Table {
         self.keys("obsp")
     }
 
+    /// The names of the matrices aligned to the variables.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the folder cannot be listed.
+    pub fn varm_keys(&self) -> Result<Vec<String>> {
+        self.keys("varm")
+    }
+
+    /// The names of the matrices between variables.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the folder cannot be listed.
+    pub fn varp_keys(&self) -> Result<Vec<String>> {
+        self.keys("varp")
+    }
+
+    /// The names of the unstructured values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the folder cannot be listed.
+    pub fn uns_keys(&self) -> Result<Vec<String>> {
+        let mut keys = self.keys("uns")?;
+        keys.retain(|key| key != "spatialdata_attrs");
+        Ok(keys)
+    }
+
+    /// Whether the table before variables were selected is stored with it.
+    ///
+    /// # Errors
+    ///
+    /// Errors of damaged metadata.
+    pub fn has_raw(&self) -> Result<bool> {
+        Ok(self.find("raw")?.is_some_and(|node| node.is_group()))
+    }
+
     /// Reads a graph between rows.
     ///
     /// # Errors
@@ -383,7 +421,12 @@ impl Table {
             raw: self.raw()?,
             annotation: self.annotation.clone(),
         };
-        data.check_annotation()?;
+        data.check_annotation().map_err(|error| match error {
+            Error::InvalidTable { place, problem } => {
+                Error::table(child(&self.key, &place), problem)
+            }
+            other => other,
+        })?;
         Ok(data)
     }
 

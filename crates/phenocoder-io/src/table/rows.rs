@@ -135,6 +135,23 @@ impl StoredSparse {
                 _ => None,
             })
             .ok_or_else(|| Error::missing(key, "the attribute `shape` with two counts"))?;
+        let (major, minor) = match format {
+            SparseFormat::Csr => (shape.0 as u64, shape.1 as u64),
+            SparseFormat::Csc => (shape.1 as u64, shape.0 as u64),
+        };
+        // Pointers take eight bytes each, and indices have 32 bits.
+        let most = [
+            (major, context.root.options.max_array_bytes / 8),
+            (minor, 1 << 32),
+        ];
+        if let Some((found, limit)) = most.into_iter().find(|(found, limit)| found > limit) {
+            return Err(Error::TooLarge {
+                key: key.to_owned(),
+                what: "a sparse matrix with rows or columns",
+                found: found.into(),
+                limit,
+            });
+        }
         let open = |name: &str| ZarrArray::open(&context.root, &child(key, name), node.format);
         let (data, indices, indptr) = (open("data")?, open("indices")?, open("indptr")?);
         for array in [&data, &indices, &indptr] {
@@ -142,11 +159,7 @@ impl StoredSparse {
                 return Err(Error::invalid(array.key(), "one axis", array.shape().len()));
             }
         }
-        let major = match format {
-            SparseFormat::Csr => shape.0,
-            SparseFormat::Csc => shape.1,
-        };
-        let expected = (major as u64).saturating_add(1);
+        let expected = major.saturating_add(1);
         if indptr.len() != expected {
             return Err(Error::LengthMismatch {
                 key: indptr.key().to_owned(),
