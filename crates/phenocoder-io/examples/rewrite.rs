@@ -1,11 +1,12 @@
-//! Writes the images and masks (finest level, scale in `global`) and the tables of a store into a new one:
+//! Writes the images and masks (finest level, scale in `global`), points, shapes and tables of a store into a new one:
 //! `rewrite FROM TO [0.1|0.2]`.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use phenocoder_core::{DataType, ImageSource, NoProgress};
 use phenocoder_io::{
-    ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, Store, WriteMode,
+    ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, PointsWriteOptions,
+    ShapesWriteOptions, Store, WriteMode,
 };
 
 fn main() -> Result<(), Error> {
@@ -40,6 +41,14 @@ fn main() -> Result<(), Error> {
             .with_three_dimensional(labels.axes().len() == 3);
         options.scale = labels.pixel_size("global");
         to.write_labels(&name, &labels, &options, &NoProgress)?;
+    }
+    for name in from.points_names() {
+        let points = from.points(&name)?.read_data()?;
+        to.write_points(&name, &points, &PointsWriteOptions::default())?;
+    }
+    for name in from.shapes_names() {
+        let shapes = from.shapes(&name)?.read_all()?;
+        to.write_shapes(&name, &shapes, &ShapesWriteOptions::default())?;
     }
     for name in from.table_names() {
         let mut table = from.table(&name)?.read_all()?;

@@ -5,12 +5,14 @@
 //! than the limits allow.
 
 mod category;
+mod dictionary;
 mod footer;
 mod page;
 mod pandas;
 mod parts;
 mod thrift;
 mod unpack;
+mod write;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +34,8 @@ use crate::{Error, OpenOptions, Result};
 pub(crate) use category::{Unifier, concat_columns};
 pub(crate) use pandas::{Index, Pandas};
 pub(crate) use parts::{Batches, Parts};
+pub use write::ParquetCompression;
+pub(crate) use write::{MOST_GROUP_ROWS, NewIndex, NewTable};
 
 /// How many rows are decoded at once.
 const BATCH_ROWS: usize = 1 << 16;

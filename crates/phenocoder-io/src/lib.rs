@@ -50,8 +50,8 @@
 //! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
 //! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, one level |
 //! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` | yes |
-//! | points | 0.1, 0.2 | one file or parts; snappy, zstd, gzip, lz4_raw, none | no |
-//! | shapes | 0.1, 0.2, 0.3 | WKB, native geometries, ragged arrays | no |
+//! | points | 0.1, 0.2 | one file or parts; snappy, zstd, gzip, lz4_raw, none | yes |
+//! | shapes | 0.1, 0.2, 0.3 | WKB, native geometries, ragged arrays | 0.2, 0.3, as WKB |
 //!
 //! # Catalogue
 //!
@@ -60,8 +60,8 @@
 //! | What is in a store? | [`Store`], [`Element`], [`ElementKind`], [`validate`] |
 //! | How are pixels read? | [`Image`], [`Labels`], [`OpenOptions`] |
 //! | Where do pixels lie? | [`Transformation`], [`Affine`] |
-//! | How are points read? | [`Points`], [`PointBatches`] |
-//! | How are shapes read? | [`Shapes`], [`Geometries`], [`ShapeBatches`] |
+//! | How are points read? | [`Points`], [`PointBatches`], [`PointsData`] |
+//! | How are shapes read? | [`Shapes`], [`Geometries`], [`ShapeBatches`], [`ShapesData`] |
 //! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Annotation`] |
 //! | How do columns convert? | [`column_to_arrow`], [`column_from_arrow`], [`features_to_record_batch`] |
 //! | How are elements written? | [`Store::write_table`] and the other methods of [`Store`], [`WriteMode`] |
@@ -106,15 +106,17 @@ mod transform;
 mod validate;
 
 pub use array::{NumericArray, NumericValues, StoredPixel};
+pub use columns::ParquetCompression;
 pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use export::{features_to_record_batch, read_parquet, write_csv, write_parquet};
 pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels};
 pub use options::{MissingChunks, OpenOptions};
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
-pub use points::{PointBatches, Points};
+pub use points::{PointBatches, Points, PointsData, PointsWriteOptions};
 pub use shapes::{
-    Geometries, Geometry, GeometryKind, Polygon, Ring, ShapeBatch, ShapeBatches, Shapes, ShapesData,
+    Geometries, Geometry, GeometryKind, Polygon, Ring, ShapeBatch, ShapeBatches, Shapes,
+    ShapesData, ShapesWriteOptions,
 };
 pub use store::{ContainerVersion, Element, ElementKind, Store, WriteMode, copy_store};
 pub use table::{

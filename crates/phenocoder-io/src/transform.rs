@@ -267,6 +267,47 @@ pub(crate) fn parse_all(key: &str, list: Option<&Value>) -> Result<Vec<Transform
     Ok(parsed)
 }
 
+/// The `coordinateTransformations` of a new element with these axes; the identity into `global` where there are none.
+///
+/// # Errors
+///
+/// [`Error::InvalidTransform`] for maps that do not take the axes, or that lead into the same system.
+pub(crate) fn write_all(
+    key: &str,
+    transformations: &[Transformation],
+    axes: &[&str],
+) -> Result<Value> {
+    let bad = |problem: String| Error::InvalidTransform {
+        key: key.to_owned(),
+        problem,
+    };
+    let mut targets: Vec<&str> = Vec::new();
+    for transformation in transformations {
+        let target = transformation.target();
+        if targets.contains(&target) {
+            return Err(bad(format!("two maps lead into `{target}`")));
+        }
+        targets.push(target);
+        if let Some(axis) = axes
+            .iter()
+            .find(|axis| !transformation.input.iter().any(|a| a == *axis))
+        {
+            return Err(bad(format!(
+                "the map into `{target}` does not take the axis {axis}"
+            )));
+        }
+    }
+    if transformations.is_empty() {
+        let factors = vec![1.0; axes.len()];
+        let identity = Transformation::scale(axes, &factors, "global");
+        return Ok(json!([identity.to_json()]));
+    }
+    Ok(transformations
+        .iter()
+        .map(|t| t.to_json().clone())
+        .collect())
+}
+
 /// The `axes` of points or shapes: `x, y` or `x, y, z`.
 pub(crate) fn spatial_axes(key: &str, axes: &Value) -> Result<Vec<String>> {
     let names: Option<Vec<String>> = axes

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::DataType;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{Error, Result};
 
@@ -118,6 +118,81 @@ fn parse_range(key: &str, range: &Map<String, Value>) -> Result<Index> {
     })
 }
 
+/// Writes a note; each column with its Arrow type, whether it is ordered, and how many categories it has.
+#[derive(Debug, Default)]
+pub(crate) struct PandasWriter {
+    columns: Vec<Value>,
+    index: Option<Value>,
+}
+
+impl PandasWriter {
+    pub(crate) fn column(
+        &mut self,
+        field: &str,
+        name: Option<&str>,
+        data_type: &DataType,
+        is_nullable: bool,
+        categories: Option<(usize, bool)>,
+    ) {
+        let (pandas, numpy) = match (data_type, categories) {
+            (_, Some((n, _))) => {
+                let codes = match n {
+                    0..=0x7F => "int8",
+                    0x80..=0x7FFF => "int16",
+                    _ => "int32",
+                };
+                ("categorical".to_owned(), codes.to_owned())
+            }
+            (DataType::Utf8, None) => ("unicode".to_owned(), "object".to_owned()),
+            (DataType::Boolean, None) => {
+                let numpy = if is_nullable { "boolean" } else { "bool" };
+                ("bool".to_owned(), numpy.to_owned())
+            }
+            (DataType::Binary, None) => ("bytes".to_owned(), "object".to_owned()),
+            (t, None) if t.is_numeric() => {
+                let plain = t.to_string().to_lowercase();
+                let numpy = if is_nullable && t.is_integer() {
+                    t.to_string().replace("Uint", "UInt")
+                } else {
+                    plain.clone()
+                };
+                (plain, numpy)
+            }
+            _ => ("empty".to_owned(), "object".to_owned()),
+        };
+        let metadata =
+            categories.map(|(n, ordered)| json!({"num_categories": n, "ordered": ordered}));
+        self.columns.push(json!({
+            "name": name, "field_name": field, "pandas_type": pandas, "numpy_type": numpy, "metadata": metadata,
+        }));
+    }
+
+    pub(crate) fn index_column(&mut self, field: &str) {
+        self.index = Some(Value::from(field));
+    }
+
+    pub(crate) fn index_range(&mut self, name: Option<&str>, start: i64, stop: i64, step: i64) {
+        self.index = Some(
+            json!({"kind": "range", "name": name, "start": start, "stop": stop, "step": step}),
+        );
+    }
+
+    pub(crate) fn finish(self) -> String {
+        let index: Vec<Value> = self.index.into_iter().collect();
+        json!({
+            "index_columns": index,
+            "column_indexes": [{
+                "name": null, "field_name": null, "pandas_type": "unicode", "numpy_type": "object",
+                "metadata": {"encoding": "UTF-8"},
+            }],
+            "columns": self.columns,
+            "creator": {"library": "phenocoder-io", "version": env!("CARGO_PKG_VERSION")},
+            "pandas_version": "2.2.3",
+        })
+        .to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +217,28 @@ mod tests {
             n.nullable_encoding(&DataType::Int32),
             Some("nullable-integer")
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut writer = PandasWriter::default();
+        writer.column("a", Some("a"), &DataType::UInt8, true, None);
+        writer.column("b", Some("b"), &DataType::Utf8, false, Some((300, true)));
+        writer.index_range(Some("cell"), 5, 25, 2);
+        let pandas = Pandas::parse("k", &writer.finish()).unwrap();
+        assert_eq!(pandas.index_name().as_deref(), Some("cell"));
+        let a = pandas.column("a").unwrap();
+        assert_eq!(
+            a.nullable_encoding(&DataType::UInt8),
+            Some("nullable-integer")
+        );
+        assert!(pandas.column("b").unwrap().is_ordered);
+        let expected = Index::Range {
+            name: Some("cell".to_owned()),
+            start: 5,
+            step: 2,
+        };
+        assert_eq!(pandas.index, Some(expected));
     }
 
     #[test]

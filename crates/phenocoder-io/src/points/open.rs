@@ -9,6 +9,7 @@ use arrow::datatypes::Field;
 use ndarray::Array2;
 use serde_json::Value;
 
+use super::write::PointsData;
 use crate::columns::{Batches, Parts, as_f64};
 use crate::node::Node;
 use crate::path::child;
@@ -26,6 +27,29 @@ use crate::{Error, Result};
 /// otherwise values are added in the order in which they are seen.
 /// The field of a column with ordered categories has the metadata `anndata.ordered`.
 /// A missing value is a null; NaN is a value.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+/// use phenocoder_io::{ContainerVersion, PointsData, PointsWriteOptions, Store};
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut store = Store::create(folder.path().join("tissue.zarr"), ContainerVersion::V02)?;
+/// let columns = RecordBatch::try_from_iter([
+///     ("x", Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef),
+///     ("y", Arc::new(Float64Array::from(vec![3.0, 4.0])) as ArrayRef),
+/// ])?;
+/// store.write_points("transcripts", &PointsData::new(columns), &PointsWriteOptions::default())?;
+///
+/// let points = store.points("transcripts")?;
+/// assert_eq!(points.n_rows()?, 2);
+/// assert_eq!(points.column_names(), ["x", "y"]);
+/// assert_eq!(points.coordinates()?[[1, 1]], 4.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[doc(alias = "PointsModel")]
 pub struct Points {
@@ -164,6 +188,20 @@ impl Points {
     /// As [`read`](Self::read).
     pub fn read_all(&self) -> Result<RecordBatch> {
         self.read(&self.column_names())
+    }
+
+    /// Reads everything, as it can be written again.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_data(&self) -> Result<PointsData> {
+        let mut data =
+            PointsData::new(self.read_all()?).with_index(self.index_name()?, self.index()?);
+        data.feature_key = self.feature_key.clone();
+        data.instance_key = self.instance_key.clone();
+        data.transformations = self.transformations.clone();
+        Ok(data)
     }
 
     /// Reads some columns of consecutive points; only row groups that hold some of them are read.

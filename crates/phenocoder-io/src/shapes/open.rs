@@ -31,6 +31,28 @@ pub(super) const RADIUS: &str = "radius";
 ///
 /// Read are `GeoParquet` with well-known binary or native (`GeoArrow`) geometries, and the ragged arrays of
 /// SpatialData before 0.2.2.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+/// use phenocoder_io::{ContainerVersion, Geometries, ShapesData, ShapesWriteOptions, Store};
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut store = Store::create(folder.path().join("tissue.zarr"), ContainerVersion::V02)?;
+/// let radius = Arc::new(Float64Array::from(vec![5.0, 6.0])) as ArrayRef;
+/// let circles = ShapesData::new(Geometries::from_points(2, &[1.0, 2.0, 30.0, 40.0])?)
+///     .with_columns(RecordBatch::try_from_iter([("radius", radius)])?);
+/// store.write_shapes("cells", &circles, &ShapesWriteOptions::default())?;
+///
+/// let shapes = store.shapes("cells")?;
+/// assert_eq!(shapes.n_rows(), 2);
+/// assert_eq!(shapes.radii()?, Some(vec![5.0, 6.0]));
+/// assert_eq!(shapes.geometries()?.bounds(), Some([1.0, 2.0, 30.0, 40.0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[doc(alias = "ShapesModel")]
 #[doc(alias = "GeoDataFrame")]

@@ -1,8 +1,6 @@
 //! Well-known binary, OGC's form of geometries: ISO 13249-3 and the extended form of `PostGIS`.
 
-#[cfg(test)]
-use super::geometry::Geometry;
-use super::geometry::{Geometries, GeometryKind};
+use super::geometry::{Geometries, Geometry, GeometryKind};
 
 /// How deep collections may be nested.
 const MAX_DEPTH: usize = 8;
@@ -193,7 +191,6 @@ pub(super) fn read(bytes: &[u8], out: &mut Geometries) -> Result<()> {
 }
 
 /// Appends the bytes of a geometry, little-endian ISO.
-#[cfg(test)]
 pub(super) fn write(geometry: &Geometry<'_>, out: &mut Vec<u8>) {
     let offset = if geometry.dimensions() == 3 { 1000 } else { 0 };
     let head = |out: &mut Vec<u8>, kind: u32| {

@@ -9,6 +9,8 @@ use super::element::{Element, ElementKind, WriteMode};
 use super::{Store, listing};
 use crate::disk::Place;
 use crate::ome::{self, ImageWriteOptions, LabelWriteOptions};
+use crate::points::{self, PointsData, PointsWriteOptions};
+use crate::shapes::{self, ShapesData, ShapesWriteOptions};
 use crate::table::{self, TableData};
 use crate::{Error, Result, path};
 
@@ -139,6 +141,48 @@ impl Store {
         let format = self.format;
         self.put(ElementKind::Labels, name, options.mode, |place, _| {
             ome::write_labels(place, name, format, labels, options, progress)
+        })
+    }
+
+    /// Writes points, whole or not at all.
+    ///
+    /// Categories are stored with their whole list, so that Python has the same ones in the same order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingMetadata`] without columns `x` and `y`, [`Error::DataType`] for columns that Parquet or pandas
+    /// does not have, [`Error::LengthMismatch`] for an index of another length, [`Error::Config`] for settings that are
+    /// not possible, and the errors of [`write_table`](Self::write_table); the store is then as it was.
+    pub fn write_points(
+        &mut self,
+        name: &str,
+        points: &PointsData,
+        options: &PointsWriteOptions,
+    ) -> Result<()> {
+        options.validate()?;
+        let (attrs, table) = points::check(name, points)?;
+        let format = self.format;
+        self.put(ElementKind::Points, name, options.mode, |place, _| {
+            points::write(place, format, attrs, &table, options)
+        })
+    }
+
+    /// Writes shapes, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidGeometry`] when points have no radius greater than 0, are mixed with polygons, or a geometry has
+    /// no vertices, and the errors of [`write_points`](Self::write_points); the store is then as it was.
+    pub fn write_shapes(
+        &mut self,
+        name: &str,
+        shapes: &ShapesData,
+        options: &ShapesWriteOptions,
+    ) -> Result<()> {
+        let (attrs, table) = shapes::check(name, shapes)?;
+        let format = self.format;
+        self.put(ElementKind::Shapes, name, options.mode, |place, _| {
+            shapes::write(place, format, attrs, &table, options)
         })
     }
 

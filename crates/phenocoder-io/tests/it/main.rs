@@ -11,5 +11,6 @@ mod organoid;
 mod patchset;
 mod round_trip;
 mod tables;
+mod vector;
 mod windows;
 mod zip_store;

@@ -1,0 +1,301 @@
+//! New Parquet files, as pandas and pyarrow write and read them.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, DictionaryArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use rayon::prelude::*;
+
+use super::dictionary::{self, DictionaryChunk};
+use super::pandas::PandasWriter;
+use crate::disk::Place;
+use crate::table::{ENCODING, ORDERED, downcast};
+use crate::{Error, Result};
+
+/// How the pages of a Parquet file are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ParquetCompression {
+    /// Not at all.
+    None,
+    /// Snappy, which every reader knows and which is fast: the default, as in Python.
+    #[default]
+    Snappy,
+    /// Zstandard, smaller than Snappy and slower to write.
+    Zstd,
+}
+
+impl ParquetCompression {
+    pub(super) fn codec(self) -> Compression {
+        match self {
+            Self::None => Compression::UNCOMPRESSED,
+            Self::Snappy => Compression::SNAPPY,
+            Self::Zstd => Compression::ZSTD(ZstdLevel::default()),
+        }
+    }
+}
+
+/// The most rows of a row group.
+pub(crate) const MOST_GROUP_ROWS: usize = 1_000_000;
+
+/// The index of a table to be written.
+#[derive(Debug, Clone)]
+pub(crate) enum NewIndex {
+    /// Stored as a column with this name in the file, and the name that a person gave it.
+    Column {
+        field: String,
+        name: Option<String>,
+        values: ArrayRef,
+    },
+    /// Noted, not stored.
+    Range {
+        name: Option<String>,
+        start: i64,
+        stop: i64,
+        step: i64,
+    },
+}
+
+/// Columns of equal length to be written.
+#[derive(Debug)]
+pub(crate) struct NewTable {
+    key: String,
+    fields: Vec<Field>,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+    pandas: String,
+    notes: Vec<(String, String)>,
+}
+
+impl NewTable {
+    /// Checks columns and brings them into the types that Python reads back as they are.
+    pub(crate) fn new(
+        key: &str,
+        fields: &[Field],
+        columns: &[ArrayRef],
+        index: NewIndex,
+        rows: usize,
+    ) -> Result<Self> {
+        let mut table = Self {
+            key: key.to_owned(),
+            fields: Vec::new(),
+            columns: Vec::new(),
+            rows,
+            pandas: String::new(),
+            notes: Vec::new(),
+        };
+        let mut pandas = PandasWriter::default();
+        for (field, column) in fields.iter().zip(columns) {
+            table.add(&mut pandas, field, Some(field.name()), column)?;
+        }
+        match index {
+            NewIndex::Range {
+                name,
+                start,
+                stop,
+                step,
+            } => pandas.index_range(name.as_deref(), start, stop, step),
+            NewIndex::Column {
+                field,
+                name,
+                values,
+            } => {
+                let column = Field::new(&field, values.data_type().clone(), true);
+                table.add(&mut pandas, &column, name.as_deref(), &values)?;
+                pandas.index_column(&field);
+            }
+        }
+        table.pandas = pandas.finish();
+        Ok(table)
+    }
+
+    /// Adds a note such as `geo`.
+    pub(crate) fn with_note(mut self, name: &str, text: String) -> Self {
+        self.notes.push((name.to_owned(), text));
+        self
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn add(
+        &mut self,
+        pandas: &mut PandasWriter,
+        field: &Field,
+        name: Option<&str>,
+        column: &ArrayRef,
+    ) -> Result<()> {
+        let place = || format!("{}/{}", self.key, field.name());
+        if column.len() != self.rows {
+            return Err(Error::LengthMismatch {
+                key: place(),
+                expected: self.rows as u64,
+                found: column.len() as u64,
+            });
+        }
+        if self.fields.iter().any(|f| f.name() == field.name()) {
+            return Err(Error::invalid(
+                place(),
+                "columns and an index of different names",
+                field.name(),
+            ));
+        }
+        let plain = plain(&place(), column)?;
+        let is_ordered = field.metadata().contains_key(ORDERED);
+        let nullable = field
+            .metadata()
+            .get(ENCODING)
+            .is_some_and(|e| e.starts_with("nullable"));
+        let categories = downcast::<DictionaryArray<Int32Type>>(plain.as_ref())
+            .map(|d| (d.values().len(), is_ordered));
+        pandas.column(
+            field.name(),
+            name,
+            plain.data_type(),
+            nullable || plain.null_count() > 0,
+            categories,
+        );
+        let field = Field::new(field.name(), plain.data_type().clone(), true)
+            .with_metadata(extension(field))
+            .with_dict_is_ordered(is_ordered);
+        self.fields.push(field);
+        self.columns.push(plain);
+        Ok(())
+    }
+
+    /// Writes some of the rows as a file.
+    pub(crate) fn write(
+        &self,
+        place: &Place,
+        rows: Range<usize>,
+        group_rows: usize,
+        compression: ParquetCompression,
+    ) -> Result<()> {
+        let failed = |source| Error::Parquet {
+            path: place.path().to_owned(),
+            source,
+        };
+        let notes = self
+            .notes
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()));
+        let notes = notes.chain([("pandas".to_owned(), self.pandas.clone())]);
+        let properties = WriterProperties::builder()
+            .set_compression(compression.codec())
+            .set_created_by(concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_key_value_metadata(Some(notes.map(|(k, v)| KeyValue::new(k, v)).collect()))
+            .build();
+        let schema = Arc::new(Schema::new(self.fields.clone()));
+        let writer = ArrowWriter::try_new(place.create_file()?, schema, Some(properties));
+        let (mut file, factory) = writer
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(failed)?;
+        let group_rows = group_rows.clamp(1, MOST_GROUP_ROWS);
+        for (number, start) in rows.clone().step_by(group_rows).enumerate() {
+            let n = group_rows.min(rows.end - start);
+            let writers = factory.create_column_writers(number).map_err(failed)?;
+            let descriptions = file.schema_descr().columns().to_vec();
+            // One leaf per column: none of them is nested.
+            let chunks: Vec<Result<Chunk>> = writers
+                .into_par_iter()
+                .zip(descriptions)
+                .zip(self.fields.par_iter().zip(&self.columns))
+                .map(|((writer, description), (field, column))| {
+                    let column = column.slice(start, n);
+                    match downcast::<DictionaryArray<Int32Type>>(column.as_ref()) {
+                        Some(codes) => dictionary::encode(&description, codes, compression)
+                            .map(Chunk::Dictionary),
+                        None => write_plain(writer, field, &column).map(Chunk::Plain),
+                    }
+                    .map_err(failed)
+                })
+                .collect();
+            let mut group = file.next_row_group().map_err(failed)?;
+            for chunk in chunks {
+                match chunk? {
+                    Chunk::Plain(chunk) => chunk.append_to_row_group(&mut group),
+                    Chunk::Dictionary(chunk) => chunk.append_to(&mut group),
+                }
+                .map_err(failed)?;
+            }
+            group.close().map_err(failed)?;
+        }
+        file.into_inner().map_err(failed)?.finish()
+    }
+}
+
+enum Chunk {
+    Plain(ArrowColumnChunk),
+    Dictionary(DictionaryChunk),
+}
+
+fn write_plain(
+    mut writer: ArrowColumnWriter,
+    field: &Field,
+    column: &ArrayRef,
+) -> parquet::errors::Result<ArrowColumnChunk> {
+    for leaf in compute_leaves(field, column)? {
+        writer.write(&leaf)?;
+    }
+    writer.close()
+}
+
+/// What Arrow extensions note in a field; other notes are this crate's own.
+fn extension(field: &Field) -> HashMap<String, String> {
+    let notes = field.metadata().iter();
+    notes
+        .filter(|(key, _)| key.starts_with("ARROW:extension:"))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// The column in a type that Python reads back as it is: no views, no large types, codes of 32 bits.
+fn plain(key: &str, column: &ArrayRef) -> Result<ArrayRef> {
+    let is_text =
+        |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let to = match column.data_type() {
+        DataType::Utf8 | DataType::Binary | DataType::Boolean => return Ok(Arc::clone(column)),
+        t if t.is_numeric() && !matches!(t, DataType::Decimal256(_, _)) => {
+            return Ok(Arc::clone(column));
+        }
+        DataType::Date32 | DataType::Timestamp(_, _) | DataType::Duration(_) => {
+            return Ok(Arc::clone(column));
+        }
+        t if is_text(t) => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::Dictionary(_, values) if is_text(values) => {
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+        }
+        // Categories of numbers: Python writes their values, too.
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        other => {
+            return Err(Error::DataType {
+                key: key.to_owned(),
+                expected: "numbers, truth values, text, categories, bytes or times",
+                found: other.to_string(),
+            });
+        }
+    };
+    let column = cast(column, &to).map_err(Error::arrow(key))?;
+    // A missing category would be a missing value with a code.
+    if let Some(codes) = downcast::<DictionaryArray<Int32Type>>(column.as_ref()) {
+        let values: Option<&StringArray> = downcast(codes.values().as_ref());
+        if values.is_none_or(|values| values.null_count() > 0) {
+            return Err(Error::invalid(
+                key,
+                "categories that are not missing",
+                "a missing one",
+            ));
+        }
+    }
+    Ok(column)
+}
