@@ -26,6 +26,7 @@ use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_a
 use parquet::column::page::{PageIterator, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
 
 use crate::root::{RangeFile, Root};
 use crate::table::{ENCODING, ORDERED, downcast};
@@ -33,7 +34,7 @@ use crate::{Error, OpenOptions, Result};
 
 pub(crate) use category::{Unifier, concat_columns};
 pub(crate) use pandas::{Index, Pandas};
-pub(crate) use parts::{Batches, Parts};
+pub(crate) use parts::{Batches, Group, Parts};
 pub use write::ParquetCompression;
 pub(crate) use write::{MOST_GROUP_ROWS, NewIndex, NewTable};
 
@@ -152,6 +153,29 @@ impl ColumnFile {
 
     pub(crate) fn rows_of(&self, group: usize) -> u64 {
         self.metadata.row_group(group).num_rows().cast_unsigned()
+    }
+
+    /// The least and greatest value of a column of numbers in a row group, where the file tells them.
+    pub(crate) fn extent(&self, group: usize, column: usize) -> Option<(f64, f64)> {
+        let leaf = self.leaf(column)?;
+        let (least, greatest) = match self.metadata.row_group(group).column(leaf).statistics()? {
+            Statistics::Int32(s) => (f64::from(*s.min_opt()?), f64::from(*s.max_opt()?)),
+            Statistics::Int64(s) => (*s.min_opt()? as f64, *s.max_opt()? as f64),
+            Statistics::Float(s) => (f64::from(*s.min_opt()?), f64::from(*s.max_opt()?)),
+            Statistics::Double(s) => (*s.min_opt()?, *s.max_opt()?),
+            _ => return None,
+        };
+        let is_signed = !self.fields[column].data_type().is_unsigned_integer();
+        (is_signed && least <= greatest).then_some((least, greatest))
+    }
+
+    /// The position among the leaves of a column without children.
+    fn leaf(&self, column: usize) -> Option<usize> {
+        let schema = self.metadata.file_metadata().schema_descr();
+        let mut leaves =
+            (0..schema.num_columns()).filter(|&l| schema.get_column_root_idx(l) == column);
+        let leaf = leaves.next()?;
+        leaves.next().is_none().then_some(leaf)
     }
 
     /// The leaves below a column, such as the coordinates of a polygon.

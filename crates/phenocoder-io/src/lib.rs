@@ -59,7 +59,8 @@
 //! |---|---|
 //! | What is in a store? | [`Store`], [`Element`], [`ElementKind`], [`validate`] |
 //! | How are pixels read? | [`Image`], [`Labels`], [`OpenOptions`] |
-//! | Where do pixels lie? | [`Transformation`], [`Affine`] |
+//! | Where do elements lie? | [`Transformation`], [`Affine`], [`Store::coordinate_systems`] |
+//! | What lies in a region? | [`BoundingBox`], [`Points::read_within`], [`Shapes::read_within`], [`Image::region_within`] |
 //! | How are points read? | [`Points`], [`PointBatches`], [`PointsData`] |
 //! | How are shapes read? | [`Shapes`], [`Geometries`], [`ShapeBatches`], [`ShapesData`] |
 //! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Annotation`] |
@@ -98,6 +99,7 @@ mod options;
 mod patchset;
 mod path;
 mod points;
+mod region;
 mod root;
 mod shapes;
 mod store;
@@ -114,6 +116,7 @@ pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels};
 pub use options::{MissingChunks, OpenOptions};
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
 pub use points::{PointBatches, Points, PointsData, PointsWriteOptions};
+pub use region::BoundingBox;
 pub use shapes::{
     Geometries, Geometry, GeometryKind, Polygon, Ring, ShapeBatch, ShapeBatches, Shapes,
     ShapesData, ShapesWriteOptions,

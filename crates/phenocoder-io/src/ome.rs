@@ -3,6 +3,7 @@
 mod image;
 mod labels;
 mod multiscale;
+mod query;
 mod raster;
 mod write;
 

@@ -1,6 +1,7 @@
 //! Points: positions with attributes, in Parquet.
 
 mod open;
+mod query;
 mod write;
 
 pub use open::{PointBatches, Points};

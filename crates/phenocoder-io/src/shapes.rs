@@ -4,6 +4,7 @@ mod data;
 mod geometry;
 mod native;
 mod open;
+mod query;
 mod ragged;
 mod wkb;
 mod write;

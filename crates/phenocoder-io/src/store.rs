@@ -23,6 +23,7 @@ use crate::points::Points;
 use crate::root::{Folder, Root};
 use crate::shapes::Shapes;
 use crate::table::Table;
+use crate::transform;
 use crate::{Error, OpenOptions, Result};
 
 pub use copy::copy_store;
@@ -247,6 +248,29 @@ impl Store {
     pub fn shapes(&self, name: &str) -> Result<Shapes> {
         let node = self.element_node(ElementKind::Shapes, name)?;
         Shapes::open(&self.root, name, &node)
+    }
+
+    /// The names of all coordinate systems that an element has a map into, sorted.
+    ///
+    /// Reads the metadata of every image, mask, points and shapes; an element with broken ones is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the store cannot be read.
+    pub fn coordinate_systems(&self) -> Result<Vec<String>> {
+        let mut systems = std::collections::BTreeSet::new();
+        for element in self
+            .elements
+            .iter()
+            .filter(|e| e.kind != ElementKind::Table)
+        {
+            match Node::open(&self.root, &element.key, self.format) {
+                Ok(node) => systems.extend(transform::targets(&node.attributes)),
+                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(systems.into_iter().collect())
     }
 
     fn element(&self, kind: ElementKind, name: &str) -> Result<&Element> {

@@ -1,11 +1,15 @@
 //! Coordinate transformations of SpatialData, resolved by the names of axes.
 
+mod affine;
+
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
 use crate::{Error, Result};
+
+pub use affine::Affine;
 
 /// How deep sequences may be nested.
 const MAX_DEPTH: usize = 64;
@@ -46,65 +50,172 @@ enum Step {
     /// Output axis, input axis.
     MapAxis(Vec<(String, String)>),
     Sequence(Vec<Transformation>),
-}
-
-/// A homogeneous matrix over named spatial axes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Affine {
-    /// The axes of rows and columns: `x, y` or `x, y, z`.
-    pub axes: Vec<String>,
-    /// One row and column per axis and one more.
-    pub matrix: Array2<f64>,
-}
-
-impl Affine {
-    /// How long one step along an input axis is in the target system, or `None` for an axis that is not there.
-    #[must_use]
-    pub fn step_length(&self, axis: &str) -> Option<f64> {
-        let column = self.axes.iter().position(|a| a == axis)?;
-        let rows = 0..self.axes.len();
-        Some(
-            rows.map(|r| self.matrix[[r, column]].powi(2))
-                .sum::<f64>()
-                .sqrt(),
-        )
-    }
+    /// Each takes some of the input axes and makes some of the output axes.
+    ByDimension(Vec<Transformation>),
 }
 
 impl Transformation {
+    /// The map that changes nothing.
+    #[must_use]
+    pub fn identity(axes: &[&str], target: &str) -> Self {
+        Self::new(
+            Step::Identity,
+            json!({"type": "identity"}),
+            axes,
+            axes,
+            target,
+        )
+    }
+
     /// A scale per axis into a coordinate system.
     #[must_use]
     pub fn scale(axes: &[&str], factors: &[f64], target: &str) -> Self {
-        let step = if factors.iter().all(|&f| f == 1.0) {
-            Step::Identity
-        } else {
-            Step::Scale(factors.to_vec())
-        };
-        let axes: Vec<String> = axes.iter().map(|&a| a.to_owned()).collect();
-        let mut object = Map::new();
-        match &step {
-            Step::Identity => {
-                object.insert("type".to_owned(), json!("identity"));
-            }
-            _ => {
-                object.insert("type".to_owned(), json!("scale"));
-                object.insert("scale".to_owned(), json!(factors));
-            }
+        if factors.iter().all(|&f| f == 1.0) {
+            return Self::identity(axes, target);
         }
-        let described: Vec<Value> = axes.iter().map(|axis| describe_axis(axis)).collect();
-        let name: String = axes.concat();
-        object.insert("input".to_owned(), json!({"name": name, "axes": described}));
-        object.insert(
-            "output".to_owned(),
-            json!({"name": target, "axes": described}),
-        );
+        let step = Step::Scale(factors.to_vec());
+        Self::new(
+            step,
+            json!({"type": "scale", "scale": factors}),
+            axes,
+            axes,
+            target,
+        )
+    }
+
+    /// A shift per axis into a coordinate system.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_io::Transformation;
+    ///
+    /// let shift = Transformation::translation(&["x", "y"], &[10.0, -5.0], "global");
+    /// assert_eq!(shift.to_affine()?.apply(&[1.0, 1.0]), [11.0, -4.0]);
+    /// # Ok::<(), phenocoder_io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn translation(axes: &[&str], offsets: &[f64], target: &str) -> Self {
+        let step = Step::Translation(offsets.to_vec());
+        let json = json!({"type": "translation", "translation": offsets});
+        Self::new(step, json, axes, axes, target)
+    }
+
+    /// A matrix into a coordinate system: a row for each output axis, a column for each input axis and one for the
+    /// offset.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`] for a matrix of another size.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phenocoder_io::Transformation;
+    ///
+    /// let turned = array![[0.0, -1.0, 10.0], [1.0, 0.0, 0.0]];
+    /// let turned = Transformation::affine(&["x", "y"], &["x", "y"], &turned, "global")?;
+    /// assert_eq!(turned.to_affine()?.apply(&[2.0, 3.0]), [7.0, 2.0]);
+    /// # Ok::<(), phenocoder_io::Error>(())
+    /// ```
+    pub fn affine(
+        input: &[&str],
+        output: &[&str],
+        matrix: &Array2<f64>,
+        target: &str,
+    ) -> Result<Self> {
+        if matrix.dim() != (output.len(), input.len() + 1) {
+            let (n, p) = (output.len(), input.len() + 1);
+            return Err(Error::InvalidTransform {
+                key: target.to_owned(),
+                problem: format!("the matrix does not have {n} rows of {p} numbers"),
+            });
+        }
+        let rows: Vec<Vec<f64>> = matrix.rows().into_iter().map(|row| row.to_vec()).collect();
+        let json = json!({"type": "affine", "affine": rows});
+        Ok(Self::new(Step::Affine(rows), json, input, output, target))
+    }
+
+    /// The map of a homogeneous matrix into a coordinate system.
+    #[must_use]
+    pub fn from_affine(affine: &Affine, target: &str) -> Self {
+        let axes: Vec<&str> = affine.axes.iter().map(String::as_str).collect();
+        if *affine == Affine::identity(&axes) {
+            return Self::identity(&axes, target);
+        }
+        let rows = affine.matrix.rows().into_iter().take(axes.len());
+        let rows: Vec<Vec<f64>> = rows.map(|row| row.to_vec()).collect();
+        let json = json!({"type": "affine", "affine": rows});
+        Self::new(Step::Affine(rows), json, &axes, &axes, target)
+    }
+
+    /// Several maps, from the first to the last, into a coordinate system; the systems of the single ones do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`] for none, and when one asks for an axis that those before do not provide.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_io::Transformation;
+    ///
+    /// let scale = Transformation::scale(&["x", "y"], &[2.0, 2.0], "any");
+    /// let shift = Transformation::translation(&["x", "y"], &[1.0, 0.0], "any");
+    /// let both = Transformation::sequence(vec![scale, shift], "global")?;
+    /// assert_eq!(both.to_affine()?.apply(&[5.0, 5.0]), [11.0, 10.0]);
+    /// # Ok::<(), phenocoder_io::Error>(())
+    /// ```
+    pub fn sequence(steps: Vec<Self>, target: &str) -> Result<Self> {
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
+            return Err(Error::InvalidTransform {
+                key: target.to_owned(),
+                problem: "a sequence needs at least one step".to_owned(),
+            });
+        };
+        let originals: Vec<&Value> = steps.iter().map(|step| &step.original).collect();
+        let json = json!({"type": "sequence", "transformations": originals});
+        let (input, output) = (first.input.clone(), last.output.clone());
+        let input: Vec<&str> = input.iter().map(String::as_str).collect();
+        let output: Vec<&str> = output.iter().map(String::as_str).collect();
+        let made = Self::new(Step::Sequence(steps), json, &input, &output, target);
+        made.to_affine()?;
+        Ok(made)
+    }
+
+    fn new(step: Step, json: Value, input: &[&str], output: &[&str], target: &str) -> Self {
+        let owned = |axes: &[&str]| axes.iter().map(|&axis| axis.to_owned()).collect();
+        let described =
+            |axes: &[&str]| -> Vec<Value> { axes.iter().map(|axis| describe_axis(axis)).collect() };
+        let mut original = json;
+        if let Some(object) = original.as_object_mut() {
+            let side = json!({"name": input.concat(), "axes": described(input)});
+            object.insert("input".to_owned(), side);
+            let side = json!({"name": target, "axes": described(output)});
+            object.insert("output".to_owned(), side);
+        }
         Self {
             target: target.to_owned(),
-            input: axes.clone(),
-            output: axes,
+            input: owned(input),
+            output: owned(output),
             step,
-            original: Value::Object(object),
+            original,
         }
+    }
+
+    /// The same map into another coordinate system.
+    #[must_use]
+    pub fn with_target(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        let output = self
+            .original
+            .get_mut("output")
+            .and_then(Value::as_object_mut);
+        if let Some(output) = output {
+            output.insert("name".to_owned(), json!(target));
+        }
+        self
     }
 
     /// The coordinate system that the map leads into.
@@ -222,6 +333,23 @@ impl Transformation {
                     step.apply(state)?;
                 }
             }
+            Step::ByDimension(parts) => {
+                let mut made = State::new();
+                for part in parts {
+                    let mut taken = state.clone();
+                    taken.retain(|axis, _| part.input.contains(axis));
+                    part.apply(&mut taken)?;
+                    for axis in &part.output {
+                        let row = taken.remove(axis);
+                        let row = row.ok_or_else(|| {
+                            self.error(format!("no step provides the axis {axis}"))
+                        })?;
+                        made.insert(axis.clone(), row);
+                    }
+                }
+                state.retain(|axis, _| !self.input.contains(axis));
+                state.append(&mut made);
+            }
         }
         Ok(())
     }
@@ -267,6 +395,31 @@ pub(crate) fn parse_all(key: &str, list: Option<&Value>) -> Result<Vec<Transform
     Ok(parsed)
 }
 
+/// The coordinate systems that the attributes of an element name, be it raster, points or shapes.
+pub(crate) fn targets(attributes: &Map<String, Value>) -> Vec<String> {
+    let multiscale = |attributes: &Map<String, Value>| {
+        let multiscales = attributes.get("multiscales")?.as_array()?;
+        multiscales
+            .first()?
+            .get("coordinateTransformations")
+            .cloned()
+    };
+    let ome = attributes.get("ome").and_then(Value::as_object);
+    let list = attributes
+        .get("coordinateTransformations")
+        .cloned()
+        .or_else(|| multiscale(ome.unwrap_or(attributes)));
+    let Some(Value::Array(list)) = list else {
+        return Vec::new();
+    };
+    list.iter()
+        .map(|map| {
+            let name = map.get("output").and_then(|output| output.get("name"));
+            name.and_then(Value::as_str).unwrap_or("global").to_owned()
+        })
+        .collect()
+}
+
 /// The `coordinateTransformations` of a new element with these axes; the identity into `global` where there are none.
 ///
 /// # Errors
@@ -288,6 +441,8 @@ pub(crate) fn write_all(
             return Err(bad(format!("two maps lead into `{target}`")));
         }
         targets.push(target);
+        // Says what is wrong with lengths, and with numbers that JSON does not have.
+        parse(key, transformation.to_json(), 0)?.to_affine()?;
         if let Some(axis) = axes
             .iter()
             .find(|axis| !transformation.input.iter().any(|a| a == *axis))
@@ -298,8 +453,7 @@ pub(crate) fn write_all(
         }
     }
     if transformations.is_empty() {
-        let factors = vec![1.0; axes.len()];
-        let identity = Transformation::scale(axes, &factors, "global");
+        let identity = Transformation::identity(axes, "global");
         return Ok(json!([identity.to_json()]));
     }
     Ok(transformations
@@ -358,26 +512,30 @@ fn parse(key: &str, value: &Value, depth: usize) -> Result<Transformation> {
             )))
         }
     };
+    let matrix = |name: &str, columns: usize| -> Result<Vec<Vec<f64>>> {
+        let rows = value.get(name).and_then(Value::as_array);
+        let rows: Option<Vec<Vec<f64>>> = rows.and_then(|rows| {
+            rows.iter()
+                .map(|row| row.as_array()?.iter().map(Value::as_f64).collect())
+                .collect()
+        });
+        let rows = rows.ok_or_else(|| bad(format!("`{name}` is no matrix of numbers")))?;
+        if rows.len() != output.len() || rows.iter().any(|row| row.len() != columns) {
+            let n = output.len();
+            return Err(bad(format!(
+                "`{name}` does not have {n} rows of {columns} numbers"
+            )));
+        }
+        Ok(rows)
+    };
     let step = match value.get("type").and_then(Value::as_str) {
         Some("identity") => Step::Identity,
         Some("scale") => Step::Scale(per_axis("scale")?),
         Some("translation") => Step::Translation(per_axis("translation")?),
-        Some("affine") => {
-            let rows: Option<Vec<Vec<f64>>> = value
-                .get("affine")
-                .and_then(Value::as_array)
-                .and_then(|rows| {
-                    rows.iter()
-                        .map(|row| row.as_array()?.iter().map(Value::as_f64).collect())
-                        .collect()
-                });
-            let rows = rows.ok_or_else(|| bad("`affine` is no matrix of numbers".to_owned()))?;
-            if rows.len() != output.len() || rows.iter().any(|r| r.len() != input.len() + 1) {
-                let (n, p) = (output.len(), input.len() + 1);
-                return Err(bad(format!(
-                    "`affine` does not have {n} rows of {p} numbers"
-                )));
-            }
+        Some("affine") => Step::Affine(matrix("affine", input.len() + 1)?),
+        Some("rotation") => {
+            let mut rows = matrix("rotation", input.len())?;
+            rows.iter_mut().for_each(|row| row.push(0.0));
             Step::Affine(rows)
         }
         Some("mapAxis") => {
@@ -391,17 +549,19 @@ fn parse(key: &str, value: &Value, depth: usize) -> Result<Transformation> {
                 });
             Step::MapAxis(pairs.ok_or_else(|| bad("`mapAxis` is no map of axes".to_owned()))?)
         }
-        Some("sequence") => {
+        Some(kind @ ("sequence" | "byDimension")) => {
             let steps = value
                 .get("transformations")
                 .and_then(Value::as_array)
                 .ok_or_else(|| bad("`transformations` is no list".to_owned()))?;
-            Step::Sequence(
-                steps
-                    .iter()
-                    .map(|step| parse(key, step, depth + 1))
-                    .collect::<Result<_>>()?,
-            )
+            let steps = steps
+                .iter()
+                .map(|step| parse(key, step, depth + 1))
+                .collect::<Result<_>>()?;
+            match kind {
+                "sequence" => Step::Sequence(steps),
+                _ => Step::ByDimension(steps),
+            }
         }
         other => {
             let name = other.unwrap_or("none");
@@ -462,6 +622,57 @@ mod tests {
         let expected = ndarray::array![[0.0, 10.0, 10.0], [100.0, 0.0, 200.0], [0.0, 0.0, 1.0]];
         assert_eq!(affine.matrix, expected);
         assert_eq!(affine.step_length("x"), Some(100.0));
+    }
+
+    #[test]
+    fn rotations_and_maps_by_dimension_are_read() {
+        let value = json!([{
+            "type": "byDimension", "input": axes("zyx"), "output": axes("zyx"),
+            "transformations": [
+                {"type": "rotation", "rotation": [[0, -1], [1, 0]], "input": axes("yx"), "output": axes("yx")},
+                {"type": "scale", "scale": [5], "input": axes("z"), "output": axes("z")},
+            ],
+        }]);
+        let affine = parse_all("k", Some(&value)).unwrap()[0]
+            .to_affine()
+            .unwrap();
+        assert_eq!(affine.apply(&[1.0, 2.0, 3.0]), [2.0, -1.0, 15.0]);
+    }
+
+    #[test]
+    fn what_is_made_is_read_back_as_it_was() {
+        let scale = Transformation::scale(&["x", "y"], &[2.0, 3.0], "a");
+        let shift = Transformation::translation(&["x", "y"], &[0.5, -3.0], "b");
+        let both = Transformation::sequence(vec![scale.clone(), shift.clone()], "c").unwrap();
+        let matrix = Transformation::from_affine(&both.to_affine().unwrap(), "d");
+        let same = Transformation::identity(&["x", "y"], "f").with_target("e");
+        let all = [scale, shift, both, matrix, same];
+        let written = write_all("k", &all, &["x", "y"]).unwrap();
+        let read = parse_all("k", Some(&written)).unwrap();
+        assert_eq!(read, all);
+        let targets: Vec<&str> = read.iter().map(Transformation::target).collect();
+        assert_eq!(targets, ["a", "b", "c", "d", "e"]);
+        assert_eq!(read[2].to_affine().unwrap(), read[3].to_affine().unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused() {
+        let short = Transformation::translation(&["x", "y"], &[1.0], "a");
+        let nan = Transformation::scale(&["x", "y"], &[f64::NAN, 1.0], "a");
+        let one = Transformation::identity(&["x"], "a");
+        let good = Transformation::identity(&["x", "y"], "a");
+        for bad in [
+            vec![short],
+            vec![nan],
+            vec![one],
+            vec![good.clone(), good.clone()],
+        ] {
+            let refused = write_all("k", &bad, &["x", "y"]);
+            assert!(matches!(refused, Err(Error::InvalidTransform { .. })));
+        }
+        assert!(write_all("k", &[good], &["x", "y"]).is_ok());
+        assert!(Transformation::sequence(Vec::new(), "a").is_err());
+        assert!(Transformation::affine(&["x"], &["x"], &Array2::eye(2), "a").is_err());
     }
 
     #[test]

@@ -123,6 +123,17 @@ impl Parts {
         Ok(groups)
     }
 
+    /// The least and greatest value of each of some columns in a row group; `None` where the file does not tell one.
+    pub(crate) fn extents(
+        &self,
+        group: Group,
+        columns: &[&str],
+    ) -> Result<Option<Vec<(f64, f64)>>> {
+        let file = self.file(group.file)?;
+        let extent = |name: &&str| file.extent(group.group, file.position(name)?);
+        Ok(columns.iter().map(extent).collect())
+    }
+
     pub(crate) fn n_rows(&self) -> Result<u64> {
         Ok(self
             .groups()?

@@ -56,6 +56,10 @@ impl Image {
         })
     }
 
+    pub(super) fn raster(&self) -> &Raster {
+        &self.raster
+    }
+
     /// The number of levels: 1 for an image without a pyramid.
     #[must_use]
     pub fn n_levels(&self) -> usize {

@@ -42,6 +42,10 @@ impl Labels {
         Ok(Self { raster })
     }
 
+    pub(super) fn raster(&self) -> &Raster {
+        &self.raster
+    }
+
     /// The number of levels: 1 for a mask without a pyramid.
     #[must_use]
     pub fn n_levels(&self) -> usize {

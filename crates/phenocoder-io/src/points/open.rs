@@ -110,6 +110,10 @@ impl Points {
         })
     }
 
+    pub(super) fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
     /// The name of the element.
     #[must_use]
     pub fn name(&self) -> &str {

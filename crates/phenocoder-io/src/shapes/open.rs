@@ -122,6 +122,10 @@ impl Shapes {
         })
     }
 
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The name of the element.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -169,7 +173,7 @@ impl Shapes {
         }
     }
 
-    fn geometry_place(&self) -> usize {
+    pub(super) fn geometry_place(&self) -> usize {
         match &self.stored {
             Stored::Parquet(table) => table.before,
             Stored::Ragged(_) => 0,

@@ -9,6 +9,7 @@ mod conformance_geo;
 mod full_disk;
 mod organoid;
 mod patchset;
+mod region;
 mod round_trip;
 mod tables;
 mod vector;

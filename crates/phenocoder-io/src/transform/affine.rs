@@ -1,0 +1,200 @@
+//! Matrices over named axes.
+
+use ndarray::{Array2, ArrayViewMut2};
+
+use crate::{Error, Result};
+
+/// A homogeneous matrix over named spatial axes.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_io::Transformation;
+///
+/// let scale = Transformation::scale(&["x", "y"], &[2.0, 4.0], "global").to_affine()?;
+/// assert_eq!(scale.apply(&[1.0, 1.0]), [2.0, 4.0]);
+/// let back = scale.inverse().unwrap();
+/// assert_eq!(back.apply(&[2.0, 4.0]), [1.0, 1.0]);
+/// assert_eq!(scale.then(&back)?, phenocoder_io::Affine::identity(&["x", "y"]));
+/// # Ok::<(), phenocoder_io::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Affine {
+    /// The axes of rows and columns: `x, y` or `x, y, z`.
+    pub axes: Vec<String>,
+    /// One row and column per axis and one more.
+    pub matrix: Array2<f64>,
+}
+
+impl Affine {
+    /// The map that changes nothing.
+    #[must_use]
+    pub fn identity(axes: &[&str]) -> Self {
+        Self {
+            axes: axes.iter().map(|&axis| axis.to_owned()).collect(),
+            matrix: Array2::eye(axes.len() + 1),
+        }
+    }
+
+    /// How long one step along an input axis is in the target system, or `None` for an axis that is not there.
+    #[must_use]
+    pub fn step_length(&self, axis: &str) -> Option<f64> {
+        let column = self.axes.iter().position(|a| a == axis)?;
+        let rows = 0..self.axes.len();
+        Some(
+            rows.map(|r| self.matrix[[r, column]].powi(2))
+                .sum::<f64>()
+                .sqrt(),
+        )
+    }
+
+    /// Where a position goes; its coordinates are in the order of the axes.
+    ///
+    /// Coordinates beyond those given are 0, so that a position in a plane can be mapped in three dimensions.
+    #[must_use]
+    pub fn apply(&self, position: &[f64]) -> Vec<f64> {
+        let n = self.axes.len();
+        (0..n).map(|row| self.coordinate(row, position)).collect()
+    }
+
+    /// One coordinate of where a position goes.
+    pub(crate) fn coordinate(&self, row: usize, position: &[f64]) -> f64 {
+        let n = self.axes.len();
+        let row = self.matrix.row(row);
+        // A factor of 0 takes the coordinate out, also where it is infinite or missing.
+        let terms = row
+            .iter()
+            .take(n)
+            .zip(position)
+            .filter(|(factor, _)| **factor != 0.0);
+        terms.map(|(factor, value)| factor * value).sum::<f64>() + row[n]
+    }
+
+    /// Maps positions in place.
+    ///
+    /// # Shapes
+    ///
+    /// `[n, axes]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`] for another number of coordinates.
+    pub fn apply_all(&self, mut positions: ArrayViewMut2<'_, f64>) -> Result<()> {
+        if positions.ncols() != self.axes.len() {
+            return Err(Error::LengthMismatch {
+                key: "positions".to_owned(),
+                expected: self.axes.len() as u64,
+                found: positions.ncols() as u64,
+            });
+        }
+        for mut row in positions.rows_mut() {
+            let mapped = self.apply(&row.to_vec());
+            row.iter_mut().zip(mapped).for_each(|(to, from)| *to = from);
+        }
+        Ok(())
+    }
+
+    /// This map, then another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`] when the axes differ.
+    pub fn then(&self, next: &Self) -> Result<Self> {
+        if self.axes != next.axes {
+            return Err(Error::InvalidTransform {
+                key: "affine".to_owned(),
+                problem: format!(
+                    "a map of the axes {} cannot follow one of {}",
+                    next.axes.concat(),
+                    self.axes.concat()
+                ),
+            });
+        }
+        Ok(Self {
+            axes: self.axes.clone(),
+            matrix: next.matrix.dot(&self.matrix),
+        })
+    }
+
+    /// The map back, or `None` where several positions go to the same.
+    #[must_use]
+    pub fn inverse(&self) -> Option<Self> {
+        let n = self.axes.len() + 1;
+        let mut left = self.matrix.clone();
+        let mut right = Array2::<f64>::eye(n);
+        // Gauss and Jordan with the largest element of each column; there are at most four.
+        for column in 0..n {
+            let pivot = (column..n)
+                .max_by(|&a, &b| left[[a, column]].abs().total_cmp(&left[[b, column]].abs()))?;
+            let value = left[[pivot, column]];
+            if value == 0.0 || !value.is_finite() {
+                return None;
+            }
+            for matrix in [&mut left, &mut right] {
+                for k in 0..n {
+                    matrix.swap([pivot, k], [column, k]);
+                }
+                for k in 0..n {
+                    matrix[[column, k]] /= value;
+                }
+            }
+            for row in (0..n).filter(|&row| row != column) {
+                let factor = left[[row, column]];
+                if factor != 0.0 {
+                    for matrix in [&mut left, &mut right] {
+                        for k in 0..n {
+                            let change = factor * matrix[[column, k]];
+                            matrix[[row, k]] -= change;
+                        }
+                    }
+                }
+            }
+        }
+        right.iter().all(|v| v.is_finite()).then(|| Self {
+            axes: self.axes.clone(),
+            matrix: right,
+        })
+    }
+
+    /// The factors between one input axis and one output axis; 0 for axes that are not there.
+    pub(crate) fn factor(&self, output: &str, input: &str) -> f64 {
+        let place = |axis: &str| self.axes.iter().position(|a| a == axis);
+        match (place(output), place(input)) {
+            (Some(row), Some(column)) => self.matrix[[row, column]],
+            _ => 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn a_map_and_its_inverse_change_nothing() {
+        let affine = Affine {
+            axes: vec!["x".into(), "y".into()],
+            matrix: array![[0.0, -2.0, 10.0], [3.0, 1.0, -4.0], [0.0, 0.0, 1.0]],
+        };
+        let back = affine.inverse().unwrap();
+        let both = affine.then(&back).unwrap().matrix - Array2::<f64>::eye(3);
+        assert!(both.iter().all(|v| v.abs() < 1e-12));
+        let there = affine.apply(&[5.0, 7.0]);
+        assert_eq!(there, [-4.0, 18.0]);
+        let mut all = array![[5.0, 7.0], [0.0, 0.0]];
+        affine.apply_all(all.view_mut()).unwrap();
+        assert_eq!(all, array![[-4.0, 18.0], [10.0, -4.0]]);
+        assert!(affine.apply_all(Array2::zeros((1, 3)).view_mut()).is_err());
+    }
+
+    #[test]
+    fn a_singular_map_has_no_inverse() {
+        let mut affine = Affine::identity(&["x", "y"]);
+        affine.matrix[[1, 1]] = 0.0;
+        assert_eq!(affine.inverse(), None);
+        affine.matrix[[1, 1]] = f64::NAN;
+        assert_eq!(affine.inverse(), None);
+    }
+}
