@@ -223,6 +223,43 @@ impl Change<'_> {
     }
 }
 
+/// Replaces the metadata file of the root group.
+pub(crate) fn replace_root(
+    root: &Root,
+    format: ZarrFormat,
+    _lock: &Lock,
+    key: &str,
+    bytes: Vec<u8>,
+) -> Result<()> {
+    let folder = root.writable()?;
+    let mut overlay = Overlay::default();
+    overlay.files.insert(key.to_owned(), bytes);
+    let mut files = consolidated::build(root, format, &overlay)?;
+    // In Zarr v3 the consolidated metadata are part of this file.
+    files.extend(
+        overlay
+            .files
+            .into_iter()
+            .filter(|(key, _)| key != "zarr.json"),
+    );
+    let mut swap = Swap::default();
+    let result = (|| {
+        for (key, bytes) in &files {
+            swap.stage_file(&folder.place(key), bytes)?;
+        }
+        folder.place("").sync_folder()?;
+        for _ in &files {
+            swap.replace_next_file()?;
+        }
+        folder.place("").sync_folder()
+    })();
+    match result {
+        Ok(()) => swap.clear(),
+        Err(_) => swap.undo(),
+    }
+    result
+}
+
 /// An element that comes from another name, or goes.
 #[derive(Debug)]
 struct Move<'a> {

@@ -35,9 +35,12 @@ pub(crate) fn build(
     }
     match format {
         ZarrFormat::V3 => {
-            let bytes = root
-                .read_metadata("zarr.json")?
-                .ok_or_else(|| Error::missing("zarr.json", "the metadata of the store"))?;
+            let bytes = match overlay.files.get("zarr.json") {
+                Some(bytes) => bytes.clone(),
+                None => root
+                    .read_metadata("zarr.json")?
+                    .ok_or_else(|| Error::missing("zarr.json", "the metadata of the store"))?,
+            };
             let mut group = json::parse_object("zarr.json", &bytes)?;
             group.remove("consolidated_metadata");
             nodes.remove("zarr.json");

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use phenocoder_core::{ImageSource, LabelSource, Progress};
+use serde_json::{Map, Value};
 
 use super::atomic::{self, Change, Lock};
 use super::element::{Element, ElementKind, WriteMode};
 use super::{Store, listing};
 use crate::disk::Place;
+use crate::node::{Node, ZarrFormat};
 use crate::ome::{self, ImageWriteOptions, LabelWriteOptions};
 use crate::points::{self, PointsData, PointsWriteOptions};
 use crate::shapes::{self, ShapesData, ShapesWriteOptions};
 use crate::table::{self, TableData};
-use crate::{Error, Result, path};
+use crate::{Error, Result, json, path};
 
 impl Store {
     /// Writes a table, whole or not at all.
@@ -184,6 +186,51 @@ impl Store {
         self.put(ElementKind::Shapes, name, options.mode, |place, _| {
             shapes::write(place, format, attrs, &table, options)
         })
+    }
+
+    /// Replaces the attributes of the root group that are the user's own, whole or not at all.
+    ///
+    /// `spatialdata_attrs`, which holds the version of the store, stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] while somebody else writes, and [`Error::Io`]; the store is then as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_io::{ContainerVersion, Store};
+    /// use serde_json::json;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("new.zarr"), ContainerVersion::V02)?;
+    /// store.write_attributes(serde_json::from_value(json!({"donor": 7}))?)?;
+    /// assert_eq!(store.attributes()["donor"], 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "write_attrs")]
+    pub fn write_attributes(&mut self, attributes: Map<String, Value>) -> Result<()> {
+        let lock = Lock::acquire(&self.root.writable()?.place(""))?;
+        atomic::tidy(&self.root, &lock)?;
+        let node = Node::open(&self.root, "", self.format)?;
+        let mut attributes = attributes;
+        match node.attributes.get("spatialdata_attrs") {
+            Some(own) => attributes.insert("spatialdata_attrs".to_owned(), own.clone()),
+            None => attributes.remove("spatialdata_attrs"),
+        };
+        let (key, metadata) = match self.format {
+            ZarrFormat::V3 => {
+                let bytes = self.root.read_metadata("zarr.json")?.unwrap_or_default();
+                let mut metadata = json::parse_object("zarr.json", &bytes)?;
+                metadata.insert("attributes".to_owned(), attributes.clone().into());
+                ("zarr.json", metadata)
+            }
+            ZarrFormat::V2 => (".zattrs", attributes.clone()),
+        };
+        let bytes = format!("{:#}", Value::Object(metadata)).into_bytes();
+        atomic::replace_root(&self.root, self.format, &lock, key, bytes)?;
+        self.attributes = attributes;
+        Ok(())
     }
 
     fn put(

@@ -270,6 +270,39 @@ proptest! {
 }
 
 #[test]
+fn attributes_of_the_root_are_replaced_and_its_version_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    for version in VERSIONS {
+        let path = folder.path().join(version.as_str());
+        let mut store = Store::create(&path, version).unwrap();
+        let table = TableData::new(vec!["a".into()], vec![], None);
+        store.write_table("t", &table, WriteMode::Create).unwrap();
+        let own = store.attributes()["spatialdata_attrs"].clone();
+        for attributes in [
+            serde_json::json!({"donor": 7, "nested": {"a": [1, 2.5, null, true], "b": "µm"}}),
+            serde_json::json!({"spatialdata_attrs": {"version": "9"}, "other": "x"}),
+            serde_json::json!({}),
+        ] {
+            let mut expected = attributes.as_object().unwrap().clone();
+            store.write_attributes(expected.clone()).unwrap();
+            expected.insert("spatialdata_attrs".to_owned(), own.clone());
+            assert_eq!(store.attributes(), &expected);
+            let reopened = Store::open(&path).unwrap();
+            assert_eq!(reopened.attributes(), &expected);
+            assert_eq!(reopened.version(), version);
+            assert_eq!(reopened.table("t").unwrap().read_all().unwrap(), table);
+            assert!(validate(&reopened).is_empty());
+        }
+        let left = fs::read_dir(&path).unwrap();
+        let hidden = left.filter(|e| {
+            let name = e.as_ref().unwrap().file_name();
+            name.to_string_lossy().contains("tmp") || name.to_string_lossy().contains("old")
+        });
+        assert_eq!(hidden.count(), 0);
+    }
+}
+
+#[test]
 fn every_pixel_type_is_stored_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let pixels = Array4::from_shape_vec((1, 1, 1, 4), vec![0.0, 1.0, 100.0, 127.0]).unwrap();
