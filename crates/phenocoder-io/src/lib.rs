@@ -63,7 +63,9 @@
 //! | What lies in a region? | [`BoundingBox`], [`Points::read_within`], [`Shapes::read_within`], [`Image::region_within`] |
 //! | How are points read? | [`Points`], [`PointBatches`], [`PointsData`] |
 //! | How are shapes read? | [`Shapes`], [`Geometries`], [`ShapeBatches`], [`ShapesData`] |
-//! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Annotation`] |
+//! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Records`], [`Annotation`] |
+//! | What is in a table, before it is read? | [`Table::x_info`], [`Table::obs_info`], [`MatrixInfo`], [`ColumnInfo`] |
+//! | How are some rows of a large matrix read? | [`Table::x_rows`], [`Table::layer_rows`] |
 //! | How do columns convert? | [`column_to_arrow`], [`column_from_arrow`], [`features_to_record_batch`] |
 //! | How are elements written? | [`Store::write_table`] and the other methods of [`Store`], [`WriteMode`] |
 //! | Where do patches go? | [`PatchSetWriter`], [`PatchSet`] |
@@ -92,8 +94,6 @@ mod columns;
 mod disk;
 mod error;
 pub mod export;
-#[doc(hidden)]
-pub mod fuzz;
 mod json;
 mod node;
 mod ome;

@@ -16,26 +16,20 @@ use phenocoder_io::Store;
 use serde_json::json;
 
 fn main() -> ExitCode {
-    let mut json = false;
-    let mut path = None;
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--json" => json = true,
-            _ if path.is_none() => path = Some(argument),
-            _ => path = None,
-        }
-    }
-    let Some(path) = path else {
+    let (options, paths): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|a| a.starts_with("--"));
+    let json = options.iter().any(|option| option == "--json");
+    let [path] = paths.as_slice() else {
         println!("usage: inspect [--json] STORE");
-        return ExitCode::from(2);
+        return ExitCode::from(if paths.is_empty() { 0 } else { 2 });
     };
-    match Store::open(&path) {
+    match Store::open(path) {
         Ok(store) if json => {
             println!("{:#}", describe::describe(&store));
             ExitCode::SUCCESS
         }
         Ok(store) => {
-            human::print(&path, &store);
+            human::print(path, &store);
             ExitCode::SUCCESS
         }
         Err(error) => {

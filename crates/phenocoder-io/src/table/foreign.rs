@@ -252,3 +252,66 @@ pub(crate) fn column(array: &ZarrArray, foreign: &Foreign) -> Result<ArrayRef> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(data_type: Value, format: ZarrFormat) -> Option<(Time, Value)> {
+        time_type("k", &data_type, format).unwrap_or(None)
+    }
+
+    #[test]
+    fn types_of_times_come_back() {
+        let units = [
+            TimeUnit::Second,
+            TimeUnit::Millisecond,
+            TimeUnit::Microsecond,
+            TimeUnit::Nanosecond,
+        ];
+        for unit in units {
+            for span in [false, true] {
+                for format in [ZarrFormat::V2, ZarrFormat::V3] {
+                    let expected = Time { span, unit };
+                    let (found, _) = time(expected.data_type(format), format).unwrap();
+                    assert_eq!(found, expected);
+                    let array = found.to_arrow("k", vec![-1, NO_TIME]).unwrap();
+                    assert_eq!(Time::of(array.data_type()), Some(expected));
+                    assert_eq!(array.null_count(), 1);
+                    assert_eq!(Time::counts("k", &array).unwrap(), [-1, NO_TIME]);
+                }
+            }
+        }
+        let (_, whole) = time(json!(">M8[ns]"), ZarrFormat::V2).unwrap();
+        assert_eq!(whole, json!(">i8"));
+    }
+
+    #[test]
+    fn other_types_of_times_are_refused_and_other_types_left_alone() {
+        for bad in ["<M8[D]", "<m8[25s]", "<M8[]"] {
+            assert!(
+                time_type("k", &json!(bad), ZarrFormat::V2).is_err(),
+                "{bad}"
+            );
+        }
+        let scaled = json!({"name": "numpy.datetime64",
+            "configuration": {"unit": "s", "scale_factor": 10}});
+        assert!(time_type("k", &scaled, ZarrFormat::V3).is_err());
+        for other in ["<i8", "M8", "", "ä", "<M8", "<M8[ns"] {
+            assert_eq!(time(json!(other), ZarrFormat::V2), None, "{other}");
+        }
+        assert_eq!(time(json!("int64"), ZarrFormat::V3), None);
+    }
+
+    #[test]
+    fn zeros_at_the_end_belong_to_bytes_that_are_not_padded() {
+        let split = |padded| split_bytes(b"ab\0\0c\0\0\0", 4, padded).collect::<Vec<_>>();
+        assert_eq!(split(true), [b"ab".as_slice(), b"c"]);
+        assert_eq!(split(false), [b"ab\0\0".as_slice(), b"c\0\0\0"]);
+        for bad in [json!("|S0"), json!("|S-1"), json!("S4"), json!(4)] {
+            assert_eq!(bytes_type(&bad, ZarrFormat::V2), None, "{bad}");
+        }
+        let huge = json!({"name": "raw_bytes", "configuration": {"length_bytes": -4}});
+        assert_eq!(bytes_type(&huge, ZarrFormat::V3), None);
+    }
+}

@@ -1,18 +1,22 @@
 //! Tables in every encoding: what old versions of anndata wrote, rows on demand, and round trips of every type.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, DurationSecondArray, Float32Array,
-    Int32Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array,
+    Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    TimestampNanosecondArray, UInt64Array,
 };
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{Field, Int32Type, Schema};
 use phenocoder_io::{
-    ContainerVersion, Error, Matrix, NumericArray, NumericValues, Records, SparseFormat,
+    ContainerVersion, Error, Frame, Matrix, NumericArray, NumericValues, Records, SparseFormat,
     SparseMatrix, Store, TableData, Uns, WriteMode,
 };
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
 const VERSIONS: [ContainerVersion; 2] = [ContainerVersion::V02, ContainerVersion::V01];
@@ -338,7 +342,7 @@ fn names(prefix: &str, n: usize) -> Vec<String> {
 
 #[test]
 fn rows_of_matrices_are_the_rows_of_the_whole() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let whole = sparse(SparseFormat::Csr).to_dense_f64().unwrap();
     assert_eq!(whole, sparse(SparseFormat::Csc).to_dense_f64().unwrap());
     let matrices = [
@@ -410,7 +414,7 @@ fn pointers_and_indices_are_checked_when_rows_are_read() {
             ("indices", outside),
         ];
         for (name, values) in cases {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = scratch();
             let path = folder.path().join("s");
             let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
             let table = TableData::new(names("o", 7), names("v", 5), Some(matrix.clone().into()));
@@ -451,4 +455,225 @@ fn the_kind_of_missing_text_is_kept() {
     assert_eq!(found, table);
     let ints: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
     assert_eq!(ints.null_count(), 1);
+}
+
+fn types() -> impl Strategy<Value = NumericValues> {
+    (0..12_usize).prop_flat_map(|kind| {
+        let whole = prop::collection::vec(prop_oneof![Just(0_i64), any::<i64>()], 0..40);
+        whole.prop_map(move |v| {
+            // Exact in 16 bits, and finite.
+            let floats = || v.iter().map(|&v| (v % 1024) as f64 / 64.0);
+            match kind {
+                0 => NumericValues::Bool(v.iter().map(|&v| v % 2 != 0).collect()),
+                1 => NumericValues::UInt8(v.iter().map(|&v| v as u8).collect()),
+                2 => NumericValues::UInt16(v.iter().map(|&v| v as u16).collect()),
+                3 => NumericValues::UInt32(v.iter().map(|&v| v as u32).collect()),
+                4 => NumericValues::UInt64(v.iter().map(|&v| v as u64).collect()),
+                5 => NumericValues::Int8(v.iter().map(|&v| v as i8).collect()),
+                6 => NumericValues::Int16(v.iter().map(|&v| v as i16).collect()),
+                7 => NumericValues::Int32(v.iter().map(|&v| v as i32).collect()),
+                8 => NumericValues::Int64(v),
+                9 => NumericValues::Float16(floats().map(half::f16::from_f64).collect()),
+                10 => NumericValues::Float32(floats().map(|v| v as f32).collect()),
+                _ => NumericValues::Float64(floats().collect()),
+            }
+        })
+    })
+}
+
+/// A sparse matrix of any type, with unsorted indices and stored zeros.
+fn sparse_of_any_type() -> impl Strategy<Value = SparseMatrix> {
+    (types(), 0..6_usize, 1..7_usize, any::<u64>(), any::<bool>()).prop_map(
+        |(values, major, minor, seed, by_rows)| {
+            let values = if major == 0 {
+                NumericValues::Float32(Vec::new())
+            } else {
+                values
+            };
+            let n = values.len();
+            let mut cuts: Vec<usize> = (1..major)
+                .map(|i| (seed.rotate_left(i as u32 * 7) % (n as u64 + 1)) as usize)
+                .collect();
+            cuts.sort_unstable();
+            let mut indptr = vec![0];
+            indptr.extend(cuts);
+            if major > 0 {
+                indptr.push(n);
+            }
+            let indices = (0..n)
+                .map(|i| (seed.rotate_right(i as u32) % minor as u64) as u32)
+                .collect();
+            let (format, shape) = if by_rows {
+                (SparseFormat::Csr, (major, minor))
+            } else {
+                (SparseFormat::Csc, (minor, major))
+            };
+            SparseMatrix::new(format, shape, indptr, indices, values).unwrap()
+        },
+    )
+}
+
+fn field(name: &str, array: &ArrayRef, metadata: &[(&str, &str)]) -> Field {
+    let metadata = metadata
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let metadata: HashMap<String, String> = metadata.collect();
+    let nullable = array.null_count() > 0 || metadata.contains_key("anndata.encoding");
+    Field::new(name, array.data_type().clone(), nullable).with_metadata(metadata)
+}
+
+/// Values of a kind, some of them missing, with the field that a reader gives them.
+fn any_column(rows: usize) -> impl Strategy<Value = (Field, ArrayRef)> {
+    let values = prop::collection::vec(prop::option::weighted(0.7, any::<i64>()), rows);
+    (0..16_usize, values, any::<bool>()).prop_map(|(kind, values, flag)| {
+        let integer = |array: ArrayRef| {
+            let field = field("c", &array, &[("anndata.encoding", "nullable-integer")]);
+            (field, array)
+        };
+        macro_rules! nullable {
+            ($array:ty, $type:ty) => {
+                integer(Arc::new(<$array>::from_iter(
+                    values.iter().map(|v| v.map(|v| v as $type)),
+                )))
+            };
+        }
+        let codes: Int32Array = values.iter().map(|v| v.map(|v| (v & 1) as i32)).collect();
+        let categories = |categories: ArrayRef| {
+            let array: ArrayRef = Arc::new(DictionaryArray::new(codes.clone(), categories));
+            let ordered: &[_] = if flag {
+                &[("anndata.ordered", "true")]
+            } else {
+                &[]
+            };
+            (field("c", &array, ordered), array)
+        };
+        let text = |v: &i64| format!("{}ß", v % 100);
+        match kind {
+            0 => nullable!(arrow::array::UInt8Array, u8),
+            1 => nullable!(arrow::array::UInt16Array, u16),
+            2 => nullable!(arrow::array::UInt32Array, u32),
+            3 => nullable!(UInt64Array, u64),
+            4 => nullable!(arrow::array::Int8Array, i8),
+            5 => nullable!(arrow::array::Int16Array, i16),
+            6 => nullable!(Int32Array, i32),
+            7 => nullable!(Int64Array, i64),
+            8 => {
+                let array: ArrayRef = Arc::new(BooleanArray::from_iter(
+                    values.iter().map(|v| v.map(|v| v > 0)),
+                ));
+                let encoding = [("anndata.encoding", "nullable-boolean")];
+                (field("c", &array, &encoding), array)
+            }
+            9 => {
+                let texts = values.iter().map(|v| v.as_ref().map(text));
+                let array: ArrayRef = Arc::new(StringArray::from_iter(texts));
+                let na = if flag { "NaN" } else { "NA" };
+                let encoding = [
+                    ("anndata.encoding", "nullable-string-array"),
+                    ("anndata.na-value", na),
+                ];
+                (field("c", &array, &encoding), array)
+            }
+            10 => {
+                let texts = values.iter().map(|v| text(&v.unwrap_or(0)));
+                let array: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+                (field("c", &array, &[]), array)
+            }
+            11 => categories(Arc::new(StringArray::from(vec!["z", "a", "unused"]))),
+            12 => categories(Arc::new(Int64Array::from(vec![i64::MAX, -1]))),
+            13 => categories(Arc::new(Float64Array::from(vec![0.5, -0.0]))),
+            14 => categories(Arc::new(BooleanArray::from(vec![true, false]))),
+            _ => {
+                let times = values.iter().map(|v| v.filter(|&v| v != i64::MIN));
+                let array: ArrayRef = Arc::new(TimestampNanosecondArray::from_iter(times));
+                (field("c", &array, &[]), array)
+            }
+        }
+    })
+}
+
+fn any_frame(rows: usize) -> impl Strategy<Value = RecordBatch> {
+    prop::collection::vec(any_column(rows), 0..6).prop_map(move |columns| {
+        let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns
+            .into_iter()
+            .enumerate()
+            .map(|(i, (field, array))| (field.with_name(format!("c{i}")), array))
+            .unzip();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = Arc::new(Schema::new(fields));
+        RecordBatch::try_new_with_options(schema, arrays, &options).unwrap()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn columns_of_every_type_come_back_with_what_is_missing(
+        (obs, var) in (0..9_usize, 0..5_usize)
+            .prop_flat_map(|(n, p)| (any_frame(n), any_frame(p))),
+    ) {
+        let (n, p) = (obs.num_rows(), var.num_rows());
+        let mut table = TableData::new(names("o", n), names("v", p), None)
+            .with_obs(obs.clone())
+            .with_var(var.clone());
+        table.obs_index_name = Some("cell_id".to_owned());
+        let index: ArrayRef = Arc::new(Int64Array::from_iter_values(0..p as i64));
+        let frame = Frame { index, index_name: None, columns: var };
+        let inner = BTreeMap::from([("frame".to_owned(), Uns::Frame(frame))]);
+        table = table.with_uns("nested", Uns::Dict(inner));
+        let index: ArrayRef = Arc::new(StringArray::from_iter_values(names("o", n)));
+        let frame = Frame { index, index_name: Some("i".to_owned()), columns: obs };
+        table.obsm.insert("frame".to_owned(), Uns::Frame(frame));
+        round_trip(&table)?;
+    }
+
+    #[test]
+    fn sparse_matrices_of_every_type_come_back(matrix in sparse_of_any_type(), at in 0.0..1.0_f64) {
+        let (n, p) = matrix.shape();
+        let table = TableData::new(names("o", n), names("v", p), Some(matrix.clone().into()))
+            .with_layer("same", matrix.clone())
+            .with_uns("free", Uns::Sparse(matrix.clone()));
+        round_trip(&table)?;
+        // Some rows of it are those rows of the whole.
+        let folder = scratch();
+        let mut store = Store::create(folder.path().join("s"), ContainerVersion::V02).unwrap();
+        store.write_table("t", &table, WriteMode::Create).unwrap();
+        let start = (at * n as f64) as usize;
+        let rows = store.table("t").unwrap().x_rows(start..n).unwrap().unwrap();
+        let whole = matrix.to_dense_f64().unwrap();
+        prop_assert_eq!(rows.to_dense_f64().unwrap(), whole.slice(ndarray::s![start.., ..]));
+    }
+
+    #[test]
+    fn dense_numbers_of_every_type_come_back(values in types(), three in any::<bool>()) {
+        let n = values.len();
+        let shape = if three { vec![n, 1, 1] } else { vec![1, n] };
+        let numbers = NumericArray::new(shape, values).unwrap();
+        let table = TableData::new(vec![], vec![], None).with_uns("numbers", Uns::Numbers(numbers));
+        round_trip(&table)?;
+    }
+}
+
+/// A folder in memory where there is one: every write waits for the disk.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// Writes a table in both containers and reads it again.
+fn round_trip(table: &TableData) -> Result<(), TestCaseError> {
+    let folder = scratch();
+    for version in VERSIONS {
+        let path = folder.path().join(version.as_str());
+        let mut store = Store::create(&path, version).unwrap();
+        store.write_table("t", table, WriteMode::Create).unwrap();
+        let store = Store::open(&path).unwrap();
+        let found = store.table("t").unwrap().read_all().unwrap();
+        prop_assert_eq!(&found, table);
+        let violations = phenocoder_io::validate(&store);
+        prop_assert!(violations.is_empty(), "{violations:?}");
+    }
+    Ok(())
 }
