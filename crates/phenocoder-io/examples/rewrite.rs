@@ -57,5 +57,5 @@ fn main() -> Result<(), Error> {
         }
         to.write_table(&name, &table, WriteMode::Create)?;
     }
-    Ok(())
+    to.write_attributes(from.attributes().clone())
 }
