@@ -13,6 +13,7 @@ mod numbers;
 mod regions;
 mod shard;
 mod target;
+mod verify;
 mod vlen;
 mod window;
 mod write;
@@ -42,6 +43,7 @@ pub(crate) use shard::encode_index;
 use shard::{ShardIndex, Sharding};
 pub use target::StoredPixel;
 pub(crate) use target::{Converted, Exact, Target};
+pub(crate) use verify::ChunkFile;
 pub(crate) use window::{Pixel, indices, utf32};
 pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, zarr_name};
 
@@ -303,13 +305,8 @@ impl ZarrArray {
         let chunk = self.chunk_of(index);
         let Some(sharding) = self.codecs.chain.sharding() else {
             let key = self.chunk_key(&chunk);
-            let Some(file) = self.root.ranges(&key)? else {
-                return Ok(None);
-            };
-            let len = self.codecs.check_encoded(&key, file.size)?;
-            encoded.resize(len, 0);
-            file.read_into(0, encoded)?;
-            return Ok(Some(key));
+            let found = self.root.read(&key, self.codecs.encoded_limit(), encoded)?;
+            return Ok(found.then_some(key));
         };
         let shard = match open.and_then(|open| open.find(&chunk)) {
             Some(shard) => shard,

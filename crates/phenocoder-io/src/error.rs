@@ -77,6 +77,16 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// A server could not be reached, or refused.
+    #[error("`{address}`: the request for `{key}` failed")]
+    Remote {
+        /// The store.
+        address: String,
+        /// The file in it.
+        key: String,
+        /// What the connection says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// More requests would be sent to a server than [`OpenOptions`](crate::OpenOptions) allow.
     #[error("`{key}`: the budget of {limit} requests to `{address}` is used up")]
     TooManyRequests {

@@ -57,7 +57,8 @@
 //!
 //! | question | items |
 //! |---|---|
-//! | What is in a store? | [`Store`], [`Element`], [`ElementKind`], [`validate`] |
+//! | What is in a store? | [`Store`], [`Element`], [`ElementKind`] |
+//! | Is it sound? | [`validate`], [`verify`], [`Store::repair`] |
 //! | How are pixels read? | [`Image`], [`Labels`], [`OpenOptions`] |
 //! | Where do elements lie? | [`Transformation`], [`Affine`], [`Store::coordinate_systems`] |
 //! | What lies in a region? | [`BoundingBox`], [`Points::read_within`], [`Shapes::read_within`], [`Image::region_within`] |
@@ -70,6 +71,27 @@
 //! | How are elements written? | [`Store::write_table`] and the other methods of [`Store`], [`WriteMode`] |
 //! | Where do patches go? | [`PatchSetWriter`], [`PatchSet`] |
 //! | How do results leave? | [`write_parquet`], [`write_csv`], [`copy_store`] |
+//!
+//! # Servers and zip files
+//!
+//! A path may lead to a folder, to a zip file of a store, which is only read, or, with the feature `object-store`, to a
+//! server: `s3://bucket/tissue.zarr`, `gs://…`, `az://…`, `https://…`.
+//! Chunks are read one by one and parts of shards and Parquet files by range;
+//! metadata come from the consolidated metadata, so that opening takes a few requests.
+//! Requests that fail on their way are sent again, and [`OpenOptions::max_requests`] sets a budget.
+//! On S3 and its like, elements are written, replaced and removed: the consolidated metadata, one file, are replaced
+//! last, and only if nobody else has replaced them.
+//! While an element is replaced readers see the store without it, never half of one. Plain HTTP is read-only.
+//!
+//! ```no_run
+//! use phenocoder_io::{OpenOptions, Store};
+//!
+//! let options = OpenOptions::default()
+//!     .with_storage_option("aws_region", "eu-central-1")
+//!     .with_max_requests(Some(10_000));
+//! let store = Store::open_with("s3://bucket/tissue.zarr", options)?;
+//! # Ok::<(), phenocoder_io::Error>(())
+//! ```
 //!
 //! # Safety of data
 //!
@@ -123,7 +145,10 @@ pub use shapes::{
     Geometries, Geometry, GeometryKind, Polygon, Ring, ShapeBatch, ShapeBatches, Shapes,
     ShapesData, ShapesWriteOptions,
 };
-pub use store::{ContainerVersion, Element, ElementKind, Store, WriteMode, copy_store};
+pub use store::{
+    ContainerVersion, Element, ElementKind, Repair, Store, Verification, WriteMode, copy_store,
+    verify,
+};
 pub use table::{
     Annotation, ColumnInfo, Frame, Matrix, MatrixInfo, RawData, Records, SparseFormat,
     SparseMatrix, Table, TableData, TextArray, Uns, column_from_arrow, column_to_arrow,

@@ -1,5 +1,8 @@
 //! How a store is opened.
 
+use std::fmt;
+use std::time::Duration;
+
 /// What is made of a chunk that an array's metadata describe and that is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -21,6 +24,8 @@ pub enum MissingChunks {
 /// | `max_metadata_bytes` | 64 MiB |
 /// | `max_depth` | 64 |
 /// | `max_requests` | none |
+/// | `max_retries` | 5 |
+/// | `request_timeout` | 30 s |
 /// | `follow_links` | no |
 /// | `missing_chunks` | the fill value |
 ///
@@ -35,7 +40,7 @@ pub enum MissingChunks {
 /// let small = OpenOptions::default().with_cache_bytes(16 << 20);
 /// assert_eq!(small.cache_bytes, 16 << 20);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenOptions {
     /// Decoded chunks of images and masks that are kept for the next window, in bytes; 0 keeps none.
@@ -51,6 +56,13 @@ pub struct OpenOptions {
     /// How many requests may be sent to a server before [`Error::TooManyRequests`](crate::Error::TooManyRequests);
     /// `None` sets no limit. Folders and zip files need none.
     pub max_requests: Option<u64>,
+    /// How often a request that failed on its way is sent again.
+    pub max_retries: usize,
+    /// How long one attempt at a request may take.
+    pub request_timeout: Duration,
+    /// Settings of a server by the names that the crate `object_store` gives them, such as `aws_endpoint`, `aws_region`
+    /// or `aws_skip_signature`; beside them, the environment is asked for credentials.
+    pub storage_options: Vec<(String, String)>,
     /// Whether links of the file system may lead out of the store.
     pub follow_links: bool,
     /// What is made of chunks that are not stored.
@@ -66,6 +78,9 @@ impl Default for OpenOptions {
             max_metadata_bytes: 64 << 20,
             max_depth: 64,
             max_requests: None,
+            max_retries: 5,
+            request_timeout: Duration::from_secs(30),
+            storage_options: Vec::new(),
             follow_links: false,
             missing_chunks: MissingChunks::Fill,
         }
@@ -91,6 +106,43 @@ impl OpenOptions {
     setter!(with_max_metadata_bytes, max_metadata_bytes, u64);
     setter!(with_max_depth, max_depth, usize);
     setter!(with_max_requests, max_requests, Option<u64>);
+    setter!(with_max_retries, max_retries, usize);
+    setter!(with_request_timeout, request_timeout, Duration);
     setter!(with_follow_links, follow_links, bool);
     setter!(with_missing_chunks, missing_chunks, MissingChunks);
+
+    /// Adds a setting of a server to [`storage_options`](Self::storage_options).
+    #[must_use]
+    pub fn with_storage_option(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.storage_options.push((name.into(), value.into()));
+        self
+    }
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values may be credentials.
+        let storage_options: Vec<&str> = self
+            .storage_options
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        f.debug_struct("OpenOptions")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("max_chunk_bytes", &self.max_chunk_bytes)
+            .field("max_array_bytes", &self.max_array_bytes)
+            .field("max_metadata_bytes", &self.max_metadata_bytes)
+            .field("max_depth", &self.max_depth)
+            .field("max_requests", &self.max_requests)
+            .field("max_retries", &self.max_retries)
+            .field("request_timeout", &self.request_timeout)
+            .field("storage_options", &storage_options)
+            .field("follow_links", &self.follow_links)
+            .field("missing_chunks", &self.missing_chunks)
+            .finish()
+    }
 }

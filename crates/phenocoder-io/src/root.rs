@@ -3,6 +3,8 @@
 //! Nothing else of this crate reads files of a store, so that limits and links are checked in one place.
 
 mod folder;
+#[cfg(feature = "object-store")]
+mod remote;
 mod zip;
 
 use std::fmt::Debug;
@@ -12,6 +14,8 @@ use crate::disk::{Disk, Kind};
 use crate::{Error, OpenOptions, Result};
 
 pub(crate) use folder::Folder;
+#[cfg(feature = "object-store")]
+pub(crate) use remote::{Remote, Server, Version};
 use zip::ZipFile;
 
 /// Something that holds files under keys such as `images/a/zarr.json`.
@@ -27,8 +31,46 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// The names of the folders and files in a folder, sorted; empty where there is none.
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>>;
 
+    /// Reads the whole of a file into `out`, whatever that held; `false` where there is none.
+    fn read(&self, key: &str, limit: u64, out: &mut Vec<u8>) -> Result<bool> {
+        let Some(file) = self.file(key)? else {
+            return Ok(false);
+        };
+        let too_large = || Error::TooLarge {
+            key: key.to_owned(),
+            what: "a file with bytes",
+            found: file.size.into(),
+            limit,
+        };
+        if file.size > limit {
+            return Err(too_large());
+        }
+        let len = usize::try_from(file.size).map_err(|_| too_large())?;
+        out.resize(len, 0);
+        file.read_into(0, out)?;
+        Ok(true)
+    }
+
+    /// A metadata file, or `None` where there is none.
+    fn read_metadata(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let found = self.read(key, limit, &mut bytes)?;
+        Ok(found.then_some(bytes))
+    }
+
+    /// The names of the folders that are nodes, sorted; empty where there is none.
+    fn folders(&self, key: &str, with_links: bool) -> Result<Vec<String>> {
+        Ok(folders_of(self.entries(key)?, with_links))
+    }
+
     /// The folder of the file system, where the store is one.
     fn folder(&self) -> Option<&Folder> {
+        None
+    }
+
+    /// The server, where the store lies on one.
+    #[cfg(feature = "object-store")]
+    fn remote(&self) -> Option<&Remote> {
         None
     }
 }
@@ -40,6 +82,13 @@ pub(crate) struct SourceEntry {
     pub(crate) is_folder: bool,
     /// Whether a link leads here; only folders of the file system have them.
     pub(crate) is_link: bool,
+}
+
+fn folders_of(entries: Vec<SourceEntry>, with_links: bool) -> Vec<String> {
+    let folders = entries
+        .into_iter()
+        .filter(|e| e.is_folder && (with_links || !e.is_link));
+    folders.map(|e| e.name).collect()
 }
 
 /// A file of which parts are read, by several threads at once.
@@ -82,9 +131,26 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// A folder or zip file of the file system.
+    /// A folder or zip file of the file system, or an address.
     pub(crate) fn open(path: &Path, options: OpenOptions) -> Result<Self> {
+        if let Some(address) = address_of(path) {
+            return Self::open_address(address, options);
+        }
         Self::open_on(&Disk::default(), path, options)
+    }
+
+    #[cfg(feature = "object-store")]
+    fn open_address(address: &str, options: OpenOptions) -> Result<Self> {
+        Ok(Self::new(Remote::open(address, &options)?, options))
+    }
+
+    #[cfg(not(feature = "object-store"))]
+    fn open_address(address: &str, _: OpenOptions) -> Result<Self> {
+        Err(Error::NotAStore {
+            path: address.into(),
+            problem: "addresses are read with the feature `object-store` of phenocoder-io"
+                .to_owned(),
+        })
     }
 
     pub(crate) fn open_on(disk: &Disk, path: &Path, options: OpenOptions) -> Result<Self> {
@@ -129,36 +195,27 @@ impl Root {
         })
     }
 
-    /// The whole of a file, or `None` where there is none.
-    pub(crate) fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.ranges(key)? else {
-            return Ok(None);
-        };
-        let too_large = || Error::TooLarge {
-            key: key.to_owned(),
-            what: "a file with bytes",
-            found: file.size.into(),
-            limit,
-        };
-        if file.size > limit {
-            return Err(too_large());
-        }
-        let len = usize::try_from(file.size).map_err(|_| too_large())?;
-        file.read(0, len).map(Some)
+    /// The server, where the store lies on one.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.source.remote()
+    }
+
+    /// Reads the whole of a file into `out`, whatever that held; `false` where there is none.
+    pub(crate) fn read(&self, key: &str, limit: u64, out: &mut Vec<u8>) -> Result<bool> {
+        self.source.read(key, limit, out)
     }
 
     /// A metadata file, or `None` where there is none.
     pub(crate) fn read_metadata(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let limit = self.options.max_metadata_bytes;
         let is_root = !key.contains('/');
-        self.read(
-            key,
-            if is_root {
-                limit.saturating_mul(8)
-            } else {
-                limit
-            },
-        )
+        let limit = if is_root {
+            limit.saturating_mul(8)
+        } else {
+            limit
+        };
+        self.source.read_metadata(key, limit)
     }
 
     /// A file that is read in ranges, or `None` where there is none.
@@ -178,10 +235,14 @@ impl Root {
 
     /// The names of the folders in a folder, sorted; empty where there is none.
     pub(crate) fn list_folders(&self, key: &str, with_links: bool) -> Result<Vec<String>> {
-        let entries = self.entries(key)?.into_iter();
-        Ok(entries
-            .filter(|e| e.is_folder && (with_links || !e.is_link))
-            .map(|e| e.name)
-            .collect())
+        self.source.folders(key, with_links)
     }
+}
+
+/// The address, where this is none of the file system.
+pub(crate) fn address_of(path: &Path) -> Option<&str> {
+    let text = path.to_str()?;
+    let (scheme, _) = text.split_once("://")?;
+    let is_scheme = scheme.bytes().all(|b| b.is_ascii_alphanumeric()) && scheme.len() > 1;
+    is_scheme.then_some(text)
 }

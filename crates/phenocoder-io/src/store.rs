@@ -6,7 +6,11 @@ mod copy;
 mod element;
 mod listing;
 mod recover;
+#[cfg(feature = "object-store")]
+mod remote;
+mod repair;
 mod stale;
+mod verify;
 mod write;
 
 use std::collections::BTreeMap;
@@ -20,6 +24,8 @@ use crate::disk::Place;
 use crate::node::{Node, ZarrFormat};
 use crate::ome::{Image, Labels};
 use crate::points::Points;
+#[cfg(feature = "object-store")]
+use crate::root::address_of;
 use crate::root::{Folder, Root};
 use crate::shapes::Shapes;
 use crate::table::Table;
@@ -29,6 +35,8 @@ use crate::{Error, OpenOptions, Result};
 pub use copy::copy_store;
 pub(crate) use copy::copy_tree;
 pub use element::{ContainerVersion, Element, ElementKind, WriteMode};
+pub use repair::Repair;
+pub use verify::{Verification, verify};
 
 /// A SpatialData store in a local folder.
 ///
@@ -114,24 +122,38 @@ impl Store {
     ///
     /// [`Error::Exists`] when something is there, and errors of the file system.
     pub fn create(path: impl AsRef<Path>, version: ContainerVersion) -> Result<Self> {
+        Self::create_with(path, version, OpenOptions::default())
+    }
+
+    /// Creates an empty store at a path or address where there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create), and errors of the server.
+    pub fn create_with(
+        path: impl AsRef<Path>,
+        version: ContainerVersion,
+        options: OpenOptions,
+    ) -> Result<Self> {
+        #[cfg(feature = "object-store")]
+        if let Some(address) = address_of(path.as_ref()) {
+            return Self::create_remote(address, version, options);
+        }
         let place = Place::new(path.as_ref());
         Self::create_at(&place, version)?;
-        Self::open(place.path())
+        Self::open_with(place.path(), options)
     }
 
     fn create_at(place: &Place, version: ContainerVersion) -> Result<()> {
         place.must_be_free()?;
-        let versions = json!({
-            "version": version.as_str(),
-            "spatialdata_software_version": concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")),
-        });
-        let attributes = Map::from_iter([("spatialdata_attrs".to_owned(), versions)]);
         // A killed process of the same number may have left it.
         place.staged().remove()?;
         place.replace_with(|staged| {
             staged.create_folder()?;
-            write_empty(staged, version, attributes)?;
-            staged.sync_tree()
+            for (name, bytes) in new_root(version) {
+                staged.join(name).write(&bytes)?;
+            }
+            staged.sync_folder()
         })
     }
 
@@ -312,32 +334,34 @@ fn container_version(node: &Node) -> Result<ContainerVersion> {
     })
 }
 
-fn write_empty(
-    place: &Place,
-    version: ContainerVersion,
-    attributes: Map<String, Value>,
-) -> Result<()> {
+/// The files of an empty store.
+fn new_root(version: ContainerVersion) -> Vec<(&'static str, Vec<u8>)> {
+    let versions = json!({
+        "version": version.as_str(),
+        "spatialdata_software_version": concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")),
+    });
+    let attributes = json!({"spatialdata_attrs": versions});
     match version {
         ContainerVersion::V02 => {
             let mut group = Map::new();
-            group.insert("attributes".to_owned(), Value::Object(attributes));
+            group.insert("attributes".to_owned(), attributes);
             group.insert("zarr_format".to_owned(), json!(3));
             group.insert("node_type".to_owned(), json!("group"));
             let bytes = consolidated::render_v3(&group, BTreeMap::new());
-            place.join("zarr.json").write(&bytes)
+            vec![("zarr.json", bytes)]
         }
         ContainerVersion::V01 => {
-            let files = [
-                (".zgroup", json!({"zarr_format": 2})),
-                (".zattrs", Value::Object(attributes)),
-            ];
-            let mut nodes = BTreeMap::new();
-            for (name, value) in files {
-                place.join(name).write_json(&value)?;
-                nodes.insert(name.to_owned(), format!("{value:#}"));
-            }
-            let bytes = consolidated::render_v2(nodes);
-            place.join(".zmetadata").write(&bytes)
+            let group = format!("{:#}", json!({"zarr_format": 2}));
+            let attributes = format!("{attributes:#}");
+            let nodes = BTreeMap::from([
+                (".zgroup".to_owned(), group.clone()),
+                (".zattrs".to_owned(), attributes.clone()),
+            ]);
+            vec![
+                (".zgroup", group.into_bytes()),
+                (".zattrs", attributes.into_bytes()),
+                (".zmetadata", consolidated::render_v2(nodes)),
+            ]
         }
     }
 }

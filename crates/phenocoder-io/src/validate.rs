@@ -17,7 +17,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    fn error(key: &str, error: &Error) -> Self {
+    pub(crate) fn error(key: &str, error: &Error) -> Self {
         Self {
             key: key.to_owned(),
             problem: with_causes(error),

@@ -40,6 +40,7 @@
 //! * `train`: training beside encoding.
 //! * `pipeline`: the six steps over a store; switches on all of the above.
 //! * `progress`: progress bars in the terminal.
+//! * `object-store`: stores on servers (S3, Google Cloud Storage, Azure, HTTP).
 //! * `full` (default): everything that runs on a CPU.
 //! * `cuda`, `cudnn`, `metal`, `mkl`, `accelerate`: handed on to candle; none is on by default.
 

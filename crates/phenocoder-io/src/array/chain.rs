@@ -144,6 +144,12 @@ impl Chain {
         })
     }
 
+    /// Whether a stored checksum shows damage.
+    pub(crate) fn has_checksum(&self) -> bool {
+        let inner = self.sharding.as_ref();
+        self.bytes.has_checksum() || inner.is_some_and(|sharding| sharding.chain.has_checksum())
+    }
+
     /// The shards, where their chunks can be read one by one.
     pub(crate) fn sharding(&self) -> Option<&Sharding> {
         let alone = self.arrays.array_to_array_codecs().is_empty() && self.bytes.is_empty();

@@ -84,6 +84,13 @@ const BEST_RATIO: usize = 1 << 15;
 const KEPT_BYTES: usize = 16 << 20;
 
 impl BytesCodecs {
+    /// Whether one of them is a checksum.
+    pub(crate) fn has_checksum(&self) -> bool {
+        self.0
+            .iter()
+            .any(|codec| matches!(codec, BytesCodec::Checksum(_)))
+    }
+
     /// Decodes a chunk of known size; the bytes must hold exactly `out.len()` bytes.
     pub(crate) fn decode_into(&self, key: &str, bytes: &[u8], out: &mut [u8]) -> Result<()> {
         decode_exactly(&self.0, bytes, out).map_err(|damage| damage.into_error(key))

@@ -354,11 +354,21 @@ pub(crate) fn labels_listing(
         ZarrFormat::V3 => "labels/zarr.json",
         ZarrFormat::V2 => "labels/.zattrs",
     };
-    let mut metadata = match root.read_metadata(key)? {
+    let metadata = match root.read_metadata(key)? {
         Some(bytes) => crate::json::parse_object(key, &bytes)?,
         None if format == ZarrFormat::V2 => Map::new(),
         None => return Err(Error::missing(key, "the metadata of the group")),
     };
+    let text = list_labels(metadata, format, names);
+    Ok(Some((key.to_owned(), text.into_bytes())))
+}
+
+/// The metadata of the group `labels` with these names.
+pub(crate) fn list_labels(
+    mut metadata: Map<String, Value>,
+    format: ZarrFormat,
+    names: Vec<String>,
+) -> String {
     match format {
         ZarrFormat::V2 => {
             metadata.insert("labels".to_owned(), json!(names));
@@ -374,8 +384,7 @@ pub(crate) fn labels_listing(
             }
         }
     }
-    let text = format!("{:#}", Value::Object(metadata));
-    Ok(Some((key.to_owned(), text.into_bytes())))
+    format!("{:#}", Value::Object(metadata))
 }
 
 /// Clears away what a killed writer left, for a writer that holds the lock.

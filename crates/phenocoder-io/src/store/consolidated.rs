@@ -83,6 +83,14 @@ pub(crate) fn render_v2(nodes: BTreeMap<String, String>) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// The text of every metadata file, by its key.
+#[cfg(feature = "object-store")]
+pub(crate) fn nodes(root: &Root, format: ZarrFormat) -> Result<BTreeMap<String, String>> {
+    let mut nodes = BTreeMap::new();
+    collect(root, "", "", format, &Overlay::default(), &mut nodes)?;
+    Ok(nodes)
+}
+
 /// An object without its closing brace, ready for another key.
 fn open_object(object: &Map<String, Value>) -> String {
     let mut text = "{".to_owned();

@@ -50,6 +50,10 @@ impl Store {
     /// [`write_table`](Self::write_table).
     #[doc(alias = "delete_element_from_disk")]
     pub fn remove(&mut self, kind: ElementKind, name: &str) -> Result<()> {
+        #[cfg(feature = "object-store")]
+        if self.root.remote().is_some() {
+            return self.remove_remote(kind, name);
+        }
         let lock = self.prepare()?;
         let (group, name) = match self.element(kind, name)?.key.as_str() {
             // Where SpatialData before 0.1 kept its only table.
@@ -70,6 +74,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::NoElement`] when there is none, [`Error::InvalidName`] for a new name that breaks the rules or is taken,
+    /// [`Error::ReadOnly`] on a server, where nothing can be renamed,
     /// and [`Error::Locked`] and [`Error::Io`] as in [`write_table`](Self::write_table).
     ///
     /// # Examples
@@ -240,6 +245,10 @@ impl Store {
         mode: WriteMode,
         write: impl FnOnce(&Place, Option<&str>) -> Result<()>,
     ) -> Result<()> {
+        #[cfg(feature = "object-store")]
+        if self.root.remote().is_some() {
+            return self.put_remote(kind, name, mode, write);
+        }
         let lock = self.prepare()?;
         let existing = self
             .elements
@@ -267,7 +276,7 @@ impl Store {
     }
 
     /// Takes the right to write, and sees what others wrote since the store was opened.
-    fn prepare(&mut self) -> Result<Lock> {
+    pub(super) fn prepare(&mut self) -> Result<Lock> {
         let lock = Lock::acquire(&self.root.writable()?.place(""))?;
         atomic::tidy(&self.root, &lock)?;
         self.elements = listing::list(&self.root)?;
@@ -284,7 +293,7 @@ impl Store {
     }
 
     /// Adds an element to the table of contents.
-    fn enter(&mut self, kind: ElementKind, name: &str) {
+    pub(super) fn enter(&mut self, kind: ElementKind, name: &str) {
         let key = path::child(kind.group(), name);
         self.elements.retain(|e| e.kind != kind || e.name != name);
         let name = name.to_owned();
@@ -295,7 +304,10 @@ impl Store {
 }
 
 /// Names differ over all kinds of elements, also where case is not told apart.
-fn check_free<'a>(name: &str, mut others: impl Iterator<Item = &'a Element>) -> Result<()> {
+pub(super) fn check_free<'a>(
+    name: &str,
+    mut others: impl Iterator<Item = &'a Element>,
+) -> Result<()> {
     let lower = name.to_lowercase();
     if others.any(|e| e.name.to_lowercase() == lower) {
         return Err(Error::InvalidName {

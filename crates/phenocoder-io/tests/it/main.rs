@@ -1,6 +1,6 @@
 //! Real stores, conformance cases, round trips, interrupted writes.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod atomic;
 mod conformance;
@@ -10,8 +10,11 @@ mod full_disk;
 mod organoid;
 mod patchset;
 mod region;
+#[cfg(feature = "object-store")]
+mod remote;
 mod round_trip;
 mod tables;
 mod vector;
+mod verify;
 mod windows;
 mod zip_store;

@@ -1,0 +1,99 @@
+//! Every stored chunk of an array, decoded.
+
+use super::{Block, ZarrArray};
+use crate::path::child;
+use crate::{Error, Result};
+
+/// A file below an array's folder.
+#[derive(Debug)]
+pub(crate) enum ChunkFile {
+    /// The chunk with this index.
+    Chunk(Vec<u64>),
+    /// Metadata of the array, or a hidden file.
+    Other,
+    /// A file that no reader looks at.
+    Stray,
+}
+
+impl ZarrArray {
+    /// The files below the array's folder, by their paths in it.
+    pub(crate) fn files(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        self.collect_files("", 0, &mut found)?;
+        Ok(found)
+    }
+
+    fn collect_files(&self, folder: &str, depth: usize, found: &mut Vec<String>) -> Result<()> {
+        let key = if folder.is_empty() {
+            self.key.clone()
+        } else {
+            child(&self.key, folder)
+        };
+        if depth > self.root.options.max_depth {
+            return Err(Error::InvalidPath {
+                key,
+                path: "folders nested too deeply".to_owned(),
+            });
+        }
+        for entry in self.root.entries(&key)? {
+            let relative = child(folder, &entry.name);
+            if entry.is_folder {
+                self.collect_files(&relative, depth + 1, found)?;
+            } else {
+                found.push(relative);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a file below the array's folder is.
+    pub(crate) fn classify(&self, relative: &str) -> ChunkFile {
+        let name = relative.rsplit('/').next().unwrap_or(relative);
+        if name.starts_with('.') || name == "zarr.json" {
+            return ChunkFile::Other;
+        }
+        let numbers = relative.trim_start_matches("c/").split(['/', '.']);
+        let index: Option<Vec<u64>> = if self.shape.is_empty() {
+            Some(Vec::new())
+        } else {
+            numbers.map(|n| n.parse().ok()).collect()
+        };
+        match index {
+            Some(index) if self.is_in_grid(&index) && self.keys_of(&index) == relative => {
+                ChunkFile::Chunk(index)
+            }
+            _ => ChunkFile::Stray,
+        }
+    }
+
+    fn keys_of(&self, index: &[u64]) -> String {
+        self.keys.chunk_key(index).as_str().to_owned()
+    }
+
+    fn is_in_grid(&self, index: &[u64]) -> bool {
+        index.len() == self.shape.len()
+            && index
+                .iter()
+                .zip(self.shape.iter().zip(&self.chunk))
+                .all(|(i, (n, chunk))| *i < n.div_ceil(*chunk))
+    }
+
+    /// Decodes everything that a chunk file holds; how many blocks that is.
+    pub(crate) fn check_chunk(&self, chunk: &[u64]) -> Result<u64> {
+        let per_chunk: Vec<u64> = self.per_chunk().collect();
+        let mut stored = 0;
+        for inner in super::indices(&per_chunk) {
+            let places = chunk.iter().zip(&per_chunk).zip(&inner);
+            let index: Vec<u64> = places.map(|((c, n), i)| c * n + i).collect();
+            if !matches!(self.block(&index)?, Block::Fill) {
+                stored += 1;
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Whether damage of a stored chunk shows in a checksum.
+    pub(crate) fn has_checksum(&self) -> bool {
+        self.block_chain().has_checksum()
+    }
+}

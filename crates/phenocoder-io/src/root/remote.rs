@@ -1,0 +1,606 @@
+//! A store on a server: S3, Google Cloud Storage, Azure Blob Storage, or plain HTTP.
+//!
+//! What is asked of the server runs on a small runtime of its own, so that callers may be in any thread, also in one of
+//! an asynchronous program, where they wait.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::path::Path;
+use object_store::{
+    ClientConfigKey, ClientOptions, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode,
+    PutOptions, PutPayload, RetryConfig, UpdateVersion,
+};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use super::{RangeFile, ReadAt, Source, SourceEntry, folders_of};
+use crate::path::{child, join};
+use crate::{Error, OpenOptions, Result, json};
+
+/// How many small files are sent or removed at the same time.
+const TOGETHER: usize = 16;
+
+/// Files larger than this are sent in parts.
+const PART_BYTES: usize = 16 << 20;
+
+/// A store on a server.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    server: Arc<Server>,
+    /// Metadata files by key, as the consolidated metadata tell them; `None` where there are none.
+    consolidated: Mutex<Option<Consolidated>>,
+    metadata_limit: u64,
+}
+
+/// Metadata files by key.
+type Nodes = BTreeMap<String, Vec<u8>>;
+
+/// What was read of the consolidated metadata, which may not be there.
+type Consolidated = Option<Arc<Nodes>>;
+
+/// The connection, which open files share.
+pub(crate) struct Server {
+    runtime: Option<Runtime>,
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+    address: String,
+    /// Whether the server lists what it has; plain HTTP does not.
+    lists: bool,
+    requests: AtomicU64,
+    max_requests: Option<u64>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without credentials.
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A runtime must not wait for its end in a thread of another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A version of a file, to replace no other.
+#[derive(Debug, Clone)]
+pub(crate) struct Version(UpdateVersion);
+
+impl Server {
+    fn connect(address: &str, options: &OpenOptions) -> Result<Self> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Remote {
+            address: address.to_owned(),
+            key: String::new(),
+            source: error,
+        };
+        let url = Url::parse(address).map_err(|error| failed(error.into()))?;
+        let (scheme, prefix) =
+            ObjectStoreScheme::parse(&url).map_err(|error| failed(error.into()))?;
+        let lists = scheme != ObjectStoreScheme::Http;
+        let objects = build(&url, scheme, options).map_err(|error| failed(error.into()))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("phenocoder-io")
+            .enable_all()
+            .build()
+            .map_err(|error| failed(error.into()))?;
+        Ok(Self {
+            runtime: Some(runtime),
+            objects,
+            prefix,
+            address: address.to_owned(),
+            lists,
+            requests: AtomicU64::new(0),
+            max_requests: options.max_requests,
+        })
+    }
+
+    fn path(&self, key: &str) -> Result<Path> {
+        let path = if key.is_empty() {
+            self.prefix.as_ref().to_owned()
+        } else {
+            child(self.prefix.as_ref(), key)
+        };
+        Path::parse(&path).map_err(|_| Error::InvalidPath {
+            key: key.to_owned(),
+            path,
+        })
+    }
+
+    fn failed(&self, key: &str, error: object_store::Error) -> Error {
+        match error {
+            object_store::Error::Precondition { .. } => Error::Locked {
+                path: self.address.clone().into(),
+            },
+            object_store::Error::NotSupported { .. }
+            | object_store::Error::NotImplemented { .. } => Error::ReadOnly {
+                place: self.address.clone(),
+            },
+            error => Error::Remote {
+                address: self.address.clone(),
+                key: key.to_owned(),
+                source: error.into(),
+            },
+        }
+    }
+
+    /// Has the runtime do something that costs `requests` requests, and waits for it; `None` when nothing was found.
+    fn ask<T, F>(
+        &self,
+        key: &str,
+        requests: u64,
+        work: impl FnOnce(Arc<dyn ObjectStore>, Path) -> F,
+    ) -> Result<Option<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = object_store::Result<T>> + Send + 'static,
+    {
+        let used = self.requests.fetch_add(requests, Ordering::Relaxed);
+        if let Some(limit) = self.max_requests
+            && used.saturating_add(requests) > limit
+        {
+            return Err(Error::TooManyRequests {
+                key: key.to_owned(),
+                address: self.address.clone(),
+                limit,
+            });
+        }
+        let future = work(Arc::clone(&self.objects), self.path(key)?);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move {
+                // Nobody listens when the caller is gone.
+                let _ = sender.send(future.await);
+            });
+        }
+        match receiver.recv() {
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(object_store::Error::NotFound { .. })) => Ok(None),
+            Ok(Err(error)) => Err(self.failed(key, error)),
+            Err(error) => Err(Error::Remote {
+                address: self.address.clone(),
+                key: key.to_owned(),
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// A whole file with its version; `None` where there is none.
+    pub(crate) fn get(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, Version)>> {
+        let found = self.ask(key, 1, |objects, path| async move {
+            let result = objects.get(&path).await?;
+            let version = UpdateVersion {
+                e_tag: result.meta.e_tag.clone(),
+                version: result.meta.version.clone(),
+            };
+            let size = result.meta.size;
+            // The body of one that is too large is not asked for.
+            let bytes = if size > limit {
+                None
+            } else {
+                Some(result.bytes().await?)
+            };
+            Ok((size, bytes, version))
+        })?;
+        match found {
+            None => Ok(None),
+            Some((_, Some(bytes), version)) => Ok(Some((bytes.into(), Version(version)))),
+            Some((size, None, _)) => Err(Error::TooLarge {
+                key: key.to_owned(),
+                what: "a file with bytes",
+                found: size.into(),
+                limit,
+            }),
+        }
+    }
+
+    /// Writes a file, whole or not at all; with a version only in its place.
+    pub(crate) fn put(&self, key: &str, bytes: Vec<u8>, over: Option<Version>) -> Result<Version> {
+        let mode = over.map_or(PutMode::Overwrite, |Version(version)| {
+            PutMode::Update(version)
+        });
+        let put = self.ask(key, 1, |objects, path| async move {
+            let options = PutOptions::from(mode);
+            let payload = PutPayload::from(bytes);
+            objects.put_opts(&path, payload, options).await
+        })?;
+        put.map(|result| Version(result.into()))
+            .ok_or_else(|| self.no_bucket(key))
+    }
+
+    /// Writes a file where there is none.
+    pub(crate) fn create(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+        let created = self.ask(key, 1, |objects, path| async move {
+            let payload = PutPayload::from(bytes);
+            match objects
+                .put_opts(&path, payload, PutMode::Create.into())
+                .await
+            {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })?;
+        match created {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::Exists {
+                path: self.address.clone().into(),
+            }),
+            None => Err(self.no_bucket(key)),
+        }
+    }
+
+    fn no_bucket(&self, key: &str) -> Error {
+        Error::Remote {
+            address: self.address.clone(),
+            key: key.to_owned(),
+            source: "there is no such bucket".into(),
+        }
+    }
+
+    /// Sends files, several at a time; each appears whole.
+    pub(crate) fn put_all(&self, files: Vec<(String, std::path::PathBuf)>) -> Result<()> {
+        let count = files.len() as u64;
+        let paths: Vec<(Path, std::path::PathBuf)> = files
+            .into_iter()
+            .map(|(key, file)| Ok((self.path(&key)?, file)))
+            .collect::<Result<_>>()?;
+        self.ask("", count, |objects, _| async move {
+            futures_util::stream::iter(paths)
+                .map(|(path, file)| send(Arc::clone(&objects), path, file))
+                .buffer_unordered(TOGETHER)
+                .try_collect::<Vec<()>>()
+                .await
+        })?;
+        Ok(())
+    }
+
+    /// Removes everything below a folder.
+    pub(crate) fn remove_folder(&self, key: &str) -> Result<()> {
+        self.ask(key, 2, |objects, path| async move {
+            let found = objects.list(Some(&path)).map_ok(|meta| meta.location);
+            let removed = objects.delete_stream(found.boxed());
+            removed.try_for_each(|_| async { Ok(()) }).await
+        })?;
+        Ok(())
+    }
+
+    pub(crate) fn lists(&self) -> bool {
+        self.lists
+    }
+}
+
+async fn send(
+    objects: Arc<dyn ObjectStore>,
+    path: Path,
+    file: std::path::PathBuf,
+) -> object_store::Result<()> {
+    use std::io::Read;
+    let failed = |error: std::io::Error| object_store::Error::Generic {
+        store: "local file",
+        source: error.into(),
+    };
+    let mut file = std::fs::File::open(file).map_err(failed)?;
+    let mut part = Vec::new();
+    let mut next = |part: &mut Vec<u8>| {
+        part.clear();
+        let limit = PART_BYTES as u64;
+        (&mut file).take(limit).read_to_end(part).map_err(failed)
+    };
+    if next(&mut part)? < PART_BYTES {
+        return objects.put(&path, PutPayload::from(part)).await.map(|_| ());
+    }
+    // Parts become visible together, when the last is there.
+    let mut upload = objects.put_multipart(&path).await?;
+    loop {
+        let sent = upload
+            .put_part(PutPayload::from(std::mem::take(&mut part)))
+            .await;
+        if let Err(error) = sent {
+            // The first error says why; the server drops parts of uploads that are never completed.
+            let _ = upload.abort().await;
+            return Err(error);
+        }
+        if next(&mut part)? == 0 {
+            return upload.complete().await.map(|_| ());
+        }
+    }
+}
+
+fn build(
+    url: &Url,
+    scheme: ObjectStoreScheme,
+    options: &OpenOptions,
+) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let retry = RetryConfig {
+        max_retries: options.max_retries,
+        retry_timeout: options.request_timeout.saturating_mul(2),
+        ..RetryConfig::default()
+    };
+    let client = ClientOptions::new()
+        .with_timeout(options.request_timeout)
+        .with_connect_timeout(options.request_timeout.min(Duration::from_secs(10)));
+    let settings = options.storage_options.iter();
+    let settings = settings.map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    macro_rules! configured {
+        ($builder:expr) => {{
+            let mut builder = $builder
+                .with_url(url.to_string())
+                .with_client_options(client)
+                .with_retry(retry);
+            for (name, value) in settings {
+                builder = builder.with_config(name.parse()?, value);
+            }
+            Arc::new(builder.build()?) as Arc<dyn ObjectStore>
+        }};
+    }
+    Ok(match scheme {
+        ObjectStoreScheme::AmazonS3 => configured!(AmazonS3Builder::from_env()),
+        ObjectStoreScheme::GoogleCloudStorage => configured!(GoogleCloudStorageBuilder::from_env()),
+        ObjectStoreScheme::MicrosoftAzure => configured!(MicrosoftAzureBuilder::from_env()),
+        ObjectStoreScheme::Http => {
+            let root = url[..url::Position::BeforePath].to_owned();
+            let plain = url.scheme() == "http";
+            let client = client.with_config(ClientConfigKey::AllowHttp, plain.to_string());
+            let mut builder = HttpBuilder::new()
+                .with_url(root)
+                .with_client_options(client)
+                .with_retry(retry);
+            for (name, value) in settings {
+                builder = builder.with_config(name.parse()?, value);
+            }
+            Arc::new(builder.build()?)
+        }
+        _ => {
+            return Err(object_store::Error::NotSupported {
+                source: "only s3, gs, az, http and https addresses are read".into(),
+            });
+        }
+    })
+}
+
+impl Remote {
+    pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<Self> {
+        let server = Server::connect(address.trim_end_matches('/'), options)?;
+        Ok(Self {
+            server: Arc::new(server),
+            consolidated: Mutex::new(None),
+            metadata_limit: options.max_metadata_bytes,
+        })
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The consolidated metadata; they are read once.
+    pub(crate) fn consolidated(&self) -> Result<Option<Arc<Nodes>>> {
+        let mut kept = self
+            .consolidated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept.as_ref() {
+            return Ok(found.clone());
+        }
+        let found = self.read_consolidated()?.map(Arc::new);
+        *kept = Some(found.clone());
+        Ok(found)
+    }
+
+    /// Has the consolidated metadata read anew.
+    pub(crate) fn forget(&self) {
+        *self
+            .consolidated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn read_consolidated(&self) -> Result<Option<Nodes>> {
+        let limit = self.metadata_limit.saturating_mul(8);
+        for file in ["zarr.json", ".zmetadata", "zmetadata"] {
+            let Some((bytes, _)) = self.server.get(file, limit)? else {
+                continue;
+            };
+            let metadata = json::parse_object(file, &bytes)?;
+            let nodes = match file {
+                "zarr.json" => metadata
+                    .get("consolidated_metadata")
+                    .and_then(|c| c.get("metadata")),
+                _ => metadata.get("metadata"),
+            };
+            let Some(nodes) = nodes.and_then(serde_json::Value::as_object) else {
+                return Ok(None);
+            };
+            let mut found = BTreeMap::new();
+            for (key, node) in nodes {
+                let key = if file == "zarr.json" {
+                    child(key, "zarr.json")
+                } else {
+                    key.clone()
+                };
+                match join("", &key) {
+                    Ok(key) => {
+                        found.insert(key, node.to_string().into_bytes());
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "left out of the consolidated metadata");
+                    }
+                }
+            }
+            if file == "zarr.json" {
+                found.insert(file.to_owned(), bytes);
+            }
+            return Ok(Some(found));
+        }
+        Ok(None)
+    }
+
+    /// What the consolidated metadata say of a metadata file: there, not there, or nothing.
+    fn known(&self, key: &str) -> Result<Option<Option<Vec<u8>>>> {
+        let Some(nodes) = self.consolidated()? else {
+            return Ok(None);
+        };
+        if let Some(bytes) = nodes.get(key) {
+            return Ok(Some(Some(bytes.clone())));
+        }
+        // Of an element that is listed all nodes are.
+        let element = key
+            .match_indices('/')
+            .nth(1)
+            .and_then(|(at, _)| key.get(..=at));
+        let listed = element.is_some_and(|element| {
+            let first = nodes.range(element.to_owned()..).next();
+            first.is_some_and(|(key, _)| key.starts_with(element))
+        });
+        Ok((listed || !self.server.lists()).then_some(None))
+    }
+
+    /// The parts of a Parquet folder, asked for one after the other: the server does not list them.
+    fn probe_parts(&self, key: &str) -> Result<Vec<SourceEntry>> {
+        let mut found = Vec::new();
+        for part in 0_u64.. {
+            let name = format!("part.{part}.parquet");
+            if self.server.ask(&child(key, &name), 1, head)?.is_none() {
+                break;
+            }
+            found.push(SourceEntry {
+                name,
+                is_folder: false,
+                is_link: false,
+            });
+        }
+        Ok(found)
+    }
+}
+
+async fn head(objects: Arc<dyn ObjectStore>, path: Path) -> object_store::Result<u64> {
+    Ok(objects.head(&path).await?.size)
+}
+
+impl Source for Remote {
+    fn address(&self) -> String {
+        self.server.address.clone()
+    }
+
+    fn file(&self, key: &str) -> Result<Option<RangeFile>> {
+        let size = self.server.ask(key, 1, head)?;
+        Ok(size.map(|size| {
+            let bytes = RemoteBytes {
+                server: Arc::clone(&self.server),
+                key: key.to_owned(),
+            };
+            RangeFile::new(size, bytes)
+        }))
+    }
+
+    fn read(&self, key: &str, limit: u64, out: &mut Vec<u8>) -> Result<bool> {
+        let found = self.server.get(key, limit)?;
+        Ok(found.map(|(bytes, _)| *out = bytes).is_some())
+    }
+
+    fn read_metadata(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match self.known(key)? {
+            Some(known) => Ok(known),
+            None => Ok(self.server.get(key, limit)?.map(|(bytes, _)| bytes)),
+        }
+    }
+
+    fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {
+        if self.server.lists() {
+            let listed = self.server.ask(key, 1, |objects, path| async move {
+                let listed = objects.list_with_delimiter(Some(&path)).await?;
+                let name = |path: &Path| path.filename().unwrap_or_default().to_owned();
+                let folders = listed.common_prefixes.iter().map(|p| (name(p), true));
+                let files = listed.objects.iter().map(|o| (name(&o.location), false));
+                Ok(folders.chain(files).collect::<BTreeMap<String, bool>>())
+            })?;
+            let listed = listed.unwrap_or_default().into_iter();
+            return Ok(listed
+                .map(|(name, is_folder)| SourceEntry {
+                    name,
+                    is_folder,
+                    is_link: false,
+                })
+                .collect());
+        }
+        if key.ends_with(".parquet") {
+            return self.probe_parts(key);
+        }
+        Err(Error::NotAStore {
+            path: self.address().into(),
+            problem: "the server lists nothing".to_owned(),
+        })
+    }
+
+    fn folders(&self, key: &str, with_links: bool) -> Result<Vec<String>> {
+        let Some(nodes) = self.consolidated()? else {
+            return Ok(folders_of(self.entries(key)?, with_links));
+        };
+        let prefix = if key.is_empty() {
+            String::new()
+        } else {
+            format!("{key}/")
+        };
+        let mut found = Vec::new();
+        let below = nodes.keys().filter_map(|key| key.strip_prefix(&prefix));
+        for (folder, _) in below.filter_map(|rest| rest.split_once('/')) {
+            if found.last().is_none_or(|last| last != folder) {
+                found.push(folder.to_owned());
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn remote(&self) -> Option<&Remote> {
+        Some(self)
+    }
+}
+
+/// A file on a server.
+#[derive(Debug)]
+struct RemoteBytes {
+    server: Arc<Server>,
+    key: String,
+}
+
+impl ReadAt for RemoteBytes {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let range: Range<u64> = offset..offset + out.len() as u64;
+        let bytes = self.server.ask(&self.key, 1, |objects, path| async move {
+            objects.get_range(&path, range).await
+        })?;
+        match bytes {
+            Some(bytes) if bytes.len() == out.len() => {
+                out.copy_from_slice(&bytes);
+                Ok(())
+            }
+            Some(bytes) => {
+                let problem = format!("{} bytes were sent, not {}", bytes.len(), out.len());
+                Err(Error::corrupt(self.key.as_str(), problem))
+            }
+            None => Err(Error::missing(self.key.as_str(), "a file")),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A store put in order on request.
+
+use super::atomic::labels_listing;
+use super::consolidated::{self, Overlay};
+use super::{ElementKind, Store, listing, recover};
+use crate::Result;
+use crate::path::child;
+
+/// What [`Store::repair`] did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repair {
+    /// Left-overs of writers that were interrupted, which are gone now.
+    pub removed: Vec<String>,
+    /// Metadata files that said something else than the nodes and were written anew.
+    pub rewritten: Vec<String>,
+}
+
+impl Store {
+    /// Puts the store in order: removes what interrupted writers left, and writes the list of masks and the
+    /// consolidated metadata anew where they are wrong or missing.
+    ///
+    /// Left-overs are those of this crate and the files `.*.partial` of zarr-python.
+    /// Elements are not touched: what is damaged in them cannot be made up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`](crate::Error::Locked) while somebody else writes,
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly) for a zip file or a server, and [`Error::Io`](crate::Error::Io).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_io::{ContainerVersion, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("s.zarr"), ContainerVersion::V02)?;
+    /// std::fs::write(folder.path().join("s.zarr/zarr.json"), r#"{"zarr_format": 3, "node_type": "group"}"#)?;
+    /// assert_eq!(store.repair()?.rewritten, ["zarr.json"]);
+    /// assert!(store.repair()?.rewritten.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn repair(&mut self) -> Result<Repair> {
+        let mut done = Repair::default();
+        for (folder, name) in recover::left_overs(&self.root)? {
+            done.removed.push(child(folder, &name));
+        }
+        let _lock = self.prepare()?;
+        let folder = self.root.writable()?;
+        for key in partial_files(self)? {
+            folder.place(&key).remove()?;
+            done.removed.push(key);
+        }
+        let mut files = Vec::new();
+        files.extend(labels_listing(
+            &self.root,
+            self.format,
+            &Overlay::default(),
+        )?);
+        // The list of masks is part of the consolidated metadata.
+        for (key, bytes) in files {
+            self.rewrite(key, &bytes, &mut done)?;
+        }
+        for (key, bytes) in consolidated::build(&self.root, self.format, &Overlay::default())? {
+            self.rewrite(key, &bytes, &mut done)?;
+        }
+        self.elements = listing::list(&self.root)?;
+        Ok(done)
+    }
+
+    fn rewrite(&self, key: String, bytes: &[u8], done: &mut Repair) -> Result<()> {
+        let same = |text: &[u8]| crate::json::parse(&key, text).ok();
+        let stored = self.root.read_metadata(&key)?;
+        if stored.as_deref().and_then(same) == same(bytes) {
+            return Ok(());
+        }
+        self.root.writable()?.place(&key).replace(bytes)?;
+        done.rewritten.push(key);
+        Ok(())
+    }
+}
+
+/// The files that zarr-python writes before it renames them: a dot, a name, 32 hexadecimal digits and `.partial`.
+fn partial_files(store: &Store) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut folders = vec![(String::new(), 0)];
+    folders.extend(ElementKind::ALL.map(|kind| (kind.group().to_owned(), 0)));
+    while let Some((folder, depth)) = folders.pop() {
+        if depth > store.root.options.max_depth {
+            continue;
+        }
+        for entry in store.root.entries(&folder)? {
+            let key = child(&folder, &entry.name);
+            if entry.is_folder && !entry.is_link && !folder.is_empty() {
+                folders.push((key, depth + 1));
+            } else if is_partial(&entry.name) {
+                found.push(key);
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn is_partial(name: &str) -> bool {
+    let id = name
+        .strip_prefix('.')
+        .or(Some(name))
+        .and_then(|name| name.strip_suffix(".partial"))
+        .map(|name| name.rsplit('.').next().unwrap_or(name));
+    id.is_some_and(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}

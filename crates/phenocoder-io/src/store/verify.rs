@@ -1,0 +1,156 @@
+//! Every stored byte of a store, decoded.
+
+use phenocoder_core::Progress;
+
+use super::{ElementKind, Store};
+use crate::array::{ChunkFile, ZarrArray};
+use crate::node::Node;
+use crate::path::child;
+use crate::{Error, Result, Violation};
+
+/// What [`verify`] found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Chunks that were decoded.
+    pub chunks: u64,
+    /// Of them, those that carry no checksum: damage that decodes to other values does not show in them.
+    pub without_checksum: u64,
+    /// Rows of points and shapes that were decoded.
+    pub rows: u64,
+    /// What is damaged or does not belong there.
+    pub violations: Vec<Violation>,
+}
+
+impl Verification {
+    /// Whether nothing was found, and every chunk has a checksum that says so.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.violations.is_empty() && self.without_checksum == 0
+    }
+}
+
+/// Decodes every chunk of every array and every row of points and shapes, and compares all checksums.
+///
+/// Damage is collected, not returned as an error: one broken chunk does not hide another.
+/// Memory holds a chunk (or a row group) at a time.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`], and [`Error::NotAStore`] for a server that does not list its files.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_io::{ContainerVersion, Store, TableData, WriteMode, verify};
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut store = Store::create(folder.path().join("s.zarr"), ContainerVersion::V02)?;
+/// store.write_table("cells", &TableData::new(vec!["a".into()], vec![], None), WriteMode::Create)?;
+/// let found = verify(&store, &NoProgress)?;
+/// assert!(found.is_certain() && found.chunks > 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify(store: &Store, progress: &dyn Progress) -> Result<Verification> {
+    let mut found = Verification::default();
+    progress.start("verify", Some(store.elements.len() as u64));
+    for element in &store.elements {
+        let checked = match element.kind {
+            ElementKind::Points => check_points(store, &element.name, progress, &mut found),
+            ElementKind::Shapes => check_shapes(store, &element.name, &mut found),
+            _ => Ok(()),
+        };
+        let checked =
+            checked.and_then(|()| check_node(store, &element.key, 0, progress, &mut found));
+        note(&element.key, checked, &mut found)?;
+        progress.advance(1);
+    }
+    progress.finish();
+    Ok(found)
+}
+
+/// Takes note of damage; a wish to stop is passed on.
+fn note(key: &str, checked: Result<()>, found: &mut Verification) -> Result<()> {
+    match checked {
+        Err(error @ (Error::Cancelled(_) | Error::NotAStore { .. })) => Err(error),
+        Err(error) => {
+            found.violations.push(Violation::error(key, &error));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn check_points(
+    store: &Store,
+    name: &str,
+    progress: &dyn Progress,
+    found: &mut Verification,
+) -> Result<()> {
+    let points = store.points(name)?;
+    let columns = points.column_names();
+    for batch in points.batches(&columns)? {
+        progress.check()?;
+        found.rows += batch?.num_rows() as u64;
+    }
+    Ok(())
+}
+
+fn check_shapes(store: &Store, name: &str, found: &mut Verification) -> Result<()> {
+    found.rows += store.shapes(name)?.read_all()?.n_rows() as u64;
+    Ok(())
+}
+
+fn check_node(
+    store: &Store,
+    key: &str,
+    depth: usize,
+    progress: &dyn Progress,
+    found: &mut Verification,
+) -> Result<()> {
+    if depth > store.root.options.max_depth {
+        return Err(Error::InvalidPath {
+            key: key.to_owned(),
+            path: "groups nested too deeply".to_owned(),
+        });
+    }
+    let node = Node::open(&store.root, key, store.format)?;
+    if !node.is_group() {
+        let array = ZarrArray::from_node(&store.root, node)?;
+        return check_array(&array, progress, found);
+    }
+    for name in store.root.folders(key)? {
+        let key = child(key, &name);
+        if name.starts_with('.') || name.ends_with(".parquet") {
+            continue;
+        }
+        let checked = check_node(store, &key, depth + 1, progress, found);
+        note(&key, checked, found)?;
+    }
+    Ok(())
+}
+
+fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verification) -> Result<()> {
+    for relative in array.files()? {
+        progress.check()?;
+        let key = child(array.key(), &relative);
+        match array.classify(&relative) {
+            ChunkFile::Chunk(index) => match array.check_chunk(&index) {
+                Ok(blocks) => {
+                    found.chunks += blocks;
+                    if !array.has_checksum() {
+                        found.without_checksum += blocks;
+                    }
+                }
+                Err(error) => note(&key, Err(error), found)?,
+            },
+            ChunkFile::Other => {}
+            ChunkFile::Stray => {
+                let problem = "the file is no chunk of the array".to_owned();
+                found.violations.push(Violation::warning(&key, problem));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! Stores on servers: plain HTTP, and S3 as moto's server speaks it.
+//!
+//! The tests of S3 run where `PHENOCODER_S3` holds the address of such a server, for instance `http://127.0.0.1:5555`;
+//! elsewhere they say that they were skipped. `scripts/test_s3.sh` starts one.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ndarray::{Array3, Array4};
+use phenocoder_core::{
+    Column, DataType, ImageShape, ImageSource, LabelSource, MemoryImage, MemoryLabels, NoProgress,
+};
+use phenocoder_io::{
+    ContainerVersion, ElementKind, Error, ImageWriteOptions, LabelWriteOptions, OpenOptions, Store,
+    TableData, WriteMode, validate,
+};
+
+const CHUNKS: ImageShape = ImageShape {
+    c: 1,
+    z: 1,
+    y: 16,
+    x: 16,
+};
+
+fn values(offset: usize) -> Array4<f32> {
+    Array4::from_shape_fn((2, 1, 40, 50), |(c, _, y, x)| {
+        (c * 7 + y * 50 + x + offset) as f32
+    })
+}
+
+fn image(offset: usize) -> MemoryImage {
+    MemoryImage::new("i", values(offset), vec!["a".into(), "b".into()]).unwrap()
+}
+
+fn table(value: f64) -> TableData {
+    TableData::new(vec!["a".into(), "b".into()], vec![], None)
+        .with_obs_column("value", Column::Float(vec![value, 2.0]))
+        .unwrap()
+}
+
+fn fill(store: &mut Store) {
+    let options = ImageWriteOptions::new(DataType::UInt16).with_chunks(CHUNKS);
+    store
+        .write_image("größe", &image(0), &options, &NoProgress)
+        .unwrap();
+    let mask = MemoryLabels::new(
+        "m",
+        Array3::from_shape_fn((1, 40, 50), |(_, y, _)| y as u64),
+    );
+    let options = LabelWriteOptions::default().with_chunks(CHUNKS);
+    store
+        .write_labels("m", &mask, &options, &NoProgress)
+        .unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+}
+
+fn pixels(store: &Store) -> Vec<f32> {
+    let image = store.image("größe").unwrap();
+    let region = image.shape().region();
+    let mut out = vec![0.0; region.checked_len().unwrap()];
+    image.read_region(&region, &mut out).unwrap();
+    out
+}
+
+fn holds_everything(store: &Store) {
+    assert_eq!(store.image_names(), ["größe"]);
+    assert_eq!(store.label_names(), ["m"]);
+    assert_eq!(pixels(store), values(0).into_raw_vec_and_offset().0);
+    let mask = store.labels("m").unwrap();
+    let region = mask.shape().region();
+    let mut out = vec![0; region.checked_len().unwrap()];
+    mask.read_region(&region, &mut out).unwrap();
+    assert_eq!(out[49 * 2], 1);
+    assert_eq!(store.table("t").unwrap().read_all().unwrap(), table(1.0));
+}
+
+/// A server of files that counts requests and may fail the first attempts.
+struct Server {
+    address: String,
+    requests: Arc<AtomicUsize>,
+    paths: Arc<Mutex<BTreeMap<String, usize>>>,
+}
+
+fn serve(root: &Path, failing_attempts: usize) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (requests, paths) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::default()));
+    let server = Server {
+        address,
+        requests: Arc::clone(&requests),
+        paths: Arc::clone(&paths),
+    };
+    let root = root.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (root, requests, paths) = (root.clone(), Arc::clone(&requests), Arc::clone(&paths));
+            std::thread::spawn(move || {
+                // A client that hangs up ends the thread.
+                let _ = answer(&stream.unwrap(), &root, &requests, &paths, failing_attempts);
+            });
+        }
+    });
+    server
+}
+
+fn answer(
+    mut stream: &TcpStream,
+    root: &Path,
+    requests: &AtomicUsize,
+    paths: &Mutex<BTreeMap<String, usize>>,
+    failing_attempts: usize,
+) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    loop {
+        let mut byte = [0];
+        if stream.read(&mut byte)? == 0 {
+            return Ok(());
+        }
+        head.push(byte[0]);
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
+        let mut words = text.split_whitespace();
+        let (method, path) = (words.next().unwrap(), words.next().unwrap().to_owned());
+        let range = text.lines().find_map(|line| {
+            let (name, value) = line.split_once(": bytes=")?;
+            let (from, to) = value.split_once('-')?;
+            name.eq_ignore_ascii_case("range")
+                .then(|| (from.parse::<usize>().unwrap(), to.parse::<usize>().unwrap()))
+        });
+        requests.fetch_add(1, Ordering::SeqCst);
+        let attempt = {
+            let mut paths = paths.lock().unwrap();
+            let count = paths.entry(path.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        let (status, body) = if attempt <= failing_attempts {
+            ("503 Service Unavailable", Vec::new())
+        } else {
+            match std::fs::read(root.join(decode(&path).trim_start_matches('/'))) {
+                Err(_) => ("404 Not Found", Vec::new()),
+                Ok(bytes) => match range {
+                    Some((from, to)) => {
+                        let part = bytes[from..=to.min(bytes.len() - 1)].to_vec();
+                        write!(
+                            stream,
+                            "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{to}/{}\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n",
+                            part.len(),
+                            bytes.len()
+                        )?;
+                        stream.write_all(&part)?;
+                        continue;
+                    }
+                    None => ("200 OK", bytes),
+                },
+            }
+        };
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n",
+            body.len()
+        )?;
+        if method != "HEAD" {
+            stream.write_all(&body)?;
+        }
+    }
+}
+
+fn decode(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'%' {
+            let hex = std::str::from_utf8(&tail[..2]).unwrap();
+            bytes.push(u8::from_str_radix(hex, 16).unwrap());
+            rest = &tail[2..];
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn local(folder: &Path, version: ContainerVersion) -> PathBuf {
+    let path = folder.join("s.zarr");
+    fill(&mut Store::create(&path, version).unwrap());
+    path
+}
+
+#[test]
+fn a_store_behind_plain_http_is_read_with_few_requests() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        local(folder.path(), version);
+        let server = serve(folder.path(), 0);
+        let store = Store::open(format!("{}/s.zarr", server.address)).unwrap();
+        assert_eq!(store.elements().len(), 3);
+        let opening = server.requests.load(Ordering::SeqCst);
+        assert!(opening <= 6, "{opening} requests");
+        store.image("größe").unwrap();
+        let metadata = server.requests.load(Ordering::SeqCst) - opening;
+        assert_eq!(metadata, 0, "metadata are consolidated");
+        holds_everything(&store);
+        // Each chunk was asked for once: 2 channels of 3 × 4 chunks.
+        let paths = server.paths.lock().unwrap();
+        let chunks = paths.iter().filter(|(path, _)| path.contains("images"));
+        assert_eq!(chunks.map(|(_, count)| count).sum::<usize>(), 24);
+    }
+}
+
+#[test]
+fn a_server_that_fails_now_and_then_is_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    local(folder.path(), ContainerVersion::V02);
+    let server = serve(folder.path(), 1);
+    holds_everything(&Store::open(format!("{}/s.zarr", server.address)).unwrap());
+    let dead = serve(folder.path(), usize::MAX);
+    let options = OpenOptions::default().with_max_retries(1);
+    let refused = Store::open_with(format!("{}/s.zarr", dead.address), options).unwrap_err();
+    assert!(matches!(refused, Error::Remote { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("zarr.json"), "{refused}");
+    assert_eq!(dead.requests.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn requests_have_a_budget_and_http_takes_no_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    local(folder.path(), ContainerVersion::V02);
+    let server = serve(folder.path(), 0);
+    let address = format!("{}/s.zarr", server.address);
+    let options = OpenOptions::default().with_max_requests(Some(10));
+    let mut store = Store::open_with(&address, options).unwrap();
+    let image = store.image("größe").unwrap();
+    let region = image.shape().region();
+    let mut out = vec![0.0; region.checked_len().unwrap()];
+    let refused = image.read_region(&region, &mut out).unwrap_err();
+    assert!(
+        format!("{refused:?}").contains("TooManyRequests"),
+        "{refused:?}"
+    );
+    assert!(server.requests.load(Ordering::SeqCst) <= 10);
+    let refused = store.write_table("u", &table(0.0), WriteMode::Create);
+    assert!(
+        matches!(refused, Err(Error::ReadOnly { .. })),
+        "{refused:?}"
+    );
+    let refused = Store::open(format!("{}/other.zarr", server.address)).unwrap_err();
+    assert!(matches!(refused, Error::NotAStore { .. }), "{refused:?}");
+}
+
+/// The address of a new bucket on the server that the environment names.
+fn bucket(name: &str) -> Option<(String, OpenOptions)> {
+    let Ok(server) = std::env::var("PHENOCODER_S3") else {
+        println!("skipped: PHENOCODER_S3 names no server");
+        return None;
+    };
+    let host = server.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let bucket = format!("phenocoder-{name}-{}", std::process::id());
+    write!(
+        stream,
+        "PUT /{bucket} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let options = OpenOptions::default()
+        .with_storage_option("aws_endpoint", &server)
+        .with_storage_option("aws_allow_http", "true")
+        .with_storage_option("aws_region", "us-east-1")
+        .with_storage_option("aws_access_key_id", "test")
+        .with_storage_option("aws_secret_access_key", "test");
+    Some((format!("s3://{bucket}/folder/s.zarr"), options))
+}
+
+#[test]
+fn a_store_on_s3_is_written_replaced_and_read() {
+    let Some((address, options)) = bucket("write") else {
+        return;
+    };
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let address = format!("{address}-{}", version.as_str());
+        let mut store = Store::create_with(&address, version, options.clone()).unwrap();
+        fill(&mut store);
+        holds_everything(&store);
+        let open = || Store::open_with(&address, options.clone()).unwrap();
+        holds_everything(&open());
+        assert!(validate(&open()).is_empty());
+        let again = Store::create_with(&address, version, options.clone());
+        assert!(matches!(again, Err(Error::Exists { .. })));
+        let twice = store.write_table("t", &table(3.0), WriteMode::Create);
+        assert!(matches!(twice, Err(Error::Exists { .. })));
+
+        let new = ImageWriteOptions::new(DataType::UInt32)
+            .with_chunks(ImageShape::new(2, 1, 32, 32))
+            .with_mode(WriteMode::Replace);
+        store
+            .write_image("größe", &image(9), &new, &NoProgress)
+            .unwrap();
+        let expected = values(9).into_raw_vec_and_offset().0;
+        assert_eq!(pixels(&store), expected);
+        assert_eq!(pixels(&open()), expected);
+        store.remove(ElementKind::Labels, "m").unwrap();
+        assert!(store.label_names().is_empty() && open().label_names().is_empty());
+        let renamed = store.rename(ElementKind::Table, "t", "u");
+        assert!(matches!(renamed, Err(Error::ReadOnly { .. })));
+    }
+}
+
+#[test]
+fn two_writers_on_s3_do_not_mix() {
+    let Some((address, options)) = bucket("two") else {
+        return;
+    };
+    Store::create_with(&address, ContainerVersion::V02, options.clone()).unwrap();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|i| {
+                let (address, options) = (&address, options.clone());
+                scope.spawn(move || {
+                    let mut store = Store::open_with(address, options).unwrap();
+                    (0..3)
+                        .filter_map(|k| {
+                            let name = format!("t{i}-{k}");
+                            match store.write_table(&name, &table(1.0), WriteMode::Create) {
+                                Ok(()) => Some(name),
+                                Err(Error::Locked { .. }) => None,
+                                Err(other) => panic!("{other:?}"),
+                            }
+                        })
+                        .collect::<Vec<String>>()
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .flat_map(|w| w.join().unwrap())
+            .collect()
+    });
+    let store = Store::open_with(&address, options).unwrap();
+    let mut written = results;
+    written.sort();
+    assert_eq!(store.table_names(), written);
+    assert!(!written.is_empty());
+    for name in written {
+        assert_eq!(store.table(&name).unwrap().read_all().unwrap(), table(1.0));
+    }
+}

@@ -1,0 +1,169 @@
+//! Damage that is found, and stores that are put in order.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array4};
+use phenocoder_core::{
+    CancelToken, Column, DataType, ImageShape, ImageSource, MemoryImage, NoProgress, Seed,
+};
+use phenocoder_io::{
+    ContainerVersion, Error, ImageWriteOptions, Store, TableData, WriteMode, validate, verify,
+};
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn store(folder: &Path, version: ContainerVersion) -> PathBuf {
+    let path = folder.join("s.zarr");
+    let mut store = Store::create(&path, version).unwrap();
+    let pixels = Array4::from_shape_fn((2, 1, 60, 60), |(c, _, y, x)| (c + y * x) as f32);
+    let image = MemoryImage::new("i", pixels, vec!["a".into(), "b".into()]).unwrap();
+    let options =
+        ImageWriteOptions::new(DataType::UInt16).with_chunks(ImageShape::new(1, 1, 32, 32));
+    store
+        .write_image("i", &image, &options, &NoProgress)
+        .unwrap();
+    let table = TableData::new(
+        vec!["a".into(), "b".into()],
+        vec!["v".into()],
+        Some(Array2::from_elem((2, 1), 0.5).into()),
+    )
+    .with_obs_column("value", Column::Float(vec![0.25, 2.0]))
+    .unwrap();
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    path
+}
+
+fn chunks(store: &Path) -> Vec<PathBuf> {
+    let is_metadata = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with('.') || name == "zarr.json"
+    };
+    files(store)
+        .into_iter()
+        .filter(|p| !is_metadata(p))
+        .collect()
+}
+
+/// Reads all pixels and the whole table.
+fn read(path: &Path) -> Result<(), Error> {
+    let store = Store::open(path)?;
+    let image = store.image("i")?;
+    let region = image.shape().region();
+    image.read_region(&region, &mut vec![0.0; region.checked_len().unwrap()])?;
+    store.table("t")?.read_all().map(|_| ())
+}
+
+#[test]
+fn every_flipped_bit_of_our_own_chunks_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path(), ContainerVersion::V02);
+    let sound = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+    assert!(sound.is_certain(), "{sound:?}");
+    let chunks = chunks(&path);
+    assert_eq!(sound.chunks, chunks.len() as u64);
+    let mut stream = Seed::new(7).stream("flips", 0);
+    let (mut read_errors, mut verify_errors) = (0, 0);
+    for _ in 0..60 {
+        let chunk = &chunks[stream.below(chunks.len())];
+        let whole = fs::read(chunk).unwrap();
+        let mut bytes = whole.clone();
+        let at = stream.below(bytes.len() * 8);
+        bytes[at / 8] ^= 1 << (at % 8);
+        fs::write(chunk, &bytes).unwrap();
+        let relative = chunk.strip_prefix(&path).unwrap().display().to_string();
+        read_errors += usize::from(read(&path).is_err());
+        let found = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+        let named = found
+            .violations
+            .iter()
+            .any(|v| v.key == relative && !v.is_warning);
+        verify_errors += usize::from(named);
+        fs::write(chunk, &whole).unwrap();
+    }
+    println!(
+        "flipped bits: {read_errors} of 60 found when reading, {verify_errors} of 60 by verify"
+    );
+    assert_eq!((read_errors, verify_errors), (60, 60));
+}
+
+#[test]
+fn what_has_no_checksum_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    // Zarr v2 as spatialdata reads it has no place for a checksum.
+    let path = store(folder.path(), ContainerVersion::V01);
+    let found = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+    assert!(found.violations.is_empty(), "{found:?}");
+    assert_eq!(found.without_checksum, found.chunks);
+    assert!(!found.is_certain());
+}
+
+#[test]
+fn all_damage_is_listed_and_stray_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path(), ContainerVersion::V02);
+    let chunks = chunks(&path);
+    fs::write(&chunks[0], b"").unwrap();
+    fs::write(&chunks[2], b"nonsense").unwrap();
+    fs::write(path.join("images/i/s0/c/0/0/9"), b"outside the grid").unwrap();
+    fs::write(path.join("images/i/s0/c/notes.txt"), b"text").unwrap();
+    let store = Store::open(&path).unwrap();
+    let found = verify(&store, &NoProgress).unwrap();
+    let (warnings, errors): (Vec<_>, Vec<_>) = found.violations.iter().partition(|v| v.is_warning);
+    assert_eq!((errors.len(), warnings.len()), (2, 2), "{found:?}");
+    let cancelled = CancelToken::default();
+    cancelled.cancel();
+    assert!(matches!(
+        verify(&store, &cancelled),
+        Err(Error::Cancelled(_))
+    ));
+}
+
+#[test]
+fn a_repaired_store_has_right_metadata_and_no_left_overs() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = store(folder.path(), version);
+        let before: Vec<(PathBuf, Vec<u8>)> = files(&path)
+            .into_iter()
+            .map(|p| (p.clone(), fs::read(p).unwrap()))
+            .collect();
+        let partial = ".0.0123456789abcdef0123456789abcdef.partial";
+        fs::write(path.join("images/i").join(partial), b"half").unwrap();
+        fs::write(path.join("images/.x.phenocoder-new-1"), b"half").unwrap();
+        let file = match version {
+            ContainerVersion::V01 => ".zmetadata",
+            _ => "zarr.json",
+        };
+        let text = fs::read_to_string(path.join(file)).unwrap();
+        fs::write(path.join(file), text.replace("images/i", "images/gone")).unwrap();
+        let mut opened = Store::open(&path).unwrap();
+        // Opening cleared away our own left-over, and with it wrong metadata; break them again.
+        fs::write(path.join(file), text.replace("images/i", "images/gone")).unwrap();
+        assert!(!validate(&opened).is_empty());
+        let done = opened.repair().unwrap();
+        assert_eq!(done.rewritten, [file]);
+        assert_eq!(done.removed, [format!("images/i/{partial}")]);
+        assert!(validate(&opened).is_empty());
+        for (path, bytes) in before {
+            assert!(fs::read(&path).unwrap() == bytes, "{path:?}");
+        }
+        let again = opened.repair().unwrap();
+        assert!(
+            again.removed.is_empty() && again.rewritten.is_empty(),
+            "{again:?}"
+        );
+    }
+}
