@@ -45,17 +45,22 @@ pub(crate) fn print(path: &str, store: &Store) {
             }
         }
     }
+}
+
+/// Every rule that the store breaks; its tables are read for it.
+pub(crate) fn print_violations(store: &Store) {
     let violations = validate(store);
-    if !violations.is_empty() {
-        println!("\nfindings");
-        for violation in violations {
-            let kind = if violation.is_warning {
-                "warning"
-            } else {
-                "error"
-            };
-            println!("  {kind} {}: {}", violation.key, violation.problem);
-        }
+    println!("\nfindings");
+    if violations.is_empty() {
+        println!("  none");
+    }
+    for violation in violations {
+        let kind = if violation.is_warning {
+            "warning"
+        } else {
+            "error"
+        };
+        println!("  {kind} {}: {}", violation.key, violation.problem);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Shows what a store holds: `inspect STORE` for people, `inspect --json STORE` for programs.
 //!
+//! `--validate` reads the tables and lists every rule that the store breaks.
+//!
 //! The JSON is the full logical content in the layout of the conformance cases' `expected.json`, with hashes of all
 //! arrays and columns. A broken element is shown with its error and leaves the others readable.
 
@@ -18,9 +20,10 @@ use serde_json::json;
 fn main() -> ExitCode {
     let (options, paths): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|a| a.starts_with("--"));
-    let json = options.iter().any(|option| option == "--json");
+    let asked = |name: &str| options.iter().any(|option| option == name);
+    let json = asked("--json");
     let [path] = paths.as_slice() else {
-        println!("usage: inspect [--json] STORE");
+        println!("usage: inspect [--json | --validate] STORE");
         return ExitCode::from(if paths.is_empty() { 0 } else { 2 });
     };
     match Store::open(path) {
@@ -30,6 +33,9 @@ fn main() -> ExitCode {
         }
         Ok(store) => {
             human::print(path, &store);
+            if asked("--validate") {
+                human::print_violations(&store);
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
