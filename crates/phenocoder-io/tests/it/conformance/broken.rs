@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::child::{Described, can_watch, inspect};
-use super::{cases, json, name, sorted};
+use super::{cases, json, name, say, sorted};
 
 /// Memory beyond that of reading a good store, in kB.
 const EXTRA_KB: u64 = 64 << 10;
@@ -139,7 +139,9 @@ fn broken_stores_give_the_expected_outcome() {
     }
     let total = passed + failures.len();
     let watched = if watch { "watched" } else { "not watched" };
-    println!("broken stores: {passed} of {total} cases, opened files {watched}");
+    say(&format!(
+        "broken stores: {passed} of {total} cases, opened files {watched}"
+    ));
     assert!(
         failures.is_empty(),
         "{passed} of {total}\n{}",

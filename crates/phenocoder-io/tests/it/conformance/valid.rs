@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::child::inspect;
 use super::compare::compare;
-use super::{cases, json, name, sorted};
+use super::{cases, json, name, say, sorted};
 
 /// The parts of a description.
 const PARTS: [&str; 7] = [
@@ -75,7 +75,9 @@ fn valid_stores_hold_what_python_reads_in_them() {
             failures.push(format!("{name}:\n  {}", problems.join("\n  ")));
         }
     }
-    println!("valid stores: {passed} of {total} cases, {elements} elements");
+    say(&format!(
+        "valid stores: {passed} of {total} cases, {elements} elements"
+    ));
     assert!(
         failures.is_empty(),
         "{passed} of {total}\n{}",
