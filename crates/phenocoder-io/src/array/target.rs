@@ -120,7 +120,7 @@ use sealed::Stored;
 
 /// A type that pixels and labels are stored in, for exact reading without conversion.
 ///
-/// `bool`, `u8` to `u64`, `i8` to `i64`, [`f16`], `f32` and `f64`; it cannot be implemented elsewhere.
+/// `bool`, `u8` to `u64`, `i8` to `i64`, [`struct@f16`], `f32` and `f64`; it cannot be implemented elsewhere.
 ///
 /// # Examples
 ///

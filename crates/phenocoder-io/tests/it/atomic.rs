@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use ndarray::{Array2, Array4};
 use phenocoder_core::{CancelToken, Column, DataType, MemoryImage, NoProgress};
@@ -298,55 +297,6 @@ fn somebody_elses_write_is_waited_for_by_an_error() {
     store
         .write_table("t", &table(1.0), WriteMode::Create)
         .unwrap();
-}
-
-/// Not run by itself: the child that is killed.
-#[test]
-fn child_that_replaces_a_table_until_it_is_killed() {
-    let Some(path) = std::env::var_os("PHENOCODER_IO_CHILD") else {
-        return;
-    };
-    let mut store = Store::open(path).unwrap();
-    for round in 2.. {
-        store
-            .write_table("t", &table(f64::from(round)), WriteMode::Replace)
-            .unwrap();
-    }
-}
-
-#[test]
-fn a_killed_writer_leaves_the_old_or_the_new_table() {
-    for version in [ContainerVersion::V02, ContainerVersion::V01] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s.zarr");
-        let mut store = Store::create(&path, version).unwrap();
-        store
-            .write_table("t", &table(1.0), WriteMode::Create)
-            .unwrap();
-        for round in 0..15 {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "atomic::child_that_replaces_a_table_until_it_is_killed",
-                ])
-                .env("PHENOCODER_IO_CHILD", &path)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            std::thread::sleep(Duration::from_millis(20 + 13 * round));
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let store = Store::open(&path).unwrap();
-            assert!(value(&store) >= 1.0);
-            assert_eq!(store.table_names(), ["t"]);
-            consolidated_is_right(&path);
-            let hidden = content(&path)
-                .into_iter()
-                .any(|(p, _)| p.contains(".phenocoder-"));
-            assert!(!hidden, "left-overs remain");
-        }
-    }
 }
 
 #[test]

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod atomic;
+mod bombs;
 mod conformance;
 mod conformance_geo;
 #[cfg(unix)]
 mod full_disk;
+mod kills;
 mod organoid;
 mod patchset;
 mod region;
