@@ -18,4 +18,4 @@ for _ in $(seq 100); do
     sleep 0.2
 done
 PHENOCODER_S3="http://127.0.0.1:$port" \
-    cargo test --release -p phenocoder-io --features object-store --test it remote
+    cargo test --release --locked -p phenocoder-io --features object-store --test it remote
