@@ -3,7 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
-use phenocoder_core::{DataType, ImageSource, NoProgress};
+use phenocoder_core::{ImageSource, LabelSource, NoProgress};
 use phenocoder_io::{
     ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, PointsWriteOptions,
     ShapesWriteOptions, Store, WriteMode,
@@ -23,32 +23,13 @@ fn main() -> Result<(), Error> {
     let mut to = Store::create(to, version)?;
     for name in from.image_names() {
         let image = from.image(&name)?;
-        let mut options = ImageWriteOptions::new(image.data_type())
-            .with_chunks(image.chunk_shape())
-            .with_three_dimensional(image.axes().len() == 4)
-            .with_channel_labels(image.channel_labels().to_vec());
-        options.scale = image.pixel_size("global");
-        to.write_image(&name, &image, &options, &NoProgress)?;
+        let options = ImageWriteOptions::like(&image).with_chunks(image.chunk_shape());
+        to.copy_image(&name, &image, &options, &NoProgress)?;
     }
     for name in from.label_names() {
         let labels = from.labels(&name)?;
-        let data_type = match labels.data_type() {
-            DataType::Bool => DataType::UInt8,
-            other => other,
-        };
-        let mut options = LabelWriteOptions::default()
-            .with_data_type(data_type)
-            .with_three_dimensional(labels.axes().len() == 3);
-        options.scale = labels.pixel_size("global");
-        to.write_labels(&name, &labels, &options, &NoProgress)?;
-    }
-    for name in from.points_names() {
-        let points = from.points(&name)?.read_data()?;
-        to.write_points(&name, &points, &PointsWriteOptions::default())?;
-    }
-    for name in from.shapes_names() {
-        let shapes = from.shapes(&name)?.read_all()?;
-        to.write_shapes(&name, &shapes, &ShapesWriteOptions::default())?;
+        let options = LabelWriteOptions::like(&labels).with_chunks(labels.chunk_shape());
+        to.copy_labels(&name, &labels, &options, &NoProgress)?;
     }
     for name in from.table_names() {
         let mut table = from.table(&name)?.read_all()?;

@@ -29,7 +29,7 @@ use regions::with_scratch;
 use crate::node::{Node, ZarrFormat};
 use crate::path::child;
 use crate::root::{RangeFile, Root};
-use crate::{Error, Result, json};
+use crate::{Error, MissingChunks, Result, json};
 
 pub(crate) use cache::ChunkCache;
 pub(crate) use chain::Block;
@@ -42,7 +42,7 @@ pub(crate) use regions::Window;
 pub(crate) use shard::encode_index;
 use shard::{ShardIndex, Sharding};
 pub use target::StoredPixel;
-pub(crate) use target::{Converted, Exact, Target};
+pub(crate) use target::{Bytes, Converted, Exact, Target};
 pub(crate) use verify::ChunkFile;
 pub(crate) use window::{Pixel, indices, utf32};
 pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, zarr_name};
@@ -63,6 +63,8 @@ pub(crate) struct ZarrArray {
     block: Vec<u64>,
     codecs: Codecs,
     keys: Array<()>,
+    /// A chunk that is not stored is an error.
+    needs_all: bool,
     indexes: Mutex<KeptIndexes>,
 }
 
@@ -138,6 +140,11 @@ impl ZarrArray {
 
     /// Opens the array whose metadata have been read.
     pub(crate) fn from_node(root: &Arc<Root>, node: Node) -> Result<Self> {
+        let needs_all = match root.options.missing_chunks {
+            MissingChunks::AsDeclared => write::says_all_stored(&node.attributes),
+            MissingChunks::Refuse => true,
+            MissingChunks::Fill => false,
+        };
         let key = node.key;
         let Some(metadata) = node.array else {
             return Err(Error::invalid(key, "an array", "a group"));
@@ -204,6 +211,7 @@ impl ZarrArray {
             block,
             codecs,
             keys,
+            needs_all,
             indexes: Mutex::default(),
         })
     }
@@ -305,15 +313,17 @@ impl ZarrArray {
         let chunk = self.chunk_of(index);
         let Some(sharding) = self.codecs.chain.sharding() else {
             let key = self.chunk_key(&chunk);
-            let found = self.root.read(&key, self.codecs.encoded_limit(), encoded)?;
-            return Ok(found.then_some(key));
+            if !self.root.read(&key, self.codecs.encoded_limit(), encoded)? {
+                return self.missing(key);
+            }
+            return Ok(Some(key));
         };
         let shard = match open.and_then(|open| open.find(&chunk)) {
             Some(shard) => shard,
             None => match (self.open_shard(sharding, &chunk)?, open) {
                 (Some(shard), Some(open)) => open.keep(chunk, shard),
                 (Some(shard), None) => Arc::new(shard),
-                (None, _) => return Ok(None),
+                (None, _) => return self.missing(self.chunk_key(&self.chunk_of(index))),
             },
         };
         let places = index.iter().zip(self.per_chunk());
@@ -325,6 +335,14 @@ impl ZarrArray {
         encoded.resize(len, 0);
         shard.file.read_into(offset, encoded)?;
         Ok(Some(shard.key.clone()))
+    }
+
+    /// What a chunk file that is not there means.
+    fn missing<T>(&self, key: String) -> Result<Option<T>> {
+        if self.needs_all {
+            return Err(Error::MissingChunk { key });
+        }
+        Ok(None)
     }
 
     fn chunk_key(&self, chunk: &[u64]) -> String {

@@ -97,7 +97,7 @@ pub enum Error {
         /// How many requests were allowed.
         limit: u64,
     },
-    /// A chunk is not stored, and [`MissingChunks::Refuse`](crate::MissingChunks::Refuse) asks for an error.
+    /// A chunk is not stored although it should be; see [`MissingChunks`](crate::MissingChunks).
     #[error("`{key}`: the chunk is missing")]
     MissingChunk {
         /// Where it should be.

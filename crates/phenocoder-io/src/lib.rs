@@ -48,7 +48,7 @@
 //! | element | versions | read | written |
 //! |---|---|---|---|
 //! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
-//! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, one level |
+//! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, pyramids, shards, every number type |
 //! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` | yes |
 //! | points | 0.1, 0.2 | one file or parts; snappy, zstd, gzip, lz4_raw, none | yes |
 //! | shapes | 0.1, 0.2, 0.3 | WKB, native geometries, ragged arrays | 0.2, 0.3, as WKB |
@@ -103,7 +103,8 @@
 //!
 //! What a file claims is checked before memory is taken for it, paths in metadata and links cannot leave the store,
 //! and a damaged element leaves the others readable.
-//! A chunk that is not stored holds the fill value, as Zarr defines.
+//! Arrays that this crate writes say that all their chunks are stored, so that a lost chunk is an error;
+//! in others it holds the fill value, as Zarr defines ([`MissingChunks`]).
 //!
 //! # Differences from Python's `spatialdata`
 //!
@@ -136,7 +137,7 @@ pub use columns::ParquetCompression;
 pub use error::{Error, Result};
 #[doc(no_inline)]
 pub use export::{features_to_record_batch, read_parquet, write_csv, write_parquet};
-pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels};
+pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels, Pyramid};
 pub use options::{MissingChunks, OpenOptions};
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};
 pub use points::{PointBatches, Points, PointsData, PointsWriteOptions};

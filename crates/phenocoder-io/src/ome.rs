@@ -10,5 +10,5 @@ mod write;
 pub use image::Image;
 pub use labels::Labels;
 pub(crate) use multiscale::Multiscale;
-pub use write::{ImageWriteOptions, LabelWriteOptions};
-pub(crate) use write::{write_image, write_labels};
+pub(crate) use write::{FromImage, FromLabels, Pixels, write_image, write_labels};
+pub use write::{ImageWriteOptions, LabelWriteOptions, Pyramid};

@@ -7,10 +7,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum MissingChunks {
-    /// It holds the fill value, as Zarr defines: writers leave out chunks of zeros.
+    /// It is [`Error::MissingChunk`](crate::Error::MissingChunk) where the array says that all of its chunks are stored,
+    /// as those that this crate writes do; in other arrays it holds the fill value, as Zarr defines.
     #[default]
+    AsDeclared,
+    /// It holds the fill value.
     Fill,
-    /// It is [`Error::MissingChunk`](crate::Error::MissingChunk): right for stores whose writer stores every chunk.
+    /// It is [`Error::MissingChunk`](crate::Error::MissingChunk): right for stores of other programs that store every chunk.
     Refuse,
 }
 
@@ -27,7 +30,7 @@ pub enum MissingChunks {
 /// | `max_retries` | 5 |
 /// | `request_timeout` | 30 s |
 /// | `follow_links` | no |
-/// | `missing_chunks` | the fill value |
+/// | `missing_chunks` | an error where the array says that all are stored |
 ///
 /// Every limit is checked against what a file claims before memory is taken for it.
 /// JSON nested more than 127 deep is refused whatever the settings.
@@ -82,7 +85,7 @@ impl Default for OpenOptions {
             request_timeout: Duration::from_secs(30),
             storage_options: Vec::new(),
             follow_links: false,
-            missing_chunks: MissingChunks::Fill,
+            missing_chunks: MissingChunks::AsDeclared,
         }
     }
 }

@@ -122,7 +122,7 @@ impl ArraySpec {
             "shape": self.shape,
             "chunks": self.chunk,
             "dtype": dtype,
-            "compressor": {"id": "zstd", "level": 0, "checksum": false},
+            "compressor": {"id": "zstd", "level": 0, "checksum": true},
             "fill_value": self.fill_value(),
             "order": "C",
             "filters": filters,
@@ -150,6 +150,17 @@ impl ArraySpec {
     }
 }
 
+/// The attribute of arrays that says that every chunk is stored, so that a missing one is a lost one.
+const ALL_STORED: (&str, &str) = ("phenocoder", "all_chunks_stored");
+
+/// Whether the attributes of an array say that every chunk is stored.
+pub(crate) fn says_all_stored(attributes: &Map<String, Value>) -> bool {
+    attributes
+        .get(ALL_STORED.0)
+        .and_then(|a| a.get(ALL_STORED.1))
+        == Some(&Value::Bool(true))
+}
+
 /// Writes the chunks of a new array.
 #[derive(Debug)]
 pub(crate) struct ArrayWriter {
@@ -161,8 +172,14 @@ pub(crate) struct ArrayWriter {
 
 impl ArrayWriter {
     /// Writes the metadata of an array into a folder, which is created.
-    pub(crate) fn create(place: &Place, format: ZarrFormat, spec: ArraySpec) -> Result<Self> {
+    ///
+    /// The caller writes every chunk; shards, which are written by the caller, may lack some.
+    pub(crate) fn create(place: &Place, format: ZarrFormat, mut spec: ArraySpec) -> Result<Self> {
         place.create_folder()?;
+        if spec.inner.is_none() {
+            spec.attributes
+                .insert(ALL_STORED.0.to_owned(), json!({ALL_STORED.1: true}));
+        }
         match format {
             ZarrFormat::V3 => {
                 let metadata = spec.meant(spec.v3(), "data_type");
@@ -189,21 +206,22 @@ impl ArrayWriter {
         if bytes.iter().all(|&b| b == 0) {
             return Ok(None);
         }
+        self.encode_all(bytes).map(Some)
+    }
+
+    fn encode_all(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let word = self.spec.element.word();
         if cfg!(target_endian = "big") && word > 1 {
             let mut little = bytes.to_vec();
             super::chain::swap_bytes(word, &mut little);
-            return self.codecs.encode(&self.name(), &little).map(Some);
+            return self.codecs.encode(&self.name(), &little);
         }
-        self.codecs.encode(&self.name(), bytes).map(Some)
+        self.codecs.encode(&self.name(), bytes)
     }
 
-    /// Writes a chunk of numbers in native byte order; one that is all zeros is left out.
+    /// Writes a chunk of numbers in native byte order, also one of zeros: a chunk that is missing is then a lost one.
     pub(crate) fn write(&self, index: &[u64], bytes: &[u8]) -> Result<()> {
-        match self.encode(bytes)? {
-            Some(encoded) => self.write_encoded(index, &encoded),
-            None => Ok(()),
-        }
+        self.write_encoded(index, &self.encode_all(bytes)?)
     }
 
     /// Writes a chunk of texts.

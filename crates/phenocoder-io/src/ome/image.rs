@@ -27,6 +27,7 @@ pub struct Image {
     raster: Raster,
     channels: Vec<String>,
     labels: Vec<Value>,
+    omero: Option<Value>,
 }
 
 impl Image {
@@ -52,6 +53,7 @@ impl Image {
         Ok(Self {
             channels: labels.iter().map(channel_name).collect(),
             labels,
+            omero: multiscale.omero,
             raster,
         })
     }
@@ -76,6 +78,7 @@ impl Image {
             raster: self.raster.at_level(level)?,
             channels: self.channels.clone(),
             labels: self.labels.clone(),
+            omero: self.omero.clone(),
         })
     }
 
@@ -102,6 +105,16 @@ impl Image {
     #[must_use]
     pub fn channel_labels(&self) -> &[Value] {
         &self.labels
+    }
+
+    /// How viewers show the image: `omero` of OME-NGFF as it is stored, with colors and windows where there are some.
+    #[must_use]
+    pub fn omero(&self) -> Option<&Value> {
+        self.omero.as_ref()
+    }
+
+    pub(crate) fn raster(&self) -> &Raster {
+        &self.raster
     }
 
     /// Fills `out` with the pixels of a window in the stored type, in the order `c, z, y, x`.

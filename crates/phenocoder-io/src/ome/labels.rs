@@ -87,6 +87,10 @@ impl Labels {
         self.raster.pixel_size(system)
     }
 
+    pub(crate) fn raster(&self) -> &Raster {
+        &self.raster
+    }
+
     /// Fills `out` with the labels of a window in the stored type, in the order `z, y, x`.
     ///
     /// # Errors

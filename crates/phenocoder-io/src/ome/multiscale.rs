@@ -15,6 +15,7 @@ pub(crate) struct Multiscale {
     pub(crate) transformations: Vec<Transformation>,
     /// The names of the channels as they are stored: text or whole numbers.
     pub(crate) channels: Option<Vec<Value>>,
+    pub(crate) omero: Option<Value>,
 }
 
 impl Multiscale {
@@ -72,6 +73,7 @@ impl Multiscale {
         Ok(Self {
             transformations: transform::parse_all(key, list)?,
             channels: channels(key, ome, multiscale)?,
+            omero: omero(ome, multiscale).cloned(),
             axes,
             paths,
         })
@@ -158,14 +160,18 @@ fn check_ngff_version(
     }
 }
 
+/// How viewers show the image; older writers kept it elsewhere.
+fn omero<'a>(ome: &'a Map<String, Value>, multiscale: &'a Map<String, Value>) -> Option<&'a Value> {
+    ome.get("omero")
+        .or_else(|| multiscale.get("metadata").and_then(|m| m.get("omero")))
+}
+
 fn channels(
     key: &str,
     ome: &Map<String, Value>,
     multiscale: &Map<String, Value>,
 ) -> Result<Option<Vec<Value>>> {
-    let list = ome
-        .get("omero")
-        .or_else(|| multiscale.get("metadata").and_then(|m| m.get("omero")))
+    let list = omero(ome, multiscale)
         .or_else(|| ome.get("channels_metadata"))
         .and_then(|o| o.get("channels"));
     let Some(list) = list else {

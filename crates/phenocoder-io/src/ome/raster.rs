@@ -6,8 +6,9 @@ use std::sync::Arc;
 use phenocoder_core::{DataType, ImageRegion, ImageShape, ShapeError, SourceError};
 
 use super::Multiscale;
+use super::Pyramid;
 use crate::array::{
-    ChunkCache, Converted, Exact, Pixel, StoredPixel, Target, Window, ZarrArray,
+    Bytes, ChunkCache, Converted, Exact, Pixel, StoredPixel, Target, Window, ZarrArray,
     zarr_name as name_of,
 };
 use crate::node::Node;
@@ -173,6 +174,34 @@ impl Raster {
             });
         }
         self.read_into(&Exact::new(), windows)
+    }
+
+    /// Fills a window of this level with the bytes of pixels as they are stored, in native order.
+    pub(crate) fn read_bytes(&self, region: &ImageRegion, out: &mut [u8]) -> Result<()> {
+        let size = self.data_type().size();
+        let ranges = self.ranges(region, out.len() / size)?;
+        let windows = vec![Window { ranges, out }];
+        self.array()
+            .read_windows(&Bytes { size }, windows, Some(&self.cache))
+    }
+
+    /// The coarser levels as factors, as far as they are whole numbers.
+    pub(crate) fn pyramid(&self) -> Pyramid {
+        let factors: Vec<usize> = self
+            .shapes
+            .windows(2)
+            .map(|pair| {
+                let ratio = |finer: usize, coarser: usize| finer as f64 / coarser.max(1) as f64;
+                let y = ratio(pair[0].y, pair[1].y);
+                y.max(ratio(pair[0].x, pair[1].x)).round() as usize
+            })
+            .take_while(|factor| (2..=64).contains(factor))
+            .collect();
+        if factors.is_empty() {
+            Pyramid::None
+        } else {
+            Pyramid::Factors(factors)
+        }
     }
 
     fn read_into<T: Target>(

@@ -1,17 +1,23 @@
 //! New images and masks.
 
-use std::ops::Range;
+mod layout;
+mod pixels;
+mod pyramid;
 
-use half::f16;
-use phenocoder_core::{DataType, ImageRegion, ImageShape, ImageSource, LabelSource, Progress};
-use serde_json::{Map, Value, json};
+use phenocoder_core::{DataType, ImageShape, ImageSource, Progress};
+use serde_json::{Value, json};
 
-use crate::array::{ArraySpec, ArrayWriter, ElementType};
+use super::{Image, Labels};
 use crate::disk::Place;
-use crate::node::{ZarrFormat, write_group};
+use crate::node::ZarrFormat;
 use crate::store::WriteMode;
 use crate::transform::Transformation;
 use crate::{Error, Result};
+
+use layout::{GroupMetadata, Layout};
+pub(crate) use pixels::{FromImage, FromLabels, Pixels};
+pub use pyramid::Pyramid;
+use pyramid::Reduction;
 
 /// The settings that images and masks have in common.
 macro_rules! shared_setters {
@@ -34,6 +40,27 @@ macro_rules! shared_setters {
         #[must_use]
         pub fn with_scale(mut self, zyx: [f64; 3]) -> Self {
             self.scale = Some(zyx);
+            self
+        }
+
+        /// Sets [`shards`](Self::shards).
+        #[must_use]
+        pub fn with_shards(mut self, shards: ImageShape) -> Self {
+            self.shards = Some(shards);
+            self
+        }
+
+        /// Sets [`pyramid`](Self::pyramid).
+        #[must_use]
+        pub fn with_pyramid(mut self, pyramid: Pyramid) -> Self {
+            self.pyramid = pyramid;
+            self
+        }
+
+        /// Sets [`transformations`](Self::transformations), for a copy those of the element that is copied.
+        #[must_use]
+        pub fn with_transformations(mut self, transformations: Vec<Transformation>) -> Self {
+            self.transformations = Some(transformations);
             self
         }
 
@@ -68,8 +95,19 @@ pub struct ImageWriteOptions {
     pub three_dimensional: bool,
     /// The length of a pixel along `z, y, x` in the coordinate system `global`; 1 unless set.
     pub scale: Option<[f64; 3]>,
+    /// The extent of a shard along `c, z, y, x`, a multiple of [`chunks`](Self::chunks); no shards unless set.
+    ///
+    /// A shard is one file of several chunks, which can still be read one by one: right where a store would have too many
+    /// files, as on network and object storage. Zarr v3 only.
+    pub shards: Option<ImageShape>,
+    /// The coarser levels; none unless set.
+    pub pyramid: Pyramid,
+    /// The maps into coordinate systems, in the place of [`scale`](Self::scale).
+    pub transformations: Option<Vec<Transformation>>,
     /// The names of the channels, text or whole numbers; those of the source, as text, unless set.
     pub channel_labels: Option<Vec<Value>>,
+    /// How viewers show the image (`omero` of OME-NGFF: colors, windows); the names of the channels come from elsewhere.
+    pub omero: Option<Value>,
     /// Whether an element of this name may be there already; by default it must not.
     pub mode: WriteMode,
 }
@@ -83,9 +121,34 @@ impl ImageWriteOptions {
             chunks: ImageShape::new(1, 1, 1024, 1024),
             three_dimensional: false,
             scale: None,
+            shards: None,
+            pyramid: Pyramid::None,
+            transformations: None,
             channel_labels: None,
+            omero: None,
             mode: WriteMode::Create,
         }
+    }
+
+    /// What a copy of an image needs to be like it: its type, axes, levels, channels, maps and looks.
+    #[must_use]
+    pub fn like(image: &Image) -> Self {
+        let raster = image.raster();
+        Self {
+            three_dimensional: raster.axes.iter().any(|axis| axis == "z"),
+            pyramid: raster.pyramid(),
+            transformations: Some(raster.transformations.clone()),
+            channel_labels: Some(image.channel_labels().to_vec()),
+            omero: image.omero().cloned(),
+            ..Self::new(image.data_type())
+        }
+    }
+
+    /// Sets [`omero`](Self::omero), for a copy that of [`Image::omero`].
+    #[must_use]
+    pub fn with_omero(mut self, omero: Value) -> Self {
+        self.omero = Some(omero);
+        self
     }
 
     /// Sets [`channel_labels`](Self::channel_labels), for a copy those of [`Image`](crate::Image::channel_labels).
@@ -119,6 +182,15 @@ pub struct LabelWriteOptions {
     pub three_dimensional: bool,
     /// The length of a pixel along `z, y, x` in the coordinate system `global`; 1 unless set.
     pub scale: Option<[f64; 3]>,
+    /// The extent of a shard along `c, z, y, x`, a multiple of [`chunks`](Self::chunks); no shards unless set.
+    ///
+    /// A shard is one file of several chunks, which can still be read one by one: right where a store would have too many
+    /// files, as on network and object storage. Zarr v3 only.
+    pub shards: Option<ImageShape>,
+    /// The coarser levels; none unless set.
+    pub pyramid: Pyramid,
+    /// The maps into coordinate systems, in the place of [`scale`](Self::scale).
+    pub transformations: Option<Vec<Transformation>>,
     /// Whether an element of this name may be there already; by default it must not.
     pub mode: WriteMode,
 }
@@ -130,12 +202,28 @@ impl Default for LabelWriteOptions {
             chunks: ImageShape::new(1, 1, 1024, 1024),
             three_dimensional: false,
             scale: None,
+            shards: None,
+            pyramid: Pyramid::None,
+            transformations: None,
             mode: WriteMode::Create,
         }
     }
 }
 
 impl LabelWriteOptions {
+    /// What a copy of a mask needs to be like it: its type, axes, levels and maps.
+    #[must_use]
+    pub fn like(labels: &Labels) -> Self {
+        let raster = labels.raster();
+        Self {
+            data_type: labels.data_type(),
+            three_dimensional: raster.axes.iter().any(|axis| axis == "z"),
+            pyramid: raster.pyramid(),
+            transformations: Some(raster.transformations.clone()),
+            ..Self::default()
+        }
+    }
+
     /// Sets [`data_type`](Self::data_type).
     #[must_use]
     pub fn with_data_type(mut self, data_type: DataType) -> Self {
@@ -146,25 +234,28 @@ impl LabelWriteOptions {
     shared_setters!();
 }
 
-/// Writes an image into a folder.
+/// Writes an image into a folder; `channels` are the names that it has unless the options say others.
 pub(crate) fn write_image(
     place: &Place,
     name: &str,
     format: ZarrFormat,
-    image: &dyn ImageSource,
+    pixels: &dyn Pixels,
+    channels: &[String],
     options: &ImageWriteOptions,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let shape = image.shape();
+    let shape = pixels.shape();
+    check_type(pixels, options.data_type)?;
     let axes: &[&str] = if options.three_dimensional || shape.z > 1 {
         &["c", "z", "y", "x"]
     } else {
         &["c", "y", "x"]
     };
-    let layout = Layout::new(name, axes, shape, options.chunks, options.data_type)?;
+    let extents = [Some(options.chunks), options.shards];
+    let layout = Layout::new(name, axes, format, pixels, extents, &options.pyramid)?;
     let labels = match &options.channel_labels {
         Some(labels) => labels.clone(),
-        None => image.channels().iter().map(|label| json!(label)).collect(),
+        None => channels.iter().map(|label| json!(label)).collect(),
     };
     let is_label = |label: &Value| label.is_string() || label.is_i64() || label.is_u64();
     if labels.len() != shape.c || !labels.iter().all(is_label) {
@@ -173,19 +264,13 @@ pub(crate) fn write_image(
             problem: format!("there must be {} texts or whole numbers", shape.c),
         });
     }
-    let channels: Vec<Value> = labels.iter().map(|label| json!({"label": label})).collect();
-    let omero = Some(json!({"channels": channels}));
-    layout.write_group(place, format, options.scale, omero)?;
-    let mut buffer = Vec::new();
-    layout.write_chunks(place, format, progress, |region, out| {
-        buffer.clear();
-        buffer.resize(region.checked_len().unwrap_or(0), 0.0_f32);
-        image.read_region(region, &mut buffer)?;
-        for (value, place) in buffer.iter().zip(out) {
-            put_pixel(name, *value, options.data_type, place)?;
-        }
-        Ok(())
-    })
+    let metadata = GroupMetadata {
+        scale: options.scale,
+        transformations: options.transformations.clone(),
+        omero: Some(omero(options.omero.as_ref(), labels)?),
+    };
+    layout.write_group(place, metadata)?;
+    layout.write_levels(place, pixels, Reduction::Mean, progress)
 }
 
 /// Writes a mask into a folder.
@@ -193,7 +278,7 @@ pub(crate) fn write_labels(
     place: &Place,
     name: &str,
     format: ZarrFormat,
-    labels: &dyn LabelSource,
+    pixels: &dyn Pixels,
     options: &LabelWriteOptions,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -203,337 +288,64 @@ pub(crate) fn write_labels(
             problem: "labels are stored as whole numbers".to_owned(),
         });
     }
-    let shape = labels.shape();
+    check_type(pixels, options.data_type)?;
+    let shape = pixels.shape();
+    if shape.c != 1 {
+        return Err(Error::invalid(name, "a mask without channels", shape.c));
+    }
     let axes: &[&str] = if options.three_dimensional || shape.z > 1 {
         &["z", "y", "x"]
     } else {
         &["y", "x"]
     };
-    let layout = Layout::new(name, axes, shape, options.chunks, options.data_type)?;
-    layout.write_group(place, format, options.scale, None)?;
-    let mut buffer = Vec::new();
-    layout.write_chunks(place, format, progress, |region, out| {
-        buffer.clear();
-        buffer.resize(region.checked_len().unwrap_or(0), 0_u64);
-        labels.read_region(region, &mut buffer)?;
-        for (value, place) in buffer.iter().zip(out) {
-            put_label(name, *value, options.data_type, place)?;
-        }
-        Ok(())
+    let extents = [Some(options.chunks), options.shards];
+    let layout = Layout::new(name, axes, format, pixels, extents, &options.pyramid)?;
+    let metadata = GroupMetadata {
+        scale: options.scale,
+        transformations: options.transformations.clone(),
+        omero: None,
+    };
+    layout.write_group(place, metadata)?;
+    layout.write_levels(place, pixels, Reduction::Middle, progress)
+}
+
+/// Pixels that are not converted must have the type that is asked for.
+fn check_type(pixels: &dyn Pixels, data_type: DataType) -> Result<()> {
+    if pixels.data_type() == data_type {
+        return Ok(());
+    }
+    Err(Error::Config {
+        name: "data_type",
+        problem: format!("the pixels are {:?}, not {data_type:?}", pixels.data_type()),
     })
 }
 
-/// The axes and chunks of a new image or mask.
-struct Layout<'a> {
-    name: &'a str,
-    axes: &'a [&'a str],
-    shape: ImageShape,
-    chunk: ImageShape,
-    data_type: DataType,
-}
-
-impl<'a> Layout<'a> {
-    fn new(
-        name: &'a str,
-        axes: &'a [&'a str],
-        shape: ImageShape,
-        chunks: ImageShape,
-        data_type: DataType,
-    ) -> Result<Self> {
-        if [shape.c, shape.z, shape.y, shape.x].contains(&0) {
-            return Err(Error::invalid(
-                name,
-                "at least one pixel",
-                format!("{shape:?}"),
-            ));
-        }
-        if [chunks.c, chunks.z, chunks.y, chunks.x].contains(&0) {
+/// The looks of an image with the names of its channels.
+fn omero(looks: Option<&Value>, labels: Vec<Value>) -> Result<Value> {
+    let mut omero = match looks {
+        None => serde_json::Map::new(),
+        Some(Value::Object(looks)) => looks.clone(),
+        Some(_) => {
             return Err(Error::Config {
-                name: "chunks",
-                problem: "each length must be at least 1".to_owned(),
+                name: "omero",
+                problem: "it must be an object".to_owned(),
             });
         }
-        let chunk = ImageShape::new(
-            chunks.c.min(shape.c),
-            chunks.z.min(shape.z),
-            chunks.y.min(shape.y),
-            chunks.x.min(shape.x),
-        );
-        let bytes = chunk
-            .region()
-            .checked_len()
-            .and_then(|n| n.checked_mul(data_type.size()));
-        if bytes.is_none_or(|bytes| bytes > (1 << 30)) {
-            return Err(Error::Config {
-                name: "chunks",
-                problem: "a chunk must not have more than 1 GiB".to_owned(),
-            });
-        }
-        Ok(Self {
-            name,
-            axes,
-            shape,
-            chunk,
-            data_type,
-        })
-    }
-
-    /// The lengths along the stored axes.
-    fn along(&self, shape: ImageShape) -> Vec<u64> {
-        self.axes
-            .iter()
-            .map(|axis| match *axis {
-                "c" => shape.c,
-                "z" => shape.z,
-                "y" => shape.y,
-                _ => shape.x,
-            } as u64)
-            .collect()
-    }
-
-    fn write_group(
-        &self,
-        place: &Place,
-        format: ZarrFormat,
-        scale: Option<[f64; 3]>,
-        omero: Option<Value>,
-    ) -> Result<()> {
-        let [z, y, x] = scale.unwrap_or([1.0; 3]);
-        let factors: Vec<f64> = self
-            .axes
-            .iter()
-            .map(|axis| match *axis {
-                "c" => 1.0,
-                "z" => z,
-                "y" => y,
-                _ => x,
-            })
-            .collect();
-        if factors.iter().any(|f| !f.is_finite() || *f <= 0.0) {
-            return Err(Error::Config {
-                name: "scale",
-                problem: "each length must be a positive number".to_owned(),
-            });
-        }
-        let axes: Vec<Value> = self
-            .axes
-            .iter()
-            .map(|axis| match *axis {
-                "c" => json!({"name": axis, "type": "channel"}),
-                _ => json!({"name": axis, "type": "space", "unit": "unit"}),
-            })
-            .collect();
-        let level = path_of_level(format);
-        let ones = vec![1.0; self.axes.len()];
-        let transformation = Transformation::scale(self.axes, &factors, "global");
-        let mut multiscale = json!({
-            "axes": axes,
-            "datasets": [{
-                "path": level,
-                "coordinateTransformations": [{"type": "scale", "scale": ones}],
-            }],
-            "coordinateTransformations": [transformation.to_json()],
-            "name": self.name,
-        });
-        let mut attributes = Map::new();
-        let mut ome = Map::new();
-        let version = match format {
-            ZarrFormat::V3 => {
-                ome.insert("version".to_owned(), json!("0.5-dev-spatialdata"));
-                "0.3"
-            }
-            ZarrFormat::V2 => {
-                if let Some(object) = multiscale.as_object_mut() {
-                    object.insert("version".to_owned(), json!("0.4-dev-spatialdata"));
-                }
-                "0.2"
-            }
-        };
-        ome.insert("multiscales".to_owned(), json!([multiscale]));
-        match omero {
-            Some(omero) => {
-                ome.insert("omero".to_owned(), omero);
-            }
-            None => {
-                let mut label = Map::new();
-                if format == ZarrFormat::V2 {
-                    label.insert("version".to_owned(), json!("0.4"));
-                }
-                ome.insert("image-label".to_owned(), Value::Object(label));
-            }
-        }
-        match format {
-            ZarrFormat::V3 => {
-                attributes.insert("ome".to_owned(), Value::Object(ome));
-            }
-            ZarrFormat::V2 => attributes.append(&mut ome),
-        }
-        attributes.insert("spatialdata_attrs".to_owned(), json!({"version": version}));
-        write_group(place, format, attributes)
-    }
-
-    fn write_chunks(
-        &self,
-        place: &Place,
-        format: ZarrFormat,
-        progress: &dyn Progress,
-        mut fill: impl FnMut(&ImageRegion, std::slice::ChunksExactMut<'_, u8>) -> Result<()>,
-    ) -> Result<()> {
-        let size = self.data_type.size();
-        let mut attributes = Map::new();
-        if format == ZarrFormat::V2 {
-            attributes.insert("_ARRAY_DIMENSIONS".to_owned(), json!(self.axes));
-        }
-        let spec = ArraySpec {
-            shape: self.along(self.shape),
-            chunk: self.along(self.chunk),
-            element: ElementType::Number(self.data_type),
-            nested: true,
-            dimension_names: Some(self.axes.iter().map(|&a| a.to_owned()).collect()),
-            inner: None,
-            attributes,
-            meaning: None,
-        };
-        let writer = ArrayWriter::create(&place.join(path_of_level(format)), format, spec)?;
-        let counts = |n: usize, chunk: usize| n.div_ceil(chunk) as u64;
-        let grid = [
-            counts(self.shape.c, self.chunk.c),
-            counts(self.shape.z, self.chunk.z),
-            counts(self.shape.y, self.chunk.y),
-            counts(self.shape.x, self.chunk.x),
-        ];
-        progress.start("write pixels", Some(grid.iter().product()));
-        let mut pixels = Vec::new();
-        let mut bytes = vec![0; self.chunk.region().checked_len().unwrap_or(0) * size];
-        for index in crate::array::indices(&grid) {
-            progress.check()?;
-            let range = |axis: usize, chunk: usize, n: usize| -> Range<usize> {
-                let start = index[axis] as usize * chunk;
-                start..(start + chunk).min(n)
-            };
-            let region = ImageRegion {
-                c: range(0, self.chunk.c, self.shape.c),
-                z: range(1, self.chunk.z, self.shape.z),
-                y: range(2, self.chunk.y, self.shape.y),
-                x: range(3, self.chunk.x, self.shape.x),
-            };
-            pixels.clear();
-            pixels.resize(region.checked_len().unwrap_or(0) * size, 0);
-            fill(&region, pixels.chunks_exact_mut(size))?;
-            // Chunks at the edge are stored whole.
-            let extent = region.shape();
-            let padded = if extent == self.chunk {
-                &pixels
-            } else {
-                bytes.fill(0);
-                let row = extent.x * size;
-                for (i, part) in pixels.chunks_exact(row).enumerate() {
-                    let (plane, y) = (i / extent.y, i % extent.y);
-                    let (c, z) = (plane / extent.z, plane % extent.z);
-                    let line = (c * self.chunk.z + z) * self.chunk.y + y;
-                    let at = line * self.chunk.x * size;
-                    bytes[at..at + row].copy_from_slice(part);
-                }
-                &bytes
-            };
-            let stored: Vec<u64> = ["c", "z", "y", "x"]
-                .iter()
-                .zip(&index)
-                .filter(|(axis, _)| self.axes.contains(axis))
-                .map(|(_, &i)| i)
-                .collect();
-            writer.write(&stored, padded)?;
-            progress.advance(1);
-        }
-        progress.finish();
-        Ok(())
-    }
-}
-
-fn path_of_level(format: ZarrFormat) -> &'static str {
-    match format {
-        ZarrFormat::V3 => "s0",
-        ZarrFormat::V2 => "0",
-    }
-}
-
-/// Stores a pixel, which must fit exactly unless the type is a shorter float.
-fn put_pixel(element: &str, value: f32, data_type: DataType, place: &mut [u8]) -> Result<()> {
-    let refuse = || Error::OutOfRange {
-        element: element.to_owned(),
-        value: value.to_string(),
-        data_type,
     };
-    macro_rules! integer {
-        ($type:ty) => {{
-            // The upper limit is exclusive: as a float the largest value of a wide type rounds up to it.
-            let low = <$type>::MIN as f64;
-            let high = <$type>::MAX as f64 + 1.0;
-            let wide = f64::from(value);
-            if !(wide >= low && wide < high && wide.fract() == 0.0) {
-                return Err(refuse());
-            }
-            place.copy_from_slice(&(wide as $type).to_ne_bytes());
-        }};
-    }
-    match data_type {
-        DataType::Bool => match value {
-            0.0 => place.copy_from_slice(&[0]),
-            1.0 => place.copy_from_slice(&[1]),
-            _ => return Err(refuse()),
-        },
-        DataType::UInt8 => integer!(u8),
-        DataType::UInt16 => integer!(u16),
-        DataType::UInt32 => integer!(u32),
-        DataType::UInt64 => integer!(u64),
-        DataType::Int8 => integer!(i8),
-        DataType::Int16 => integer!(i16),
-        DataType::Int32 => integer!(i32),
-        DataType::Int64 => integer!(i64),
-        DataType::Float16 => {
-            let half = f16::from_f32(value);
-            if half.is_infinite() && value.is_finite() {
-                return Err(refuse());
-            }
-            place.copy_from_slice(&half.to_ne_bytes());
-        }
-        DataType::Float32 => place.copy_from_slice(&value.to_ne_bytes()),
-        DataType::Float64 => place.copy_from_slice(&f64::from(value).to_ne_bytes()),
-    }
-    Ok(())
-}
-
-/// Stores a label, which must fit exactly.
-fn put_label(element: &str, value: u64, data_type: DataType, place: &mut [u8]) -> Result<()> {
-    macro_rules! integer {
-        ($type:ty) => {
-            match <$type>::try_from(value) {
-                Ok(value) => place.copy_from_slice(&value.to_ne_bytes()),
-                Err(_) => {
-                    return Err(Error::OutOfRange {
-                        element: element.to_owned(),
-                        value: value.to_string(),
-                        data_type,
-                    });
-                }
-            }
+    let known = match omero.get("channels") {
+        Some(Value::Array(channels)) if channels.len() == labels.len() => channels.clone(),
+        _ => Vec::new(),
+    };
+    let mut known = known.into_iter();
+    let channels = labels.into_iter().map(|label| {
+        let mut channel = match known.next() {
+            Some(Value::Object(channel)) => channel,
+            _ => serde_json::Map::new(),
         };
-    }
-    match data_type {
-        DataType::UInt8 => integer!(u8),
-        DataType::UInt16 => integer!(u16),
-        DataType::UInt32 => integer!(u32),
-        DataType::UInt64 => integer!(u64),
-        DataType::Int8 => integer!(i8),
-        DataType::Int16 => integer!(i16),
-        DataType::Int32 => integer!(i32),
-        DataType::Int64 => integer!(i64),
-        DataType::Bool | DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-            return Err(Error::Config {
-                name: "data_type",
-                problem: "labels are stored as whole numbers".to_owned(),
-            });
-        }
-    }
-    Ok(())
+        channel.insert("label".to_owned(), label);
+        Value::Object(channel)
+    });
+    let channels = channels.collect();
+    omero.insert("channels".to_owned(), channels);
+    Ok(Value::Object(omero))
 }

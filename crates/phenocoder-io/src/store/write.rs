@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use ndarray::{ArrayView3, ArrayView4, Axis};
 use phenocoder_core::{ImageSource, LabelSource, Progress};
 use serde_json::{Map, Value};
 
 use super::atomic::{self, Change, Lock};
 use super::element::{Element, ElementKind, WriteMode};
 use super::{Store, listing};
+use crate::array::StoredPixel;
 use crate::disk::Place;
 use crate::node::{Node, ZarrFormat};
-use crate::ome::{self, ImageWriteOptions, LabelWriteOptions};
+use crate::ome::{
+    self, FromImage, FromLabels, Image, ImageWriteOptions, LabelWriteOptions, Labels, Pixels,
+};
 use crate::points::{self, PointsData, PointsWriteOptions};
 use crate::shapes::{self, ShapesData, ShapesWriteOptions};
 use crate::table::{self, TableData};
@@ -127,9 +131,80 @@ impl Store {
         options: &ImageWriteOptions,
         progress: &dyn Progress,
     ) -> Result<()> {
+        let pixels = FromImage {
+            name,
+            image,
+            data_type: options.data_type,
+        };
+        self.put_image(name, &pixels, image.channels(), options, progress)
+    }
+
+    /// Writes an image in memory, `[c, z, y, x]`, every pixel as it is: 64-bit pixels keep all their bits.
+    ///
+    /// Channels are numbered unless the options name them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the options ask for another type, and those of [`write_image`](Self::write_image).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ndarray::Array4;
+    /// use phenocoder_core::{DataType, ImageSource, NoProgress};
+    /// use phenocoder_io::{ContainerVersion, ImageWriteOptions, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("s.zarr"), ContainerVersion::V02)?;
+    /// let pixels = Array4::from_elem((1, 1, 2, 2), u64::MAX);
+    /// let options = ImageWriteOptions::new(DataType::UInt64);
+    /// store.write_pixels("a", pixels.view(), &options, &NoProgress)?;
+    ///
+    /// let image = store.image("a")?;
+    /// let mut pixels = [0; 4];
+    /// image.read_typed(&image.shape().region(), &mut pixels)?;
+    /// assert_eq!(pixels, [u64::MAX; 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_pixels<T: StoredPixel>(
+        &mut self,
+        name: &str,
+        pixels: ArrayView4<'_, T>,
+        options: &ImageWriteOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let channels: Vec<String> = (0..pixels.dim().0).map(|c| c.to_string()).collect();
+        self.put_image(name, &pixels, &channels, options, progress)
+    }
+
+    /// Writes an image of this or another store, every pixel as it is.
+    ///
+    /// [`ImageWriteOptions::like`] keeps its levels, channels, maps and looks; the coarser levels are made anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_pixels`](Self::write_pixels), and when the image cannot be read.
+    pub fn copy_image(
+        &mut self,
+        name: &str,
+        image: &Image,
+        options: &ImageWriteOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        self.put_image(name, image.raster(), image.channels(), options, progress)
+    }
+
+    fn put_image(
+        &mut self,
+        name: &str,
+        pixels: &dyn Pixels,
+        channels: &[String],
+        options: &ImageWriteOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let format = self.format;
         self.put(ElementKind::Image, name, options.mode, |place, _| {
-            ome::write_image(place, name, format, image, options, progress)
+            ome::write_image(place, name, format, pixels, channels, options, progress)
         })
     }
 
@@ -145,9 +220,55 @@ impl Store {
         options: &LabelWriteOptions,
         progress: &dyn Progress,
     ) -> Result<()> {
+        let pixels = FromLabels {
+            name,
+            labels,
+            data_type: options.data_type,
+        };
+        self.put_labels(name, &pixels, options, progress)
+    }
+
+    /// Writes a mask in memory, `[z, y, x]`, every label as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_pixels`](Self::write_pixels).
+    pub fn write_label_pixels<T: StoredPixel>(
+        &mut self,
+        name: &str,
+        labels: ArrayView3<'_, T>,
+        options: &LabelWriteOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let labels = labels.insert_axis(Axis(0));
+        self.put_labels(name, &labels, options, progress)
+    }
+
+    /// Writes a mask of this or another store, every label as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`copy_image`](Self::copy_image).
+    pub fn copy_labels(
+        &mut self,
+        name: &str,
+        labels: &Labels,
+        options: &LabelWriteOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        self.put_labels(name, labels.raster(), options, progress)
+    }
+
+    fn put_labels(
+        &mut self,
+        name: &str,
+        pixels: &dyn Pixels,
+        options: &LabelWriteOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let format = self.format;
         self.put(ElementKind::Labels, name, options.mode, |place, _| {
-            ome::write_labels(place, name, format, labels, options, progress)
+            ome::write_labels(place, name, format, pixels, options, progress)
         })
     }
 

@@ -11,6 +11,7 @@ mod full_disk;
 mod kills;
 mod organoid;
 mod patchset;
+mod pyramids;
 mod region;
 #[cfg(feature = "object-store")]
 mod remote;

@@ -11,9 +11,9 @@ use phenocoder_core::{
 };
 use phenocoder_io::{
     Annotation, ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, Matrix,
-    NumericArray, NumericValues, OpenOptions, SparseFormat, SparseMatrix, Store, TableData,
-    TextArray, Uns, WriteMode, column_from_arrow, column_to_arrow, read_parquet, validate,
-    write_csv, write_parquet,
+    MissingChunks, NumericArray, NumericValues, OpenOptions, SparseFormat, SparseMatrix, Store,
+    TableData, TextArray, Uns, WriteMode, column_from_arrow, column_to_arrow, read_parquet,
+    validate, write_csv, write_parquet,
 };
 use proptest::prelude::*;
 
@@ -554,4 +554,66 @@ fn parquet_comes_back_and_csv_leaves_missing_values_empty() {
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text, "x,t,c\n0.1,\"say \"\"hi\"\", you\",B\n,,\n");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_lost_chunk_and_a_flipped_bit_are_noticed_in_both_containers() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.zarr");
+        let mut store = Store::create(&path, version).unwrap();
+        // The upper half is zeros, which others do not store.
+        let pixels =
+            Array4::from_shape_fn(
+                (1, 1, 64, 32),
+                |(_, _, y, x)| {
+                    if y < 32 { 0.0 } else { (y * x) as f32 }
+                },
+            );
+        let image = MemoryImage::new("a", pixels, vec!["DAPI".into()]).unwrap();
+        let options =
+            ImageWriteOptions::new(DataType::UInt16).with_chunks(ImageShape::new(1, 1, 32, 32));
+        store
+            .write_image("a", &image, &options, &NoProgress)
+            .unwrap();
+        let read = |missing: MissingChunks| {
+            let options = OpenOptions::default().with_missing_chunks(missing);
+            let store = Store::open_with(&path, options).unwrap();
+            let image = store.image("a").unwrap();
+            let mut out = vec![0_u16; 64 * 32];
+            image.read_typed(&image.shape().region(), &mut out)?;
+            Ok::<_, Error>(out)
+        };
+        let whole = read(MissingChunks::AsDeclared).unwrap();
+        let chunk = |y| match version {
+            ContainerVersion::V01 => path.join(format!("images/a/0/0/{y}/0")),
+            _ => path.join(format!("images/a/s0/c/0/{y}/0")),
+        };
+        let good = fs::read(chunk(1)).unwrap();
+        let mut noticed = 0;
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            fs::write(chunk(1), &bad).unwrap();
+            match read(MissingChunks::AsDeclared) {
+                Err(_) => noticed += 1,
+                // Zstandard has bits that decoders must not look at; CRC-32C covers them as well.
+                Ok(pixels) => assert_eq!(pixels, whole),
+            }
+        }
+        let harmless = good.len() * 8 - noticed;
+        let most = if version == ContainerVersion::V01 {
+            4
+        } else {
+            0
+        };
+        assert!(harmless <= most, "{harmless}");
+        fs::write(chunk(1), &good).unwrap();
+        fs::remove_file(chunk(0)).unwrap();
+        for missing in [MissingChunks::AsDeclared, MissingChunks::Refuse] {
+            let error = read(missing).unwrap_err();
+            assert!(matches!(error, Error::MissingChunk { .. }), "{error}");
+        }
+        assert_eq!(read(MissingChunks::Fill).unwrap(), whole);
+    }
 }

@@ -71,13 +71,13 @@ impl BytesCodecs {
         Ok((Self(codecs), list.get(..first).unwrap_or_default()))
     }
 
-    /// zstd and CRC-32C, or zstd alone where the format of the array does not know checksums.
-    pub(crate) fn of_new_arrays(with_checksum: bool) -> Self {
+    /// zstd and CRC-32C, or zstd with its own checksum in Zarr v2, where few programs know CRC-32C.
+    pub(crate) fn of_new_arrays(is_v3: bool) -> Self {
         let mut codecs = vec![BytesCodec::Zstd {
             level: 0,
-            checksum: false,
+            checksum: !is_v3,
         }];
-        if with_checksum {
+        if is_v3 {
             codecs.push(BytesCodec::Checksum(Checksum::CRC32C));
         }
         Self(codecs)
