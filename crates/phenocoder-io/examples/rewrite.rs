@@ -1,4 +1,4 @@
-//! Writes the images and masks (finest level, scale in `global`), points, shapes and tables of a store into a new one:
+//! Writes the images and masks, points, shapes and tables of a store into a new one:
 //! `rewrite FROM TO [0.1|0.2]`.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
@@ -30,6 +30,14 @@ fn main() -> Result<(), Error> {
         let labels = from.labels(&name)?;
         let options = LabelWriteOptions::like(&labels).with_chunks(labels.chunk_shape());
         to.copy_labels(&name, &labels, &options, &NoProgress)?;
+    }
+    for name in from.points_names() {
+        let points = from.points(&name)?.read_data()?;
+        to.write_points(&name, &points, &PointsWriteOptions::default())?;
+    }
+    for name in from.shapes_names() {
+        let shapes = from.shapes(&name)?.read_all()?;
+        to.write_shapes(&name, &shapes, &ShapesWriteOptions::default())?;
     }
     for name in from.table_names() {
         let mut table = from.table(&name)?.read_all()?;

@@ -58,7 +58,7 @@ impl Image {
         })
     }
 
-    pub(super) fn raster(&self) -> &Raster {
+    pub(crate) fn raster(&self) -> &Raster {
         &self.raster
     }
 
@@ -111,10 +111,6 @@ impl Image {
     #[must_use]
     pub fn omero(&self) -> Option<&Value> {
         self.omero.as_ref()
-    }
-
-    pub(crate) fn raster(&self) -> &Raster {
-        &self.raster
     }
 
     /// Fills `out` with the pixels of a window in the stored type, in the order `c, z, y, x`.

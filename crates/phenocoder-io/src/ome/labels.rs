@@ -42,7 +42,7 @@ impl Labels {
         Ok(Self { raster })
     }
 
-    pub(super) fn raster(&self) -> &Raster {
+    pub(crate) fn raster(&self) -> &Raster {
         &self.raster
     }
 
@@ -85,10 +85,6 @@ impl Labels {
     #[must_use]
     pub fn pixel_size(&self, system: &str) -> Option<[f64; 3]> {
         self.raster.pixel_size(system)
-    }
-
-    pub(crate) fn raster(&self) -> &Raster {
-        &self.raster
     }
 
     /// Fills `out` with the labels of a window in the stored type, in the order `z, y, x`.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use phenocoder_core::{DataType, ImageRegion, ImageShape, ShapeError, SourceError};
 
 use super::Multiscale;
-use super::Pyramid;
 use crate::array::{
     Bytes, ChunkCache, Converted, Exact, Pixel, StoredPixel, Target, Window, ZarrArray,
     zarr_name as name_of,
@@ -185,23 +184,15 @@ impl Raster {
             .read_windows(&Bytes { size }, windows, Some(&self.cache))
     }
 
-    /// The coarser levels as factors, as far as they are whole numbers.
-    pub(crate) fn pyramid(&self) -> Pyramid {
-        let factors: Vec<usize> = self
-            .shapes
-            .windows(2)
-            .map(|pair| {
-                let ratio = |finer: usize, coarser: usize| finer as f64 / coarser.max(1) as f64;
-                let y = ratio(pair[0].y, pair[1].y);
-                y.max(ratio(pair[0].x, pair[1].x)).round() as usize
-            })
-            .take_while(|factor| (2..=64).contains(factor))
-            .collect();
-        if factors.is_empty() {
-            Pyramid::None
-        } else {
-            Pyramid::Factors(factors)
-        }
+    /// The levels that are coarser than this one.
+    pub(crate) fn coarser_levels(&self) -> Result<Vec<Self>> {
+        let coarser = self.level + 1..self.levels.len();
+        coarser.map(|level| self.at_level(level)).collect()
+    }
+
+    /// The maps of this level into coordinate systems, where it is the finest one and they are known as they are.
+    pub(crate) fn finest_transformations(&self) -> Option<Vec<Transformation>> {
+        (self.level == 0).then(|| self.transformations.clone())
     }
 
     fn read_into<T: Target>(

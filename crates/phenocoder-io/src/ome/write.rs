@@ -131,13 +131,16 @@ impl ImageWriteOptions {
     }
 
     /// What a copy of an image needs to be like it: its type, axes, levels, channels, maps and looks.
+    ///
+    /// Of an image that is not at its finest level only the scale in `global` is kept of the maps.
     #[must_use]
     pub fn like(image: &Image) -> Self {
         let raster = image.raster();
         Self {
             three_dimensional: raster.axes.iter().any(|axis| axis == "z"),
-            pyramid: raster.pyramid(),
-            transformations: Some(raster.transformations.clone()),
+            pyramid: Pyramid::Copied,
+            transformations: raster.finest_transformations(),
+            scale: raster.pixel_size("global"),
             channel_labels: Some(image.channel_labels().to_vec()),
             omero: image.omero().cloned(),
             ..Self::new(image.data_type())
@@ -218,8 +221,9 @@ impl LabelWriteOptions {
         Self {
             data_type: labels.data_type(),
             three_dimensional: raster.axes.iter().any(|axis| axis == "z"),
-            pyramid: raster.pyramid(),
-            transformations: Some(raster.transformations.clone()),
+            pyramid: Pyramid::Copied,
+            transformations: raster.finest_transformations(),
+            scale: raster.pixel_size("global"),
             ..Self::default()
         }
     }

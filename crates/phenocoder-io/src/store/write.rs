@@ -179,7 +179,7 @@ impl Store {
 
     /// Writes an image of this or another store, every pixel as it is.
     ///
-    /// [`ImageWriteOptions::like`] keeps its levels, channels, maps and looks; the coarser levels are made anew.
+    /// [`ImageWriteOptions::like`] keeps its levels, channels, maps and looks.
     ///
     /// # Errors
     ///

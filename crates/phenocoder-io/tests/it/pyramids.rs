@@ -46,7 +46,7 @@ fn levels_hold_means_and_copies_are_exact_in_both_containers() {
             .unwrap();
         let image = store.image("a").unwrap();
         let like = ImageWriteOptions::like(&image).with_chunks(ImageShape::new(2, 1, 50, 20));
-        assert_eq!(like.pyramid, options.pyramid);
+        assert_eq!(like.pyramid, Pyramid::Copied);
         store.copy_image("b", &image, &like, &NoProgress).unwrap();
         for name in ["a", "b"] {
             let image = store.image(name).unwrap();

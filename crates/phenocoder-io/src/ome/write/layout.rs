@@ -12,6 +12,7 @@ use super::pyramid::{Factors, Pyramid, Reduction, reduce};
 use crate::array::{ArraySpec, ArrayWriter, Bytes, ElementType, Window, ZarrArray, encode_index};
 use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
+use crate::ome::raster::Raster;
 use crate::root::Root;
 use crate::transform::Transformation;
 use crate::{Error, OpenOptions, Result};
@@ -33,7 +34,15 @@ pub(crate) struct Layout<'a> {
     shape: ImageShape,
     chunk: ImageShape,
     shard: Option<ImageShape>,
-    coarser: Vec<(ImageShape, Factors)>,
+    coarser: Vec<(ImageShape, Coarser)>,
+}
+
+/// Where the pixels of a coarser level come from.
+enum Coarser {
+    /// The level before.
+    Reduced(Factors),
+    /// A level of what is copied.
+    Copied(Raster),
 }
 
 impl<'a> Layout<'a> {
@@ -74,6 +83,17 @@ impl<'a> Layout<'a> {
         if let Some(shard) = shards {
             check_shard(shard, chunk, data_type, format)?;
         }
+        let coarser = if *pyramid == Pyramid::Copied {
+            let levels = pixels.coarser()?.into_iter();
+            levels
+                .map(|level| (level.shape(), Coarser::Copied(level)))
+                .collect()
+        } else {
+            let levels = pyramid.levels(shape)?.into_iter();
+            levels
+                .map(|(shape, factors)| (shape, Coarser::Reduced(factors)))
+                .collect()
+        };
         Ok(Self {
             name,
             axes,
@@ -82,7 +102,7 @@ impl<'a> Layout<'a> {
             shape,
             chunk,
             shard: shards,
-            coarser: pyramid.levels(shape)?,
+            coarser,
         })
     }
 
@@ -213,7 +233,16 @@ impl<'a> Layout<'a> {
         self.write_level(place, 0, self.shape, progress, &read)?;
         // A coarser level is made of what was written of the one before, each chunk of which is read once or a few
         // times where chunks of the two do not fit.
-        for (level, &(shape, factors)) in self.coarser.iter().enumerate() {
+        for (level, (shape, coarser)) in self.coarser.iter().enumerate() {
+            let factors = match coarser {
+                Coarser::Reduced(factors) => *factors,
+                Coarser::Copied(source) => {
+                    let read =
+                        |region: &ImageRegion, out: &mut [u8]| source.read_bytes(region, out);
+                    self.write_level(place, level + 1, *shape, progress, &read)?;
+                    continue;
+                }
+            };
             let root = Arc::new(Root::open_on(
                 place.disk(),
                 place.path(),
@@ -245,7 +274,7 @@ impl<'a> Layout<'a> {
                 );
                 Ok(())
             };
-            self.write_level(place, level + 1, shape, progress, &read)?;
+            self.write_level(place, level + 1, *shape, progress, &read)?;
         }
         progress.finish();
         Ok(())

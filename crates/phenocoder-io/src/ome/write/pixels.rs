@@ -14,6 +14,11 @@ pub(crate) trait Pixels: Sync {
 
     fn data_type(&self) -> DataType;
 
+    /// The coarser levels that the source has.
+    fn coarser(&self) -> Result<Vec<Raster>> {
+        Ok(Vec::new())
+    }
+
     /// Fills `out` with the pixels of a window in native byte order, in the order `c, z, y, x`.
     fn read(&self, region: &ImageRegion, out: &mut [u8]) -> Result<()>;
 }
@@ -80,6 +85,18 @@ impl Pixels for Raster {
 
     fn data_type(&self) -> DataType {
         self.data_type()
+    }
+
+    fn coarser(&self) -> Result<Vec<Raster>> {
+        let levels = self.coarser_levels()?;
+        match levels.iter().find(|l| l.data_type() != self.data_type()) {
+            Some(other) => Err(Error::DataType {
+                key: other.array().key().to_owned(),
+                expected: "the type of the finest level",
+                found: format!("{:?}", other.data_type()),
+            }),
+            None => Ok(levels),
+        }
     }
 
     fn read(&self, region: &ImageRegion, out: &mut [u8]) -> Result<()> {

@@ -25,6 +25,8 @@ pub enum Pyramid {
     /// One level.
     #[default]
     None,
+    /// The levels of the image or mask that is copied, pixel for pixel; one level where there is none to copy.
+    Copied,
     /// Halves until the longer side has fewer than 512 pixels.
     Halving,
     /// One coarser level per factor, each relative to the level before.
@@ -49,7 +51,7 @@ impl Pyramid {
             levels.push((*last, factors));
         };
         match self {
-            Self::None => {}
+            Self::None | Self::Copied => {}
             Self::Halving => {
                 while last.y.max(last.x) >= 512 {
                     add(&mut last, 2);
