@@ -10,6 +10,7 @@ mod codec;
 mod copy;
 mod element;
 mod numbers;
+mod packed;
 mod regions;
 mod shard;
 mod target;
@@ -38,6 +39,7 @@ use codec::BytesCodecs;
 pub(crate) use codec::unpack_zstd;
 pub(crate) use element::ElementType;
 pub use numbers::{NumericArray, NumericValues};
+use packed::Packed;
 pub(crate) use regions::Window;
 pub(crate) use shard::encode_index;
 use shard::{ShardIndex, Sharding};
@@ -241,6 +243,25 @@ impl ZarrArray {
     /// Decodes one block; a block that is not stored is the fill value.
     pub(crate) fn block(&self, index: &[u64]) -> Result<Block> {
         self.block_with(index, None)
+    }
+
+    /// Decodes one block for the cache: whole numbers of 2 or 4 bytes in fewer bits where that pays.
+    fn block_to_keep(&self, index: &[u64]) -> Result<Block> {
+        let ElementType::Number(data_type) = self.element else {
+            return self.block(index);
+        };
+        if !data_type.is_integer() || !matches!(data_type.size(), 2 | 4) {
+            return self.block(index);
+        }
+        with_scratch(|encoded, decoded| {
+            if !self.decode_block(index, encoded, decoded)? {
+                return Ok(Block::Fill);
+            }
+            Ok(match Packed::pack(data_type.size(), decoded) {
+                Some(packed) => Block::Packed(packed),
+                None => Block::Bytes(decoded.clone()),
+            })
+        })
     }
 
     /// As [`block`](Self::block), with the files of shards kept in `open`: right for arrays that are never replaced.

@@ -11,6 +11,7 @@ use zarrs::metadata::v3::MetadataV3;
 
 use super::codec::BytesCodecs;
 use super::element::ElementType;
+use super::packed::Packed;
 use super::shard::Sharding;
 use super::vlen;
 use super::with_causes;
@@ -23,6 +24,8 @@ pub(crate) enum Block {
     Fill,
     /// Numbers of native byte order, or UTF-32, in C order.
     Bytes(Vec<u8>),
+    /// As bytes, but in less memory: what the cache holds.
+    Packed(Packed),
     /// Text in C order.
     Text(Vec<String>),
 }
@@ -33,6 +36,7 @@ impl Block {
         match self {
             Self::Fill => 0,
             Self::Bytes(bytes) => bytes.len(),
+            Self::Packed(packed) => packed.bytes(),
             Self::Text(texts) => texts.iter().map(|t| t.len() + size_of::<String>()).sum(),
         }
     }

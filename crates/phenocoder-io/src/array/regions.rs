@@ -10,6 +10,7 @@ use super::ZarrArray;
 use super::cache::ChunkCache;
 use super::chain::Block;
 use super::copy::Fill;
+use super::packed::Packed;
 use super::target::Target;
 use super::window::{Piece, blocks_of, extents, runs};
 use crate::Result;
@@ -135,21 +136,19 @@ impl ZarrArray {
         T::Unit: 'b,
     {
         let alone = bands.len() == 1;
-        let mut put = |source: Fill<'_>| {
-            for band in bands.by_ref() {
-                self.put(target, source, index, band);
-            }
-        };
         if let Some(cache) = cache {
             let block = if keep {
-                Some(cache.get(self.key(), index, || self.block(index))?)
+                Some(cache.get(self.key(), index, || self.block_to_keep(index))?)
             } else {
                 cache.peek(self.key(), index)
             };
             if let Some(block) = block {
-                match &*block {
-                    Block::Bytes(bytes) => put(Fill::All(bytes)),
-                    _ => put(Fill::One(self.fill())),
+                for band in bands {
+                    match &*block {
+                        Block::Bytes(bytes) => self.put(target, Fill::All(bytes), index, band),
+                        Block::Packed(packed) => self.put_packed(target, packed, index, band),
+                        _ => self.put(target, Fill::One(self.fill()), index, band),
+                    }
                 }
                 return Ok(());
             }
@@ -237,6 +236,29 @@ impl ZarrArray {
         let mut out = band.out.lock().unwrap_or_else(PoisonError::into_inner);
         runs(&piece, &block, &shape, |from, to, len| {
             target.put(source, from, &mut out[to * unit..(to + len) * unit]);
+        });
+    }
+}
+
+impl ZarrArray {
+    /// Copies what a packed block and a band have in common.
+    fn put_packed<T: Target>(
+        &self,
+        target: &T,
+        packed: &Packed,
+        index: &[u64],
+        band: &Band<'_, T::Unit>,
+    ) {
+        let piece = Piece::of(&band.ranges, self.block_shape(), index);
+        let block: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
+        let shape = extents(&band.ranges);
+        let unit = target.per_place();
+        let mut out = band.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut row = Vec::new();
+        runs(&piece, &block, &shape, |from, to, len| {
+            row.clear();
+            packed.unpack(from, len, &mut row);
+            target.put(Fill::All(&row), 0, &mut out[to * unit..(to + len) * unit]);
         });
     }
 }

@@ -1,0 +1,172 @@
+//! Our part of `benches/peers/io.py`: does one task and prints seconds, CPU seconds, a sum and resident megabytes.
+
+#![allow(clippy::print_stdout, reason = "the answer")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use phenocoder_core::{ImageRegion, ImageSource};
+use phenocoder_io::{OpenOptions, Store};
+
+const SIDE: u64 = 8_192;
+const WINDOW: u64 = 64;
+const WINDOWS: usize = 2_000;
+const CACHE_BYTES: usize = 256_000_000;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [task, folder] = arguments.as_slice() else {
+        bail!("expected TASK FOLDER");
+    };
+    let folder = PathBuf::from(folder);
+    let (wall, cpu, sum) = match task.as_str() {
+        "floor" => floor(&folder)?,
+        "open" => open(&folder)?,
+        task => read(&folder, task)?,
+    };
+    let resident = status("VmHWM:")? as f64 / 1024.0;
+    println!("[{wall}, {cpu}, {sum}, {resident}]");
+    Ok(())
+}
+
+/// The same windows as in io.py.
+fn windows(channels: usize) -> Vec<ImageRegion> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % (SIDE - WINDOW + 1)) as usize
+    };
+    let side = WINDOW as usize;
+    (0..WINDOWS)
+        .map(|_| {
+            let (y, x) = (next(), next());
+            ImageRegion {
+                c: 0..channels,
+                z: 0..1,
+                y: y..y + side,
+                x: x..x + side,
+            }
+        })
+        .collect()
+}
+
+fn read(folder: &Path, task: &str) -> Result<(f64, f64, u64)> {
+    let options = OpenOptions::default().with_cache_bytes(CACHE_BYTES);
+    let store = Store::open_with(folder.join("image.zarr"), options)?;
+    let image = store.image("image")?;
+    let windows = windows(image.shape().c);
+    let size = |region: &ImageRegion| region.checked_len().unwrap_or(0);
+    let total = |pixels: &[u16]| -> u64 { pixels.iter().map(|&pixel| u64::from(pixel)).sum() };
+    let mut sum = 0;
+    let watch = Watch::start()?;
+    let parts: Vec<Vec<u16>> = match task {
+        "full" => {
+            let region = image.shape().region();
+            let mut out = vec![0; size(&region)];
+            image.read_typed(&region, &mut out)?;
+            vec![out]
+        }
+        "windows-at-once" => {
+            let mut out: Vec<Vec<u16>> = windows.iter().map(|w| vec![0; size(w)]).collect();
+            image.read_regions_typed(&windows, &mut out)?;
+            out
+        }
+        "windows-one-by-one" => {
+            let mut out = Vec::new();
+            for window in &windows {
+                out.resize(size(window), 0);
+                image.read_typed(window, &mut out)?;
+                sum += total(&out);
+            }
+            Vec::new()
+        }
+        other => bail!("unknown task `{other}`"),
+    };
+    sum += parts.iter().map(|part| total(part)).sum::<u64>();
+    let (wall, cpu) = watch.stop()?;
+    Ok((wall, cpu, sum))
+}
+
+/// Reads every chunk file and decompresses it into the same memory: what no reader of the image can do without.
+fn floor(folder: &Path) -> Result<(f64, f64, u64)> {
+    let chunks = folder.join("image.zarr/images/image/s0/c");
+    let watch = Watch::start()?;
+    let mut context = zstd::bulk::Decompressor::new()?;
+    let mut out = vec![0; 2 << 20];
+    let mut total = 0;
+    let names = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            names.push(entry?.path());
+        }
+        names.sort();
+        Ok(names)
+    };
+    for channel in names(&chunks)? {
+        for row in names(&channel)? {
+            for chunk in names(&row)? {
+                let bytes = fs::read(chunk)?;
+                total += context.decompress_to_buffer(&bytes, out.as_mut_slice())? as u64;
+            }
+        }
+    }
+    let (wall, cpu) = watch.stop()?;
+    Ok((wall, cpu, total))
+}
+
+/// Opens the store and every element, as `spatialdata.read_zarr` does.
+fn open(folder: &Path) -> Result<(f64, f64, u64)> {
+    let watch = Watch::start()?;
+    let store = Store::open(folder.join("many.zarr"))?;
+    let mut count = 0;
+    for name in store.image_names() {
+        store.image(&name)?;
+        count += 1;
+    }
+    for name in store.label_names() {
+        store.labels(&name)?;
+        count += 1;
+    }
+    let (wall, cpu) = watch.stop()?;
+    Ok((wall, cpu, count))
+}
+
+/// Wall time and the CPU time of all threads, also of those that have ended.
+struct Watch {
+    begin: Instant,
+    cpu: f64,
+}
+
+impl Watch {
+    fn start() -> Result<Self> {
+        Ok(Self {
+            cpu: cpu_seconds()?,
+            begin: Instant::now(),
+        })
+    }
+
+    fn stop(self) -> Result<(f64, f64)> {
+        let wall = self.begin.elapsed().as_secs_f64();
+        Ok((wall, cpu_seconds()? - self.cpu))
+    }
+}
+
+/// Fields 14 and 15 of `/proc/self/stat`, in hundredths of seconds.
+fn cpu_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').context("no fields")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |at: usize| -> Result<f64> { Ok(fields.get(at).context("too few")?.parse()?) };
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+fn status(name: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.context("no such line")?.parse()?)
+}
