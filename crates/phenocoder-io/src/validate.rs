@@ -34,10 +34,10 @@ impl Violation {
     }
 }
 
-/// Checks the structure of every image, mask and table: metadata, lengths, codes, pointers, annotations.
+/// Checks the structure of every element: metadata, names, versions, lengths, codes, pointers, geometries, annotations.
 ///
-/// Consolidated metadata are compared with those of the nodes.
-/// Tables are read; pixels are not, and points and shapes are not looked into yet.
+/// Consolidated metadata and the list of masks are compared with what is there.
+/// Tables and shapes are read; pixels and points are not: [`verify`](crate::verify) decodes them all.
 /// An empty list means that no rule checked is broken.
 ///
 /// # Examples
@@ -69,11 +69,23 @@ pub fn validate(store: &Store) -> Vec<Violation> {
             ElementKind::Image => store.image(&element.name).map(|_| ()),
             ElementKind::Labels => store.labels(&element.name).map(|_| ()),
             ElementKind::Table => check_table(store, &element.name, key, &mut found),
-            ElementKind::Points | ElementKind::Shapes => Ok(()),
+            ElementKind::Points => store.points(&element.name).and_then(|points| {
+                points.n_rows()?;
+                Ok(())
+            }),
+            ElementKind::Shapes => {
+                let shapes = store.shapes(&element.name);
+                shapes.and_then(|shapes| shapes.read_all()).map(|_| ())
+            }
         };
         if let Err(error) = result {
             found.push(Violation::error(key, &error));
         }
+    }
+    match store.unlisted_labels() {
+        Ok(None) => {}
+        Ok(Some(problem)) => found.push(Violation::warning("labels", problem)),
+        Err(error) => found.push(Violation::error("labels", &error)),
     }
     match store.stale_metadata() {
         Ok(stale) => found.extend(stale),

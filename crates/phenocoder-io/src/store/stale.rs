@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::Store;
 use super::consolidated::{self, Overlay};
-use crate::node::ZarrFormat;
+use crate::error::listing as listing_of;
+use crate::node::{Node, ZarrFormat};
 use crate::path::is_component;
 use crate::{Error, Result, Violation, json};
 
@@ -68,6 +69,27 @@ impl Store {
                 .or_insert_with(|| Violation::warning(&element, problem));
         }
         Ok(found.into_values().collect())
+    }
+
+    /// What the list of masks, which other readers of OME-Zarr need, says that is not so.
+    pub(crate) fn unlisted_labels(&self) -> Result<Option<String>> {
+        let Some(node) = Node::find(&self.root, "labels", self.format)? else {
+            return Ok(None);
+        };
+        let listing = match self.format {
+            ZarrFormat::V3 => node.attributes.get("ome").and_then(|ome| ome.get("labels")),
+            ZarrFormat::V2 => node.attributes.get("labels"),
+        };
+        let mut listed: Vec<&str> = listing
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        listed.sort_unstable();
+        let stored = self.label_names();
+        Ok((listed != stored).then(|| {
+            let (listed, stored) = (listing_of(listed), listing_of(stored));
+            format!("the group lists {listed}; there are: {stored}")
+        }))
     }
 
     /// The consolidated metadata as they are stored, with the file that holds them.

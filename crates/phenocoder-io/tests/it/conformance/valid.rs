@@ -40,6 +40,14 @@ fn valid_stores_hold_what_python_reads_in_them() {
         if name.starts_with("codecs_") {
             warnings.retain(|w| !w["problem"].as_str().unwrap().contains("other metadata"));
         }
+        // Its list of masks is left incomplete on purpose: legal, and worth a word.
+        if name.starts_with("metadata_odd") {
+            let before = warnings.len();
+            warnings.retain(|w| w["key"] != "labels");
+            if warnings.len() + 1 != before {
+                problems.push("the incomplete list of masks is not found".to_owned());
+            }
+        }
         problems.extend(warnings.iter().map(|w| format!("warning {w}")));
         for part in PARTS {
             let (expected, found) = (&expected[part], &described[part]);
