@@ -59,14 +59,26 @@ impl ZarrArray {
             numbers.map(|n| n.parse().ok()).collect()
         };
         match index {
-            Some(index) if self.is_in_grid(&index) && self.keys_of(&index) == relative => {
+            Some(index) if self.is_in_grid(&index) && self.chunk_path(&index) == relative => {
                 ChunkFile::Chunk(index)
             }
             _ => ChunkFile::Stray,
         }
     }
 
-    fn keys_of(&self, index: &[u64]) -> String {
+    /// Every chunk that the array has, where each of them must be stored.
+    pub(crate) fn required_chunks(&self) -> Option<impl Iterator<Item = Vec<u64>> + use<>> {
+        let grid: Vec<u64> = self
+            .shape
+            .iter()
+            .zip(&self.chunk)
+            .map(|(n, chunk)| n.div_ceil(*chunk))
+            .collect();
+        self.needs_all.then(|| super::indices(&grid))
+    }
+
+    /// The path of a chunk within the array's folder.
+    pub(crate) fn chunk_path(&self, index: &[u64]) -> String {
         self.keys.chunk_key(index).as_str().to_owned()
     }
 

@@ -222,8 +222,8 @@ pub(super) fn extents(window: &[Range<u64>]) -> Vec<usize> {
 }
 
 /// Every index into a box of this shape, in C order.
-pub(crate) fn indices(shape: &[u64]) -> impl Iterator<Item = Vec<u64>> {
-    let total: u64 = shape.iter().product();
+pub(crate) fn indices(shape: &[u64]) -> impl Iterator<Item = Vec<u64>> + use<> {
+    let total = shape.iter().fold(1_u64, |n, &s| n.saturating_mul(s));
     let shape = shape.to_vec();
     (0..total).map(move |mut n| {
         let mut index = vec![0; shape.len()];

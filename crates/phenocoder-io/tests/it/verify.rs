@@ -119,10 +119,15 @@ fn all_damage_is_listed_and_stray_files_are_named() {
     fs::write(&chunks[2], b"nonsense").unwrap();
     fs::write(path.join("images/i/s0/c/0/0/9"), b"outside the grid").unwrap();
     fs::write(path.join("images/i/s0/c/notes.txt"), b"text").unwrap();
+    fs::remove_file(&chunks[4]).unwrap();
     let store = Store::open(&path).unwrap();
     let found = verify(&store, &NoProgress).unwrap();
     let (warnings, errors): (Vec<_>, Vec<_>) = found.violations.iter().partition(|v| v.is_warning);
-    assert_eq!((errors.len(), warnings.len()), (2, 2), "{found:?}");
+    assert_eq!((errors.len(), warnings.len()), (3, 2), "{found:?}");
+    assert!(
+        errors.iter().any(|v| v.problem.contains("missing")),
+        "{found:?}"
+    );
     let cancelled = CancelToken::default();
     cancelled.cancel();
     assert!(matches!(
