@@ -46,6 +46,7 @@ use shard::{ShardIndex, Sharding};
 pub use target::StoredPixel;
 pub(crate) use target::{Bytes, Converted, Exact, Target};
 pub(crate) use verify::ChunkFile;
+pub(crate) use vlen::encode as encode_texts;
 pub(crate) use window::{Pixel, indices, utf32};
 pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, zarr_name};
 

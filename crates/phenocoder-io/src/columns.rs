@@ -79,10 +79,15 @@ impl ColumnFile {
         let Some(file) = root.ranges(key)? else {
             return Ok(None);
         };
+        Self::read_footer(file, key, root.options.clone()).map(Some)
+    }
+
+    /// Reads the footer of a file.
+    pub(crate) fn read_footer(file: RangeFile, key: &str, limits: OpenOptions) -> Result<Self> {
         let source = Source {
             file,
             key: key.to_owned(),
-            limits: root.options.clone(),
+            limits,
         };
         let metadata = footer::read(&source)?;
         let file = metadata.file_metadata();
@@ -112,12 +117,12 @@ impl ColumnFile {
             .iter()
             .map(|f| plain_field(f, &pandas))
             .collect();
-        Ok(Some(Self {
+        Ok(Self {
             source: Arc::new(source),
             metadata,
             fields,
             pandas,
-        }))
+        })
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -396,6 +401,22 @@ pub(crate) fn as_f64(key: &str, column: &ArrayRef) -> Result<Float64Array> {
             expected: "numbers",
             found: column.data_type().to_string(),
         })
+}
+
+/// Reads every column of a file.
+pub(crate) fn read_all(file: &ColumnFile) -> Result<()> {
+    for group in 0..file.n_groups() {
+        for (column, field) in file.fields().iter().enumerate() {
+            let pieces = file.values(group, column)?.collect::<Result<Vec<_>>>()?;
+            concat_columns(file.key(), field.data_type(), pieces)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether bytes begin with the header of a page.
+pub(crate) fn is_page_header(bytes: &[u8]) -> bool {
+    thrift::PageHeader::parse(bytes).is_ok()
 }
 
 /// Cuts the batches of several columns to the same rows.

@@ -117,6 +117,8 @@ mod columns;
 mod disk;
 mod error;
 pub mod export;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod node;
 mod ome;

@@ -87,7 +87,7 @@ impl Store {
         Self::from_root(Root::open(path.as_ref(), options)?)
     }
 
-    fn from_root(root: Root) -> Result<Self> {
+    pub(crate) fn from_root(root: Root) -> Result<Self> {
         let root = Arc::new(root);
         recover::tidy(&root)?;
         let not_a_store = |problem: &str| Error::NotAStore {

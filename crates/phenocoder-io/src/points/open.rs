@@ -302,10 +302,14 @@ fn files(root: &Root, key: &str) -> Result<Vec<String>> {
     let place = child(key, "points.parquet");
     let missing = || Error::missing(&place, "a Parquet file or a folder of such");
     let entries = root.entries(key)?;
-    let entry = entries
-        .into_iter()
-        .find(|e| e.name == "points.parquet")
-        .ok_or_else(missing)?;
+    let Some(entry) = entries.into_iter().find(|e| e.name == "points.parquet") else {
+        let files = unlisted(root, &place)?;
+        return if files.is_empty() {
+            Err(missing())
+        } else {
+            Ok(files)
+        };
+    };
     if !entry.is_folder {
         return Ok(vec![place]);
     }
@@ -320,6 +324,24 @@ fn files(root: &Root, key: &str) -> Result<Vec<String>> {
     }
     names.sort_by(|a, b| natural(a, b));
     Ok(names.iter().map(|name| child(&place, name)).collect())
+}
+
+/// The files where nothing can be listed, as on a web server: one file, or parts as Python names them.
+fn unlisted(root: &Root, place: &str) -> Result<Vec<String>> {
+    if matches!(root.ranges(place), Ok(Some(_))) {
+        return Ok(vec![place.to_owned()]);
+    }
+    /// A server that has every file would keep us asking.
+    const MOST: usize = 10_000;
+    let mut files = Vec::new();
+    while files.len() < MOST {
+        let file = child(place, &format!("part.{}.parquet", files.len()));
+        if root.ranges(&file)?.is_none() {
+            break;
+        }
+        files.push(file);
+    }
+    Ok(files)
 }
 
 /// Compares names with numbers in them: `part.9` comes before `part.10`.
