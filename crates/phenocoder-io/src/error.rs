@@ -46,6 +46,8 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process or handle writes to the store at this moment.
+    ///
+    /// On a server, a writer that died leaves `.phenocoder-lock` at the root of the store: remove it when nobody writes.
     #[error("`{}` is being written to by somebody else", path.display())]
     Locked {
         /// The store.
@@ -324,6 +326,9 @@ impl Error {
             Self::Json { key, .. }
             | Self::NotUtf8 { key }
             | Self::TooLarge { key, .. }
+            | Self::Remote { key, .. }
+            | Self::TooManyRequests { key, .. }
+            | Self::MissingChunk { key }
             | Self::InvalidPath { key, .. }
             | Self::MissingMetadata { key, .. }
             | Self::InvalidMetadata { key, .. }

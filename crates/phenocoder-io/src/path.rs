@@ -52,6 +52,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         "it is empty"
     } else if name == "." || name == ".." {
         "it is a relative folder"
+    } else if name == "zarr.json" || name == "zmetadata" {
+        "it is the name of a metadata file"
     } else if name.starts_with("__") {
         "it starts with two underscores"
     } else if name.starts_with('.') {

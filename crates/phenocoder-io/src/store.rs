@@ -38,7 +38,7 @@ pub use element::{ContainerVersion, Element, ElementKind, WriteMode};
 pub use repair::Repair;
 pub use verify::{Verification, verify};
 
-/// A SpatialData store in a local folder.
+/// A SpatialData store: a folder, a zip file or, with the feature `object-store`, a place on a server.
 ///
 /// Opening reads the root's metadata and the names of the elements, nothing else.
 ///

@@ -14,6 +14,9 @@ pub use affine::Affine;
 /// How deep sequences may be nested.
 const MAX_DEPTH: usize = 64;
 
+/// How many axes a map may take or give.
+const MAX_AXES: usize = 16;
+
 /// A map from the pixels (or coordinates) of an element into a named coordinate system.
 ///
 /// Axes are matched by name: the rows of an `affine` follow its output axes and the columns its input axes,
@@ -387,10 +390,16 @@ pub(crate) fn parse_all(key: &str, list: Option<&Value>) -> Result<Vec<Transform
         .map(|value| parse(key, value, 0))
         .collect::<Result<_>>()?;
     for transformation in &parsed {
-        transformation.to_affine().map_err(|error| match error {
+        let affine = transformation.to_affine().map_err(|error| match error {
             Error::InvalidTransform { problem, .. } => bad(&problem),
             other => other,
         })?;
+        if ["x", "y"]
+            .iter()
+            .any(|axis| affine.axes.iter().all(|a| a != axis))
+        {
+            return Err(bad("a map does not take the axes x and y"));
+        }
     }
     Ok(parsed)
 }
@@ -488,12 +497,14 @@ fn parse(key: &str, value: &Value, depth: usize) -> Result<Transformation> {
             .get(side)
             .and_then(|s| s.get("axes"))
             .and_then(Value::as_array)
+            // A matrix has a place for each pair of axes: their number must be believable.
+            .filter(|axes| axes.len() <= MAX_AXES)
             .and_then(|axes| {
                 axes.iter()
                     .map(|a| a.get("name").and_then(Value::as_str).map(str::to_owned))
                     .collect()
             })
-            .ok_or_else(|| bad(format!("`{side}` names no axes")))
+            .ok_or_else(|| bad(format!("`{side}` does not name up to {MAX_AXES} axes")))
     };
     let (input, output) = (axes("input")?, axes("output")?);
     let numbers = |name: &str| -> Result<Vec<f64>> {

@@ -52,7 +52,8 @@ impl ZarrArray {
         if name.starts_with('.') || name == "zarr.json" {
             return ChunkFile::Other;
         }
-        let numbers = relative.trim_start_matches("c/").split(['/', '.']);
+        let numbers = relative.strip_prefix("c/").or(relative.strip_prefix("c."));
+        let numbers = numbers.unwrap_or(relative).split(['/', '.']);
         let index: Option<Vec<u64>> = if self.shape.is_empty() {
             Some(Vec::new())
         } else {

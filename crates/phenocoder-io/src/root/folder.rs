@@ -79,6 +79,10 @@ impl Source for Folder {
         let Some(path) = self.resolve(key)? else {
             return Ok(Vec::new());
         };
+        let kind = self.place.disk().kind(&path);
+        if kind.map_err(Error::io(&path, "read"))? != Kind::Folder {
+            return Ok(Vec::new());
+        }
         let entries = self.place.disk().list(&path);
         let entries = entries.map_err(Error::io(&path, "listed"))?.into_iter();
         Ok(entries

@@ -34,6 +34,9 @@ const TOGETHER: usize = 16;
 /// Files larger than this are sent in parts.
 const PART_BYTES: usize = 16 << 20;
 
+/// The most parts of a Parquet folder that are asked for, should a server say that it has all of them.
+const MOST_PARTS: u64 = 100_000;
+
 /// A store on a server.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -128,10 +131,6 @@ impl Server {
         match error {
             object_store::Error::Precondition { .. } => Error::Locked {
                 path: self.address.clone().into(),
-            },
-            object_store::Error::NotSupported { .. }
-            | object_store::Error::NotImplemented { .. } => Error::ReadOnly {
-                place: self.address.clone(),
             },
             error => Error::Remote {
                 address: self.address.clone(),
@@ -268,6 +267,14 @@ impl Server {
                 .buffer_unordered(TOGETHER)
                 .try_collect::<Vec<()>>()
                 .await
+        })?;
+        Ok(())
+    }
+
+    /// Removes a file.
+    pub(crate) fn delete(&self, key: &str) -> Result<()> {
+        self.ask(key, 1, |objects, path| async move {
+            objects.delete(&path).await
         })?;
         Ok(())
     }
@@ -475,7 +482,7 @@ impl Remote {
     /// The parts of a Parquet folder, asked for one after the other: the server does not list them.
     fn probe_parts(&self, key: &str) -> Result<Vec<SourceEntry>> {
         let mut found = Vec::new();
-        for part in 0_u64.. {
+        for part in 0..MOST_PARTS {
             let name = format!("part.{part}.parquet");
             if self.server.ask(&child(key, &name), 1, head)?.is_none() {
                 break;

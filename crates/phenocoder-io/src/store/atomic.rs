@@ -22,6 +22,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
+    /// Whether others are kept out: not every file system knows locks.
+    pub(crate) holds: bool,
 }
 
 impl Drop for Lock {
@@ -49,13 +51,13 @@ impl Lock {
         let file = root.disk().open(place);
         let file = file.map_err(Error::io(place, "locked"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
+            Ok(()) => Ok(Self { file, holds: true }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked {
                 path: root.path().to_owned(),
             }),
             // A file system without locks: the renames are atomic all the same.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-                Ok(Self { file })
+                Ok(Self { file, holds: false })
             }
             Err(TryLockError::Error(error)) => Err(Error::io(place, "locked")(error)),
         }
@@ -93,7 +95,7 @@ impl Change<'_> {
             // The first error says why.
             let _ = staged.remove();
             if is_new {
-                let _ = group.remove();
+                remove_empty_group(&group);
             }
         }
         result
@@ -122,7 +124,7 @@ impl Change<'_> {
             // The first error says why.
             let _ = staged.remove();
             if is_new {
-                let _ = group.remove();
+                remove_empty_group(group);
             }
         }
         made.map(|()| is_new)
@@ -258,6 +260,20 @@ pub(crate) fn replace_root(
         Err(_) => swap.undo(),
     }
     result
+}
+
+/// Takes a group back that was made a moment ago, unless somebody has put something into it.
+fn remove_empty_group(group: &Place) {
+    let is_ours = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy();
+        matches!(name.as_ref(), "zarr.json" | ".zgroup" | ".zattrs")
+    };
+    if group
+        .list()
+        .is_ok_and(|entries| entries.iter().all(|e| is_ours(&e.name)))
+    {
+        let _ = group.remove();
+    }
 }
 
 /// An element that comes from another name, or goes.

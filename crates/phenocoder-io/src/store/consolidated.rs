@@ -137,7 +137,9 @@ fn collect(
             // A file that is not JSON would spoil the others.
             Ok(Some(bytes)) => valid(&child(key, name), &bytes),
             Ok(None) => None,
-            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(
+                error @ (Error::Io { .. } | Error::Remote { .. } | Error::TooManyRequests { .. }),
+            ) => return Err(error),
             Err(error) => {
                 tracing::warn!(key, %error, "left out of the consolidated metadata");
                 None
@@ -152,6 +154,14 @@ fn collect(
     }
     if is_array || !is_group {
         return Ok(());
+    }
+    if key.split('/').count() > root.options.max_depth {
+        return Err(Error::TooLarge {
+            key: key.to_owned(),
+            what: "a depth of groups",
+            found: key.split('/').count() as u128,
+            limit: root.options.max_depth as u64,
+        });
     }
     let mut folders = BTreeMap::new();
     for name in root.list_folders(folder, !key.contains('/'))? {

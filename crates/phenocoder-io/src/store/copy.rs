@@ -7,20 +7,25 @@ use phenocoder_core::Progress;
 
 use crate::disk::Place;
 use crate::path::child;
-use crate::root::Root;
+use crate::root::{Root, address_of};
 use crate::{Error, OpenOptions, Result};
 
 /// Copies a store to a place where there is nothing, whole or not at all.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] when something is there, [`Error::InvalidPath`] for a link that leads out of the store,
+/// [`Error::Exists`] when something is there, [`Error::ReadOnly`] for an address, [`Error::InvalidPath`] for a link that leads out of the store,
 /// [`Error::Cancelled`], and [`Error::Io`].
 pub fn copy_store(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
     progress: &dyn Progress,
 ) -> Result<()> {
+    if let Some(address) = address_of(to.as_ref()) {
+        return Err(Error::ReadOnly {
+            place: address.to_owned(),
+        });
+    }
     let to = Place::new(to.as_ref());
     to.must_be_free()?;
     let root = Root::open(from.as_ref(), OpenOptions::default())?;

@@ -19,6 +19,8 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
         return Ok(());
     }
     match Lock::acquire(&folder.place("")) {
+        // Where nobody can be kept out, what looks left over may be in somebody's hands.
+        Ok(lock) if !lock.holds => Ok(()),
         Ok(lock) => match tidy_locked(root, &lock) {
             Err(error @ Error::Io { .. }) => {
                 tracing::warn!(%error, "an interrupted write could not be cleared away");
@@ -52,8 +54,12 @@ pub(crate) fn tidy_locked(root: &Root, _lock: &Lock) -> Result<()> {
     } else {
         ZarrFormat::V2
     };
-    if let Some((key, bytes)) = atomic::labels_listing(root, format, &Overlay::default())? {
-        store.place(&key).replace(&bytes)?;
+    match atomic::labels_listing(root, format, &Overlay::default()) {
+        Ok(Some((key, bytes))) => store.place(&key).replace(&bytes)?,
+        Ok(None) => {}
+        Err(error @ Error::Io { .. }) => return Err(error),
+        // A group that was broken before stays broken; the rest is put in order.
+        Err(error) => tracing::warn!(%error, "the list of masks could not be written"),
     }
     for (key, bytes) in consolidated::build(root, format, &Overlay::default())? {
         store.place(&key).replace(&bytes)?;

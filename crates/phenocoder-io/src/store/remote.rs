@@ -5,11 +5,13 @@
 //! an element is taken out of them before its files are touched, and put in after all of its files are there.
 //! Whoever reads them meanwhile sees the store without the element, never half of one, and a writer that dies leaves
 //! files that nobody is told of.
-//! Two writers do not meet: each replaces the root only if it is the version that it has read.
+//! Two writers do not meet: a file that only one can create keeps the other out, and each replaces the root only if it
+//! is the version that it has read.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
@@ -24,8 +26,33 @@ use crate::path::{check_name, child};
 use crate::root::{Remote, Root, Server, Version};
 use crate::{Error, OpenOptions, Result};
 
+/// The file that one writer at a time creates.
+const LOCK: &str = ".phenocoder-lock";
+
+/// The right to change a store on a server.
+struct RemoteLock<'a>(&'a Server);
+
+impl<'a> RemoteLock<'a> {
+    fn acquire(server: &'a Server) -> Result<Self> {
+        let who = format!("process {}", std::process::id());
+        match server.create(LOCK, who.into_bytes()) {
+            Ok(()) => Ok(Self(server)),
+            Err(Error::Exists { path }) => Err(Error::Locked { path }),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+impl Drop for RemoteLock<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed now is named by the error that the next writer gets.
+        let _ = self.0.delete(LOCK);
+    }
+}
+
 /// The table of contents of a store on a server.
 struct Contents<'a> {
+    _lock: RemoteLock<'a>,
     server: &'a Server,
     format: ZarrFormat,
     /// The root's own metadata, in Zarr v3.
@@ -43,6 +70,7 @@ impl<'a> Contents<'a> {
                 place: root.address(),
             });
         }
+        let lock = RemoteLock::acquire(server)?;
         remote.forget();
         let limit = root.options.max_metadata_bytes.saturating_mul(8);
         let file = Self::file(format);
@@ -58,6 +86,7 @@ impl<'a> Contents<'a> {
             nodes.remove(file);
         }
         Ok(Self {
+            _lock: lock,
             server,
             format,
             group,
@@ -164,10 +193,30 @@ impl Store {
         mode: WriteMode,
         write: impl FnOnce(&Place, Option<&str>) -> Result<()>,
     ) -> Result<()> {
-        let Some(remote) = self.root.remote() else {
+        let result = self.try_put_remote(kind, name, mode, write);
+        if let (Err(_), Some(remote)) = (&result, self.root.remote()) {
+            // What is there now is not what this handle knew.
+            remote.forget();
+            self.cache.forget(&child(kind.group(), name));
+            if let Ok(elements) = listing::list(&self.root) {
+                self.elements = elements;
+            }
+        }
+        result
+    }
+
+    fn try_put_remote(
+        &mut self,
+        kind: ElementKind,
+        name: &str,
+        mode: WriteMode,
+        write: impl FnOnce(&Place, Option<&str>) -> Result<()>,
+    ) -> Result<()> {
+        let root = Arc::clone(&self.root);
+        let Some(remote) = root.remote() else {
             return Ok(());
         };
-        let mut contents = Contents::read(&self.root, remote, self.format)?;
+        let mut contents = Contents::read(&root, remote, self.format)?;
         self.elements = listing::list(&self.root)?;
         let key = child(kind.group(), name);
         let exists = contents.has(&key);
@@ -213,10 +262,11 @@ impl Store {
     }
 
     pub(super) fn remove_remote(&mut self, kind: ElementKind, name: &str) -> Result<()> {
-        let Some(remote) = self.root.remote() else {
+        let root = Arc::clone(&self.root);
+        let Some(remote) = root.remote() else {
             return Ok(());
         };
-        let mut contents = Contents::read(&self.root, remote, self.format)?;
+        let mut contents = Contents::read(&root, remote, self.format)?;
         self.elements = listing::list(&self.root)?;
         let key = self.element(kind, name)?.key.clone();
         contents.take_out(&key);

@@ -18,17 +18,17 @@ pub struct Verification {
     pub chunks: u64,
     /// Of them, those that carry no checksum: damage that decodes to other values does not show in them.
     pub without_checksum: u64,
-    /// Rows of points and shapes that were decoded.
+    /// Rows of points and shapes that were decoded; Parquet files rarely carry checksums.
     pub rows: u64,
     /// What is damaged or does not belong there.
     pub violations: Vec<Violation>,
 }
 
 impl Verification {
-    /// Whether nothing was found, and every chunk has a checksum that says so.
+    /// Whether nothing was found, and a checksum says so for all that was decoded.
     #[must_use]
     pub fn is_certain(&self) -> bool {
-        self.violations.is_empty() && self.without_checksum == 0
+        self.violations.is_empty() && self.without_checksum == 0 && self.rows == 0
     }
 }
 
@@ -37,7 +37,7 @@ impl Verification {
 /// In arrays that say that all of their chunks are stored, as those of this crate do, missing ones are found too,
 /// a thousand per array at most.
 /// Damage is collected, not returned as an error: one broken chunk does not hide another.
-/// Memory holds a chunk (or a row group) at a time.
+/// Memory holds a chunk, a row group of points, or the shapes of one element at a time.
 ///
 /// # Errors
 ///
@@ -94,6 +94,7 @@ fn check_points(
 ) -> Result<()> {
     let points = store.points(name)?;
     let columns = points.column_names();
+    points.index()?;
     for batch in points.batches(&columns)? {
         progress.check()?;
         found.rows += batch?.num_rows() as u64;

@@ -387,6 +387,12 @@ impl Store {
             (None, _) => {
                 path::check_name(name)?;
                 check_free(name, self.elements.iter())?;
+                // Something that is no element, such as a file.
+                self.root
+                    .writable()?
+                    .place(kind.group())
+                    .join(name)
+                    .must_be_free()?;
             }
         }
         self.change(kind.group(), name)
