@@ -696,6 +696,9 @@ mod tests {
             json!([{"type": "scale", "scale": [1], "input": i, "output": o}]),
             json!([{"type": "affine", "affine": [[1, 0, 0], [0, 1]], "input": i, "output": o}]),
             json!([{"type": "identity"}]),
+            json!([{"type": "identity", "input": axes("c"), "output": axes("c")}]),
+            json!([{"type": "identity", "input": axes("x"), "output": axes("x")}]),
+            json!([{"type": "identity", "input": axes("xyabdefghijklmnop"), "output": o}]),
         ] {
             let refused = parse_all("k", Some(&bad));
             assert!(

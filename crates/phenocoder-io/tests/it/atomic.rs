@@ -386,3 +386,47 @@ fn a_copy_is_whole_and_links_out_of_the_store_are_refused() {
     assert!(!folder.path().join("other.zarr").exists());
     assert!(matches!(store.table("t"), Err(Error::InvalidPath { .. })));
 }
+
+#[test]
+fn nothing_but_an_element_is_replaced_and_strays_do_not_hide_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    for name in ["zarr.json", "zmetadata"] {
+        let refused = store.write_table(name, &table(2.0), WriteMode::Replace);
+        assert!(
+            matches!(refused, Err(Error::InvalidName { .. })),
+            "{refused:?}"
+        );
+    }
+    fs::write(path.join("tables/notes"), b"text").unwrap();
+    let refused = store.write_table("notes", &table(2.0), WriteMode::Replace);
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert_eq!(fs::read(path.join("tables/notes")).unwrap(), b"text");
+    // Files where groups would be.
+    for stray in ["images", "points", "table"] {
+        fs::write(path.join(stray), b"text").unwrap();
+    }
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.table_names(), ["t"]);
+    let copy = copy_store(&path, "s3://bucket/copy.zarr", &NoProgress);
+    assert!(matches!(copy, Err(Error::ReadOnly { .. })), "{copy:?}");
+}
+
+#[test]
+fn a_left_over_beside_a_broken_group_does_not_close_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    fs::create_dir_all(path.join("labels/l")).unwrap();
+    fs::write(path.join("tables/.x.phenocoder-new-1"), b"half").unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(value(&store), 1.0);
+    assert!(!path.join("tables/.x.phenocoder-new-1").exists());
+}

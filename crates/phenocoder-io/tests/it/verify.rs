@@ -172,3 +172,24 @@ fn a_repaired_store_has_right_metadata_and_no_left_overs() {
         );
     }
 }
+
+#[test]
+fn chunks_with_dots_in_their_keys_are_verified_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path(), ContainerVersion::V02);
+    let array = path.join("images/i/s0");
+    let text = fs::read_to_string(array.join("zarr.json")).unwrap();
+    let mut metadata: serde_json::Value = serde_json::from_str(&text).unwrap();
+    metadata["chunk_key_encoding"]["configuration"]["separator"] = ".".into();
+    fs::write(array.join("zarr.json"), metadata.to_string()).unwrap();
+    for chunk in chunks(&array) {
+        let relative = chunk.strip_prefix(&array).unwrap().display().to_string();
+        fs::rename(&chunk, array.join(relative.replace('/', "."))).unwrap();
+    }
+    let sound = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+    assert!(sound.is_certain(), "{sound:?}");
+    fs::write(array.join("c.1.0.1"), b"nonsense").unwrap();
+    let found = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+    assert_eq!(found.violations.len(), 1);
+    assert_eq!(found.violations[0].key, "images/i/s0/c.1.0.1");
+}
