@@ -48,7 +48,7 @@ pub(crate) use target::{Bytes, Converted, Exact, Target};
 pub(crate) use verify::ChunkFile;
 pub(crate) use vlen::encode as encode_texts;
 pub(crate) use window::{Pixel, indices, utf32};
-pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, zarr_name};
+pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, say_all_stored, zarr_name};
 
 /// The most axes that an array may have.
 const MAX_AXES: usize = 16;

@@ -161,6 +161,11 @@ pub(crate) fn says_all_stored(attributes: &Map<String, Value>) -> bool {
         == Some(&Value::Bool(true))
 }
 
+/// Has the attributes of an array say that every chunk file is stored.
+pub(crate) fn say_all_stored(attributes: &mut Map<String, Value>) {
+    attributes.insert(ALL_STORED.0.to_owned(), json!({ALL_STORED.1: true}));
+}
+
 /// Writes the chunks of a new array.
 #[derive(Debug)]
 pub(crate) struct ArrayWriter {
@@ -173,12 +178,11 @@ pub(crate) struct ArrayWriter {
 impl ArrayWriter {
     /// Writes the metadata of an array into a folder, which is created.
     ///
-    /// The caller writes every chunk; shards, which are written by the caller, may lack some.
+    /// The caller writes every chunk; of shards, which the caller writes, it says itself whether all are stored.
     pub(crate) fn create(place: &Place, format: ZarrFormat, mut spec: ArraySpec) -> Result<Self> {
         place.create_folder()?;
         if spec.inner.is_none() {
-            spec.attributes
-                .insert(ALL_STORED.0.to_owned(), json!({ALL_STORED.1: true}));
+            say_all_stored(&mut spec.attributes);
         }
         match format {
             ZarrFormat::V3 => {

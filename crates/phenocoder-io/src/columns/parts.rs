@@ -1,6 +1,7 @@
 //! One table over several files, each opened when it is needed.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -203,11 +204,27 @@ impl Parts {
             );
         }
         self.check_bytes("columns with bytes", bytes)?;
+        // What a footer claims is one thing: a short dictionary can stand for any number of long texts.
+        let held = AtomicU64::new(0);
+        let count = |piece: Result<ArrayRef>| {
+            let piece = piece?;
+            let size = match piece.data_type() {
+                // The pieces of a column share their dictionary.
+                DataType::Dictionary(key, _) => {
+                    piece.len() as u64 * key.primitive_width().unwrap_or(8) as u64
+                }
+                _ => piece.get_array_memory_size() as u64,
+            };
+            let all = held.fetch_add(size, Ordering::Relaxed).saturating_add(size);
+            self.check_bytes("decoded columns with bytes", all.into())?;
+            Ok(piece)
+        };
         let mut pieces: Vec<Vec<ArrayRef>> = tasks
             .par_iter()
             .map(|(group, file, column)| {
                 let pieces = file
                     .values(group.group, *column)?
+                    .map(count)
                     .collect::<Result<Vec<_>>>()?;
                 let first = rows.start.saturating_sub(group.start);
                 let last = rows.end.min(group.start + group.rows) - group.start;

@@ -174,6 +174,39 @@ fn a_repaired_store_has_right_metadata_and_no_left_overs() {
 }
 
 #[test]
+fn a_lost_shard_is_an_error_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    // The lower half is zeros: its shard is stored all the same.
+    let pixels = Array4::from_shape_fn(
+        (1, 1, 64, 32),
+        |(_, _, y, x)| if y < 32 { x as f32 } else { 0.0 },
+    );
+    let image = MemoryImage::new("i", pixels, vec!["a".into()]).unwrap();
+    let options = ImageWriteOptions::new(DataType::UInt16)
+        .with_chunks(ImageShape::new(1, 1, 16, 16))
+        .with_shards(ImageShape::new(1, 1, 32, 32));
+    store
+        .write_image("i", &image, &options, &NoProgress)
+        .unwrap();
+    assert!(verify(&store, &NoProgress).unwrap().is_certain());
+    for shard in chunks(&path) {
+        let whole = fs::read(&shard).unwrap();
+        fs::remove_file(&shard).unwrap();
+        let store = Store::open(&path).unwrap();
+        let image = store.image("i").unwrap();
+        let region = image.shape().region();
+        let lost = image
+            .read_region(&region, &mut vec![0.0; 64 * 32])
+            .unwrap_err();
+        assert!(format!("{lost:?}").contains("MissingChunk"), "{lost:?}");
+        assert_eq!(verify(&store, &NoProgress).unwrap().violations.len(), 1);
+        fs::write(&shard, whole).unwrap();
+    }
+}
+
+#[test]
 fn chunks_with_dots_in_their_keys_are_verified_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = store(folder.path(), ContainerVersion::V02);

@@ -315,6 +315,8 @@ impl<'a> Layout<'a> {
         if self.format == ZarrFormat::V2 {
             attributes.insert("_ARRAY_DIMENSIONS".to_owned(), json!(self.axes));
         }
+        // Each file is written below, also one whose chunks are all zeros.
+        crate::array::say_all_stored(&mut attributes);
         let file = self.shard.unwrap_or(chunk);
         let spec = ArraySpec {
             shape: self.along(shape),
