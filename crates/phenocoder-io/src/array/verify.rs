@@ -37,6 +37,10 @@ impl ZarrArray {
         }
         for entry in self.root.entries(&key)? {
             let relative = child(folder, &entry.name);
+            if entry.is_folder && entry.is_link {
+                // Links to folders could lead round in circles; readers find single chunks behind them all the same.
+                continue;
+            }
             if entry.is_folder {
                 self.collect_files(&relative, depth + 1, found)?;
             } else {

@@ -14,7 +14,8 @@ use crate::{Error, OpenOptions, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] when something is there, [`Error::ReadOnly`] for an address, [`Error::InvalidPath`] for a link that leads out of the store,
+/// [`Error::Exists`] when something is there, [`Error::ReadOnly`] for an address, [`Error::InvalidPath`] for a link that
+/// leads out of the store and for one to a folder within an element,
 /// [`Error::Cancelled`], and [`Error::Io`].
 pub fn copy_store(
     from: impl AsRef<Path>,
@@ -102,6 +103,13 @@ fn list(
         let key = child(folder, &entry.name);
         let relative = child(relative, &entry.name);
         let is_folder = entry.is_folder;
+        // Elements may be links; links to folders within them could lead round in circles.
+        if is_folder && entry.is_link && depth > 1 {
+            return Err(Error::InvalidPath {
+                key,
+                path: "a link to a folder".to_owned(),
+            });
+        }
         items.push(Item {
             relative: relative.clone(),
             is_folder,

@@ -125,7 +125,8 @@ fn check_node(
         let array = ZarrArray::from_node(&store.root, node)?;
         return check_array(&array, progress, found);
     }
-    for name in store.root.folders(key)? {
+    // Links to folders could lead round in circles.
+    for name in store.root.list_folders(key, false)? {
         let key = child(key, &name);
         if name.starts_with('.') || name.ends_with(".parquet") {
             continue;

@@ -8,7 +8,8 @@ use phenocoder_core::{
     CancelToken, Column, DataType, ImageShape, ImageSource, MemoryImage, NoProgress, Seed,
 };
 use phenocoder_io::{
-    ContainerVersion, Error, ImageWriteOptions, Store, TableData, WriteMode, validate, verify,
+    ContainerVersion, Error, ImageWriteOptions, Store, TableData, WriteMode, copy_store, validate,
+    verify,
 };
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -171,6 +172,28 @@ fn a_repaired_store_has_right_metadata_and_no_left_overs() {
             "{again:?}"
         );
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn links_that_lead_round_in_circles_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path(), ContainerVersion::V02);
+    for name in ["a", "b"] {
+        symlink(".", path.join("images/i").join(name)).unwrap();
+        symlink(".", path.join("images/i/s0/c").join(name)).unwrap();
+    }
+    let store = Store::open(&path).unwrap();
+    let found = verify(&store, &NoProgress).unwrap();
+    assert!(found.is_certain(), "{found:?}");
+    assert!(validate(&store).is_empty());
+    let copied = copy_store(&path, folder.path().join("copy.zarr"), &NoProgress);
+    assert!(
+        matches!(copied, Err(Error::InvalidPath { .. })),
+        "{copied:?}"
+    );
+    assert!(!folder.path().join("copy.zarr").exists());
 }
 
 #[test]
