@@ -1,15 +1,14 @@
 """Reading images and opening stores beside zarr-python, tensorstore and spatialdata with dask.
 
-    pip install spatialdata==0.8.0 tensorstore==0.1.86
-    cargo build --release -p phenocoder-benches --bin io_worker
-    python benches/peers/io.py make FOLDER                       about 600 MB and two minutes
-    python benches/peers/io.py run FOLDER target/release/io_worker [ROUNDS]
+    cargo xtask bench-io
 
-`make` writes an image of 8192 x 8192 pixels, 4 channels, uint16, in chunks of 1024 x 1024 (zstd, as spatialdata writes),
-and a store of 1,000 small elements.
-`run` lets every contender do every task in a process of its own, in turns, and prints the smallest CPU and wall time of
-the rounds and the most resident memory.
+calls `io.py run FOLDER WORKER ROUNDS` with the environment of requirements_io.txt; the first call makes the data in FOLDER
+(600 MB, two minutes): an image of 8192 x 8192 pixels, 4 channels, uint16, in chunks of 1024 x 1024 (zstd, as spatialdata
+writes), and a store of 1,000 small elements.
+Every contender does every task in a process of its own, in turns; the table has the smallest CPU and wall time of the
+rounds and the most resident memory.
 Contenders check what they read by its sum.
+The exit status is 1 when a bar is missed.
 """
 
 import json
@@ -85,21 +84,25 @@ def work(contender, task, folder):
         array = zarr.open_array(level(folder), mode="r")
         read_all = lambda: (array[slice] for slice in slices)
         each = {"full": lambda: [array[:]], "windows-at-once": read_all, "windows-one-by-one": read_all}
-    elif contender == "tensorstore":
+    elif contender.startswith("tensorstore"):
         import tensorstore as ts
 
+        # The limit of our own cache.
         context = ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
         spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{level(folder)}/"}}
         array = ts.open(spec, context=context, open=True).result()
 
-        def at_once():
+        def batch():
             with ts.Batch() as batch:
                 futures = [array[slice].read(batch=batch) for slice in slices]
             return [future.result() for future in futures]
 
+        def futures():
+            return [future.result() for future in [array[slice].read() for slice in slices]]
+
         each = {
             "full": lambda: [array.read().result()],
-            "windows-at-once": at_once,
+            "windows-at-once": batch if contender == "tensorstore Batch" else futures,
             "windows-one-by-one": lambda: (array[slice].read().result() for slice in slices),
         }
     else:
@@ -121,44 +124,92 @@ def since(begin):
     return time.perf_counter() - begin[0], time.process_time() - begin[1]
 
 
-def run(folder, ours, rounds):
+def contenders(ours):
+    """Name, command and tasks of every contender; the name of a task for our own program where it differs."""
     this = pathlib.Path(__file__)
-    contenders = {
-        "bare zstd": [ours],
-        "phenocoder-io": [ours],
-        "tensorstore": [sys.executable, this, "work", "tensorstore"],
-        "zarr": [sys.executable, this, "work", "zarr"],
-        "spatialdata": [sys.executable, this, "work", "spatialdata"],
+    peer = lambda name: [sys.executable, this, "work", name]
+    images = TASKS[:3]
+    return {
+        "bare zstd": ([ours], {"full": "floor"}),
+        "bare zstd, all kept": ([ours], {"full": "floor-kept"}),
+        "phenocoder-io": ([ours], dict(zip(TASKS, TASKS))),
+        "tensorstore": (peer("tensorstore"), dict(zip(images, images))),
+        "tensorstore Batch": (peer("tensorstore Batch"), {"windows-at-once": "windows-at-once"}),
+        "zarr": (peer("zarr"), dict(zip(images, images))),
+        "spatialdata": (peer("spatialdata"), dict(zip(TASKS, TASKS))),
     }
-    print("| task | contender | CPU s | wall s | resident MB |\n|---|---|---:|---:|---:|")
+
+
+def measure(folder, ours, rounds):
+    """CPU seconds, wall seconds and resident megabytes by task and contender."""
+    table = {}
     for task in TASKS:
         best, sums = {}, set()
         for _ in range(rounds):
-            for name, command in contenders.items():
-                if (task == "open") and name in ("zarr", "tensorstore", "bare zstd"):
+            for name, (command, tasks) in contenders(ours).items():
+                if task not in tasks:
                     continue
-                if name == "bare zstd" and task != "full":
-                    continue
-                asked = "floor" if name == "bare zstd" else task
-                out = subprocess.run([*command, asked, folder], check=True, capture_output=True, text=True)
+                out = subprocess.run([*command, tasks[task], folder], check=True, capture_output=True, text=True)
                 wall, cpu, total, resident = json.loads(out.stdout.splitlines()[-1])
                 if name != "bare zstd":
                     sums.add(total)
-                old = best.get(name, (wall, cpu, resident))
-                best[name] = min(old[0], wall), min(old[1], cpu), max(old[2], resident)
+                old = best.get(name, (cpu, wall, resident))
+                best[name] = min(old[0], cpu), min(old[1], wall), max(old[2], resident)
         assert len(sums) == 1, f"contenders read different things: {sums}"
-        for name, (wall, cpu, resident) in best.items():
-            print(f"| {task} | {name} | {cpu:.3f} | {wall:.3f} | {resident:.0f} |", flush=True)
+        table[task] = best
+    return table
+
+
+def verdicts(table):
+    """(met, text) of every bar."""
+    ours = {task: best["phenocoder-io"] for task, best in table.items()}
+
+    def peers(task):
+        names = [name for name in table[task] if name != "phenocoder-io" and not name.startswith("bare")]
+        return min(names, key=lambda name: table[task][name][0])
+
+    def at_least(task, peer, bar):
+        ratio = table[task][peer][0] / ours[task][0]
+        return ratio >= bar, f"{ratio:.2f}, at least {bar}: {task}, CPU time, times as fast as {peer}"
+
+    kept = ours["full"][0] / table["full"]["bare zstd, all kept"][0]
+    resident = ours["windows-one-by-one"][2] - CACHE_BYTES / 1e6
+    return [
+        at_least("full", peers("full"), 1),
+        (kept <= 1.25, f"{kept:.2f}, at most 1.25: full, CPU time, part of bare zstd, all kept"),
+        at_least("windows-at-once", peers("windows-at-once"), 1.3),
+        at_least("windows-at-once", "zarr", 20),
+        at_least("windows-one-by-one", peers("windows-one-by-one"), 2),
+        at_least("open", "spatialdata", 20),
+        (resident <= 64, f"{resident:.0f}, at most 64: MB above the limit of the cache, windows-one-by-one"),
+    ]
+
+
+def run(folder, ours, rounds):
+    if not (folder / "many.zarr" / "zarr.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
+    table = measure(folder, ours, rounds)
+    print("| task | contender | CPU s | wall s | resident MB | × ours, CPU |\n|---|---|---:|---:|---:|---:|")
+    for task, best in table.items():
+        for name, (cpu, wall, resident) in best.items():
+            ratio = cpu / best["phenocoder-io"][0]
+            print(f"| {task} | {name} | {cpu:.2f} | {wall:.2f} | {resident:.0f} | {ratio:.2f} |")
+    print("\n```text")
+    found = verdicts(table)
+    for met, text in found:
+        print(f"{'met' if met else 'missed':7} {text}")
+    print("```")
+    return all(met for met, _ in found)
 
 
 if __name__ == "__main__":
     command, *rest = sys.argv[1:]
-    if command == "make":
-        make(pathlib.Path(rest[0]))
-    elif command == "work":
+    if command == "work":
         contender, task, folder = rest
         result = work(contender, task, pathlib.Path(folder))
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         print(json.dumps([*result, resident]))
     else:
-        run(rest[0], rest[1], int(rest[2]) if len(rest) > 2 else 3)
+        folder, ours, rounds = rest
+        sys.exit(not run(pathlib.Path(folder), ours, int(rounds)))

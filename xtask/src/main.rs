@@ -16,6 +16,7 @@ mod peers;
 mod python;
 mod rooms;
 mod scan;
+mod scripted;
 mod stand_in;
 mod tidy;
 mod workspace;
@@ -47,6 +48,11 @@ Commands:
            --venv FOLDER      an environment with the peers, made when it is not there
            --python PATH      the Python to make it with
            --json FILE        every turn as JSON
+  bench-io  reading images and opening stores beside zarr-python, tensorstore and spatialdata; needs Linux, a C
+           compiler and a Python 3.12 or 3.13, and installs the peers (1.6 GB) below target/
+           --rounds 3         turns of each contender
+           --data FOLDER      where the stores are (600 MB), made when they are not there
+           --venv FOLDER, --python PATH   as above
   cuda-build  checks and links the examples with the feature `cuda`, with NVIDIA's compiler from PyPI (489 MB below
            target/), without a GPU; needs Linux, a C compiler and Python with pip
            --capability 90    the GPU to compile for
@@ -76,6 +82,10 @@ fn main() -> Result<ExitCode> {
         Some((&"bench-peers", rest)) => {
             let options = peers::Options::parse(rest)?;
             peers::run(&Workspace::load()?, &options)?
+        }
+        Some((&"bench-io", rest)) => {
+            let options = scripted::Options::parse(scripted::Bench::Io, rest)?;
+            scripted::run(&Workspace::load()?, &options)?
         }
         Some((&"cuda-build", rest)) => {
             let options = cuda::Options::parse(rest)?;

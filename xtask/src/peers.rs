@@ -14,7 +14,7 @@ use crate::python::Environment;
 use crate::workspace::{Workspace, cargo};
 
 mod contender;
-mod machine;
+pub(crate) mod machine;
 mod report;
 mod rounds;
 

@@ -88,7 +88,7 @@ fn make(
     let mark = folder.join(MARK);
     let python = find(python)?;
     let version = output(Command::new(&python).arg("--version"))?;
-    let made_of = format!("{version}{}", fs::read_to_string(requirements)?);
+    let made_of = format!("{version}{}", full_text(requirements)?);
     if fs::read_to_string(&mark).is_ok_and(|text| text == made_of) {
         return Ok(());
     }
@@ -105,6 +105,21 @@ fn make(
     fs::write(&mark, "unfinished")?;
     fill(&python)?;
     Ok(fs::write(&mark, made_of)?)
+}
+
+/// A list of packages with the lists that it names by `-r`.
+fn full_text(requirements: &Path) -> Result<String> {
+    let name = || requirements.display().to_string();
+    let mut text = fs::read_to_string(requirements).with_context(name)?;
+    let folder = requirements.parent().unwrap_or(Path::new(""));
+    let others: Vec<PathBuf> = text
+        .lines()
+        .filter_map(|line| Some(folder.join(line.strip_prefix("-r ")?.trim())))
+        .collect();
+    for other in others {
+        text.push_str(&fs::read_to_string(&other).with_context(|| other.display().to_string())?);
+    }
+    Ok(text)
 }
 
 fn pip(python: &Path, requirements: &Path) -> Command {

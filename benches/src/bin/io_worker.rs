@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use phenocoder_core::{ImageRegion, ImageSource};
 use phenocoder_io::{OpenOptions, Store};
 
@@ -22,11 +22,12 @@ fn main() -> Result<()> {
     };
     let folder = PathBuf::from(folder);
     let (wall, cpu, sum) = match task.as_str() {
-        "floor" => floor(&folder)?,
+        "floor" => floor(&folder, false)?,
+        "floor-kept" => floor(&folder, true)?,
         "open" => open(&folder)?,
         task => read(&folder, task)?,
     };
-    let resident = status("VmHWM:")? as f64 / 1024.0;
+    let resident = status("VmHWM:")? as f64 * 1024.0 / 1e6;
     println!("[{wall}, {cpu}, {sum}, {resident}]");
     Ok(())
 }
@@ -91,31 +92,47 @@ fn read(folder: &Path, task: &str) -> Result<(f64, f64, u64)> {
     Ok((wall, cpu, sum))
 }
 
-/// Reads every chunk file and decompresses it into the same memory: what no reader of the image can do without.
-fn floor(folder: &Path) -> Result<(f64, f64, u64)> {
-    let chunks = folder.join("image.zarr/images/image/s0/c");
+/// Reads every chunk file and decompresses it, one after the other on one thread.
+///
+/// Without `keep` into the same 2 MiB again and again: what no reader can do without.
+/// With `keep` into memory for the whole image, which is then summed: what everyone who wants the pixels has to do.
+fn floor(folder: &Path, keep: bool) -> Result<(f64, f64, u64)> {
+    const CHUNK: usize = 2 << 20;
+    let files = chunk_files(&folder.join("image.zarr/images/image/s0/c"))?;
     let watch = Watch::start()?;
     let mut context = zstd::bulk::Decompressor::new()?;
-    let mut out = vec![0; 2 << 20];
-    let mut total = 0;
-    let names = |folder: &Path| -> Result<Vec<PathBuf>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            names.push(entry?.path());
-        }
-        names.sort();
-        Ok(names)
-    };
-    for channel in names(&chunks)? {
-        for row in names(&channel)? {
-            for chunk in names(&row)? {
-                let bytes = fs::read(chunk)?;
-                total += context.decompress_to_buffer(&bytes, out.as_mut_slice())? as u64;
-            }
+    let mut out = vec![0_u8; if keep { CHUNK * files.len() } else { CHUNK }];
+    let mut sum = 0;
+    for (at, file) in files.iter().enumerate() {
+        let from = if keep { at * CHUNK } else { 0 };
+        let chunk = &mut out[from..from + CHUNK];
+        let found = context.decompress_to_buffer(&fs::read(file)?, chunk)?;
+        ensure!(found == CHUNK, "{}: {found} bytes", file.display());
+        if !keep {
+            sum += found as u64;
         }
     }
+    if keep {
+        let pixel = |bytes: &[u8; 2]| u64::from(u16::from_le_bytes(*bytes));
+        sum = out.as_chunks::<2>().0.iter().map(pixel).sum();
+    }
     let (wall, cpu) = watch.stop()?;
-    Ok((wall, cpu, total))
+    Ok((wall, cpu, sum))
+}
+
+/// All files below a folder, in order.
+fn chunk_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(chunk_files(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Opens the store and every element, as `spatialdata.read_zarr` does.

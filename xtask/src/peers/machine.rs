@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::workspace::output;
 
 /// Processor, cores, load and commit.
-pub(super) fn describe(root: &Path) -> Value {
+pub(crate) fn describe(root: &Path) -> Value {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = cpu.lines().find(|line| line.starts_with(name));
@@ -34,8 +34,26 @@ pub(super) fn describe(root: &Path) -> Value {
     })
 }
 
+/// A description as a line, up to the load.
+pub(crate) fn line(machine: &Value) -> String {
+    let text = |key: &str| machine[key].to_string().replace('"', "");
+    format!(
+        "{}, {} cores, {}; commit {}{}; load {} before",
+        text("processor"),
+        text("cores"),
+        text("vectors"),
+        text("commit"),
+        if machine["changed_since"] == true {
+            " with changes"
+        } else {
+            ""
+        },
+        text("load_before"),
+    )
+}
+
 /// The mean number of running programs in the last minute.
-pub(super) fn load() -> Option<f64> {
+pub(crate) fn load() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').next()?.parse().ok()
 }

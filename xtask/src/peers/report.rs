@@ -240,21 +240,11 @@ impl Report {
     /// Tables in Markdown.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        let machine = |key: &str| self.machine[key].to_string().replace('"', "");
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{}, {} cores, {}; commit {}{}; load {} before, {:.2} after",
-            machine("processor"),
-            machine("cores"),
-            machine("vectors"),
-            machine("commit"),
-            if self.machine["changed_since"] == true {
-                " with changes"
-            } else {
-                ""
-            },
-            machine("load_before"),
+            "{}, {:.2} after",
+            super::machine::line(&self.machine),
             self.load_after.unwrap_or(f64::NAN)
         );
         let mut settings: Vec<_> = self.results.iter().map(|r| (r.side, r.threads)).collect();

@@ -1,0 +1,129 @@
+//! `cargo xtask bench-io`: benchmarks whose contenders, table and verdicts are those of a script in `benches/peers`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::peers::machine;
+use crate::python::Environment;
+use crate::workspace::{Workspace, cargo};
+
+/// A benchmark: what it is called and the name of its script, program, list of packages and folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bench {
+    Io,
+}
+
+impl Bench {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Io => "io",
+        }
+    }
+}
+
+/// What the user asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    bench: Bench,
+    venv: Option<PathBuf>,
+    python: Option<String>,
+    data: Option<PathBuf>,
+    rounds: usize,
+}
+
+impl Options {
+    /// Reads the arguments behind the name of the benchmark.
+    ///
+    /// # Errors
+    ///
+    /// When one is not known or has no value.
+    pub(crate) fn parse(bench: Bench, arguments: &[&str]) -> Result<Self> {
+        let mut options = Self {
+            bench,
+            venv: None,
+            python: None,
+            data: None,
+            rounds: 3,
+        };
+        let mut arguments = arguments.iter();
+        while let Some(&name) = arguments.next() {
+            let value = arguments.next().copied();
+            let value = value.with_context(|| format!("`{name}` needs a value"))?;
+            match name {
+                "--venv" => options.venv = Some(value.into()),
+                "--python" => options.python = Some(value.to_owned()),
+                "--data" => options.data = Some(value.into()),
+                "--rounds" => {
+                    let rounds = value.parse().ok().filter(|n| *n > 0);
+                    options.rounds = rounds
+                        .with_context(|| format!("`{name}`: `{value}` is no number above 0"))?;
+                }
+                other => bail!("`bench-{}` has no argument `{other}`", bench.name()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Measures and prints; `true` when every bar is met.
+///
+/// # Errors
+///
+/// When something cannot be built, installed or started, or contenders compute different things.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    let name = options.bench.name();
+    let target = crate::check::target_folder(workspace)?;
+    let worker = format!("{name}_worker");
+    let status = cargo(&workspace.root)
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "phenocoder-benches",
+            "--bin",
+            &worker,
+        ])
+        .status()
+        .context("cargo does not start")?;
+    ensure!(status.success(), "our contender does not compile");
+    let scripts = workspace.root.join("benches/peers");
+    let folder = target.join("peers");
+    std::fs::create_dir_all(&folder)?;
+    let venv = options
+        .venv
+        .clone()
+        .unwrap_or_else(|| folder.join(format!("venv_{name}")));
+    let requirements = scripts.join(format!("requirements_{name}.txt"));
+    let environment = Environment::open(&venv, options.python.as_deref(), &requirements)?;
+    let data = options.data.clone().unwrap_or_else(|| folder.join(name));
+    println!("{}\n", machine::line(&machine::describe(&workspace.root)));
+    let status = Command::new(environment.python())
+        .arg(scripts.join(format!("{name}.py")))
+        .arg("run")
+        .args([data, target.join("release").join(worker)])
+        .arg(options.rounds.to_string())
+        .status()
+        .context("Python does not start")?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => bail!("{name}.py failed: {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_unknown_ones_refused() {
+        let options = Options::parse(Bench::Io, &["--rounds", "5", "--data", "x"]).unwrap();
+        assert_eq!((options.rounds, options.data), (5, Some("x".into())));
+        for wrong in [&["--rounds"][..], &["--rounds", "0"], &["--sides", "32"]] {
+            assert!(Options::parse(Bench::Io, wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
