@@ -335,7 +335,8 @@ impl ZarrArray {
         let chunk = self.chunk_of(index);
         let Some(sharding) = self.codecs.chain.sharding() else {
             let key = self.chunk_key(&chunk);
-            if !self.root.read(&key, self.codecs.encoded_limit(), encoded)? {
+            let limit = self.codecs.encoded_limit(&self.block);
+            if !self.root.read(&key, limit, encoded)? {
                 return self.missing(key);
             }
             return Ok(Some(key));
@@ -353,7 +354,7 @@ impl ZarrArray {
         let Some((offset, len)) = shard.index.locate(&shard.key, &inner, shard.file.size)? else {
             return Ok(None);
         };
-        let len = self.codecs.check_encoded(&shard.key, len)?;
+        let len = self.codecs.check_encoded(&shard.key, len, &self.block)?;
         encoded.resize(len, 0);
         shard.file.read_into(offset, encoded)?;
         Ok(Some(shard.key.clone()))

@@ -149,10 +149,10 @@ pub enum Error {
         /// The versions that can be read.
         supported: &'static str,
     },
-    /// An array uses a codec, or another extension, that this crate does not know.
-    #[error("`{key}`: the array cannot be decoded: {problem}")]
+    /// An array uses a codec, or another extension, that this crate does not know, or a zip file packs a file so.
+    #[error("`{key}` cannot be decoded: {problem}")]
     UnsupportedCodec {
-        /// The array.
+        /// The array, or the file of a zip file.
         key: String,
         /// What is not known.
         problem: String,

@@ -47,12 +47,13 @@ pub enum MissingChunks {
 #[non_exhaustive]
 pub struct OpenOptions {
     /// Decoded chunks of images and masks that are kept for the next window, in bytes; 0 keeps none.
+    /// Of a zip file with deflated shards as many bytes of these are kept beside, as they can be unpacked as a whole only.
     pub cache_bytes: usize,
     /// The largest decoded chunk that is accepted, in bytes.
     pub max_chunk_bytes: u64,
     /// The largest array that is read as a whole (a column, a matrix of a table), in bytes.
     pub max_array_bytes: u64,
-    /// The largest metadata file that is read, in bytes; the root's may be eight times as large.
+    /// The largest metadata file that is read, in bytes; the root's and the directory of a zip file may be eight times as large.
     pub max_metadata_bytes: u64,
     /// How deep groups, dictionaries and folders may be nested.
     pub max_depth: usize,

@@ -42,6 +42,15 @@ pub(crate) fn child(key: &str, name: &str) -> String {
     }
 }
 
+/// What the keys of everything below a node start with; nothing for the root.
+pub(crate) fn prefix(key: &str) -> String {
+    if key.is_empty() {
+        String::new()
+    } else {
+        format!("{key}/")
+    }
+}
+
 /// Checks the name of a new element, column or entry.
 ///
 /// # Errors

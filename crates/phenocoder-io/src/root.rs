@@ -161,7 +161,7 @@ impl Root {
                 Ok(Self::new(folder, options))
             }
             Kind::File { size } => {
-                let file = ZipFile::open(disk, path, size, options.max_chunk_bytes)?;
+                let file = ZipFile::open(disk, path, size, &options)?;
                 Ok(Self::new(file, options))
             }
             Kind::Other => Err(Error::NotAStore {

@@ -239,20 +239,28 @@ impl Codecs {
         Ok(())
     }
 
-    /// The most bytes that a chunk file may have.
-    pub(crate) fn encoded_limit(&self) -> u64 {
-        self.max_chunk_bytes.saturating_add(1 << 20)
+    /// The most bytes that a chunk may be encoded in.
+    ///
+    /// Nothing makes more than 64 times as much of numbers: a shard's index has 16 bytes for each chunk in it, which is a
+    /// byte or more, and casts make 8 bytes of one.
+    pub(crate) fn encoded_limit(&self, shape: &[u64]) -> u64 {
+        let plausible = self.element.size().map_or(u64::MAX, |size| {
+            let decoded = shape.iter().copied().fold(size as u64, u64::saturating_mul);
+            decoded.saturating_mul(64)
+        });
+        plausible.min(self.max_chunk_bytes).saturating_add(1 << 20)
     }
 
-    pub(crate) fn check_encoded(&self, key: &str, len: u64) -> Result<usize> {
+    pub(crate) fn check_encoded(&self, key: &str, len: u64, shape: &[u64]) -> Result<usize> {
+        let limit = self.encoded_limit(shape);
         usize::try_from(len)
             .ok()
-            .filter(|_| len <= self.encoded_limit())
+            .filter(|_| len <= limit)
             .ok_or_else(|| Error::TooLarge {
                 key: key.to_owned(),
                 what: "an encoded chunk with bytes",
                 found: len.into(),
-                limit: self.encoded_limit(),
+                limit,
             })
     }
 
@@ -391,7 +399,7 @@ impl Codecs {
         }
         let (stored_shape, stored_type, stored_fill) = &arrays[arrays.len() - 1];
         let mut array = if let Some(sharding) = &chain.sharding {
-            let limit = self.encoded_limit();
+            let limit = self.encoded_limit(shape);
             let shard = chain.bytes.decode(key, bytes, limit)?;
             let shape: Vec<u64> = stored_shape.iter().map(|n| n.get()).collect();
             ArrayBytes::new_flen(self.decode_shard(key, sharding, &shard, &shape)?)

@@ -1,19 +1,23 @@
 //! A store in a zip file, which is only read.
 
+mod deflated;
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use flate2::Crc;
-use flate2::read::DeflateDecoder;
 use zip::CompressionMethod;
 
+use self::deflated::{Unpacked, UnpackedFile, unpack_into};
 use super::{RangeFile, ReadAt, Source, SourceEntry};
 use crate::disk::Disk;
-use crate::path::is_component;
-use crate::{Error, Result};
+use crate::path::{is_component, prefix};
+use crate::{Error, OpenOptions, Result};
 
 /// A zip file and the names in it.
 #[derive(Debug)]
@@ -30,35 +34,95 @@ struct Archive {
     file: File,
     path: PathBuf,
     size: u64,
+    unpacked: Unpacked,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ZipEntry {
     header: u64,
     stored: u64,
     size: u64,
     checksum: u32,
-    is_deflated: bool,
+    packing: Packing,
 }
 
+/// How the bytes of a file lie in the zip file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Stored,
+    Deflated,
+    /// In another way, which is not read.
+    Other(CompressionMethod),
+    Encrypted,
+}
+
+/// Counts what is read of the directory, whose size is known to its end only.
+struct Budget<R> {
+    reader: R,
+    left: u64,
+    is_used_up: Rc<Cell<bool>>,
+}
+
+impl<R: Read> Read for Budget<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.left < out.len() as u64 {
+            self.is_used_up.set(true);
+            return Err(io::Error::other("the directory is larger than the limit"));
+        }
+        let read = self.reader.read(out)?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Budget<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(to)
+    }
+}
+
+/// What a deflated byte unpacks to at most.
+const MOST_UNPACKED: u64 = 1032;
+
+/// What may be read before the directory is found: its end stands within the last 64 KiB of the file.
+const SEARCHED_BYTES: u64 = 1 << 17;
+
 impl ZipFile {
-    /// Reads the directory of a zip file.
-    pub(crate) fn open(disk: &Disk, path: &Path, size: u64, limit: u64) -> Result<Self> {
+    /// Reads the directory of a zip file, which counts as the metadata of the root.
+    pub(crate) fn open(disk: &Disk, path: &Path, size: u64, options: &OpenOptions) -> Result<Self> {
         let failed = |problem: String| Error::NotAStore {
             path: path.to_owned(),
             problem,
         };
         let file = disk.open(path).map_err(Error::io(path, "opened"))?;
         let reader = BufReader::new(disk.open(path).map_err(Error::io(path, "opened"))?);
-        let archive = zip::ZipArchive::new(reader)
-            .map_err(|error| failed(format!("the zip file is damaged: {error}")))?;
+        let limit = options.max_metadata_bytes.saturating_mul(8);
+        let is_used_up = Rc::default();
+        let reader = Budget {
+            reader,
+            left: limit.saturating_add(SEARCHED_BYTES),
+            is_used_up: Rc::clone(&is_used_up),
+        };
+        let archive = match zip::ZipArchive::new(reader) {
+            Ok(archive) => archive,
+            Err(_) if is_used_up.get() => {
+                return Err(Error::TooLarge {
+                    key: path.display().to_string(),
+                    what: "a directory of a zip file with bytes",
+                    found: u128::from(limit) + 1,
+                    limit,
+                });
+            }
+            Err(error) => return Err(failed(format!("the zip file is damaged: {error}"))),
+        };
         let mut entries = BTreeMap::new();
         for index in 0..archive.len() {
             let entry = archive
                 .by_index_data(index)
                 .map_err(|error| failed(format!("entry {index} is damaged: {error}")))?;
             let Ok(name) = entry.name() else {
-                return Err(failed(format!("the name of entry {index} is no text")));
+                tracing::warn!(index, "left out: a name that is no text");
+                continue;
             };
             if entry.is_dir() {
                 continue;
@@ -67,32 +131,33 @@ impl ZipFile {
                 tracing::warn!(%name, "left out: a link, or no path inside the zip file");
                 continue;
             }
-            let is_deflated = match entry.compression() {
-                CompressionMethod::Stored => false,
-                CompressionMethod::Deflated => true,
-                method => return Err(failed(format!("`{name}` is compressed with {method}"))),
+            // What cannot be unpacked is an error when it is read, so that the rest of the store can be.
+            let packing = match entry.compression() {
+                _ if entry.encrypted() => Packing::Encrypted,
+                CompressionMethod::Stored => Packing::Stored,
+                CompressionMethod::Deflated => Packing::Deflated,
+                other => Packing::Other(other),
             };
-            if entry.encrypted() {
-                return Err(failed(format!("`{name}` is encrypted")));
-            }
             let found = ZipEntry {
                 header: entry.header_start(),
                 stored: entry.compressed_size(),
                 size: entry.size(),
                 checksum: entry.crc32(),
-                is_deflated,
+                packing,
             };
             entries.insert(name.into_owned(), found);
         }
+        let capacity = u64::try_from(options.cache_bytes).unwrap_or(u64::MAX);
         Ok(Self {
             archive: Arc::new(Archive {
                 disk: disk.clone(),
                 file,
                 path: path.to_owned(),
                 size,
+                unpacked: Unpacked::new(capacity),
             }),
             entries: without_top_folder(entries),
-            limit,
+            limit: options.max_chunk_bytes,
         })
     }
 }
@@ -109,7 +174,7 @@ fn without_top_folder(entries: BTreeMap<String, ZipEntry>) -> BTreeMap<String, Z
     let Some((top, _)) = top else {
         return entries;
     };
-    let prefix = format!("{top}/");
+    let prefix = prefix(top);
     entries
         .iter()
         .filter_map(|(name, entry)| Some((name.strip_prefix(&prefix)?.to_owned(), *entry)))
@@ -126,6 +191,35 @@ impl Source for ZipFile {
             return Ok(None);
         };
         let damaged = |problem: &str| Error::corrupt(key, problem);
+        let unsupported = |problem: String| Error::UnsupportedCodec {
+            key: key.to_owned(),
+            problem,
+        };
+        match entry.packing {
+            Packing::Stored if entry.size != entry.stored => {
+                return Err(damaged("it has two sizes"));
+            }
+            Packing::Deflated if entry.size > self.limit => {
+                return Err(Error::TooLarge {
+                    key: key.to_owned(),
+                    what: "a deflated file with bytes",
+                    found: entry.size.into(),
+                    limit: self.limit,
+                });
+            }
+            Packing::Deflated if entry.size / MOST_UNPACKED > entry.stored => {
+                return Err(damaged("it claims more bytes than it can unpack to"));
+            }
+            Packing::Stored | Packing::Deflated => {}
+            Packing::Other(method) => {
+                return Err(unsupported(format!(
+                    "the zip file holds it compressed with {method}, not stored or deflated"
+                )));
+            }
+            Packing::Encrypted => {
+                return Err(unsupported("the zip file holds it encrypted".to_owned()));
+            }
+        }
         let header = self.archive.read(entry.header, 30)?;
         let number = |at: usize| {
             let bytes = header.get(at..).and_then(<[u8]>::first_chunk::<2>);
@@ -138,17 +232,6 @@ impl Source for ZipFile {
         if start.saturating_add(entry.stored) > self.archive.size {
             return Err(damaged("it ends beyond the zip file"));
         }
-        if entry.is_deflated && entry.size > self.limit {
-            return Err(Error::TooLarge {
-                key: key.to_owned(),
-                what: "a deflated file with bytes",
-                found: entry.size.into(),
-                limit: self.limit,
-            });
-        }
-        if !entry.is_deflated && entry.size != entry.stored {
-            return Err(damaged("it has two sizes"));
-        }
         let bytes = ZipBytes {
             archive: Arc::clone(&self.archive),
             key: key.to_owned(),
@@ -160,11 +243,7 @@ impl Source for ZipFile {
     }
 
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {
-        let prefix = if key.is_empty() {
-            String::new()
-        } else {
-            format!("{key}/")
-        };
+        let prefix = prefix(key);
         let mut found: Vec<SourceEntry> = Vec::new();
         let below = self.entries.range(prefix.clone()..);
         for (name, _) in below.take_while(|(name, _)| name.starts_with(&prefix)) {
@@ -208,7 +287,7 @@ struct ZipBytes {
     key: String,
     entry: ZipEntry,
     start: u64,
-    unpacked: OnceLock<Vec<u8>>,
+    unpacked: OnceLock<Arc<UnpackedFile>>,
 }
 
 impl ZipBytes {
@@ -223,47 +302,85 @@ impl ZipBytes {
         })
     }
 
-    /// The whole of a deflated file, which cannot be read in parts.
-    fn unpack(&self) -> Result<Vec<u8>> {
+    /// Unpacks the whole of a deflated file.
+    fn unpack(&self, out: &mut [u8]) -> Result<()> {
         let stored = usize::try_from(self.entry.stored)
             .map_err(|error| Error::corrupt(self.key.as_str(), error))?;
         let packed = self.archive.read(self.start, stored)?;
-        let mut bytes = Vec::new();
-        DeflateDecoder::new(packed.as_slice())
-            .take(self.entry.size.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| Error::corrupt(self.key.as_str(), error))?;
-        if bytes.len() as u64 != self.entry.size {
-            let problem = format!("it does not hold {} bytes", self.entry.size);
-            return Err(Error::corrupt(self.key.as_str(), problem));
-        }
-        self.check(&bytes)?;
-        Ok(bytes)
+        unpack_into(&self.key, &packed, out)?;
+        self.check(out)
     }
 }
 
 impl ReadAt for ZipBytes {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        if !self.entry.is_deflated {
+        let is_whole = out.len() as u64 == self.entry.size;
+        if self.entry.packing == Packing::Stored {
             self.archive.read_into(self.start + offset, out)?;
             // The checksum is that of the whole; a part of a file is as good as the file's own checksums.
-            return if out.len() as u64 == self.entry.size {
-                self.check(out)
-            } else {
-                Ok(())
-            };
+            return if is_whole { self.check(out) } else { Ok(()) };
         }
-        let bytes = match self.unpacked.get() {
-            Some(bytes) => bytes,
-            None => {
-                let bytes = self.unpack()?;
-                self.unpacked.get_or_init(|| bytes)
-            }
-        };
+        if is_whole {
+            return self.unpack(out);
+        }
+        let file = self
+            .unpacked
+            .get_or_init(|| self.archive.unpacked.file(self.entry));
+        let bytes = file.bytes(|| {
+            let size = usize::try_from(self.entry.size)
+                .map_err(|error| Error::corrupt(self.key.as_str(), error))?;
+            let mut bytes = vec![0; size];
+            self.unpack(&mut bytes)?;
+            Ok(bytes)
+        })?;
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let part = bytes.get(from..from.saturating_add(out.len()));
         let part = part.ok_or_else(|| Error::corrupt(self.key.as_str(), "it ends early"))?;
         out.copy_from_slice(part);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+    use crate::disk::faults::{Fault, Faults};
+
+    #[test]
+    fn parts_of_a_deflated_file_cost_one_unpacking_within_the_limit_of_the_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.zip");
+        let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
+        let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        writer.start_file("shard", deflated).unwrap();
+        let bytes: Vec<u8> = (0..10_000_u32).map(|i| (i % 251) as u8).collect();
+        writer.write_all(&bytes).unwrap();
+        writer.finish().unwrap();
+        let size = std::fs::metadata(&path).unwrap().len();
+        // Ten times the header of the file and, where it is kept, once its bytes.
+        for (cache_bytes, reads) in [(1 << 20, 11), (9_999, 20)] {
+            for (allowed, is_enough) in [(reads, true), (reads - 1, false)] {
+                let (disk, faults) = Faults::disk(allowed, Fault::Short, false);
+                let options = OpenOptions::default().with_cache_bytes(cache_bytes);
+                let file = ZipFile::open(&disk, &path, size, &options).unwrap();
+                for part in 0..10 {
+                    let from = part * 1000;
+                    let shard = file.file("shard");
+                    if let Ok(read) = shard.and_then(|shard| shard.unwrap().read(from as u64, 1000))
+                    {
+                        assert_eq!(read, bytes[from..from + 1000]);
+                    }
+                }
+                assert_eq!(
+                    faults.hit().is_none(),
+                    is_enough,
+                    "{allowed} of {reads} reads"
+                );
+            }
+        }
     }
 }

@@ -8,6 +8,10 @@ use std::process::Command;
 use ndarray::Array4;
 use phenocoder_core::{DataType, ImageShape, ImageSource, MemoryImage, NoProgress};
 use phenocoder_io::{ContainerVersion, ImageWriteOptions, Store};
+use zip::CompressionMethod;
+use zip::write::SimpleFileOptions;
+
+use crate::files;
 
 const GIB: u64 = 1 << 30;
 
@@ -59,6 +63,23 @@ fn child_that_reads_a_bomb() {
     upper.y = 0..64;
     let refused = image.read_region(&upper, &mut out).unwrap_err();
     println!("grew by {} bytes: {refused:?}", peak() - before);
+}
+
+/// By how much a child that reads the bomb grows, and what it says.
+#[cfg(target_os = "linux")]
+fn growth(path: &Path, what: &str) -> (u64, String) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "bombs::child_that_reads_a_bomb", "--nocapture"])
+        .env("PHENOCODER_IO_BOMB", path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{what}: {text}");
+    let grown = text
+        .split("grew by ")
+        .nth(1)
+        .and_then(|t| t.split(' ').next());
+    (grown.unwrap().parse().unwrap(), text)
 }
 
 #[test]
@@ -114,18 +135,7 @@ fn a_bomb_costs_less_than_a_megabyte_beside_its_file() {
         fs::write(&metadata, changed.to_string()).unwrap();
         fs::write(chunk(1), sound).unwrap();
         fs::write(chunk(0), &bomb).unwrap();
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "bombs::child_that_reads_a_bomb", "--nocapture"])
-            .env("PHENOCODER_IO_BOMB", &path)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{what}: {text}");
-        let grown = text
-            .split("grew by ")
-            .nth(1)
-            .and_then(|t| t.split(' ').next());
-        let grown: u64 = grown.unwrap().parse().unwrap();
+        let (grown, text) = growth(&path, what);
         println!(
             "{what}: {} bytes that unpack to 1 GiB cost {grown} bytes",
             bomb.len()
@@ -133,5 +143,62 @@ fn a_bomb_costs_less_than_a_megabyte_beside_its_file() {
         // The file itself is read, and nothing more.
         assert!(grown < (1 << 20) + bomb.len() as u64, "{what}: {text}");
         assert!(text.contains("CorruptChunk"), "{what}: {text}");
+    }
+}
+
+/// A zip file of a store whose first chunk is a deflated gigabyte that says that it has `claimed` bytes.
+fn zipped(store: &Path, to: &Path, claimed: u32) {
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    let bomb = "images/i/s0/c/0/0/0";
+    let mut writer = zip::ZipWriter::new(fs::File::create(to).unwrap());
+    for file in files(store) {
+        let name = file.strip_prefix(store).unwrap().to_str().unwrap();
+        writer.start_file(name, options).unwrap();
+        if name != bomb {
+            writer.write_all(&fs::read(&file).unwrap()).unwrap();
+            continue;
+        }
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..GIB >> 20 {
+            writer.write_all(&zeros).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+    let mut bytes = fs::read(to).unwrap();
+    let entries = bytes.windows(4).enumerate();
+    let starts: Vec<usize> = entries
+        .filter_map(|(at, w)| (w == b"PK\x01\x02").then_some(at))
+        .collect();
+    let is_bomb = |at: &usize| bytes[at + 46..].starts_with(bomb.as_bytes());
+    let entry = starts.into_iter().find(is_bomb).unwrap();
+    bytes[entry + 24..entry + 28].copy_from_slice(&claimed.to_le_bytes());
+    fs::write(to, bytes).unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_deflated_bomb_in_a_zip_file_costs_less_than_a_megabyte_beside_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let pixels = Array4::from_shape_fn((1, 1, 128, 64), |(_, _, y, x)| (x * y % 97) as f32);
+    let image = MemoryImage::new("i", pixels, vec!["a".into()]).unwrap();
+    let options =
+        ImageWriteOptions::new(DataType::UInt16).with_chunks(ImageShape::new(1, 1, 64, 64));
+    store
+        .write_image("i", &image, &options, &NoProgress)
+        .unwrap();
+    let packed = folder.path().join("s.zip");
+    for (claimed, expected) in [
+        (8000, "CorruptChunk"),
+        (GIB as u32, "TooLarge"),
+        (u32::MAX - 1, "TooLarge"),
+    ] {
+        zipped(&path, &packed, claimed);
+        let size = fs::metadata(&packed).unwrap().len();
+        let (grown, text) = growth(&packed, "a deflated file");
+        println!("deflated: {size} bytes that claim to be {claimed} cost {grown} bytes");
+        assert!(grown < (1 << 20) + size, "{claimed}: {text}");
+        assert!(text.contains(expected), "{claimed}: {text}");
     }
 }

@@ -21,3 +21,21 @@ mod vector;
 mod verify;
 mod windows;
 mod zip_store;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// All files below a folder, sorted.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}

@@ -12,19 +12,7 @@ use phenocoder_io::{
     verify,
 };
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
+use crate::files;
 
 fn store(folder: &Path, version: ContainerVersion) -> PathBuf {
     let path = folder.join("s.zarr");

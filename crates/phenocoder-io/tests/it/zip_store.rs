@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use ndarray::Array4;
 use phenocoder_core::{Column, DataType, ImageSource, MemoryImage, NoProgress};
 use phenocoder_io::{
-    ContainerVersion, Error, ImageWriteOptions, Store, TableData, WriteMode, validate,
+    ContainerVersion, Error, ImageWriteOptions, OpenOptions, Store, TableData, WriteMode, validate,
 };
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
+
+use crate::files;
 
 fn store(folder: &Path, version: ContainerVersion) -> PathBuf {
     let path = folder.join("s.zarr");
@@ -29,20 +31,6 @@ fn store(folder: &Path, version: ContainerVersion) -> PathBuf {
         .write_table("i-table", &table, WriteMode::Create)
         .unwrap();
     path
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 fn pack(store: &Path, to: &Path, top: &str, method: CompressionMethod) {
@@ -150,4 +138,98 @@ fn names_that_climb_out_and_links_are_not_followed() {
     writer.finish().unwrap();
     let store = Store::open(&packed).unwrap();
     assert!(store.elements().is_empty());
+}
+
+/// Changes the entry of a file in the directory of a zip file.
+fn change_entry(bytes: &mut [u8], name: &str, change: impl Fn(&mut [u8])) {
+    let starts: Vec<usize> = bytes
+        .windows(4)
+        .enumerate()
+        .filter_map(|(at, w)| (w == b"PK\x01\x02").then_some(at))
+        .collect();
+    let entry = starts
+        .into_iter()
+        .find(|&at| bytes[at + 46..].starts_with(name.as_bytes()))
+        .unwrap();
+    change(&mut bytes[entry..]);
+}
+
+#[test]
+fn a_file_that_cannot_be_unpacked_leaves_the_others_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path(), ContainerVersion::V02);
+    let expected = pixels(&Store::open(&path).unwrap());
+    let packed = folder.path().join("s.zip");
+    pack(&path, &packed, "", CompressionMethod::Deflated);
+    let whole = fs::read(&packed).unwrap();
+    let key = "tables/i-table/zarr.json";
+    for what in ["encrypted", "compressed"] {
+        let mut bytes = whole.clone();
+        change_entry(&mut bytes, key, |entry| match what {
+            "encrypted" => entry[8] |= 1,
+            // LZMA.
+            _ => entry[10] = 14,
+        });
+        fs::write(&packed, &bytes).unwrap();
+        let store = Store::open(&packed).unwrap();
+        assert_eq!(pixels(&store), expected);
+        let refused = store.table("i-table").unwrap_err();
+        assert!(
+            matches!(&refused, Error::UnsupportedCodec { key: k, problem } if k == key && problem.contains(what)),
+            "{refused}"
+        );
+        let named = validate(&store);
+        assert!(named.iter().any(|v| v.problem.contains(what)), "{named:?}");
+    }
+}
+
+#[test]
+fn the_directory_of_a_zip_file_is_limited_as_the_metadata_of_the_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("s.zip");
+    let mut writer = zip::ZipWriter::new(fs::File::create(&packed).unwrap());
+    let options = SimpleFileOptions::default();
+    writer.start_file("zarr.json", options).unwrap();
+    writer
+        .write_all(br#"{"zarr_format": 3, "node_type": "group"}"#)
+        .unwrap();
+    for i in 0..5000 {
+        writer
+            .start_file(format!("images/{i:040}"), options)
+            .unwrap();
+    }
+    writer.finish().unwrap();
+    assert!(Store::open(&packed).is_ok());
+    let options = OpenOptions::default().with_max_metadata_bytes(1 << 10);
+    let refused = Store::open_with(&packed, options).unwrap_err();
+    assert!(
+        matches!(refused, Error::TooLarge { limit: 8192, .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn groups_in_groups_without_end_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("s.zip");
+    let mut writer = zip::ZipWriter::new(fs::File::create(&packed).unwrap());
+    let options = SimpleFileOptions::default();
+    for depth in 0..3000 {
+        let name = "a/".repeat(depth);
+        writer
+            .start_file(format!("{name}zarr.json"), options)
+            .unwrap();
+        writer
+            .write_all(br#"{"zarr_format": 3, "node_type": "group", "consolidated_metadata": {"metadata": {}}}"#)
+            .unwrap();
+    }
+    writer.finish().unwrap();
+    let store = Store::open(&packed).unwrap();
+    let found = validate(&store);
+    assert!(
+        found
+            .iter()
+            .any(|v| v.problem.contains("a depth of groups")),
+        "{found:?}"
+    );
 }
