@@ -83,6 +83,9 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 
 /// Checks the name of a column or entry of a table: as [`check_name`], with `_index` forbidden.
 ///
+/// Names with `/`, which old versions of anndata wrote as groups, are read but not written: anndata from 0.13 and
+/// spatialdata refuse them too.
+///
 /// # Errors
 ///
 /// [`Error::InvalidName`] that says which rule is broken.

@@ -89,6 +89,8 @@ pub struct TableData {
     pub raw: Option<RawData>,
     /// What the rows describe.
     pub annotation: Option<Annotation>,
+    /// Whether a single region is stored as a list, as it was read.
+    pub(crate) lists_region: bool,
 }
 
 impl TableData {
@@ -114,6 +116,7 @@ impl TableData {
             uns: BTreeMap::new(),
             raw: None,
             annotation: None,
+            lists_region: false,
         }
     }
 

@@ -53,6 +53,12 @@ impl LazyFrame {
         let key = node.key.clone();
         let encoding = node.text("encoding-type").unwrap_or("dataframe");
         if encoding != "dataframe" || !node.is_group() {
+            // SpatialData never wrote them.
+            let encoding = if node.is_group() {
+                encoding
+            } else {
+                "records as anndata before 0.7 wrote them"
+            };
             return Err(Error::UnsupportedEncoding {
                 encoding: encoding.to_owned(),
                 key,

@@ -30,6 +30,8 @@ pub struct Table {
     obs: LazyFrame,
     var: LazyFrame,
     annotation: Option<Annotation>,
+    /// Whether its regions are stored as a list, be it of one.
+    lists_region: bool,
 }
 
 impl Table {
@@ -68,8 +70,12 @@ impl Table {
             obs,
             var,
             annotation: None,
+            lists_region: false,
         };
-        table.annotation = table.read_annotation()?;
+        if let Some((annotation, lists_region)) = table.read_annotation()? {
+            table.annotation = Some(annotation);
+            table.lists_region = lists_region;
+        }
         Ok(table)
     }
 
@@ -420,6 +426,7 @@ impl Table {
             uns: self.uns()?,
             raw: self.raw()?,
             annotation: self.annotation.clone(),
+            lists_region: self.lists_region,
         };
         data.check_annotation().map_err(|error| match error {
             Error::InvalidTable { place, problem } => {
@@ -531,19 +538,20 @@ impl Table {
         }
     }
 
-    fn read_annotation(&self) -> Result<Option<Annotation>> {
+    /// The annotation, and whether its regions are a list.
+    fn read_annotation(&self) -> Result<Option<(Annotation, bool)>> {
         let key = child(&self.key, "uns/spatialdata_attrs");
         let Some(node) = Node::find(&self.context.root, &key, self.context.format)? else {
             return Ok(None);
         };
         let attrs = Uns::Dict(value::read_dict(&self.context, &node, 0)?);
-        let regions = match attrs.get("region") {
+        let (regions, is_list) = match attrs.get("region") {
             None | Some(Uns::Null) => return Ok(None),
-            Some(Uns::Text(region)) => vec![region.clone()],
-            Some(Uns::Texts(regions)) => regions.values.clone(),
+            Some(Uns::Text(region)) => (vec![region.clone()], false),
+            Some(Uns::Texts(regions)) => (regions.values.clone(), true),
             Some(Uns::Column { values, .. }) => {
                 let regions = arrow_column::texts(&key, values)?;
-                regions.into_iter().flatten().collect()
+                (regions.into_iter().flatten().collect(), true)
             }
             Some(_) => return Err(Error::invalid(key, "`region` as text", "something else")),
         };
@@ -551,11 +559,12 @@ impl Table {
             let value = attrs.get(name).and_then(Uns::as_text).map(str::to_owned);
             value.ok_or_else(|| Error::missing(&key, format!("`{name}` as text")))
         };
-        Ok(Some(Annotation {
+        let annotation = Annotation {
             regions,
             region_key: text("region_key")?,
             instance_key: text("instance_key")?,
-        }))
+        };
+        Ok(Some((annotation, is_list)))
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
     let writer = Writer { format };
     let annotation = table.annotation.as_ref();
     let region = |a: &Annotation| match a.regions.as_slice() {
-        [one] => json!(one),
+        [one] if !table.lists_region => json!(one),
         many => json!(many),
     };
     let mut attributes = encoding("anndata", "0.1.0");
@@ -80,7 +80,10 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
     writer.dict(&place.join("varp"), &table.varp)?;
     let mut uns = table.uns.clone();
     if let Some(annotation) = annotation {
-        uns.insert("spatialdata_attrs".to_owned(), annotation.to_uns());
+        uns.insert(
+            "spatialdata_attrs".to_owned(),
+            annotation.to_uns(table.lists_region),
+        );
     }
     writer.dict(&place.join("uns"), &uns)?;
     if let Some(raw) = &table.raw {
@@ -90,9 +93,9 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
 }
 
 impl Annotation {
-    fn to_uns(&self) -> Uns {
+    fn to_uns(&self, lists_region: bool) -> Uns {
         let region = match self.regions.as_slice() {
-            [one] => Uns::Text(one.clone()),
+            [one] if !lists_region => Uns::Text(one.clone()),
             many => Uns::from(many.to_vec()),
         };
         Uns::Dict(BTreeMap::from([

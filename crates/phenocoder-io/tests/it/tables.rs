@@ -192,6 +192,92 @@ fn tables_of_anndata_0_7_are_read() {
 }
 
 #[test]
+fn records_in_the_place_of_a_frame_as_in_anndata_0_6_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    legacy_store(folder.path());
+    let obs = folder.path().join("table/table/obs");
+    fs::remove_dir_all(&obs).unwrap();
+    let record = json!([["index", "|S1"], ["count", "<i4"]]);
+    array(&obs, &[1], &record, b"a\x07\0\0\0", &json!({}));
+    let refused = Store::open(folder.path()).unwrap().table("table");
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(&refused, Error::UnsupportedEncoding { key, .. } if key == "table/table/obs"),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("anndata before 0.7"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn columns_whose_names_hold_a_slash_are_read_and_refused_by_name_when_written() {
+    // anndata 0.13: "Forward slashes are not allowed in keys"; spatialdata 0.8: "Table contains invalid names".
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old.zarr");
+    fs::create_dir(&old).unwrap();
+    legacy_store(&old);
+    let data = Store::open(&old).unwrap().table("table").unwrap();
+    let data = data.read_all().unwrap();
+    assert!(data.obs.column_by_name("size/px").is_some());
+    let mut store = Store::create(folder.path().join("new.zarr"), ContainerVersion::V02).unwrap();
+    let refused = store.write_table("t", &data, WriteMode::Create);
+    assert!(
+        matches!(&refused, Err(Error::InvalidName { name, .. }) if name == "size/px"),
+        "{refused:?}"
+    );
+    assert!(store.table_names().is_empty());
+}
+
+#[test]
+fn a_region_in_a_list_of_one_stays_a_list_when_it_is_copied() {
+    for version in VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.zarr");
+        let mut store = Store::create(&path, version).unwrap();
+        let codes = DictionaryArray::<Int32Type>::from_iter(["cells", "cells"]);
+        let obs = arrays(vec![
+            ("region", Arc::new(codes) as ArrayRef),
+            ("instance", Arc::new(Int64Array::from(vec![1, 2]))),
+        ]);
+        let attributes = |region: Uns| {
+            Uns::Dict(BTreeMap::from([
+                ("region".to_owned(), region),
+                ("region_key".to_owned(), Uns::from("region")),
+                ("instance_key".to_owned(), Uns::from("instance")),
+            ]))
+        };
+        let mut table = TableData::new(vec!["a".into(), "b".into()], vec![], None).with_obs(obs);
+        table.uns = BTreeMap::from([(
+            "other".to_owned(),
+            attributes(Uns::from(vec!["cells".to_owned()])),
+        )]);
+        store.write_table("t", &table, WriteMode::Create).unwrap();
+        let uns = path.join("tables/t/uns");
+        fs::rename(uns.join("other"), uns.join("spatialdata_attrs")).unwrap();
+        let read = store.table("t").unwrap().read_all().unwrap();
+        assert_eq!(read.annotation.as_ref().unwrap().regions, ["cells"]);
+        store.write_table("copy", &read, WriteMode::Create).unwrap();
+        assert_eq!(store.table("copy").unwrap().read_all().unwrap(), read);
+        let metadata = |file: &str| -> Value {
+            serde_json::from_slice(&fs::read(path.join("tables/copy").join(file)).unwrap()).unwrap()
+        };
+        let (shape, region) = match version {
+            ContainerVersion::V02 => (
+                metadata("uns/spatialdata_attrs/region/zarr.json")["shape"].clone(),
+                metadata("zarr.json")["attributes"]["region"].clone(),
+            ),
+            _ => (
+                metadata("uns/spatialdata_attrs/region/.zarray")["shape"].clone(),
+                metadata(".zattrs")["region"].clone(),
+            ),
+        };
+        assert_eq!((shape, region), (json!([1]), json!(["cells"])));
+    }
+}
+
+#[test]
 fn paths_of_old_tables_cannot_leave_the_table() {
     for bad in ["../X", "/etc/passwd", "a\\b", ".", "type/../count", "a//b"] {
         let folder = tempfile::tempdir().unwrap();
