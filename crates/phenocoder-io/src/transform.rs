@@ -27,11 +27,11 @@ const MAX_AXES: usize = 16;
 /// ```
 /// use phenocoder_io::Transformation;
 ///
-/// let scale = Transformation::scale(&["y", "x"], &[0.5, 0.25], "global");
+/// let scale = Transformation::scale(&["y", "x"], &[0.5, 0.25], "global")?;
 /// assert_eq!(scale.target(), "global");
 /// let affine = scale.to_affine()?;
-/// assert_eq!(affine.axes, ["x", "y"]);
-/// assert_eq!(affine.matrix[[0, 0]], 0.25);
+/// assert_eq!(affine.axes(), ["x", "y"]);
+/// assert_eq!(affine.matrix()[[0, 0]], 0.25);
 /// # Ok::<(), phenocoder_io::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,7 @@ pub struct Transformation {
     input: Vec<String>,
     output: Vec<String>,
     step: Step,
+    /// As it is stored; null for a step of another map.
     original: Value,
 }
 
@@ -71,37 +72,42 @@ impl Transformation {
     }
 
     /// A scale per axis into a coordinate system.
-    #[must_use]
-    pub fn scale(axes: &[&str], factors: &[f64], target: &str) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`] for another number of factors than of axes, for a factor that is no finite number, and
+    /// for an axis that is named twice.
+    pub fn scale(axes: &[&str], factors: &[f64], target: &str) -> Result<Self> {
+        check_numbers(axes, factors, "factors", target)?;
         if factors.iter().all(|&f| f == 1.0) {
-            return Self::identity(axes, target);
+            return Ok(Self::identity(axes, target));
         }
         let step = Step::Scale(factors.to_vec());
-        Self::new(
-            step,
-            json!({"type": "scale", "scale": factors}),
-            axes,
-            axes,
-            target,
-        )
+        let json = json!({"type": "scale", "scale": factors});
+        Ok(Self::new(step, json, axes, axes, target))
     }
 
     /// A shift per axis into a coordinate system.
+    ///
+    /// # Errors
+    ///
+    /// As [`scale`](Self::scale).
     ///
     /// # Examples
     ///
     /// ```
     /// use phenocoder_io::Transformation;
     ///
-    /// let shift = Transformation::translation(&["x", "y"], &[10.0, -5.0], "global");
+    /// let shift = Transformation::translation(&["x", "y"], &[10.0, -5.0], "global")?;
     /// assert_eq!(shift.to_affine()?.apply(&[1.0, 1.0]), [11.0, -4.0]);
+    /// assert!(Transformation::translation(&["x", "y"], &[10.0], "global").is_err());
     /// # Ok::<(), phenocoder_io::Error>(())
     /// ```
-    #[must_use]
-    pub fn translation(axes: &[&str], offsets: &[f64], target: &str) -> Self {
+    pub fn translation(axes: &[&str], offsets: &[f64], target: &str) -> Result<Self> {
+        check_numbers(axes, offsets, "offsets", target)?;
         let step = Step::Translation(offsets.to_vec());
         let json = json!({"type": "translation", "translation": offsets});
-        Self::new(step, json, axes, axes, target)
+        Ok(Self::new(step, json, axes, axes, target))
     }
 
     /// A matrix into a coordinate system: a row for each output axis, a column for each input axis and one for the
@@ -109,7 +115,8 @@ impl Transformation {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTransform`] for a matrix of another size.
+    /// [`Error::InvalidTransform`] for a matrix of another size, for a number in it that is not finite, and for an axis
+    /// that one side names twice.
     ///
     /// # Examples
     ///
@@ -135,7 +142,11 @@ impl Transformation {
                 problem: format!("the matrix does not have {n} rows of {p} numbers"),
             });
         }
+        for axes in [input, output] {
+            check_axes(axes, target)?;
+        }
         let rows: Vec<Vec<f64>> = matrix.rows().into_iter().map(|row| row.to_vec()).collect();
+        check_finite(rows.iter().flatten(), "the matrix", target)?;
         let json = json!({"type": "affine", "affine": rows});
         Ok(Self::new(Step::Affine(rows), json, input, output, target))
     }
@@ -164,8 +175,8 @@ impl Transformation {
     /// ```
     /// use phenocoder_io::Transformation;
     ///
-    /// let scale = Transformation::scale(&["x", "y"], &[2.0, 2.0], "any");
-    /// let shift = Transformation::translation(&["x", "y"], &[1.0, 0.0], "any");
+    /// let scale = Transformation::scale(&["x", "y"], &[2.0, 2.0], "any")?;
+    /// let shift = Transformation::translation(&["x", "y"], &[1.0, 0.0], "any")?;
     /// let both = Transformation::sequence(vec![scale, shift], "global")?;
     /// assert_eq!(both.to_affine()?.apply(&[5.0, 5.0]), [11.0, 10.0]);
     /// # Ok::<(), phenocoder_io::Error>(())
@@ -177,12 +188,28 @@ impl Transformation {
                 problem: "a sequence needs at least one step".to_owned(),
             });
         };
+        let mut known = first.input.clone();
+        for step in &steps {
+            if let Some(axis) = step.input.iter().find(|axis| !known.contains(axis)) {
+                return Err(Error::InvalidTransform {
+                    key: target.to_owned(),
+                    problem: format!("the axis {axis} is missing"),
+                });
+            }
+            known.retain(|axis| !step.input.contains(axis));
+            known.extend(step.output.iter().cloned());
+        }
         let originals: Vec<&Value> = steps.iter().map(|step| &step.original).collect();
         let json = json!({"type": "sequence", "transformations": originals});
         let (input, output) = (first.input.clone(), last.output.clone());
         let input: Vec<&str> = input.iter().map(String::as_str).collect();
         let output: Vec<&str> = output.iter().map(String::as_str).collect();
-        let made = Self::new(Step::Sequence(steps), json, &input, &output, target);
+        let steps = steps.into_iter().map(|step| Self {
+            original: Value::Null,
+            ..step
+        });
+        let step = Step::Sequence(steps.collect());
+        let made = Self::new(step, json, &input, &output, target);
         made.to_affine()?;
         Ok(made)
     }
@@ -356,6 +383,51 @@ impl Transformation {
         }
         Ok(())
     }
+}
+
+/// The first axis that is named twice.
+fn repeated<'a>(axes: &[&'a str]) -> Option<&'a str> {
+    let mut seen = axes.iter().enumerate();
+    seen.find_map(|(i, &axis)| axes.iter().take(i).any(|a| *a == axis).then_some(axis))
+}
+
+fn check_axes(axes: &[&str], target: &str) -> Result<()> {
+    let problem = match repeated(axes) {
+        Some(axis) => format!("the axis {axis} is named twice"),
+        None if axes.len() > MAX_AXES => format!("more than {MAX_AXES} axes"),
+        None => return Ok(()),
+    };
+    Err(Error::InvalidTransform {
+        key: target.to_owned(),
+        problem,
+    })
+}
+
+fn check_finite<'a>(
+    mut numbers: impl Iterator<Item = &'a f64>,
+    what: &str,
+    target: &str,
+) -> Result<()> {
+    match numbers.find(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(number) => Err(Error::InvalidTransform {
+            key: target.to_owned(),
+            problem: format!("{what}: {number} is not finite"),
+        }),
+    }
+}
+
+fn check_numbers(axes: &[&str], numbers: &[f64], what: &str, target: &str) -> Result<()> {
+    check_axes(axes, target)?;
+    if numbers.len() != axes.len() {
+        let (found, expected) = (numbers.len(), axes.len());
+        let axes = axes.join(", ");
+        return Err(Error::InvalidTransform {
+            key: target.to_owned(),
+            problem: format!("{found} {what} for the {expected} axes {axes}"),
+        });
+    }
+    check_finite(numbers.iter(), what, target)
 }
 
 /// For each axis so far, its factors of the input axes and an offset.
@@ -588,7 +660,12 @@ fn parse(key: &str, value: &Value, depth: usize) -> Result<Transformation> {
         input,
         output,
         step,
-        original: value.clone(),
+        // That of a step is part of the whole.
+        original: if depth == 0 {
+            value.clone()
+        } else {
+            Value::Null
+        },
     })
 }
 
@@ -652,8 +729,8 @@ mod tests {
 
     #[test]
     fn what_is_made_is_read_back_as_it_was() {
-        let scale = Transformation::scale(&["x", "y"], &[2.0, 3.0], "a");
-        let shift = Transformation::translation(&["x", "y"], &[0.5, -3.0], "b");
+        let scale = Transformation::scale(&["x", "y"], &[2.0, 3.0], "a").unwrap();
+        let shift = Transformation::translation(&["x", "y"], &[0.5, -3.0], "b").unwrap();
         let both = Transformation::sequence(vec![scale.clone(), shift.clone()], "c").unwrap();
         let matrix = Transformation::from_affine(&both.to_affine().unwrap(), "d");
         let same = Transformation::identity(&["x", "y"], "f").with_target("e");
@@ -668,22 +745,60 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_refused() {
-        let short = Transformation::translation(&["x", "y"], &[1.0], "a");
-        let nan = Transformation::scale(&["x", "y"], &[f64::NAN, 1.0], "a");
         let one = Transformation::identity(&["x"], "a");
         let good = Transformation::identity(&["x", "y"], "a");
-        for bad in [
-            vec![short],
-            vec![nan],
-            vec![one],
-            vec![good.clone(), good.clone()],
-        ] {
+        for bad in [vec![one], vec![good.clone(), good.clone()]] {
             let refused = write_all("k", &bad, &["x", "y"]);
             assert!(matches!(refused, Err(Error::InvalidTransform { .. })));
         }
         assert!(write_all("k", &[good], &["x", "y"]).is_ok());
         assert!(Transformation::sequence(Vec::new(), "a").is_err());
         assert!(Transformation::affine(&["x"], &["x"], &Array2::eye(2), "a").is_err());
+    }
+
+    #[test]
+    fn lengths_and_axes_of_maps_are_checked_and_the_axis_is_named() {
+        let xy = &["x", "y"][..];
+        let many: Vec<String> = (0..17).map(|i| format!("a{i}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (refused, reason) in [
+            (
+                Transformation::scale(xy, &[2.0], "a"),
+                "1 factors for the 2 axes x, y",
+            ),
+            (Transformation::scale(xy, &[], "a"), "0 factors"),
+            (Transformation::translation(xy, &[1.0; 3], "a"), "3 offsets"),
+            (
+                Transformation::scale(&["x", "x"], &[1.0, 2.0], "a"),
+                "x is named twice",
+            ),
+            (
+                Transformation::scale(xy, &[f64::NAN, 1.0], "a"),
+                "NaN is not finite",
+            ),
+            (
+                Transformation::scale(&many, &[1.0; 17], "a"),
+                "more than 16 axes",
+            ),
+            (
+                Transformation::affine(&["y", "y"], xy, &Array2::zeros((2, 3)), "a"),
+                "y is named twice",
+            ),
+            (
+                Transformation::affine(xy, xy, &Array2::from_elem((2, 3), f64::INFINITY), "a"),
+                "inf is not finite",
+            ),
+        ] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(reason), "{refused}");
+        }
+        let x = Transformation::scale(&["x"], &[2.0], "a").unwrap();
+        let y = Transformation::translation(&["y"], &[2.0], "a").unwrap();
+        let refused = Transformation::sequence(vec![x, y], "a").unwrap_err();
+        assert!(
+            refused.to_string().contains("the axis y is missing"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn transformations(all: &[Transformation], lines: &mut Vec<String>) {
             .to_owned();
         let detail = match transformation.to_affine() {
             Ok(affine) => {
-                let lengths = affine.axes.iter().filter_map(|axis| {
+                let lengths = affine.axes().iter().filter_map(|axis| {
                     affine
                         .step_length(axis)
                         .map(|step| format!("{axis} {step}"))

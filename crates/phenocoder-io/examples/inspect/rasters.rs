@@ -262,9 +262,9 @@ pub(crate) fn transforms(transformations: &[Transformation]) -> Map<String, Valu
             .unwrap_or_default();
         let value = match transformation.to_affine() {
             Ok(affine) => {
-                let rows = affine.matrix.rows().into_iter();
+                let rows = affine.matrix().rows().into_iter();
                 let rows: Vec<Vec<f64>> = rows.map(|row| row.to_vec()).collect();
-                json!({"class": class, "axes": affine.axes, "matrix": rows})
+                json!({"class": class, "axes": affine.axes(), "matrix": rows})
             }
             Err(error) => json!({"class": class, "matrix": {"error": error.to_string()}}),
         };

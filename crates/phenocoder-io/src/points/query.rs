@@ -51,7 +51,7 @@ impl Points {
     /// let mut store = Store::create(folder.path().join("tissue.zarr"), ContainerVersion::V02)?;
     /// let x = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
     /// let data = PointsData::new(RecordBatch::try_from_iter([("x", x.clone()), ("y", x)])?)
-    ///     .with_transformations(vec![Transformation::scale(&["x", "y"], &[10.0, 10.0], "um")]);
+    ///     .with_transformations(vec![Transformation::scale(&["x", "y"], &[10.0, 10.0], "um")?]);
     /// store.write_points("spots", &data, &PointsWriteOptions::default())?;
     ///
     /// let region = BoundingBox::new("um", &["x"], &[15.0], &[100.0])?;

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// ```
 /// use phenocoder_io::Transformation;
 ///
-/// let scale = Transformation::scale(&["x", "y"], &[2.0, 4.0], "global").to_affine()?;
+/// let scale = Transformation::scale(&["x", "y"], &[2.0, 4.0], "global")?.to_affine()?;
 /// assert_eq!(scale.apply(&[1.0, 1.0]), [2.0, 4.0]);
 /// let back = scale.inverse().unwrap();
 /// assert_eq!(back.apply(&[2.0, 4.0]), [1.0, 1.0]);
@@ -20,13 +20,71 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Affine {
-    /// The axes of rows and columns: `x, y` or `x, y, z`.
-    pub axes: Vec<String>,
-    /// One row and column per axis and one more.
-    pub matrix: Array2<f64>,
+    pub(crate) axes: Vec<String>,
+    pub(crate) matrix: Array2<f64>,
 }
 
 impl Affine {
+    /// A homogeneous matrix over axes.
+    ///
+    /// # Shapes
+    ///
+    /// `[axes + 1, axes + 1]`; the last row is 0, …, 0, 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`] for a matrix of another size or with another last row, and for an axis that is named
+    /// twice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phenocoder_io::Affine;
+    ///
+    /// let shift = array![[1.0, 0.0, 5.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    /// assert_eq!(Affine::new(&["x", "y"], shift.clone())?.apply(&[1.0, 1.0]), [6.0, 1.0]);
+    /// assert!(Affine::new(&["x", "y", "z"], shift).is_err());
+    /// # Ok::<(), phenocoder_io::Error>(())
+    /// ```
+    pub fn new(axes: &[&str], matrix: Array2<f64>) -> Result<Self> {
+        let refused = |problem: String| Error::InvalidTransform {
+            key: "affine".to_owned(),
+            problem,
+        };
+        let n = axes.len();
+        if matrix.dim() != (n + 1, n + 1) {
+            let (rows, columns) = matrix.dim();
+            return Err(refused(format!(
+                "a matrix over {n} axes has {} rows and columns, not {rows} and {columns}",
+                n + 1
+            )));
+        }
+        if let Some(axis) = super::repeated(axes) {
+            return Err(refused(format!("the axis {axis} is named twice")));
+        }
+        let last = matrix.row(n);
+        if last.iter().take(n).any(|&v| v != 0.0) || last[n] != 1.0 {
+            return Err(refused("the last row is not 0, …, 0, 1".to_owned()));
+        }
+        Ok(Self {
+            axes: axes.iter().map(|&axis| axis.to_owned()).collect(),
+            matrix,
+        })
+    }
+
+    /// The axes of rows and columns: `x, y` or `x, y, z`.
+    #[must_use]
+    pub fn axes(&self) -> &[String] {
+        &self.axes
+    }
+
+    /// The matrix: one row and column per axis and one more.
+    #[must_use]
+    pub fn matrix(&self) -> &Array2<f64> {
+        &self.matrix
+    }
+
     /// The map that changes nothing.
     #[must_use]
     pub fn identity(axes: &[&str]) -> Self {
@@ -187,6 +245,27 @@ mod tests {
         affine.apply_all(all.view_mut()).unwrap();
         assert_eq!(all, array![[-4.0, 18.0], [10.0, -4.0]]);
         assert!(affine.apply_all(Array2::zeros((1, 3)).view_mut()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_homogeneous_matrix_is_refused() {
+        let eye = Array2::<f64>::eye;
+        for (axes, matrix) in [
+            (&["x", "y"][..], eye(2)),
+            (&["x", "y", "z"], eye(3)),
+            (&["x", "x"], eye(3)),
+            (&["x", "y"], Array2::zeros((3, 4))),
+            (&["x", "y"], Array2::ones((3, 3))),
+            (&["x", "y"], Array2::zeros((3, 3))),
+        ] {
+            let refused = Affine::new(axes, matrix);
+            assert!(matches!(refused, Err(Error::InvalidTransform { .. })));
+        }
+        assert_eq!(
+            Affine::new(&["x", "y"], eye(3)).unwrap(),
+            Affine::identity(&["x", "y"])
+        );
+        assert_eq!(Affine::identity(&[]).apply(&[1.0]), [0.0; 0]);
     }
 
     #[test]

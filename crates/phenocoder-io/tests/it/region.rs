@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
-use ndarray::{Array2, Array3, array};
-use phenocoder_core::{MemoryLabels, NoProgress};
+use ndarray::{Array2, Array3, Array4, array};
+use phenocoder_core::{DataType, ImageSource, MemoryImage, MemoryLabels, NoProgress};
 use phenocoder_io::{
-    BoundingBox, ContainerVersion, Error, Geometries, LabelWriteOptions, PointsData,
-    PointsWriteOptions, ShapesData, ShapesWriteOptions, Store, Transformation,
+    BoundingBox, ContainerVersion, Error, Geometries, ImageWriteOptions, LabelWriteOptions,
+    PointsData, PointsWriteOptions, ShapesData, ShapesWriteOptions, Store, Transformation,
 };
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ fn region(system: &str, least: [f64; 2], greatest: [f64; 2]) -> BoundingBox {
 fn points_on_the_edge_are_outside_as_in_python() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = store(&folder);
-    let scale = Transformation::scale(&["x", "y"], &[2.0, 1.0], "scaled");
+    let scale = Transformation::scale(&["x", "y"], &[2.0, 1.0], "scaled").unwrap();
     let same = Transformation::identity(&["x", "y"], "global");
     let data =
         points(vec![0.0, 1.0, 2.0, 3.0, 4.0], vec![1.0; 5]).with_transformations(vec![scale, same]);
@@ -261,4 +261,70 @@ proptest! {
             prop_assert!(found.is_empty());
         }
     }
+}
+
+/// The center of a pixel in the coordinate system of the map.
+fn center(map: &Transformation, y: usize, x: usize) -> [f64; 2] {
+    let position = map.to_affine().unwrap();
+    let position = position.apply(&[x as f64 + 0.5, y as f64 + 0.5]);
+    [position[0], position[1]]
+}
+
+#[test]
+fn the_window_of_a_rotated_image_is_the_smallest_upright_one_around_the_box() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    let (h, w) = (40, 50);
+    let pixels = Array4::from_shape_fn((1, 1, h, w), |(_, _, y, x)| (y * w + x) as f32);
+    let image = MemoryImage::new("i", pixels, vec!["a".into()]).unwrap();
+    let maps = [90.0_f64, 30.0, -135.0].map(|degrees| {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let matrix = array![[cos, -sin, 100.0], [sin, cos, -7.0]];
+        let system = format!("turned by {degrees}");
+        Transformation::affine(&["x", "y"], &["x", "y"], &matrix, &system).unwrap()
+    });
+    let options = ImageWriteOptions::new(DataType::UInt16).with_transformations(maps.to_vec());
+    store
+        .write_image("i", &image, &options, &NoProgress)
+        .unwrap();
+    let image = store.image("i").unwrap();
+    for map in &maps {
+        let middle = center(map, 18, 26);
+        let (least, greatest) = (middle.map(|v| v - 6.25), middle.map(|v| v + 6.25));
+        let window = image
+            .region_within(&region(map.target(), least, greatest))
+            .unwrap()
+            .unwrap();
+        let mut out = vec![0.0; window.checked_len().unwrap()];
+        image.read_region(&window, &mut out).unwrap();
+        let mut inside = 0;
+        for y in 0..h {
+            for x in 0..w {
+                let place = center(map, y, x);
+                if (0..2).all(|i| least[i] < place[i] && place[i] < greatest[i]) {
+                    inside += 1;
+                    assert!(out.contains(&((y * w + x) as f32)), "{y} {x}");
+                }
+            }
+        }
+        assert!(inside >= 12 * 12 - 12, "{inside}");
+        // A box of 12.5, turned: its upright extent in pixels.
+        let (sin, cos) = (
+            map.to_affine().unwrap().matrix()[[1, 0]],
+            map.to_affine().unwrap().matrix()[[0, 0]],
+        );
+        let extent = 12.5 * (sin.abs() + cos.abs());
+        for range in [&window.y, &window.x] {
+            assert!(
+                (range.len() as f64 - extent).abs() <= 1.0,
+                "{range:?} {extent}"
+            );
+        }
+    }
+    // By hand: x' = 100 - y, y' = x - 7.
+    let quarter = region(maps[0].target(), [70.2, 3.2], [80.2, 13.2]);
+    let window = image.region_within(&quarter).unwrap().unwrap();
+    assert_eq!((window.y, window.x), (20..30, 10..20));
+    let beside = region(maps[0].target(), [0.0, 0.0], [50.0, 50.0]);
+    assert_eq!(image.region_within(&beside).unwrap(), None);
 }

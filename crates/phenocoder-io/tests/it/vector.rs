@@ -213,7 +213,7 @@ fn points_that_break_a_rule_are_refused_and_leave_the_store_as_it_was() {
         ("y", good.columns.column(1).clone()),
     ]);
     let text = PointsData::new(text.unwrap());
-    let yx = Transformation::scale(&["y"], &[2.0], "global");
+    let yx = Transformation::scale(&["y"], &[2.0], "global").unwrap();
     let mapped = good.clone().with_transformations(vec![yx]);
     for bad in [without_y, short, keyed, same, text, mapped] {
         let refused = store.write_points("p", &bad, &PointsWriteOptions::default());
@@ -256,7 +256,7 @@ fn shapes_are_read_as_they_were_written() {
         let area = Arc::new(Float64Array::from(vec![1.0, f64::NAN, 3.0])) as ArrayRef;
         let columns = RecordBatch::try_from_iter([("kind", kind), ("area", area)]).unwrap();
         let names: ArrayRef = Arc::new(StringArray::from_iter_values(["a", "b", "c"]));
-        let scale = Transformation::scale(&["x", "y"], &[2.0, 3.0], "aligned");
+        let scale = Transformation::scale(&["x", "y"], &[2.0, 3.0], "aligned").unwrap();
         let mut data = ShapesData::new(polygons())
             .with_columns(columns.clone())
             .with_index(Some("cell_id".into()), names)

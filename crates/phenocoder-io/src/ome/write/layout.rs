@@ -153,7 +153,7 @@ impl<'a> Layout<'a> {
                 });
             }
             Some(list) => list,
-            None => vec![Transformation::scale(self.axes, &factors, "global")],
+            None => vec![Transformation::scale(self.axes, &factors, "global")?],
         };
         let transformations: Vec<&Value> = transformations.iter().map(|t| t.to_json()).collect();
         let finest = self.along(self.shape);
