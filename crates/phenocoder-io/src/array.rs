@@ -270,6 +270,18 @@ impl ZarrArray {
         self.block_with(index, Some(open))
     }
 
+    /// Decodes a block; whether damage of it shows in a checksum, or `None` when it is not stored.
+    fn check_block(&self, index: &[u64]) -> Result<Option<bool>> {
+        with_scratch(|encoded, _| {
+            let Some(key) = self.read_encoded(index, None, encoded)? else {
+                return Ok(None);
+            };
+            let chain = self.block_chain();
+            self.codecs.decode(&key, chain, encoded, &self.block)?;
+            Ok(Some(chain.has_checksum(Some(encoded.as_slice()))))
+        })
+    }
+
     fn block_with(&self, index: &[u64], open: Option<&OpenShards>) -> Result<Block> {
         with_scratch(
             |encoded, _| match self.read_encoded(index, open, encoded)? {

@@ -148,10 +148,11 @@ impl Chain {
         })
     }
 
-    /// Whether a stored checksum shows damage.
-    pub(crate) fn has_checksum(&self) -> bool {
+    /// Whether a stored checksum shows damage of a chunk.
+    pub(crate) fn has_checksum(&self, chunk: Option<&[u8]>) -> bool {
         let inner = self.sharding.as_ref();
-        self.bytes.has_checksum() || inner.is_some_and(|sharding| sharding.chain.has_checksum())
+        self.bytes.has_checksum(chunk)
+            || inner.is_some_and(|sharding| sharding.chain.has_checksum(None))
     }
 
     /// The shards, where their chunks can be read one by one.

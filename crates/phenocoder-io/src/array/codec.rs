@@ -84,11 +84,20 @@ const BEST_RATIO: usize = 1 << 15;
 const KEPT_BYTES: usize = 16 << 20;
 
 impl BytesCodecs {
-    /// Whether one of them is a checksum.
-    pub(crate) fn has_checksum(&self) -> bool {
-        self.0
-            .iter()
-            .any(|codec| matches!(codec, BytesCodec::Checksum(_)))
+    /// Whether a checksum shows damage of what they encode: one of its own, that of gzip and zlib, or that which zstd may
+    /// store.
+    ///
+    /// Zstd's frames say whether they have one; without the chunk the settings of the codec do.
+    pub(crate) fn has_checksum(&self, chunk: Option<&[u8]>) -> bool {
+        let last = self.0.len().saturating_sub(1);
+        self.0.iter().enumerate().any(|(i, codec)| match codec {
+            BytesCodec::Checksum(_) | BytesCodec::Gzip | BytesCodec::Zlib => true,
+            BytesCodec::Zstd { checksum, .. } => match chunk {
+                Some(bytes) if i == last => zstd::has_checksum(bytes),
+                _ => *checksum,
+            },
+            BytesCodec::Blosc | BytesCodec::Lz4 | BytesCodec::Shuffle(_) => false,
+        })
     }
 
     /// Decodes a chunk of known size; the bytes must hold exactly `out.len()` bytes.

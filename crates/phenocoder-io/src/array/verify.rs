@@ -1,6 +1,6 @@
 //! Every stored chunk of an array, decoded.
 
-use super::{Block, ZarrArray};
+use super::ZarrArray;
 use crate::path::child;
 use crate::{Error, Result};
 
@@ -95,22 +95,18 @@ impl ZarrArray {
                 .all(|(i, (n, chunk))| *i < n.div_ceil(*chunk))
     }
 
-    /// Decodes everything that a chunk file holds; how many blocks that is.
-    pub(crate) fn check_chunk(&self, chunk: &[u64]) -> Result<u64> {
+    /// Decodes everything that a chunk file holds; how many blocks that is, and how many of them have no checksum.
+    pub(crate) fn check_chunk(&self, chunk: &[u64]) -> Result<(u64, u64)> {
         let per_chunk: Vec<u64> = self.per_chunk().collect();
-        let mut stored = 0;
+        let (mut stored, mut without) = (0, 0);
         for inner in super::indices(&per_chunk) {
             let places = chunk.iter().zip(&per_chunk).zip(&inner);
             let index: Vec<u64> = places.map(|((c, n), i)| c * n + i).collect();
-            if !matches!(self.block(&index)?, Block::Fill) {
+            if let Some(has_checksum) = self.check_block(&index)? {
                 stored += 1;
+                without += u64::from(!has_checksum);
             }
         }
-        Ok(stored)
-    }
-
-    /// Whether damage of a stored chunk shows in a checksum.
-    pub(crate) fn has_checksum(&self) -> bool {
-        self.block_chain().has_checksum()
+        Ok((stored, without))
     }
 }

@@ -41,7 +41,8 @@ impl Verification {
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`], and [`Error::NotAStore`] for a server that does not list its files.
+/// What [`Error::is_environment`] says is no damage, such as [`Error::Cancelled`] and [`Error::Remote`], and
+/// [`Error::NotAStore`] for a server that does not list its files.
 ///
 /// # Examples
 ///
@@ -74,10 +75,11 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<Verification> {
     Ok(found)
 }
 
-/// Takes note of damage; a wish to stop is passed on.
+/// Takes note of damage; errors that say nothing of the store are passed on.
 fn note(key: &str, checked: Result<()>, found: &mut Verification) -> Result<()> {
     match checked {
-        Err(error @ (Error::Cancelled(_) | Error::NotAStore { .. })) => Err(error),
+        Err(error @ Error::NotAStore { .. }) => Err(error),
+        Err(error) if error.is_environment() => Err(error),
         Err(error) => {
             found.violations.push(Violation::error(key, &error));
             Ok(())
@@ -160,11 +162,9 @@ fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verificat
         let key = child(array.key(), &relative);
         match array.classify(&relative) {
             ChunkFile::Chunk(index) => match array.check_chunk(&index) {
-                Ok(blocks) => {
+                Ok((blocks, without)) => {
                     found.chunks += blocks;
-                    if !array.has_checksum() {
-                        found.without_checksum += blocks;
-                    }
+                    found.without_checksum += without;
                 }
                 Err(error) => note(&key, Err(error), found)?,
             },

@@ -69,6 +69,22 @@ fn content_size(bytes: &[u8]) -> Option<usize> {
     usize::try_from(size).ok()
 }
 
+/// Whether each frame ends in a checksum of what it holds; the decoder compares those that are there.
+pub(super) fn has_checksum(bytes: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        // Bit 2 of the frame header descriptor, RFC 8878, 3.1.1.1.1.5.
+        let is_checked = rest.starts_with(&MAGIC) && rest.get(4).is_some_and(|b| b & 4 != 0);
+        let size = zstd::zstd_safe::find_frame_compressed_size(rest).ok();
+        match size.and_then(|size| rest.get(size..)) {
+            Some(next) if is_checked => rest = next,
+            _ => return false,
+        }
+    }
+    !bytes.is_empty()
+}
+
 pub(super) fn encode(bytes: &[u8], level: i32, checksum: bool) -> Outcome<Vec<u8>> {
     PACKER
         .with_borrow_mut(|kept| {
