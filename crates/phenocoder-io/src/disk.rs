@@ -1,16 +1,19 @@
-//! The file system: the only module that opens, writes, renames and removes files.
+//! The file system: the only module that writes, renames and removes files, and that opens those of a store.
 //!
-//! Tests make any of its operations fail (see `faults`); everything that touches the disk therefore goes through here.
+//! Tests make any of its operations fail (see `faults`); everything that touches a store therefore goes through here.
+//! Files on their way to a server are read where they are sent.
 
 #[cfg(test)]
 pub(crate) mod faults;
+mod owner;
 mod place;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-pub(crate) use place::{LeftOver, Place, left_over};
+pub(crate) use owner::Owner;
+pub(crate) use place::{LeftOver, Place, left_over, owner_of};
 
 /// What the file system is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +170,16 @@ impl Disk {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.allow(Operation::Create, path, 0)?;
         fs::create_dir_all(path)
+    }
+
+    /// Creates a folder that only this user can look into; an error where anything is.
+    #[cfg(feature = "object-store")]
+    fn create_private_folder(&self, path: &Path) -> io::Result<()> {
+        self.allow(Operation::Create, path, 0)?;
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)
     }
 
     /// Removes a file, or a folder with all it holds.

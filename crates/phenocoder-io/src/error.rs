@@ -47,7 +47,8 @@ pub enum Error {
     },
     /// Another process or handle writes to the store at this moment.
     ///
-    /// On a server, a writer that died leaves `.phenocoder-lock` at the root of the store: remove it when nobody writes.
+    /// On a server, a writer that died leaves `.phenocoder-lock` at the root of the store, and on a file system that
+    /// several machines share, hidden names; [`Store::repair`](crate::Store::repair) removes both, when nobody writes.
     #[error("`{}` is being written to by somebody else", path.display())]
     Locked {
         /// The store.
@@ -350,6 +351,39 @@ impl Error {
         }
     }
 
+    /// Whether the error comes from around a store rather than from what it holds: the file system or a server failed,
+    /// a budget is used up, somebody else writes, or the caller asked to stop.
+    ///
+    /// Another attempt may succeed, and nothing is said about the store; every other error is one of the store, of an
+    /// element in it, or of what was asked for.
+    /// Names that no file can have and links that lead round in circles are of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_io::Error;
+    ///
+    /// assert!(!Error::Checksum { key: "images/i/s0/c/0/0/0".into() }.is_environment());
+    /// assert!(Error::Locked { path: "s.zarr".into() }.is_environment());
+    /// ```
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => !is_of_the_store(source),
+            Self::Remote { .. }
+            | Self::TooManyRequests { .. }
+            | Self::Locked { .. }
+            | Self::Cancelled(_) => true,
+            // Pixels are read through traits that know this error as a cause.
+            Self::Source(error) => {
+                let cause = std::error::Error::source(error);
+                let own = cause.and_then(|cause| cause.downcast_ref::<Self>());
+                own.is_none_or(Self::is_environment)
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
@@ -403,6 +437,20 @@ impl Error {
         let place = place.into();
         move |source| Self::Arrow { place, source }
     }
+}
+
+/// Whether the file system refused what a store says, not what was asked of it.
+fn is_of_the_store(error: &io::Error) -> bool {
+    // Too many links; the kind has no stable name yet.
+    let circle = if cfg!(any(target_os = "linux", target_os = "android")) {
+        40
+    } else {
+        62
+    };
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidFilename | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+    ) || (cfg!(unix) && error.raw_os_error() == Some(circle))
 }
 
 /// Keeps what a file says from filling a screen.

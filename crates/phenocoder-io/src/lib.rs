@@ -149,8 +149,8 @@ pub use shapes::{
     ShapesData, ShapesWriteOptions,
 };
 pub use store::{
-    ContainerVersion, Element, ElementKind, Repair, Store, Verification, WriteMode, copy_store,
-    verify,
+    ContainerVersion, Element, ElementKind, Repair, RepairOptions, Store, Verification, WriteMode,
+    copy_store, copy_store_with, verify,
 };
 pub use table::{
     Annotation, ColumnInfo, Frame, Matrix, MatrixInfo, RawData, Records, SparseFormat,

@@ -59,6 +59,8 @@ pub struct OpenOptions {
     pub max_depth: usize,
     /// How many requests may be sent to a server before [`Error::TooManyRequests`](crate::Error::TooManyRequests);
     /// `None` sets no limit. Folders and zip files need none.
+    /// Each attempt counts, also retries, pages of listings, deletions, parts of large files and questions for
+    /// credentials; redirections that the connection follows by itself do not.
     pub max_requests: Option<u64>,
     /// How often a request that failed on its way is sent again.
     pub max_retries: usize,

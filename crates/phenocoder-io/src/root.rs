@@ -147,7 +147,7 @@ impl Root {
     #[cfg(not(feature = "object-store"))]
     fn open_address(address: &str, _: OpenOptions) -> Result<Self> {
         Err(Error::NotAStore {
-            path: address.into(),
+            path: without_secrets(address).into(),
             problem: "addresses are read with the feature `object-store` of phenocoder-io"
                 .to_owned(),
         })
@@ -245,4 +245,47 @@ pub(crate) fn address_of(path: &Path) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let is_scheme = scheme.bytes().all(|b| b.is_ascii_alphanumeric()) && scheme.len() > 1;
     is_scheme.then_some(text)
+}
+
+/// An address without what it may keep secret: who asks, and the query.
+pub(crate) fn without_secrets(address: &str) -> String {
+    const HIDDEN: &str = "***";
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (place, query) = rest.split_at(end);
+    let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let host = match host.rsplit_once('@') {
+        Some((_, host)) => format!("{HIDDEN}@{host}"),
+        None => host.to_owned(),
+    };
+    let query = match query.chars().next() {
+        Some(mark) => format!("{mark}{HIDDEN}"),
+        None => String::new(),
+    };
+    let scheme = if scheme.is_empty() {
+        String::new()
+    } else {
+        format!("{scheme}://")
+    };
+    format!("{scheme}{host}{path}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_without_what_is_secret() {
+        for (address, expected) in [
+            ("https://h/a.zarr", "https://h/a.zarr"),
+            ("https://u:p@h:80/a@b", "https://***@h:80/a@b"),
+            ("https://u@h", "https://***@h"),
+            ("https://u:p@x@h/a", "https://***@h/a"),
+            ("https://h/a?token=x#y", "https://h/a?***"),
+            ("https://h?token=a@b/c", "https://h?***"),
+            ("s3://bucket/a", "s3://bucket/a"),
+        ] {
+            assert_eq!(without_secrets(address), expected);
+        }
+    }
 }

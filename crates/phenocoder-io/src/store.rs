@@ -32,10 +32,10 @@ use crate::table::Table;
 use crate::transform;
 use crate::{Error, OpenOptions, Result};
 
-pub use copy::copy_store;
 pub(crate) use copy::copy_tree;
+pub use copy::{copy_store, copy_store_with};
 pub use element::{ContainerVersion, Element, ElementKind, WriteMode};
-pub use repair::Repair;
+pub use repair::{Repair, RepairOptions};
 pub use verify::{Verification, verify};
 
 /// A SpatialData store: a folder, a zip file or, with the feature `object-store`, a place on a server.
@@ -69,6 +69,8 @@ impl Store {
     ///
     /// A store that a killed program of this crate left behind in the middle of a write is put in order first:
     /// the element being written is then the old or the new one, whole.
+    /// What a program on another machine left, which may still be at work, stays where it is; [`validate`](crate::validate)
+    /// shows it and [`repair`](Self::repair) removes it.
     ///
     /// # Errors
     ///
@@ -146,7 +148,7 @@ impl Store {
 
     fn create_at(place: &Place, version: ContainerVersion) -> Result<()> {
         place.must_be_free()?;
-        // A killed process of the same number may have left it.
+        // An attempt of this process that failed may have left it.
         place.staged().remove()?;
         place.replace_with(|staged| {
             staged.create_folder()?;
@@ -278,7 +280,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the store cannot be read.
+    /// Those of the file system or the server; see [`Error::is_environment`].
     pub fn coordinate_systems(&self) -> Result<Vec<String>> {
         let mut systems = std::collections::BTreeSet::new();
         for element in self
@@ -288,11 +290,16 @@ impl Store {
         {
             match Node::open(&self.root, &element.key, self.format) {
                 Ok(node) => systems.extend(transform::targets(&node.attributes)),
-                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(error) if error.is_environment() => return Err(error),
                 Err(_) => {}
             }
         }
         Ok(systems.into_iter().collect())
+    }
+
+    /// What writers on other machines left or are at work on.
+    pub(crate) fn left_overs_of_others(&self) -> Result<Vec<String>> {
+        recover::of_others(&self.root)
     }
 
     fn element(&self, kind: ElementKind, name: &str) -> Result<&Element> {
@@ -365,3 +372,6 @@ fn new_root(version: ContainerVersion) -> Vec<(&'static str, Vec<u8>)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,8 @@ impl Violation {
 
 /// Checks the structure of every element: metadata, names, versions, lengths, codes, pointers, geometries, annotations.
 ///
-/// Consolidated metadata and the list of masks are compared with what is there.
+/// Consolidated metadata and the list of masks are compared with what is there, and left-overs of writers on other
+/// machines are named.
 /// Tables and shapes are read; pixels and points are not: [`verify`](crate::verify) decodes them all.
 /// An empty list means that no rule checked is broken.
 ///
@@ -86,6 +87,15 @@ pub fn validate(store: &Store) -> Vec<Violation> {
         Ok(None) => {}
         Ok(Some(problem)) => found.push(Violation::warning("labels", problem)),
         Err(error) => found.push(Violation::error("labels", &error)),
+    }
+    match store.left_overs_of_others() {
+        Ok(left) => found.extend(left.iter().map(|key| {
+            let problem = "a writer on another machine is at work on it, or left it; repairing \
+                           the store removes it"
+                .to_owned();
+            Violation::warning(key, problem)
+        })),
+        Err(error) => found.push(Violation::error("", &error)),
     }
     match store.stale_metadata() {
         Ok(stale) => found.extend(stale),

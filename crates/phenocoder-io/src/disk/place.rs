@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Disk, Entry, is_absent};
+use super::{Disk, Entry, Owner, is_absent};
 use crate::{Error, Result};
 
 /// The mark of a folder or file that is not yet, or no longer, in its place.
@@ -15,12 +15,12 @@ const OLD: &str = ".phenocoder-old-";
 
 /// The hidden name of something that will be called `name`.
 pub(crate) fn new_name(name: &str) -> String {
-    format!(".{name}{NEW}{}", std::process::id())
+    format!(".{name}{NEW}{}", Owner::own())
 }
 
 /// The hidden name of something that was called `name`.
 pub(crate) fn old_name(name: &str) -> String {
-    format!(".{name}{OLD}{}", std::process::id())
+    format!(".{name}{OLD}{}", Owner::own())
 }
 
 /// Something that a writer had in its hands.
@@ -34,13 +34,21 @@ pub(crate) enum LeftOver<'a> {
 
 /// Recognizes the name of a left-over.
 pub(crate) fn left_over(name: &str) -> Option<LeftOver<'_>> {
+    parse(name).map(|(left_over, _)| left_over)
+}
+
+/// Who left it over.
+pub(crate) fn owner_of(name: &str) -> Option<Owner> {
+    parse(name).map(|(_, owner)| owner)
+}
+
+fn parse(name: &str) -> Option<(LeftOver<'_>, Owner)> {
     let hidden = name.strip_prefix('.')?;
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if let Some((name, process)) = hidden.rsplit_once(NEW) {
-        return is_number(process).then_some(LeftOver::New(name));
+    if let Some((name, owner)) = hidden.rsplit_once(NEW) {
+        return Some((LeftOver::New(name), Owner::parse(owner)?));
     }
-    let (name, process) = hidden.rsplit_once(OLD)?;
-    is_number(process).then_some(LeftOver::Old(name))
+    let (name, owner) = hidden.rsplit_once(OLD)?;
+    Some((LeftOver::Old(name), Owner::parse(owner)?))
 }
 
 /// A path on a disk.
@@ -125,6 +133,16 @@ impl Place {
     pub(crate) fn create_folder(&self) -> Result<()> {
         let made = self.disk.create_folder(&self.path);
         made.map_err(self.failed("created"))
+    }
+
+    /// Creates this folder for this user alone, where there is nothing; whether there was.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn create_private_folder(&self) -> Result<bool> {
+        match self.disk.create_private_folder(&self.path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(self.failed("created")(error)),
+        }
     }
 
     /// Creates this file, empty, and the folders above it.

@@ -3,29 +3,27 @@
 //! What is asked of the server runs on a small runtime of its own, so that callers may be in any thread, also in one of
 //! an asynchronous program, where they wait.
 
+mod connection;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::http::HttpBuilder;
 use object_store::path::Path;
 use object_store::{
-    ClientConfigKey, ClientOptions, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode,
-    PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    MultipartUpload, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions,
+    PutPayload, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 use url::Url;
 
-use super::{RangeFile, ReadAt, Source, SourceEntry, folders_of};
-use crate::path::{child, join};
+use self::connection::{Budget, build, is_used_up};
+use super::{RangeFile, ReadAt, Source, SourceEntry, folders_of, without_secrets};
+use crate::path::{child, join, prefix};
 use crate::{Error, OpenOptions, Result, json};
 
 /// How many small files are sent or removed at the same time.
@@ -57,16 +55,16 @@ pub(crate) struct Server {
     runtime: Option<Runtime>,
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// For messages: without what is secret.
     address: String,
     /// Whether the server lists what it has; plain HTTP does not.
     lists: bool,
-    requests: AtomicU64,
-    max_requests: Option<u64>,
+    budget: Arc<Budget>,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without credentials.
+        // The connection holds credentials.
         f.debug_struct("Server")
             .field("address", &self.address)
             .finish_non_exhaustive()
@@ -88,16 +86,20 @@ pub(crate) struct Version(UpdateVersion);
 
 impl Server {
     fn connect(address: &str, options: &OpenOptions) -> Result<Self> {
+        let shown = without_secrets(address);
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Remote {
-            address: address.to_owned(),
+            address: shown.clone(),
             key: String::new(),
             source: error,
         };
         let url = Url::parse(address).map_err(|error| failed(error.into()))?;
-        let (scheme, prefix) =
-            ObjectStoreScheme::parse(&url).map_err(|error| failed(error.into()))?;
+        // The error of the library would hold the address.
+        let (scheme, prefix) = ObjectStoreScheme::parse(&url)
+            .map_err(|_| failed("only s3, gs, az, http and https addresses are read".into()))?;
         let lists = scheme != ObjectStoreScheme::Http;
-        let objects = build(&url, scheme, options).map_err(|error| failed(error.into()))?;
+        let budget = Arc::new(Budget::new(options.max_requests));
+        let objects =
+            build(&url, scheme, options, &budget).map_err(|error| failed(error.into()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("phenocoder-io")
@@ -108,10 +110,9 @@ impl Server {
             runtime: Some(runtime),
             objects,
             prefix,
-            address: address.to_owned(),
+            address: shown,
             lists,
-            requests: AtomicU64::new(0),
-            max_requests: options.max_requests,
+            budget,
         })
     }
 
@@ -128,6 +129,9 @@ impl Server {
     }
 
     fn failed(&self, key: &str, error: object_store::Error) -> Error {
+        if is_used_up(&error) {
+            return self.used_up(key);
+        }
         match error {
             object_store::Error::Precondition { .. } => Error::Locked {
                 path: self.address.clone().into(),
@@ -140,27 +144,46 @@ impl Server {
         }
     }
 
-    /// Has the runtime do something that costs `requests` requests, and waits for it; `None` when nothing was found.
+    fn used_up(&self, key: &str) -> Error {
+        Error::TooManyRequests {
+            key: key.to_owned(),
+            address: self.address.clone(),
+            limit: self.budget.limit().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Keeps requests for later, to be put back before they are sent.
+    pub(crate) fn keep_requests(&self, key: &str, n: u64) -> Result<()> {
+        if self.budget.take(n) {
+            Ok(())
+        } else {
+            Err(self.used_up(key))
+        }
+    }
+
+    pub(crate) fn put_back_requests(&self, n: u64) {
+        self.budget.put_back(n);
+    }
+
+    /// An error unless so many requests may still be sent.
+    pub(crate) fn must_have_requests(&self, key: &str, n: u64) -> Result<()> {
+        if self.budget.has(n) {
+            Ok(())
+        } else {
+            Err(self.used_up(key))
+        }
+    }
+
+    /// Has the runtime do something, and waits for it; `None` when nothing was found.
     fn ask<T, F>(
         &self,
         key: &str,
-        requests: u64,
         work: impl FnOnce(Arc<dyn ObjectStore>, Path) -> F,
     ) -> Result<Option<T>>
     where
         T: Send + 'static,
         F: Future<Output = object_store::Result<T>> + Send + 'static,
     {
-        let used = self.requests.fetch_add(requests, Ordering::Relaxed);
-        if let Some(limit) = self.max_requests
-            && used.saturating_add(requests) > limit
-        {
-            return Err(Error::TooManyRequests {
-                key: key.to_owned(),
-                address: self.address.clone(),
-                limit,
-            });
-        }
         let future = work(Arc::clone(&self.objects), self.path(key)?);
         let (sender, receiver) = mpsc::sync_channel(1);
         if let Some(runtime) = &self.runtime {
@@ -183,7 +206,7 @@ impl Server {
 
     /// A whole file with its version; `None` where there is none.
     pub(crate) fn get(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, Version)>> {
-        let found = self.ask(key, 1, |objects, path| async move {
+        let found = self.ask(key, |objects, path| async move {
             let result = objects.get(&path).await?;
             let version = UpdateVersion {
                 e_tag: result.meta.e_tag.clone(),
@@ -215,7 +238,7 @@ impl Server {
         let mode = over.map_or(PutMode::Overwrite, |Version(version)| {
             PutMode::Update(version)
         });
-        let put = self.ask(key, 1, |objects, path| async move {
+        let put = self.ask(key, |objects, path| async move {
             let options = PutOptions::from(mode);
             let payload = PutPayload::from(bytes);
             objects.put_opts(&path, payload, options).await
@@ -226,7 +249,7 @@ impl Server {
 
     /// Writes a file where there is none.
     pub(crate) fn create(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
-        let created = self.ask(key, 1, |objects, path| async move {
+        let created = self.ask(key, |objects, path| async move {
             let payload = PutPayload::from(bytes);
             match objects
                 .put_opts(&path, payload, PutMode::Create.into())
@@ -246,6 +269,23 @@ impl Server {
         }
     }
 
+    /// How long ago a file was written, by the clocks of the server and of this machine, and its version.
+    pub(crate) fn age(&self, key: &str) -> Result<Option<(Duration, Version)>> {
+        let meta = self.ask(
+            key,
+            |objects, path| async move { objects.head(&path).await },
+        )?;
+        Ok(meta.map(|meta| {
+            let written = SystemTime::from(meta.last_modified);
+            let age = written.elapsed().unwrap_or_default();
+            let version = UpdateVersion {
+                e_tag: meta.e_tag,
+                version: meta.version,
+            };
+            (age, Version(version))
+        }))
+    }
+
     fn no_bucket(&self, key: &str) -> Error {
         Error::Remote {
             address: self.address.clone(),
@@ -256,12 +296,11 @@ impl Server {
 
     /// Sends files, several at a time; each appears whole.
     pub(crate) fn put_all(&self, files: Vec<(String, std::path::PathBuf)>) -> Result<()> {
-        let count = files.len() as u64;
         let paths: Vec<(Path, std::path::PathBuf)> = files
             .into_iter()
             .map(|(key, file)| Ok((self.path(&key)?, file)))
             .collect::<Result<_>>()?;
-        self.ask("", count, |objects, _| async move {
+        self.ask("", |objects, _| async move {
             futures_util::stream::iter(paths)
                 .map(|(path, file)| send(Arc::clone(&objects), path, file))
                 .buffer_unordered(TOGETHER)
@@ -273,15 +312,16 @@ impl Server {
 
     /// Removes a file.
     pub(crate) fn delete(&self, key: &str) -> Result<()> {
-        self.ask(key, 1, |objects, path| async move {
-            objects.delete(&path).await
-        })?;
+        self.ask(
+            key,
+            |objects, path| async move { objects.delete(&path).await },
+        )?;
         Ok(())
     }
 
     /// Removes everything below a folder.
     pub(crate) fn remove_folder(&self, key: &str) -> Result<()> {
-        self.ask(key, 2, |objects, path| async move {
+        self.ask(key, |objects, path| async move {
             let found = objects.list(Some(&path)).map_ok(|meta| meta.location);
             let removed = objects.delete_stream(found.boxed());
             removed.try_for_each(|_| async { Ok(()) }).await
@@ -294,93 +334,70 @@ impl Server {
     }
 }
 
+/// Sends a file, in parts where it is large.
 async fn send(
     objects: Arc<dyn ObjectStore>,
     path: Path,
     file: std::path::PathBuf,
 ) -> object_store::Result<()> {
-    use std::io::Read;
-    let failed = |error: std::io::Error| object_store::Error::Generic {
-        store: "local file",
-        source: error.into(),
+    let mut parts = Parts {
+        file: std::fs::File::open(file).map_err(unreadable)?,
     };
-    let mut file = std::fs::File::open(file).map_err(failed)?;
-    let mut part = Vec::new();
-    let mut next = |part: &mut Vec<u8>| {
-        part.clear();
-        let limit = PART_BYTES as u64;
-        (&mut file).take(limit).read_to_end(part).map_err(failed)
-    };
-    if next(&mut part)? < PART_BYTES {
-        return objects.put(&path, PutPayload::from(part)).await.map(|_| ());
+    let first = parts.next()?;
+    if first.len() < PART_BYTES {
+        return objects
+            .put(&path, PutPayload::from(first))
+            .await
+            .map(|_| ());
     }
-    // Parts become visible together, when the last is there.
     let mut upload = objects.put_multipart(&path).await?;
-    loop {
-        let sent = upload
-            .put_part(PutPayload::from(std::mem::take(&mut part)))
-            .await;
-        if let Err(error) = sent {
-            // The first error says why; the server drops parts of uploads that are never completed.
-            let _ = upload.abort().await;
-            return Err(error);
+    send_parts(upload.as_mut(), first, &mut parts).await
+}
+
+/// Sends parts, which become visible together when the last is there.
+async fn send_parts(
+    upload: &mut dyn MultipartUpload,
+    first: Vec<u8>,
+    parts: &mut Parts<impl std::io::Read + Send>,
+) -> object_store::Result<()> {
+    let mut part = first;
+    let sent: object_store::Result<()> = async {
+        while !part.is_empty() {
+            let bytes = std::mem::take(&mut part);
+            upload.put_part(PutPayload::from(bytes)).await?;
+            part = parts.next()?;
         }
-        if next(&mut part)? == 0 {
-            return upload.complete().await.map(|_| ());
-        }
+        upload.complete().await.map(|_| ())
+    }
+    .await;
+    if sent.is_err() {
+        // The first error says why; the server drops parts of uploads that are never completed.
+        let _ = upload.abort().await;
+    }
+    sent
+}
+
+/// A file to be sent.
+struct Parts<R> {
+    file: R,
+}
+
+impl<R: std::io::Read> Parts<R> {
+    fn next(&mut self) -> object_store::Result<Vec<u8>> {
+        use std::io::Read;
+        let mut part = Vec::new();
+        let limit = PART_BYTES as u64;
+        let read = (&mut self.file).take(limit).read_to_end(&mut part);
+        read.map_err(unreadable)?;
+        Ok(part)
     }
 }
 
-fn build(
-    url: &Url,
-    scheme: ObjectStoreScheme,
-    options: &OpenOptions,
-) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let retry = RetryConfig {
-        max_retries: options.max_retries,
-        retry_timeout: options.request_timeout.saturating_mul(2),
-        ..RetryConfig::default()
-    };
-    let client = ClientOptions::new()
-        .with_timeout(options.request_timeout)
-        .with_connect_timeout(options.request_timeout.min(Duration::from_secs(10)));
-    let settings = options.storage_options.iter();
-    let settings = settings.map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-    macro_rules! configured {
-        ($builder:expr) => {{
-            let mut builder = $builder
-                .with_url(url.to_string())
-                .with_client_options(client)
-                .with_retry(retry);
-            for (name, value) in settings {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.build()?) as Arc<dyn ObjectStore>
-        }};
+fn unreadable(error: std::io::Error) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "local file",
+        source: error.into(),
     }
-    Ok(match scheme {
-        ObjectStoreScheme::AmazonS3 => configured!(AmazonS3Builder::from_env()),
-        ObjectStoreScheme::GoogleCloudStorage => configured!(GoogleCloudStorageBuilder::from_env()),
-        ObjectStoreScheme::MicrosoftAzure => configured!(MicrosoftAzureBuilder::from_env()),
-        ObjectStoreScheme::Http => {
-            let root = url[..url::Position::BeforePath].to_owned();
-            let plain = url.scheme() == "http";
-            let client = client.with_config(ClientConfigKey::AllowHttp, plain.to_string());
-            let mut builder = HttpBuilder::new()
-                .with_url(root)
-                .with_client_options(client)
-                .with_retry(retry);
-            for (name, value) in settings {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.build()?)
-        }
-        _ => {
-            return Err(object_store::Error::NotSupported {
-                source: "only s3, gs, az, http and https addresses are read".into(),
-            });
-        }
-    })
 }
 
 impl Remote {
@@ -484,7 +501,7 @@ impl Remote {
         let mut found = Vec::new();
         for part in 0..MOST_PARTS {
             let name = format!("part.{part}.parquet");
-            if self.server.ask(&child(key, &name), 1, head)?.is_none() {
+            if self.server.ask(&child(key, &name), head)?.is_none() {
                 break;
             }
             found.push(SourceEntry {
@@ -507,7 +524,7 @@ impl Source for Remote {
     }
 
     fn file(&self, key: &str) -> Result<Option<RangeFile>> {
-        let size = self.server.ask(key, 1, head)?;
+        let size = self.server.ask(key, head)?;
         Ok(size.map(|size| {
             let bytes = RemoteBytes {
                 server: Arc::clone(&self.server),
@@ -531,7 +548,7 @@ impl Source for Remote {
 
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {
         if self.server.lists() {
-            let listed = self.server.ask(key, 1, |objects, path| async move {
+            let listed = self.server.ask(key, |objects, path| async move {
                 let listed = objects.list_with_delimiter(Some(&path)).await?;
                 let name = |path: &Path| path.filename().unwrap_or_default().to_owned();
                 let folders = listed.common_prefixes.iter().map(|p| (name(p), true));
@@ -560,11 +577,7 @@ impl Source for Remote {
         let Some(nodes) = self.consolidated()? else {
             return Ok(folders_of(self.entries(key)?, with_links));
         };
-        let prefix = if key.is_empty() {
-            String::new()
-        } else {
-            format!("{key}/")
-        };
+        let prefix = prefix(key);
         let mut found = Vec::new();
         let below = nodes.keys().filter_map(|key| key.strip_prefix(&prefix));
         for (folder, _) in below.filter_map(|rest| rest.split_once('/')) {
@@ -595,7 +608,7 @@ impl ReadAt for RemoteBytes {
             return Ok(());
         }
         let range: Range<u64> = offset..offset + out.len() as u64;
-        let bytes = self.server.ask(&self.key, 1, |objects, path| async move {
+        let bytes = self.server.ask(&self.key, |objects, path| async move {
             objects.get_range(&path, range).await
         })?;
         match bytes {
@@ -609,5 +622,82 @@ impl ReadAt for RemoteBytes {
             }
             None => Err(Error::missing(self.key.as_str(), "a file")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use object_store::{PutResult, UploadPart};
+
+    use super::*;
+
+    /// What was asked of an upload.
+    #[derive(Debug, Default)]
+    struct Upload(Vec<&'static str>);
+
+    type Answer<'a, T> = Pin<Box<dyn Future<Output = object_store::Result<T>> + Send + 'a>>;
+
+    impl MultipartUpload for Upload {
+        fn put_part(&mut self, _: PutPayload) -> UploadPart {
+            self.0.push("part");
+            Box::pin(async { Ok(()) })
+        }
+
+        fn complete<'a, 'b>(&'a mut self) -> Answer<'b, PutResult>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            self.0.push("complete");
+            Box::pin(async {
+                Err(object_store::Error::NotImplemented {
+                    operation: "complete".to_owned(),
+                    implementer: "a test".to_owned(),
+                })
+            })
+        }
+
+        fn abort<'a, 'b>(&'a mut self) -> Answer<'b, ()>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            self.0.push("abort");
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    /// A file whose reading fails at its second part.
+    struct Failing;
+
+    impl std::io::Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the disk is gone"))
+        }
+    }
+
+    #[test]
+    fn an_upload_is_aborted_when_reading_or_completing_fails() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let mut upload = Upload::default();
+        let mut parts = Parts { file: Failing };
+        let sent = send_parts(&mut upload, vec![1], &mut parts);
+        let refused = runtime.block_on(sent).unwrap_err();
+        assert!(
+            refused.to_string().contains("the disk is gone"),
+            "{refused}"
+        );
+        assert_eq!(upload.0, ["part", "abort"]);
+        let mut upload = Upload::default();
+        let mut parts = Parts {
+            file: std::io::empty(),
+        };
+        let sent = send_parts(&mut upload, vec![1], &mut parts);
+        runtime.block_on(sent).unwrap_err();
+        assert_eq!(upload.0, ["part", "complete", "abort"]);
     }
 }

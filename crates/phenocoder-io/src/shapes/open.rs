@@ -346,10 +346,12 @@ impl Shapes {
     }
 
     /// Reads geometries and some columns batch by batch: at most 65,536 objects at a time, in their order.
+    /// Shapes of the ragged layout of version 0.1 come as one batch.
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] for a column that is not there; what is damaged is an error of its batch, which is the last.
+    /// [`Error::NoEntry`] for a column that is not there; what is damaged is an error of its batch, which is the last,
+    /// and in the ragged layout one of this function.
     pub fn batches(&self, columns: &[&str]) -> Result<ShapeBatches> {
         let source = match &self.stored {
             Stored::Parquet(table) => {

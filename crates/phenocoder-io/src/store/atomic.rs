@@ -11,7 +11,7 @@ use std::fs::{File, TryLockError};
 use serde_json::{Map, Value, json};
 
 use super::consolidated::{self, Overlay};
-use super::recover;
+use super::recover::{self, Whose};
 use crate::disk::Place;
 use crate::node::{Node, ZarrFormat, write_group};
 use crate::path::child;
@@ -36,6 +36,18 @@ impl Drop for Lock {
 impl Lock {
     /// Takes the right, or says that somebody else has it.
     pub(crate) fn acquire(root: &Place) -> Result<Self> {
+        Self::acquire_with(root, File::try_lock)
+    }
+
+    /// Keeps others from changing the store, or says that somebody does.
+    pub(crate) fn share(root: &Place) -> Result<Self> {
+        Self::acquire_with(root, File::try_lock_shared)
+    }
+
+    fn acquire_with(
+        root: &Place,
+        lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
+    ) -> Result<Self> {
         // A folder can be locked itself where it can be opened; elsewhere its metadata file is.
         let place = if cfg!(unix) {
             root.clone()
@@ -50,7 +62,7 @@ impl Lock {
         let place = place.path();
         let file = root.disk().open(place);
         let file = file.map_err(Error::io(place, "locked"))?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => Ok(Self { file, holds: true }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked {
                 path: root.path().to_owned(),
@@ -191,7 +203,12 @@ impl Change<'_> {
         root.sync_folder()?;
         for Move { element, from } in moves {
             let place = group.join(element);
-            if place.exists()? {
+            // Where case is not told apart, the new name leads to the element itself, and so does the old one later.
+            let is_itself = from
+                .as_ref()
+                .is_some_and(|from| is_same_but_case(from, element));
+            let has_gone = moves.iter().any(|m| m.from.as_deref() == Some(*element));
+            if !is_itself && !has_gone && place.exists()? {
                 let old = place.set_aside();
                 place.rename(&old)?;
                 swap.moved.push((old.clone(), place.clone()));
@@ -274,6 +291,11 @@ fn remove_empty_group(group: &Place) {
     {
         let _ = group.remove();
     }
+}
+
+/// Whether two different names are one where case is not told apart.
+pub(crate) fn is_same_but_case(a: &str, b: &str) -> bool {
+    a != b && a.to_lowercase() == b.to_lowercase()
 }
 
 /// An element that comes from another name, or goes.
@@ -405,7 +427,7 @@ pub(crate) fn list_labels(
 
 /// Clears away what a killed writer left, for a writer that holds the lock.
 pub(crate) fn tidy(root: &Root, lock: &Lock) -> Result<()> {
-    recover::tidy_locked(root, lock)
+    recover::tidy_locked(root, lock, Whose::OfThisMachine)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 use crate::node::ZarrFormat;
-use crate::path::child;
+use crate::path::{child, prefix};
 use crate::root::Root;
 use crate::{Error, Result, json};
 
@@ -47,7 +47,7 @@ pub(crate) fn build(
             // Sorted again: `a-b` comes before `a/zarr.json` but after `a`.
             let nodes = nodes
                 .into_iter()
-                .map(|(key, text)| (key.trim_end_matches("/zarr.json").to_owned(), text))
+                .map(|(key, text)| (node_of(&key).to_owned(), text))
                 .collect();
             Ok(vec![("zarr.json".to_owned(), render_v3(&group, nodes))])
         }
@@ -61,6 +61,11 @@ pub(crate) fn build(
             Ok(files)
         }
     }
+}
+
+/// The node that a file `zarr.json` describes.
+pub(crate) fn node_of(key: &str) -> &str {
+    key.strip_suffix("/zarr.json").unwrap_or(key)
 }
 
 /// The root's `zarr.json`: its own metadata and those of all nodes.
@@ -137,9 +142,7 @@ fn collect(
             // A file that is not JSON would spoil the others.
             Ok(Some(bytes)) => valid(&child(key, name), &bytes),
             Ok(None) => None,
-            Err(
-                error @ (Error::Io { .. } | Error::Remote { .. } | Error::TooManyRequests { .. }),
-            ) => return Err(error),
+            Err(error) if error.is_environment() => return Err(error),
             Err(error) => {
                 tracing::warn!(key, %error, "left out of the consolidated metadata");
                 None
@@ -169,11 +172,7 @@ fn collect(
             folders.insert(child(key, &name), child(folder, &name));
         }
     }
-    let parent = if key.is_empty() {
-        String::new()
-    } else {
-        format!("{key}/")
-    };
+    let parent = prefix(key);
     for (element, place) in &overlay.elements {
         let within = element.strip_prefix(&parent);
         if !within.is_some_and(|rest| !rest.is_empty() && !rest.contains('/')) {

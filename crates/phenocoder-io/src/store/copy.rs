@@ -5,35 +5,59 @@ use std::path::Path;
 
 use phenocoder_core::Progress;
 
-use crate::disk::Place;
+use super::Store;
+use super::atomic::Lock;
+use crate::disk::{LeftOver, Place, left_over};
 use crate::path::child;
-use crate::root::{Root, address_of};
+use crate::root::{Root, address_of, without_secrets};
 use crate::{Error, OpenOptions, Result};
 
-/// Copies a store to a place where there is nothing, whole or not at all.
+/// Copies a store to a place of the file system where there is nothing, whole or not at all.
+///
+/// The source may be a folder, a zip file or, with the feature `object-store`, the address of a server that lists its
+/// files. A folder is kept from being changed meanwhile; what interrupted writers left in it is not copied.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] when something is there, [`Error::ReadOnly`] for an address, [`Error::InvalidPath`] for a link that
-/// leads out of the store and for one to a folder within an element,
-/// [`Error::Cancelled`], and [`Error::Io`].
+/// [`Error::Exists`] when something is there, [`Error::ReadOnly`] for an address, [`Error::Locked`] while somebody writes
+/// to the source, [`Error::InvalidPath`] for a link that leads out of the store and for one to a folder within an
+/// element, [`Error::Cancelled`], and those of [`Store::open`].
 pub fn copy_store(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
     progress: &dyn Progress,
 ) -> Result<()> {
+    copy_store_with(from, to, OpenOptions::default(), progress)
+}
+
+/// As [`copy_store`], with the options that the source is opened with.
+///
+/// # Errors
+///
+/// As [`copy_store`].
+pub fn copy_store_with(
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    options: OpenOptions,
+    progress: &dyn Progress,
+) -> Result<()> {
     if let Some(address) = address_of(to.as_ref()) {
         return Err(Error::ReadOnly {
-            place: address.to_owned(),
+            place: without_secrets(address),
         });
     }
     let to = Place::new(to.as_ref());
     to.must_be_free()?;
-    let root = Root::open(from.as_ref(), OpenOptions::default())?;
-    // A killed process of the same number may have left it.
+    let store = Store::open_with(from, options)?;
+    let root = &store.root;
+    let folder = root.folder();
+    let _lock = folder
+        .map(|folder| Lock::share(&folder.place("")))
+        .transpose()?;
+    // An attempt of this process that failed may have left it.
     to.staged().remove()?;
     let result = to.replace_with(|staged| {
-        copy_tree(&root, "", staged, progress)?;
+        copy_tree(root, "", staged, progress)?;
         staged.sync_tree()
     });
     progress.finish();
@@ -52,7 +76,7 @@ pub(crate) fn copy_tree(root: &Root, key: &str, to: &Place, progress: &dyn Progr
         if entry.is_folder {
             target.create_folder()?;
         } else {
-            copy_file(root, &child(key, &entry.relative), &target)?;
+            copy_file(root, &entry.key, &target)?;
         }
         progress.advance(1);
     }
@@ -80,6 +104,7 @@ fn copy_file(root: &Root, key: &str, to: &Place) -> Result<()> {
 
 /// A file or folder below the one that is copied.
 struct Item {
+    key: String,
     relative: String,
     is_folder: bool,
 }
@@ -99,9 +124,16 @@ fn list(
             path: "folders nested too deeply".to_owned(),
         });
     }
-    for entry in root.entries(folder)? {
+    let entries = root.entries(folder)?;
+    for entry in &entries {
+        let name = match left_over(&entry.name) {
+            None => entry.name.as_str(),
+            // An element set aside by a writer that has not put another in its place.
+            Some(LeftOver::Old(name)) if entries.iter().all(|e| e.name != name) => name,
+            Some(_) => continue,
+        };
         let key = child(folder, &entry.name);
-        let relative = child(relative, &entry.name);
+        let relative = child(relative, name);
         let is_folder = entry.is_folder;
         // Elements may be links; links to folders within them could lead round in circles.
         if is_folder && entry.is_link && depth > 1 {
@@ -111,6 +143,7 @@ fn list(
             });
         }
         items.push(Item {
+            key: key.clone(),
             relative: relative.clone(),
             is_folder,
         });

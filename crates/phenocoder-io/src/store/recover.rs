@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::atomic::{self, Lock};
 use super::consolidated::{self, Overlay};
 use super::element::ElementKind;
-use crate::disk::{LeftOver, left_over};
+use crate::disk::{LeftOver, left_over, owner_of};
 use crate::node::ZarrFormat;
+use crate::path::child;
 use crate::root::Root;
 use crate::{Error, Result};
 
@@ -19,23 +20,42 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
         return Ok(());
     }
     match Lock::acquire(&folder.place("")) {
-        // Where nobody can be kept out, what looks left over may be in somebody's hands.
-        Ok(lock) if !lock.holds => Ok(()),
-        Ok(lock) => match tidy_locked(root, &lock) {
-            Err(error @ Error::Io { .. }) => {
+        Ok(lock) => match tidy_locked(root, &lock, Whose::OfThisMachine) {
+            // Nothing of it is needed to read.
+            Err(error) => {
                 tracing::warn!(%error, "an interrupted write could not be cleared away");
                 Ok(())
             }
-            other => other,
+            Ok(()) => Ok(()),
         },
         Err(Error::Locked { .. } | Error::Io { .. }) => Ok(()),
         Err(other) => Err(other),
     }
 }
 
+/// Whose left-overs are cleared away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Those of processes of this machine that have ended: locks keep those that run out.
+    OfThisMachine,
+    /// All, on request: nobody can see from here whether a process of another machine still writes.
+    All,
+}
+
+impl Whose {
+    fn includes(self, name: &str) -> bool {
+        self == Self::All || owner_of(name).is_some_and(|owner| owner.is_here() && !owner.runs())
+    }
+}
+
 /// As [`tidy`], for a writer that holds the lock.
-pub(crate) fn tidy_locked(root: &Root, _lock: &Lock) -> Result<()> {
-    let found = left_overs(root)?;
+pub(crate) fn tidy_locked(root: &Root, lock: &Lock, whose: Whose) -> Result<()> {
+    // Where nobody can be kept out, what looks left over may be in somebody's hands.
+    if whose == Whose::OfThisMachine && !lock.holds {
+        return Ok(());
+    }
+    let mut found = left_overs(root)?;
+    found.retain(|(_, name)| whose.includes(name));
     if found.is_empty() {
         return Ok(());
     }
@@ -57,7 +77,7 @@ pub(crate) fn tidy_locked(root: &Root, _lock: &Lock) -> Result<()> {
     match atomic::labels_listing(root, format, &Overlay::default()) {
         Ok(Some((key, bytes))) => store.place(&key).replace(&bytes)?,
         Ok(None) => {}
-        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error) if error.is_environment() => return Err(error),
         // A group that was broken before stays broken; the rest is put in order.
         Err(error) => tracing::warn!(%error, "the list of masks could not be written"),
     }
@@ -71,6 +91,19 @@ pub(crate) fn tidy_locked(root: &Root, _lock: &Lock) -> Result<()> {
     folders
         .into_iter()
         .try_for_each(|folder| store.place(folder).sync_folder())
+}
+
+/// The keys of left-overs of other machines, which stay until somebody asks for repair.
+pub(crate) fn of_others(root: &Root) -> Result<Vec<String>> {
+    if root.folder().is_none() {
+        return Ok(Vec::new());
+    }
+    let mut found = left_overs(root)?;
+    found.retain(|(_, name)| owner_of(name).is_some_and(|owner| !owner.is_here()));
+    Ok(found
+        .into_iter()
+        .map(|(folder, name)| child(folder, &name))
+        .collect())
 }
 
 /// Folders and names of everything that a writer left behind.

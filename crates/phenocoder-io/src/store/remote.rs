@@ -10,41 +10,47 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::atomic::list_labels;
-use super::consolidated::{self, render_v2, render_v3};
+use super::consolidated::{self, node_of, render_v2, render_v3};
 use super::element::{ContainerVersion, ElementKind, WriteMode};
 use super::{Store, listing, new_root};
 use crate::disk::Place;
 use crate::node::ZarrFormat;
-use crate::path::{check_name, child};
+use crate::path::{check_name, child, prefix};
 use crate::root::{Remote, Root, Server, Version};
 use crate::{Error, OpenOptions, Result};
 
 /// The file that one writer at a time creates.
-const LOCK: &str = ".phenocoder-lock";
+pub(super) const LOCK: &str = ".phenocoder-lock";
 
 /// The right to change a store on a server.
 struct RemoteLock<'a>(&'a Server);
 
 impl<'a> RemoteLock<'a> {
     fn acquire(server: &'a Server) -> Result<Self> {
+        // One request is kept for the removal.
+        server.keep_requests(LOCK, 1)?;
         let who = format!("process {}", std::process::id());
-        match server.create(LOCK, who.into_bytes()) {
-            Ok(()) => Ok(Self(server)),
+        let created = match server.create(LOCK, who.into_bytes()) {
+            Ok(()) => return Ok(Self(server)),
             Err(Error::Exists { path }) => Err(Error::Locked { path }),
             Err(other) => Err(other),
-        }
+        };
+        server.put_back_requests(1);
+        created
     }
 }
 
 impl Drop for RemoteLock<'_> {
     fn drop(&mut self) {
+        self.0.put_back_requests(1);
         // What cannot be removed now is named by the error that the next writer gets.
         let _ = self.0.delete(LOCK);
     }
@@ -103,13 +109,13 @@ impl<'a> Contents<'a> {
     }
 
     fn has(&self, key: &str) -> bool {
-        let prefix = format!("{key}/");
+        let prefix = prefix(key);
         let first = self.nodes.range(prefix.clone()..).next();
         first.is_some_and(|(key, _)| key.starts_with(&prefix))
     }
 
     fn take_out(&mut self, key: &str) {
-        let prefix = format!("{key}/");
+        let prefix = prefix(key);
         self.nodes.retain(|key, _| !key.starts_with(&prefix));
     }
 
@@ -117,10 +123,10 @@ impl<'a> Contents<'a> {
     fn publish(&mut self) -> Result<()> {
         let bytes = match self.format {
             ZarrFormat::V3 => {
-                let by_node = self.nodes.iter().map(|(key, text)| {
-                    let node = key.strip_suffix("/zarr.json").unwrap_or(key);
-                    (node.to_owned(), text.clone())
-                });
+                let by_node = self
+                    .nodes
+                    .iter()
+                    .map(|(key, text)| (node_of(key).to_owned(), text.clone()));
                 render_v3(&self.group, by_node.collect())
             }
             ZarrFormat::V2 => render_v2(self.nodes.clone()),
@@ -237,6 +243,11 @@ impl Store {
         staged.create_folder()?;
         write(&staged, exists.then_some(key.as_str()))?;
         let files = scratch.files(&key, &staged)?;
+        // An element that is taken out and cannot be put back for want of requests would be lost: at least each file
+        // is one, and the group, the list of masks and the table of contents are five.
+        contents
+            .server
+            .must_have_requests(&key, files.len() as u64 + 5)?;
         if exists {
             contents.take_out(&key);
             contents.publish()?;
@@ -259,6 +270,62 @@ impl Store {
         self.cache.forget(&key);
         self.enter(kind, name);
         Ok(())
+    }
+
+    /// Replaces the user's attributes; the table of contents, one file, holds them.
+    pub(super) fn write_attributes_remote(
+        &mut self,
+        attributes: &Map<String, Value>,
+    ) -> Result<()> {
+        let root = Arc::clone(&self.root);
+        let Some(remote) = root.remote() else {
+            return Ok(());
+        };
+        let mut contents = Contents::read(&root, remote, self.format)?;
+        match self.format {
+            ZarrFormat::V3 => {
+                let attributes = Value::Object(attributes.clone());
+                contents.group.insert("attributes".to_owned(), attributes);
+                contents.publish()?;
+            }
+            ZarrFormat::V2 => {
+                let text = format!("{:#}", Value::Object(attributes.clone()));
+                contents.nodes.insert(".zattrs".to_owned(), text.clone());
+                contents.publish()?;
+                // For those who do not read the table of contents.
+                contents.write(".zattrs", text)?;
+            }
+        }
+        remote.forget();
+        Ok(())
+    }
+
+    /// Removes the lock of a writer that died at least `age` ago; whether there was one.
+    pub(super) fn repair_remote(&mut self, age: Duration) -> Result<bool> {
+        let root = Arc::clone(&self.root);
+        let Some(remote) = root.remote() else {
+            return Ok(false);
+        };
+        let server = remote.server();
+        if !server.lists() {
+            return Err(Error::ReadOnly {
+                place: root.address(),
+            });
+        }
+        let Some((found, version)) = server.age(LOCK)? else {
+            return Ok(false);
+        };
+        if found < age {
+            return Err(Error::Locked {
+                path: child(&root.address(), LOCK).into(),
+            });
+        }
+        // Only one of several who repair replaces this version of the file; it is then theirs to remove.
+        server.put(LOCK, b"repair".to_vec(), Some(version))?;
+        server.delete(LOCK)?;
+        remote.forget();
+        self.elements = listing::list(&self.root)?;
+        Ok(true)
     }
 
     pub(super) fn remove_remote(&mut self, kind: ElementKind, name: &str) -> Result<()> {
@@ -287,18 +354,20 @@ fn is_metadata(key: &str) -> bool {
     matches!(name, "zarr.json" | ".zgroup" | ".zarray" | ".zattrs")
 }
 
-/// A folder of the file system in which an element is made before it is sent.
+/// A folder of the file system in which an element is made before it is sent; nobody else can look into it.
 struct Scratch(Place);
 
 impl Scratch {
     fn new() -> Result<Self> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("phenocoder-{}-{count}", std::process::id());
-        let place = Place::new(std::env::temp_dir().join(name));
-        place.remove()?;
-        place.create_folder()?;
-        Ok(Self(place))
+        loop {
+            // Numbers of the operating system that nobody can guess and take before us.
+            let random = || RandomState::new().build_hasher().finish();
+            let name = format!("phenocoder-{:016x}{:016x}", random(), random());
+            let place = Place::new(std::env::temp_dir().join(name));
+            if place.create_private_folder()? {
+                return Ok(Self(place));
+            }
+        }
     }
 
     /// Keys and files of a folder; metadata of nodes after those of the nodes in them.
@@ -324,5 +393,27 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // A folder for temporary files is cleared by the system in the end.
         let _ = self.0.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_made_where_only_this_user_looks() {
+        let (a, b) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+        assert_ne!(a.0.path(), b.0.path());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(a.0.path()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+        assert!(!b.0.create_private_folder().unwrap(), "it is there already");
+        let path = a.0.path().to_owned();
+        a.0.join("x/y").write(b"z").unwrap();
+        drop(a);
+        assert!(!path.exists());
     }
 }

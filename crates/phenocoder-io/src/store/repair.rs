@@ -1,8 +1,11 @@
 //! A store put in order on request.
 
+use std::time::Duration;
+
 use super::atomic::labels_listing;
 use super::consolidated::{self, Overlay};
-use super::{ElementKind, Store, listing, recover};
+use super::recover::{self, Whose};
+use super::{ElementKind, Store, listing};
 use crate::Result;
 use crate::path::child;
 
@@ -16,17 +19,48 @@ pub struct Repair {
     pub rewritten: Vec<String>,
 }
 
+/// How [`Store::repair_with`] puts a store in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepairOptions {
+    /// How old the lock of a writer on a server must be to be taken for that of one that died (default a day);
+    /// zero takes away any.
+    pub lock_age: Duration,
+}
+
+impl Default for RepairOptions {
+    fn default() -> Self {
+        Self {
+            lock_age: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl RepairOptions {
+    /// Sets [`lock_age`](Self::lock_age).
+    #[must_use]
+    pub fn with_lock_age(mut self, lock_age: Duration) -> Self {
+        self.lock_age = lock_age;
+        self
+    }
+}
+
 impl Store {
     /// Puts the store in order: removes what interrupted writers left, and writes the list of masks and the
     /// consolidated metadata anew where they are wrong or missing.
     ///
-    /// Left-overs are those of this crate and the files `.*.partial` of zarr-python.
+    /// Left-overs are those of this crate, also of writers on other machines, so be sure that none of these is at work,
+    /// and the files `.*.partial` of zarr-python.
     /// Elements are not touched: what is damaged in them cannot be made up.
+    ///
+    /// On a server the lock of a writer that died more than a day ago is removed, and nothing else: the element that it
+    /// was writing is not listed, and writing it again removes its files.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`](crate::Error::Locked) while somebody else writes,
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly) for a zip file or a server, and [`Error::Io`](crate::Error::Io).
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly) for a zip file or plain HTTP, [`Error::Io`](crate::Error::Io), and
+    /// errors of the server.
     ///
     /// # Examples
     ///
@@ -41,11 +75,32 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn repair(&mut self) -> Result<Repair> {
+        self.repair_with(&RepairOptions::default())
+    }
+
+    /// As [`repair`](Self::repair), with settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`repair`](Self::repair).
+    #[cfg_attr(
+        not(feature = "object-store"),
+        expect(unused_variables, reason = "for servers")
+    )]
+    pub fn repair_with(&mut self, options: &RepairOptions) -> Result<Repair> {
         let mut done = Repair::default();
+        #[cfg(feature = "object-store")]
+        if self.root.remote().is_some() {
+            if self.repair_remote(options.lock_age)? {
+                done.removed.push(super::remote::LOCK.to_owned());
+            }
+            return Ok(done);
+        }
         for (folder, name) in recover::left_overs(&self.root)? {
             done.removed.push(child(folder, &name));
         }
-        let _lock = self.prepare()?;
+        let lock = self.prepare()?;
+        recover::tidy_locked(&self.root, &lock, Whose::All)?;
         let folder = self.root.writable()?;
         for key in partial_files(self)? {
             folder.place(&key).remove()?;

@@ -6,7 +6,7 @@ use ndarray::{ArrayView3, ArrayView4, Axis};
 use phenocoder_core::{ImageSource, LabelSource, Progress};
 use serde_json::{Map, Value};
 
-use super::atomic::{self, Change, Lock};
+use super::atomic::{self, Change, Lock, is_same_but_case};
 use super::element::{Element, ElementKind, WriteMode};
 use super::{Store, listing};
 use crate::array::StoredPixel;
@@ -59,7 +59,7 @@ impl Store {
             return self.remove_remote(kind, name);
         }
         let lock = self.prepare()?;
-        let (group, name) = match self.element(kind, name)?.key.as_str() {
+        let (group, name) = match self.element_in_place(kind, name)?.key.as_str() {
             // Where SpatialData before 0.1 kept its only table.
             "table/table" => ("table", "table"),
             _ => (kind.group(), name),
@@ -95,7 +95,7 @@ impl Store {
     /// ```
     pub fn rename(&mut self, kind: ElementKind, name: &str, to: &str) -> Result<()> {
         let lock = self.prepare()?;
-        let key = self.element(kind, name)?.key.clone();
+        let key = self.element_in_place(kind, name)?.key.clone();
         if key == "table/table" {
             let found = "the place of SpatialData before 0.1; write the table anew and remove it";
             return Err(Error::invalid(key, "a table in `tables/`", found));
@@ -107,9 +107,14 @@ impl Store {
         let others = self.elements.iter().filter(|e| e.key != key);
         check_free(to, others)?;
         // On a file system that does not tell case apart the element itself may be in the way.
-        let place = self.root.writable()?.place(kind.group()).join(to);
-        if !to.eq_ignore_ascii_case(name) {
+        let group = self.root.writable()?.place(kind.group());
+        let place = group.join(to);
+        if !is_same_but_case(name, to) {
             place.must_be_free()?;
+        } else if group.list()?.iter().any(|entry| entry.name == *to) {
+            return Err(Error::Exists {
+                path: place.path().to_owned(),
+            });
         }
         self.change(kind.group(), name).rename(&lock, to)?;
         self.cache.forget(&key);
@@ -336,14 +341,24 @@ impl Store {
     /// ```
     #[doc(alias = "write_attrs")]
     pub fn write_attributes(&mut self, attributes: Map<String, Value>) -> Result<()> {
+        let mut attributes = attributes;
+        let keep_own = |attributes: &mut Map<String, Value>, own: &Map<String, Value>| {
+            match own.get("spatialdata_attrs") {
+                Some(own) => attributes.insert("spatialdata_attrs".to_owned(), own.clone()),
+                None => attributes.remove("spatialdata_attrs"),
+            };
+        };
+        #[cfg(feature = "object-store")]
+        if self.root.remote().is_some() {
+            keep_own(&mut attributes, &self.attributes);
+            self.write_attributes_remote(&attributes)?;
+            self.attributes = attributes;
+            return Ok(());
+        }
         let lock = Lock::acquire(&self.root.writable()?.place(""))?;
         atomic::tidy(&self.root, &lock)?;
         let node = Node::open(&self.root, "", self.format)?;
-        let mut attributes = attributes;
-        match node.attributes.get("spatialdata_attrs") {
-            Some(own) => attributes.insert("spatialdata_attrs".to_owned(), own.clone()),
-            None => attributes.remove("spatialdata_attrs"),
-        };
+        keep_own(&mut attributes, &node.attributes);
         let (key, metadata) = match self.format {
             ZarrFormat::V3 => {
                 let bytes = self.root.read_metadata("zarr.json")?.unwrap_or_default();
@@ -408,6 +423,17 @@ impl Store {
         atomic::tidy(&self.root, &lock)?;
         self.elements = listing::list(&self.root)?;
         Ok(lock)
+    }
+
+    /// An element that no writer of another machine has in its hands.
+    fn element_in_place(&self, kind: ElementKind, name: &str) -> Result<&Element> {
+        let element = self.element(kind, name)?;
+        if element.key.contains("/.") {
+            return Err(Error::Locked {
+                path: self.root.writable()?.place(&element.key).path().to_owned(),
+            });
+        }
+        Ok(element)
     }
 
     fn change<'a>(&'a self, group: &'static str, name: &'a str) -> Change<'a> {

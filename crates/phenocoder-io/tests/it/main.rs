@@ -9,6 +9,7 @@ mod conformance_geo;
 #[cfg(unix)]
 mod full_disk;
 mod kills;
+mod left_overs;
 mod organoid;
 mod patchset;
 mod pyramids;
@@ -16,6 +17,8 @@ mod region;
 #[cfg(feature = "object-store")]
 mod remote;
 mod round_trip;
+#[cfg(feature = "object-store")]
+mod secrets;
 mod tables;
 mod vector;
 mod verify;

@@ -15,8 +15,8 @@ use phenocoder_core::{
     Column, DataType, ImageShape, ImageSource, LabelSource, MemoryImage, MemoryLabels, NoProgress,
 };
 use phenocoder_io::{
-    ContainerVersion, ElementKind, Error, ImageWriteOptions, LabelWriteOptions, OpenOptions, Store,
-    TableData, WriteMode, validate,
+    ContainerVersion, ElementKind, Error, ImageWriteOptions, LabelWriteOptions, OpenOptions,
+    RepairOptions, Store, TableData, WriteMode, validate,
 };
 
 const CHUNKS: ImageShape = ImageShape {
@@ -257,6 +257,32 @@ fn requests_have_a_budget_and_http_takes_no_writes() {
     assert!(matches!(refused, Error::NotAStore { .. }), "{refused:?}");
 }
 
+#[test]
+fn each_attempt_counts_against_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    local(folder.path(), ContainerVersion::V02);
+    for (failing, budget) in [(0, 9), (1, 9), (1, 14), (2, 11)] {
+        let server = serve(folder.path(), failing);
+        let options = OpenOptions::default().with_max_requests(Some(budget));
+        let read = Store::open_with(format!("{}/s.zarr", server.address), options)
+            .and_then(|store| store.image("größe"))
+            .and_then(|image| {
+                let region = image.shape().region();
+                let mut out = vec![0.0; region.checked_len().unwrap()];
+                image.read_region(&region, &mut out)?;
+                Ok(())
+            });
+        let refused = read.unwrap_err();
+        assert!(
+            format!("{refused:?}").contains("TooManyRequests"),
+            "{refused:?}"
+        );
+        assert!(refused.is_environment());
+        let sent = server.requests.load(Ordering::SeqCst) as u64;
+        assert_eq!(sent, budget, "{failing} failing attempts");
+    }
+}
+
 /// The address of a new bucket on the server that the environment names.
 fn bucket(name: &str) -> Option<(String, OpenOptions)> {
     let Ok(server) = std::env::var("PHENOCODER_S3") else {
@@ -315,6 +341,87 @@ fn a_store_on_s3_is_written_replaced_and_read() {
         let renamed = store.rename(ElementKind::Table, "t", "u");
         assert!(matches!(renamed, Err(Error::ReadOnly { .. })));
     }
+}
+
+#[test]
+fn attributes_on_s3_are_replaced_for_the_next_to_open() {
+    let Some((address, options)) = bucket("attributes") else {
+        return;
+    };
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let address = format!("{address}-{}", version.as_str());
+        let mut store = Store::create_with(&address, version, options.clone()).unwrap();
+        fill(&mut store);
+        let attributes = serde_json::json!({"donor": "größe", "spatialdata_attrs": 7});
+        let attributes = attributes.as_object().unwrap().clone();
+        store.write_attributes(attributes).unwrap();
+        let again = Store::open_with(&address, options.clone()).unwrap();
+        for store in [&store, &again] {
+            assert_eq!(store.attributes()["donor"], "größe");
+            assert_eq!(store.version(), version);
+            assert!(store.attributes()["spatialdata_attrs"].is_object());
+            holds_everything(store);
+        }
+        assert!(validate(&again).is_empty());
+    }
+}
+
+#[test]
+fn the_lock_of_a_writer_that_died_is_taken_away_on_request() {
+    let Some((address, options)) = bucket("repair") else {
+        return;
+    };
+    let mut store = Store::create_with(&address, ContainerVersion::V02, options.clone()).unwrap();
+    assert_eq!(store.repair().unwrap().removed, [""; 0]);
+    // As a writer that was killed leaves it.
+    let place = address.strip_prefix("s3://").unwrap();
+    let server = std::env::var("PHENOCODER_S3").unwrap();
+    let host = server.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "PUT /{place}/.phenocoder-lock HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+    )
+    .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let refused = store.write_table("t", &table(1.0), WriteMode::Create);
+    assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    let refused = store.repair();
+    assert!(
+        matches!(refused, Err(Error::Locked { .. })),
+        "younger than a day: {refused:?}"
+    );
+    let at_once = RepairOptions::default().with_lock_age(std::time::Duration::ZERO);
+    let done = store.repair_with(&at_once).unwrap();
+    assert_eq!(done.removed, [".phenocoder-lock"]);
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    assert_eq!(store.table("t").unwrap().read_all().unwrap(), table(1.0));
+}
+
+#[test]
+fn a_replacement_that_cannot_be_sent_in_full_is_not_begun() {
+    let Some((address, options)) = bucket("budget") else {
+        return;
+    };
+    fill(&mut Store::create_with(&address, ContainerVersion::V02, options.clone()).unwrap());
+    let limited = options.clone().with_max_requests(Some(20));
+    let mut store = Store::open_with(&address, limited).unwrap();
+    let new = ImageWriteOptions::new(DataType::UInt16)
+        .with_chunks(CHUNKS)
+        .with_mode(WriteMode::Replace);
+    let refused = store.write_image("größe", &image(9), &new, &NoProgress);
+    assert!(
+        matches!(refused, Err(Error::TooManyRequests { .. })),
+        "{refused:?}"
+    );
+    // Nothing is gone, and the lock is not left behind.
+    let mut store = Store::open_with(&address, options).unwrap();
+    holds_everything(&store);
+    store.remove(ElementKind::Table, "t").unwrap();
 }
 
 #[test]

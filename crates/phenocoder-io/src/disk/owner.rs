@@ -1,0 +1,159 @@
+//! Who left something behind: the machine since it was started, and the process.
+
+use std::fmt;
+use std::fs;
+use std::sync::OnceLock;
+
+/// A process, of whichever machine.
+///
+/// Linux tells all of it; elsewhere the machine is not known, and all processes are taken for those of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// A machine since it was started, from its boot id; 0 when that is not known.
+    host: u32,
+    /// In which of its spaces of process numbers, as each container has one; 0 when that is not known.
+    space: u32,
+    process: u32,
+    /// When the process was started, in ticks since the machine was; 0 when that is not known.
+    start: u64,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host,
+            space,
+            process,
+            start,
+        } = self;
+        write!(f, "{host:08x}{space:08x}-{process}-{start}")
+    }
+}
+
+impl Owner {
+    /// This process.
+    pub(crate) fn own() -> Self {
+        static OWN: OnceLock<Owner> = OnceLock::new();
+        *OWN.get_or_init(|| Self {
+            host: fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| hash(&id)),
+            space: fs::read_link("/proc/self/ns/pid")
+                .map_or(0, |link| hash(link.as_os_str().as_encoded_bytes())),
+            process: std::process::id(),
+            start: start_of("self").unwrap_or(0),
+        })
+    }
+
+    /// The owner that a name ends in.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if is_number(text) {
+            // Before machines were told apart there was the process alone.
+            return Some(Self {
+                process: text.parse().unwrap_or(0),
+                start: 0,
+                ..Self::own()
+            });
+        }
+        let mut parts = text.split('-');
+        let (place, process, start) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_place = place.len() == 16 && place.bytes().all(|b| b.is_ascii_hexdigit());
+        if parts.next().is_some() || !is_place || !is_number(process) || !is_number(start) {
+            return None;
+        }
+        Some(Self {
+            host: u32::from_str_radix(place.get(..8)?, 16).ok()?,
+            space: u32::from_str_radix(place.get(8..)?, 16).ok()?,
+            process: process.parse().ok()?,
+            start: start.parse().ok()?,
+        })
+    }
+
+    /// Whether it ran on this machine, which has not been started anew since.
+    pub(crate) fn is_here(&self) -> bool {
+        self.host == Self::own().host
+    }
+
+    /// Whether it is another process that still runs here, as far as that can be seen.
+    pub(crate) fn runs(&self) -> bool {
+        let own = Self::own();
+        let can_be_seen = self.is_here() && self.space == own.space && self.start != 0;
+        can_be_seen && *self != own && start_of(&self.process.to_string()) == Some(self.start)
+    }
+}
+
+/// When a process was started; `None` for one that has ended.
+fn start_of(process: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, which may hold anything, is in parentheses; see proc(5).
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u32 {
+    let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_told_apart_by_machine_container_and_start() {
+        let own = Owner::own();
+        assert_eq!(Owner::parse(&own.to_string()), Some(own));
+        assert!(own.is_here() && !own.runs());
+        let other = Owner {
+            host: own.host ^ 1,
+            ..own
+        };
+        assert!(!other.is_here() && !other.runs());
+        // Two containers whose only process has the number 1.
+        let first = Owner { process: 1, ..own };
+        let second = Owner {
+            space: own.space ^ 1,
+            start: own.start + 1,
+            ..first
+        };
+        assert_ne!(first.to_string(), second.to_string());
+        assert!(Owner::parse("77").unwrap().is_here());
+        for bad in [
+            "",
+            "1a",
+            "1-2",
+            "0000000000000000-1",
+            "0000000000000000-1-2-3",
+            "+-1-2",
+        ] {
+            assert_eq!(Owner::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_runs_until_it_ends() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let owner = Owner {
+            process: child.id(),
+            start: start_of(&child.id().to_string()).unwrap(),
+            ..Owner::own()
+        };
+        assert!(owner.runs());
+        let earlier = Owner {
+            start: owner.start - 1,
+            ..owner
+        };
+        assert!(!earlier.runs(), "another process had the number");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!owner.runs());
+    }
+}

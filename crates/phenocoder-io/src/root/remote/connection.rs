@@ -1,0 +1,317 @@
+//! The connection to a server: its settings, a budget of requests, and what its address keeps secret.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
+};
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::{
+    ClientConfigKey, ClientOptions, HeaderMap, HeaderValue, ObjectStore, ObjectStoreScheme,
+    RetryConfig,
+};
+use url::Url;
+
+use crate::OpenOptions;
+
+/// How many requests were sent, and how many may be.
+///
+/// Each attempt counts: retries, pages of listings, deletions, parts of uploads, and requests for credentials.
+#[derive(Debug)]
+pub(super) struct Budget {
+    state: AtomicU64,
+    limit: Option<u64>,
+}
+
+/// The source of the error of a request that was not sent.
+#[derive(Debug)]
+pub(super) struct UsedUp;
+
+impl fmt::Display for UsedUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the budget of requests is used up")
+    }
+}
+
+impl StdError for UsedUp {}
+
+impl Budget {
+    pub(super) fn new(limit: Option<u64>) -> Self {
+        Self {
+            state: AtomicU64::new(0),
+            limit,
+        }
+    }
+
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    /// Takes `n` requests out of the budget; none when it does not hold so many.
+    pub(super) fn take(&self, n: u64) -> bool {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let taken = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(n).filter(|used| *used <= limit)
+            });
+        taken.is_ok()
+    }
+
+    /// Puts back what was taken and not needed.
+    pub(super) fn put_back(&self, n: u64) {
+        self.state.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Whether `n` requests could be taken.
+    pub(super) fn has(&self, n: u64) -> bool {
+        let used = self.state.load(Ordering::Relaxed);
+        self.limit
+            .is_none_or(|limit| used.saturating_add(n) <= limit)
+    }
+}
+
+/// Whether an error goes back to a request that was not sent for want of budget.
+pub(super) fn is_used_up(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<UsedUp>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Connects as `object_store` does, and counts what is sent.
+#[derive(Debug)]
+struct Counting {
+    budget: Arc<Budget>,
+    /// What each address of plain HTTP ends in, such as `token=…`.
+    query: Option<Query>,
+}
+
+/// A query, which may be secret.
+#[derive(Clone)]
+struct Query(String);
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl HttpConnector for Counting {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(CountingClient {
+            client: ReqwestConnector::default().connect(options)?,
+            budget: Arc::clone(&self.budget),
+            query: self.query.clone(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct CountingClient {
+    client: HttpClient,
+    budget: Arc<Budget>,
+    query: Option<Query>,
+}
+
+impl CountingClient {
+    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if !self.budget.take(1) {
+            return Err(HttpError::new(HttpErrorKind::Unknown, UsedUp));
+        }
+        if let Some(Query(query)) = &self.query {
+            let separator = if request.uri().query().is_some() {
+                '&'
+            } else {
+                '?'
+            };
+            let uri = format!("{}{separator}{query}", request.uri());
+            *request.uri_mut() = uri
+                .parse()
+                .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        }
+        self.client.execute(request).await
+    }
+}
+
+impl HttpService for CountingClient {
+    fn call<'life0, 'async_trait>(
+        &'life0 self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.send(request))
+    }
+}
+
+/// Connects to the server at an address.
+pub(super) fn build(
+    url: &Url,
+    scheme: ObjectStoreScheme,
+    options: &OpenOptions,
+    budget: &Arc<Budget>,
+) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let retry = RetryConfig {
+        max_retries: options.max_retries,
+        retry_timeout: options.request_timeout.saturating_mul(2),
+        ..RetryConfig::default()
+    };
+    let client = ClientOptions::new()
+        .with_timeout(options.request_timeout)
+        .with_connect_timeout(options.request_timeout.min(Duration::from_secs(10)));
+    let is_http = scheme == ObjectStoreScheme::Http;
+    let has_secrets = url.password().is_some() || url.query().is_some();
+    if has_secrets && !is_http {
+        return Err(object_store::Error::NotSupported {
+            source: "an address with a password or a query: pass credentials as storage options"
+                .into(),
+        });
+    }
+    let query = url.query().filter(|_| is_http);
+    let connector = Counting {
+        budget: Arc::clone(budget),
+        query: query.map(|query| Query(query.to_owned())),
+    };
+    let settings = options.storage_options.iter();
+    let settings = settings.map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    macro_rules! configured {
+        ($builder:expr) => {{
+            let mut builder = $builder
+                .with_url(url.to_string())
+                .with_client_options(client)
+                .with_http_connector(connector)
+                .with_retry(retry);
+            for (name, value) in settings {
+                builder = builder.with_config(name.parse()?, value);
+            }
+            Arc::new(builder.build()?) as Arc<dyn ObjectStore>
+        }};
+    }
+    Ok(match scheme {
+        ObjectStoreScheme::AmazonS3 => configured!(AmazonS3Builder::from_env()),
+        ObjectStoreScheme::GoogleCloudStorage => configured!(GoogleCloudStorageBuilder::from_env()),
+        ObjectStoreScheme::MicrosoftAzure => configured!(MicrosoftAzureBuilder::from_env()),
+        ObjectStoreScheme::Http => {
+            let host = &url[url::Position::BeforeHost..url::Position::BeforePath];
+            let root = format!("{}://{host}", url.scheme());
+            let plain = url.scheme() == "http";
+            let mut client = client.with_config(ClientConfigKey::AllowHttp, plain.to_string());
+            if let Some(headers) = authorization(url) {
+                client = client.with_default_headers(headers);
+            }
+            let mut builder = HttpBuilder::new()
+                .with_url(root)
+                .with_client_options(client)
+                .with_http_connector(connector)
+                .with_retry(retry);
+            for (name, value) in settings {
+                builder = builder.with_config(name.parse()?, value);
+            }
+            Arc::new(builder.build()?)
+        }
+        _ => {
+            return Err(object_store::Error::NotSupported {
+                source: "only s3, gs, az, http and https addresses are read".into(),
+            });
+        }
+    })
+}
+
+/// The header that says who asks, where the address does.
+fn authorization(url: &Url) -> Option<HeaderMap> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut who = percent_decoded(url.username());
+    who.push(b':');
+    who.extend(percent_decoded(url.password().unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", base64(&who))).ok()?;
+    value.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", value);
+    Some(headers)
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let coded = tail.get(..2).filter(|_| first == b'%');
+        let coded = coded.and_then(|hex| std::str::from_utf8(hex).ok());
+        match coded.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for part in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(part.get(i).copied().unwrap_or(0));
+        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            if digit > part.len() {
+                text.push('=');
+            } else {
+                let index = (word >> (18 - 6 * digit)) & 63;
+                text.push(char::from(DIGITS[index as usize]));
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_never_exceeded_and_gives_back_what_was_not_needed() {
+        let budget = Budget::new(Some(3));
+        assert!(budget.take(2) && !budget.take(2) && budget.has(1) && budget.take(1));
+        assert!(!budget.take(1) && !budget.has(1));
+        budget.put_back(1);
+        assert!(budget.take(1));
+        assert!(Budget::new(None).take(1 << 60));
+    }
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        // RFC 4648, section 10.
+        for (text, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+        assert_eq!(percent_decoded("a%40b%2"), b"a@b%2");
+    }
+}
