@@ -18,9 +18,14 @@ pub struct Violation {
 
 impl Violation {
     pub(crate) fn error(key: &str, error: &Error) -> Self {
+        let problem = with_causes(error);
         Self {
             key: key.to_owned(),
-            problem: with_causes(error),
+            problem: if error.is_environment() {
+                format!("not checked: {problem}")
+            } else {
+                problem
+            },
             is_warning: false,
         }
     }
@@ -39,6 +44,7 @@ impl Violation {
 /// Consolidated metadata and the list of masks are compared with what is there, and left-overs of writers on other
 /// machines are named.
 /// Tables and shapes are read; pixels and points are not: [`verify`](crate::verify) decodes them all.
+/// What the disk or the server did not give out is in the list as "not checked".
 /// An empty list means that no rule checked is broken.
 ///
 /// # Examples

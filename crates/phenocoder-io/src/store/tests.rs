@@ -7,7 +7,7 @@ use phenocoder_core::NoProgress;
 use super::consolidated::{self, Overlay};
 use super::*;
 use crate::root::{RangeFile, Source, SourceEntry};
-use crate::{TableData, verify};
+use crate::{TableData, Violation, verify};
 
 /// A folder as a server would have it, some files of which it does not give out.
 #[derive(Debug)]
@@ -95,6 +95,9 @@ fn errors_of_servers_and_disks_are_returned_and_damage_is_listed() {
         let index = open("tables/t/obs/_index/c/0", error);
         let found = verify(&index, &NoProgress).unwrap_err();
         assert!(found.is_environment(), "{kind}: {found}");
+        let checked = crate::validate(&index);
+        let is_said = |v: &Violation| v.key == "tables/t" && v.problem.starts_with("not checked: ");
+        assert!(checked.iter().any(is_said), "{kind}: {checked:?}");
         let metadata = open("images/i/zarr.json", error);
         let found = metadata.coordinate_systems().unwrap_err();
         assert!(found.is_environment(), "{kind}: {found}");
@@ -109,4 +112,21 @@ fn errors_of_servers_and_disks_are_returned_and_damage_is_listed() {
         assert_eq!(metadata.coordinate_systems().unwrap(), [""; 0]);
         consolidated::build(&metadata.root, ZarrFormat::V3, &Overlay::default()).unwrap();
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn links_that_lead_round_in_circles_are_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let table = TableData::new(vec!["a".into()], vec![], None);
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    let chunk = path.join("tables/t/obs/_index/c/0");
+    std::fs::remove_file(&chunk).unwrap();
+    std::os::unix::fs::symlink("0", &chunk).unwrap();
+    let refused = store.table("t").unwrap().read_all().unwrap_err();
+    assert!(!refused.is_environment(), "{refused:?}");
+    let found = verify(&store, &NoProgress).unwrap();
+    assert!(!found.violations.is_empty());
 }
