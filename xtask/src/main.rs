@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 mod check;
 mod cuda;
+mod fuzz;
 mod metadata;
 mod miri;
 mod peers;
@@ -38,6 +39,11 @@ Commands:
            users in dependencies.md
   miri     every kernel, forward and backward on tiny shapes, under Miri; needs the nightly toolchain with the components
            miri and rust-src
+  fuzz     every fuzz target of phenocoder-io, one after the other, with counts; needs the nightly toolchain and cargo-fuzz
+           --runs N           inputs per target
+           --minutes N        time per target (1 when neither is given)
+           --minimize         keep of the corpora what is needed for the same coverage
+           TARGET...          these targets instead of all
   bench-peers  our training step and encoding beside PyTorch, Keras and stock candle, in turns; needs Linux, a C
            compiler and a Python 3.12 or 3.13, and installs the peers (2.9 GB) below target/
            --sides 32,128     sides of the patches
@@ -79,6 +85,7 @@ fn main() -> Result<ExitCode> {
             true
         }
         Some((&"miri", [])) => miri::run(&Workspace::load()?)?,
+        Some((&"fuzz", rest)) => fuzz::run(&Workspace::load()?, &fuzz::Options::parse(rest)?)?,
         Some((&"bench-peers", rest)) => {
             let options = peers::Options::parse(rest)?;
             peers::run(&Workspace::load()?, &options)?

@@ -79,6 +79,8 @@ impl Workspace {
         let members = files
             .iter()
             .filter_map(|path| path.strip_suffix("/Cargo.toml"))
+            // A workspace of its own, of the nightly toolchain.
+            .filter(|dir| *dir != "fuzz")
             .map(|dir| Member::load(&root, dir))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {

@@ -35,7 +35,7 @@ use crate::{Error, MissingChunks, Result, json};
 pub(crate) use cache::ChunkCache;
 pub(crate) use chain::Block;
 use chain::{Chain, Codecs, without_shards};
-use codec::BytesCodecs;
+pub(crate) use codec::BytesCodecs;
 pub(crate) use codec::unpack_zstd;
 pub(crate) use element::ElementType;
 pub use numbers::{NumericArray, NumericValues};

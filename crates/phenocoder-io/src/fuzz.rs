@@ -5,21 +5,39 @@
 
 mod memory;
 
+use std::sync::{Arc, LazyLock};
+
 use phenocoder_core::{ImageSource, NoProgress};
 use serde_json::{Value, json};
 
 use self::memory::{Bytes, Files};
+use crate::array::{BytesCodecs, ChunkCache, ZarrArray};
 use crate::columns::ColumnFile;
-use crate::root::{RangeFile, Root};
+use crate::node::{Node, ZarrFormat};
+use crate::ome::Image;
+use crate::root::Root;
+use crate::table::{Context, LazyFrame, Table, read_value};
 use crate::{ElementKind, OpenOptions, Result, Store, columns, shapes, transform};
 
 /// Small limits, so that what is slow or large for a reason is refused.
 fn limits() -> OpenOptions {
-    OpenOptions::default()
-        .with_cache_bytes(1 << 20)
-        .with_max_chunk_bytes(16 << 20)
-        .with_max_array_bytes(16 << 20)
-        .with_max_metadata_bytes(16 << 20)
+    static LIMITS: LazyLock<OpenOptions> = LazyLock::new(|| {
+        OpenOptions::default()
+            .with_cache_bytes(1 << 20)
+            .with_max_chunk_bytes(16 << 20)
+            .with_max_array_bytes(16 << 20)
+            .with_max_metadata_bytes(16 << 20)
+    });
+    LIMITS.clone()
+}
+
+fn root_of(files: Files) -> Arc<Root> {
+    Arc::new(Root::new(files, limits()))
+}
+
+fn context(files: Files, format: ZarrFormat) -> Context {
+    let root = root_of(files);
+    Context { root, format }
 }
 
 /// Reads all that a store holds; what is wrong with one element does not keep the others from being read.
@@ -28,21 +46,27 @@ fn read_everything(files: Files) -> Result<()> {
     for element in store.elements() {
         // Errors are what is expected; a panic or a hang is not.
         let _ = match element.kind {
-            ElementKind::Image => read_image(&store, &element.name),
-            ElementKind::Table => store
-                .table(&element.name)
-                .and_then(|table| table.read_all())
-                .map(|_| ()),
-            _ => Ok(()),
+            ElementKind::Image => store
+                .image(&element.name)
+                .and_then(|image| read_image(&image)),
+            ElementKind::Labels => store.labels(&element.name).map(|_| ()),
+            // The check below reads them.
+            ElementKind::Table | ElementKind::Points | ElementKind::Shapes => Ok(()),
         };
     }
+    let _ = store.coordinate_systems();
     let _ = crate::validate(&store);
     let _ = crate::verify(&store, &NoProgress);
     Ok(())
 }
 
-fn read_image(store: &Store, name: &str) -> Result<()> {
-    let image = store.image(name)?;
+/// Opens an image and reads its levels.
+fn open_and_read_image(files: Files, node: &Node) -> Result<()> {
+    let cache = Arc::new(ChunkCache::new(1 << 20));
+    read_image(&Image::open(&root_of(files), &cache, "a", node)?)
+}
+
+fn read_image(image: &Image) -> Result<()> {
     for level in 0..image.n_levels().min(4) {
         let image = image.level(level)?;
         let mut window = image.shape().region();
@@ -170,132 +194,222 @@ fn table_store() -> Files {
         .with_bytes("tables/t/obs/kind/codes/c/0", &[0, 1, 255])
 }
 
+static IMAGE: LazyLock<Files> = LazyLock::new(|| image_store(&json!([little()])));
+static TABLE: LazyLock<Files> = LazyLock::new(table_store);
+
+/// The metadata of the image `a`.
+static IMAGE_NODE: LazyLock<Node> = LazyLock::new(|| node(&IMAGE, "images/a"));
+
+fn node(files: &Files, key: &str) -> Node {
+    let root = Root::new(files.clone(), limits());
+    Node::open(&root, key, ZarrFormat::V3).expect("the files above are sound")
+}
+
 /// Reads a store whose root has this `zarr.json`, consolidated metadata included.
 ///
 /// # Errors
 ///
 /// What is wrong with the root.
 pub fn root(bytes: &[u8]) -> Result<()> {
-    read_everything(image_store(&json!([little()])).with_bytes("zarr.json", bytes))
+    read_everything(IMAGE.replacing("zarr.json", bytes))
 }
 
-/// Reads an image whose array has this `zarr.json`.
+/// Reads an array with this `zarr.json`: as a level of an image, and as a value of a table.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn array_v3(bytes: &[u8]) -> Result<()> {
-    read_everything(image_store(&json!([little()])).with_bytes("images/a/s0/zarr.json", bytes))
+    // Chunks of arrays with fewer axes, too.
+    static FILES: LazyLock<Files> = LazyLock::new(|| {
+        IMAGE
+            .clone()
+            .with_bytes("images/a/s0/c/0/0", &[7; 128])
+            .with_bytes("images/a/s0/c/0", &[7; 128])
+            .with_bytes("images/a/s0/c", &[7; 128])
+    });
+    let files = FILES.replacing("images/a/s0/zarr.json", bytes);
+    let context = context(files.clone(), ZarrFormat::V3);
+    let node = Node::open(&context.root, "images/a/s0", ZarrFormat::V3)?;
+    let read = read_value(&context, node, 0);
+    let image = open_and_read_image(files, &IMAGE_NODE);
+    image.or(read.map(|_| ()))
 }
 
-/// Reads an image of Zarr v2 whose array has this `.zarray`.
+/// Reads an array with this `.zarray`: as a level of an image, and as a value of a table.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn array_v2(bytes: &[u8]) -> Result<()> {
-    let files = Files::default()
-        .with(".zgroup", &json!({"zarr_format": 2}))
-        .with("images/.zgroup", &json!({"zarr_format": 2}))
-        .with("images/a/.zgroup", &json!({"zarr_format": 2}))
-        .with("images/a/.zattrs", &json!({"multiscales": multiscales()}))
-        .with_bytes("images/a/s0/.zarray", bytes)
-        .with_bytes("images/a/s0/0/0/0", &[7; 128])
-        .with_bytes("images/a/s0/0.0.0", &[7; 128]);
-    read_everything(files)
+    static FILES: LazyLock<Files> = LazyLock::new(|| {
+        Files::default()
+            .with(".zgroup", &json!({"zarr_format": 2}))
+            .with("images/.zgroup", &json!({"zarr_format": 2}))
+            .with("images/a/.zgroup", &json!({"zarr_format": 2}))
+            .with("images/a/.zattrs", &json!({"multiscales": multiscales()}))
+            .with_bytes("images/a/s0/0/0/0", &[7; 128])
+            .with_bytes("images/a/s0/0.0.0", &[7; 128])
+            .with_bytes("images/a/s0/0", &[7; 128])
+    });
+    static NODE: LazyLock<Node> = LazyLock::new(|| {
+        let root = Root::new(FILES.clone(), limits());
+        Node::open(&root, "images/a", ZarrFormat::V2).expect("the files above are sound")
+    });
+    let files = FILES.replacing("images/a/s0/.zarray", bytes);
+    let context = context(files.clone(), ZarrFormat::V2);
+    let node = Node::open(&context.root, "images/a/s0", ZarrFormat::V2)?;
+    let read = read_value(&context, node, 0);
+    let image = open_and_read_image(files, &NODE);
+    image.or(read.map(|_| ()))
 }
 
 /// Reads an image whose group has this `zarr.json`: scales, channels, transformations.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn multiscale(bytes: &[u8]) -> Result<()> {
-    read_everything(image_store(&json!([little()])).with_bytes("images/a/zarr.json", bytes))
+    let files = IMAGE.replacing("images/a/zarr.json", bytes);
+    let root = Root::new(files.clone(), limits());
+    let node = Node::open(&root, "images/a", ZarrFormat::V3)?;
+    let _ = transform::targets(&node.attributes);
+    open_and_read_image(files, &node)
 }
 
-/// Reads a chunk; the first byte chooses its codecs.
+/// Decodes a chunk of 128 bytes; the first byte chooses its codecs.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn chunk(bytes: &[u8]) -> Result<()> {
+    static CODECS: LazyLock<Vec<BytesCodecs>> = LazyLock::new(|| {
+        let codec = |name: &str, configuration: Value| {
+            let mut list = vec![json!({"name": name, "configuration": configuration})];
+            if name == "numcodecs.shuffle" {
+                list.push(json!({"name": "crc32c"}));
+            }
+            let (codecs, rest) = BytesCodecs::split_v3("chunk", &list).expect("codecs are known");
+            assert!(rest.is_empty(), "codecs are known");
+            codecs
+        };
+        let blosc = |shuffle: &str, typesize: usize| {
+            let configuration = json!({
+                "cname": "lz4", "clevel": 5, "shuffle": shuffle, "typesize": typesize, "blocksize": 0,
+            });
+            codec("blosc", configuration)
+        };
+        vec![
+            codec("zstd", json!({"level": 0, "checksum": false})),
+            codec("gzip", json!({"level": 1})),
+            codec("numcodecs.zlib", json!({"level": 1})),
+            codec("numcodecs.lz4", json!({"acceleration": 1})),
+            codec("numcodecs.shuffle", json!({"elementsize": 2})),
+            codec("crc32c", json!({})),
+            codec("numcodecs.adler32", json!({})),
+            codec("numcodecs.crc32", json!({})),
+            blosc("shuffle", 2),
+            blosc("bitshuffle", 4),
+        ]
+    });
     let (choice, bytes) = bytes.split_first().unwrap_or((&0, &[]));
-    let codec = match choice % 7 {
-        0 => json!({"name": "zstd", "configuration": {"level": 0, "checksum": false}}),
-        1 => json!({"name": "gzip", "configuration": {"level": 1}}),
-        2 => json!({"name": "crc32c"}),
-        3 => json!({"name": "numcodecs.zlib", "configuration": {"level": 1}}),
-        4 => json!({"name": "numcodecs.lz4", "configuration": {"acceleration": 1}}),
-        5 => json!({"name": "numcodecs.shuffle", "configuration": {"elementsize": 2}}),
-        _ => json!({"name": "blosc", "configuration": {
-            "cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 2, "blocksize": 0,
-        }}),
-    };
-    read_everything(image_store(&json!([little(), codec])).with_bytes("images/a/s0/c/0/0/0", bytes))
+    let codecs = &CODECS[usize::from(*choice) % CODECS.len()];
+    let whole = codecs.decode_into("chunk", bytes, &mut [0; 128]);
+    // Text is decoded without knowing its size.
+    let unknown = codecs.decode("chunk", bytes, 1 << 16);
+    whole.and(unknown.map(|_| ()))
 }
 
 /// Reads a shard of sixteen chunks.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn shard(bytes: &[u8]) -> Result<()> {
-    let sharding = json!({"name": "sharding_indexed", "configuration": {
-        "chunk_shape": [1, 2, 2], "codecs": [little()], "index_codecs": [little()], "index_location": "end",
-    }});
-    read_everything(image_store(&json!([sharding])).with_bytes("images/a/s0/c/0/0/0", bytes))
+    static SHARDED: LazyLock<(Files, Node)> = LazyLock::new(|| {
+        let sharding = json!({"name": "sharding_indexed", "configuration": {
+            "chunk_shape": [1, 2, 2], "codecs": [little()], "index_codecs": [little()], "index_location": "end",
+        }});
+        let files = image_store(&json!([sharding]));
+        let node = node(&files, "images/a/s0");
+        (files, node)
+    });
+    let (files, node) = &*SHARDED;
+    let root = root_of(files.replacing("images/a/s0/c/0/0/0", bytes));
+    let array = ZarrArray::from_node(&root, node.clone())?;
+    array.check_chunk(&[0, 0, 0])?;
+    array.read_numbers().map(|_| ())
 }
 
 /// Reads a table whose group has this `zarr.json`.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn table(bytes: &[u8]) -> Result<()> {
-    read_everything(table_store().with_bytes("tables/t/zarr.json", bytes))
+    let root = root_of(TABLE.replacing("tables/t/zarr.json", bytes));
+    let node = Node::open(&root, "tables/t", ZarrFormat::V3)?;
+    Table::open(&root, &node)?.read_all()?.validate()
 }
 
-/// Reads a table whose `obs` has this `zarr.json`.
+/// Reads `obs` of the table with other bytes in one of its files.
+fn read_obs(key: &'static str, bytes: &[u8]) -> Result<()> {
+    let context = context(TABLE.replacing(key, bytes), ZarrFormat::V3);
+    let node = Node::open(&context.root, "tables/t/obs", ZarrFormat::V3)?;
+    let frame = LazyFrame::open(&context, node)?;
+    frame.read_index(&context)?;
+    frame.info(&context)?;
+    frame.read_all(&context).map(|_| ())
+}
+
+/// Reads a data frame whose group has this `zarr.json`.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn data_frame(bytes: &[u8]) -> Result<()> {
-    read_everything(table_store().with_bytes("tables/t/obs/zarr.json", bytes))
+    read_obs("tables/t/obs/zarr.json", bytes)
 }
 
-/// Reads a table with these names of rows, as `vlen-utf8` stores them.
+/// Reads an array of texts as `vlen-utf8` stores them.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with them.
 pub fn texts(bytes: &[u8]) -> Result<()> {
-    read_everything(table_store().with_bytes("tables/t/obs/_index/c/0", bytes))
+    const KEY: &str = "tables/t/obs/_index";
+    static NODE: LazyLock<Node> = LazyLock::new(|| node(&TABLE, KEY));
+    let root = root_of(TABLE.replacing("tables/t/obs/_index/c/0", bytes));
+    ZarrArray::from_node(&root, NODE.clone())?
+        .read_texts()
+        .map(|_| ())
 }
 
-/// Reads a table with these codes of categories.
+/// Reads a column with these codes of categories.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with them.
 pub fn categories(bytes: &[u8]) -> Result<()> {
-    read_everything(table_store().with_bytes("tables/t/obs/kind/codes/c/0", bytes))
+    static NODE: LazyLock<Node> = LazyLock::new(|| node(&TABLE, "tables/t/obs/kind"));
+    let files = TABLE.replacing("tables/t/obs/kind/codes/c/0", bytes);
+    read_value(&context(files, ZarrFormat::V3), NODE.clone(), 0).map(|_| ())
 }
 
 /// Reads a sparse matrix: 32 bytes of pointers, 16 bytes of indices, the rest are values.
 ///
 /// # Errors
 ///
-/// None that matters.
+/// What is wrong with it.
 pub fn sparse(bytes: &[u8]) -> Result<()> {
+    static NODE: LazyLock<Node> = LazyLock::new(|| node(&TABLE, "tables/t/X"));
     let (pointers, rest) = bytes.split_at(bytes.len().min(32));
     let (indices, values) = rest.split_at(rest.len().min(16));
-    let files = table_store()
-        .with_bytes("tables/t/X/indptr/c/0", pointers)
-        .with_bytes("tables/t/X/indices/c/0", indices)
-        .with_bytes("tables/t/X/data/c/0", values);
-    read_everything(files)
+    let files = TABLE
+        .replacing("tables/t/X/indptr/c/0", pointers)
+        .replacing("tables/t/X/indices/c/0", indices)
+        .replacing("tables/t/X/data/c/0", values);
+    read_value(&context(files, ZarrFormat::V3), NODE.clone(), 0).map(|_| ())
 }
 
 /// Reads every column of a Parquet file, with limits of 16 MiB.
@@ -304,7 +418,7 @@ pub fn sparse(bytes: &[u8]) -> Result<()> {
 ///
 /// What is wrong with the file.
 pub fn parquet(bytes: &[u8]) -> Result<()> {
-    let file = RangeFile::new(bytes.len() as u64, Bytes(bytes.to_vec()));
+    let file = Bytes(bytes.into()).open();
     let file = ColumnFile::read_footer(file, "bytes", limits())?;
     columns::read_all(&file)
 }
@@ -337,118 +451,4 @@ pub fn transformations(bytes: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use phenocoder_core::Seed;
-
-    use super::*;
-    use crate::array::encode_texts;
-
-    type Target = (&'static str, fn(&[u8]) -> Result<()>, Vec<u8>);
-
-    /// Every target with input that is sound.
-    fn targets() -> Vec<Target> {
-        let file = |files: Files, key: &str| files.get(key).unwrap().to_vec();
-        let image = || image_store(&json!([little()]));
-        let zarray = json!({
-            "zarr_format": 2, "shape": [1, 8, 8], "chunks": [1, 8, 8], "dtype": "<u2", "compressor": null,
-            "fill_value": 0, "order": "C", "filters": null, "dimension_separator": "/",
-        });
-        let sparse = [
-            file(table_store(), "tables/t/X/indptr/c/0"),
-            file(table_store(), "tables/t/X/indices/c/0"),
-            vec![0; 16],
-        ];
-        let zstd = [vec![0], zstd::encode_all(&[7; 128][..], 0).unwrap()].concat();
-        let index = [0_u64.to_le_bytes(), 8_u64.to_le_bytes()]
-            .concat()
-            .repeat(16);
-        vec![
-            ("root", root, file(image(), "zarr.json")),
-            ("array_v3", array_v3, file(image(), "images/a/s0/zarr.json")),
-            ("array_v2", array_v2, zarray.to_string().into_bytes()),
-            (
-                "multiscale",
-                multiscale,
-                file(image(), "images/a/zarr.json"),
-            ),
-            ("chunk", chunk, zstd),
-            ("shard", shard, [vec![1; 8], index].concat()),
-            ("table", table, file(table_store(), "tables/t/zarr.json")),
-            (
-                "data_frame",
-                data_frame,
-                file(table_store(), "tables/t/obs/zarr.json"),
-            ),
-            ("texts", texts, encode_texts(&["a", "b", "c"])),
-            ("categories", categories, vec![0, 1, 255]),
-            ("sparse", sparse_target, sparse.concat()),
-            (
-                "transformations",
-                transformations,
-                multiscales()[0]["coordinateTransformations"]
-                    .to_string()
-                    .into_bytes(),
-            ),
-        ]
-    }
-
-    fn sparse_target(bytes: &[u8]) -> Result<()> {
-        sparse(bytes)
-    }
-
-    #[test]
-    fn sound_input_is_read() {
-        for files in [image_store(&json!([little()])), table_store()] {
-            let store = Store::from_root(Root::new(files, limits())).unwrap();
-            assert_eq!(store.elements().len(), 1);
-            let found = crate::validate(&store);
-            assert!(found.iter().all(|v| v.is_warning), "{found:?}");
-            let found = crate::verify(&store, &NoProgress).unwrap();
-            assert!(found.violations.is_empty(), "{found:?}");
-            assert!(found.chunks > 0);
-        }
-        for (name, target, input) in targets() {
-            assert!(target(&input).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn mutated_input_never_panics() {
-        let mut stream = Seed::new(5).stream("fuzz", 0);
-        for (_, target, input) in targets() {
-            for _ in 0..300 {
-                let mut bytes = input.clone();
-                for _ in 0..1 + stream.below(4) {
-                    let at = stream.below(bytes.len().max(1));
-                    match stream.below(5) {
-                        0 => bytes.truncate(at),
-                        1 => bytes.extend_from_within(at.min(bytes.len())..),
-                        2 if at < bytes.len() => bytes[at] = b"0-9\xff\0{["[stream.below(7)],
-                        3 if at < bytes.len() => {
-                            bytes.remove(at);
-                        }
-                        _ if at < bytes.len() => bytes[at] ^= 1 << stream.below(8),
-                        _ => {}
-                    }
-                }
-                // Any error will do.
-                let _ = target(&bytes);
-            }
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_nothing_are_errors() {
-        for bytes in [
-            &b""[..],
-            b"PAR1",
-            b"\x01\x03\0\0\0\xff\xff\xff\xff",
-            b"[{}]",
-        ] {
-            assert!(parquet(bytes).is_err());
-            assert!(wkb(bytes).is_err());
-            assert!(transformations(bytes).is_err());
-            let _ = page_header(bytes);
-        }
-    }
-}
+mod tests;

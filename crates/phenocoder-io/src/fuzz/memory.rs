@@ -1,6 +1,7 @@
 //! Files in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -8,8 +9,14 @@ use crate::root::{RangeFile, ReadAt, Source, SourceEntry};
 use crate::{Error, Result};
 
 /// The bytes of a file.
-#[derive(Debug)]
-pub(super) struct Bytes(pub(super) Vec<u8>);
+#[derive(Debug, Clone)]
+pub(super) struct Bytes(pub(super) Arc<[u8]>);
+
+impl Bytes {
+    pub(super) fn open(self) -> RangeFile {
+        RangeFile::new(self.0.len() as u64, self)
+    }
+}
 
 impl ReadAt for Bytes {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
@@ -25,9 +32,13 @@ impl ReadAt for Bytes {
     }
 }
 
-/// A store in memory.
-#[derive(Debug, Default)]
-pub(super) struct Files(BTreeMap<String, Vec<u8>>);
+/// A store in memory; copies share the bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
+    files: Arc<BTreeMap<String, Bytes>>,
+    /// Files in the place of others, so that a copy with one more file costs nothing.
+    replaced: Vec<(&'static str, Bytes)>,
+}
 
 impl Files {
     /// Adds a metadata file.
@@ -35,15 +46,24 @@ impl Files {
         self.with_bytes(key, value.to_string().as_bytes())
     }
 
-    /// Adds a file, or replaces it.
+    /// Adds a file.
     pub(super) fn with_bytes(mut self, key: &str, bytes: &[u8]) -> Self {
-        self.0.insert(key.to_owned(), bytes.to_vec());
+        Arc::make_mut(&mut self.files).insert(key.to_owned(), Bytes(bytes.into()));
         self
     }
 
-    #[cfg(test)]
-    pub(super) fn get(&self, key: &str) -> Option<&[u8]> {
-        self.0.get(key).map(Vec::as_slice)
+    /// The same store with other bytes in one of its files.
+    pub(super) fn replacing(&self, key: &'static str, bytes: &[u8]) -> Self {
+        let mut changed = self.clone();
+        changed.replaced.push((key, Bytes(bytes.into())));
+        changed
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Bytes> {
+        let replaced = self.replaced.iter().find(|(name, _)| *name == key);
+        replaced
+            .map(|(_, bytes)| bytes)
+            .or_else(|| self.files.get(key))
     }
 }
 
@@ -53,8 +73,7 @@ impl Source for Files {
     }
 
     fn file(&self, key: &str) -> Result<Option<RangeFile>> {
-        let found = self.0.get(key);
-        Ok(found.map(|bytes| RangeFile::new(bytes.len() as u64, Bytes(bytes.clone()))))
+        Ok(self.get(key).cloned().map(Bytes::open))
     }
 
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {
@@ -63,7 +82,10 @@ impl Source for Files {
         } else {
             format!("{key}/")
         };
-        let below = self.0.keys().filter_map(|key| key.strip_prefix(&prefix));
+        let below = self
+            .files
+            .keys()
+            .filter_map(|key| key.strip_prefix(&prefix));
         let found: BTreeMap<&str, bool> = below
             .map(|rest| match rest.split_once('/') {
                 Some((folder, _)) => (folder, true),

@@ -1,0 +1,4 @@
+//! `phenocoder_io::fuzz::categories`.
+#![no_main]
+
+phenocoder_fuzz::target!(categories);

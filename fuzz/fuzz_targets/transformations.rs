@@ -1,0 +1,4 @@
+//! `phenocoder_io::fuzz::transformations`.
+#![no_main]
+
+phenocoder_fuzz::json_target!(transformations);
