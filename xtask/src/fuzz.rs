@@ -147,15 +147,8 @@ const BUILD: [&str; 6] = [
 /// Builds all targets.
 fn build(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     let status = Command::new("rustup")
-        .args([
-            "run",
-            "nightly",
-            "cargo",
-            "fuzz",
-            "build",
-            "--sanitizer",
-            "none",
-        ])
+        .args(["run", "nightly", "cargo", "fuzz"])
+        .args(BUILD)
         .current_dir(&workspace.root)
         // That of the toolchain that runs this program would be found first.
         .env_remove("CARGO")

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod check;
+mod coverage;
 mod cuda;
 mod fuzz;
 mod metadata;
@@ -44,6 +45,7 @@ Commands:
            --minutes N        time per target (1 when neither is given)
            --minimize         keep of the corpora what is needed for the same coverage
            TARGET...          these targets instead of all
+  coverage the lines of the parsers in phenocoder-io that its tests run, 90 % at least; needs cargo-llvm-cov
   bench-peers  our training step and encoding beside PyTorch, Keras and stock candle, in turns; needs Linux, a C
            compiler and a Python 3.12 or 3.13, and installs the peers (2.9 GB) below target/
            --sides 32,128     sides of the patches
@@ -85,6 +87,7 @@ fn main() -> Result<ExitCode> {
             true
         }
         Some((&"miri", [])) => miri::run(&Workspace::load()?)?,
+        Some((&"coverage", [])) => coverage::run(&Workspace::load()?)?,
         Some((&"fuzz", rest)) => fuzz::run(&Workspace::load()?, &fuzz::Options::parse(rest)?)?,
         Some((&"bench-peers", rest)) => {
             let options = peers::Options::parse(rest)?;

@@ -10,14 +10,14 @@ use std::sync::{Arc, LazyLock};
 use phenocoder_core::{ImageSource, NoProgress};
 use serde_json::{Value, json};
 
-use self::memory::{Bytes, Files};
+use self::memory::{Bytes, Files, Replaced};
 use crate::array::{BytesCodecs, ChunkCache, ZarrArray};
 use crate::columns::ColumnFile;
 use crate::node::{Node, ZarrFormat};
 use crate::ome::Image;
 use crate::root::Root;
-use crate::table::{Context, LazyFrame, Table, read_value};
-use crate::{ElementKind, OpenOptions, Result, Store, columns, shapes, transform};
+use crate::table::{Context, LazyFrame, StoredMatrix, Table, read_value};
+use crate::{OpenOptions, Result, Store, columns, shapes, transform};
 
 /// Small limits, so that what is slow or large for a reason is refused.
 fn limits() -> OpenOptions {
@@ -40,20 +40,10 @@ fn context(files: Files, format: ZarrFormat) -> Context {
     Context { root, format }
 }
 
-/// Reads all that a store holds; what is wrong with one element does not keep the others from being read.
+/// Reads all that a store holds.
 fn read_everything(files: Files) -> Result<()> {
     let store = Store::from_root(Root::new(files, limits()))?;
-    for element in store.elements() {
-        // Errors are what is expected; a panic or a hang is not.
-        let _ = match element.kind {
-            ElementKind::Image => store
-                .image(&element.name)
-                .and_then(|image| read_image(&image)),
-            ElementKind::Labels => store.labels(&element.name).map(|_| ()),
-            // The check below reads them.
-            ElementKind::Table | ElementKind::Points | ElementKind::Shapes => Ok(()),
-        };
-    }
+    // What is wrong with an element does not keep the others from being read; a panic or a hang is what is looked for.
     let _ = store.coordinate_systems();
     let _ = crate::validate(&store);
     let _ = crate::verify(&store, &NoProgress);
@@ -371,18 +361,46 @@ pub fn data_frame(bytes: &[u8]) -> Result<()> {
     read_obs("tables/t/obs/zarr.json", bytes)
 }
 
+thread_local! {
+    static NAMES: Opened<ZarrArray> = Opened::new(&TABLE, "tables/t/obs/_index", |context, node| {
+        ZarrArray::from_node(&context.root, node)
+    });
+    static CATEGORIES: Opened<LazyFrame> = Opened::new(&TABLE, "tables/t/obs", LazyFrame::open);
+    static SPARSE: Opened<StoredMatrix> = Opened::new(&TABLE, "tables/t/X", StoredMatrix::open);
+}
+
+/// Something whose metadata have been read once, in a store of which files are replaced afterwards.
+struct Opened<T> {
+    context: Context,
+    input: Replaced,
+    value: T,
+}
+
+impl<T> Opened<T> {
+    fn new(files: &Files, key: &str, open: impl FnOnce(&Context, Node) -> Result<T>) -> Self {
+        let input = Replaced::new(files.clone());
+        let root = Arc::new(Root::new(input.clone(), limits()));
+        let format = ZarrFormat::V3;
+        let context = Context { root, format };
+        let opened = Node::open(&context.root, key, format).and_then(|node| open(&context, node));
+        Self {
+            value: opened.expect("the files above are sound"),
+            context,
+            input,
+        }
+    }
+}
+
 /// Reads an array of texts as `vlen-utf8` stores them.
 ///
 /// # Errors
 ///
 /// What is wrong with them.
 pub fn texts(bytes: &[u8]) -> Result<()> {
-    const KEY: &str = "tables/t/obs/_index";
-    static NODE: LazyLock<Node> = LazyLock::new(|| node(&TABLE, KEY));
-    let root = root_of(TABLE.replacing("tables/t/obs/_index/c/0", bytes));
-    ZarrArray::from_node(&root, NODE.clone())?
-        .read_texts()
-        .map(|_| ())
+    NAMES.with(|names| {
+        names.input.replace([("tables/t/obs/_index/c/0", bytes)]);
+        names.value.read_texts().map(|_| ())
+    })
 }
 
 /// Reads a column with these codes of categories.
@@ -391,9 +409,15 @@ pub fn texts(bytes: &[u8]) -> Result<()> {
 ///
 /// What is wrong with them.
 pub fn categories(bytes: &[u8]) -> Result<()> {
-    static NODE: LazyLock<Node> = LazyLock::new(|| node(&TABLE, "tables/t/obs/kind"));
-    let files = TABLE.replacing("tables/t/obs/kind/codes/c/0", bytes);
-    read_value(&context(files, ZarrFormat::V3), NODE.clone(), 0).map(|_| ())
+    CATEGORIES.with(|frame| {
+        frame
+            .input
+            .replace([("tables/t/obs/kind/codes/c/0", bytes)]);
+        frame
+            .value
+            .read_named(&["kind"], &frame.context)
+            .map(|_| ())
+    })
 }
 
 /// Reads a sparse matrix: 32 bytes of pointers, 16 bytes of indices, the rest are values.
@@ -402,14 +426,17 @@ pub fn categories(bytes: &[u8]) -> Result<()> {
 ///
 /// What is wrong with it.
 pub fn sparse(bytes: &[u8]) -> Result<()> {
-    static NODE: LazyLock<Node> = LazyLock::new(|| node(&TABLE, "tables/t/X"));
     let (pointers, rest) = bytes.split_at(bytes.len().min(32));
     let (indices, values) = rest.split_at(rest.len().min(16));
-    let files = TABLE
-        .replacing("tables/t/X/indptr/c/0", pointers)
-        .replacing("tables/t/X/indices/c/0", indices)
-        .replacing("tables/t/X/data/c/0", values);
-    read_value(&context(files, ZarrFormat::V3), NODE.clone(), 0).map(|_| ())
+    SPARSE.with(|matrix| {
+        matrix.input.replace([
+            ("tables/t/X/indptr/c/0", pointers),
+            ("tables/t/X/indices/c/0", indices),
+            ("tables/t/X/data/c/0", values),
+        ]);
+        let rows = matrix.value.read_rows(&(1..2)).map(|_| ());
+        matrix.value.read().map(|_| ()).and(rows)
+    })
 }
 
 /// Reads every column of a Parquet file, with limits of 16 MiB.

@@ -24,6 +24,7 @@ pub use info::{ColumnInfo, MatrixInfo};
 pub use lazy::Table;
 pub use matrix::{Matrix, SparseFormat, SparseMatrix};
 pub use records::Records;
+pub(crate) use rows::StoredMatrix;
 pub(crate) use value::{Context, read as read_value};
 pub use value::{TextArray, Uns};
 pub(crate) use write::write;

@@ -1,7 +1,7 @@
 //! Files in memory.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -100,5 +100,43 @@ impl Source for Files {
                 is_link: false,
             })
             .collect())
+    }
+}
+
+/// A store of which files are replaced while it is open.
+#[derive(Debug, Clone)]
+pub(super) struct Replaced(Arc<(Files, Mutex<Files>)>);
+
+impl Replaced {
+    pub(super) fn new(files: Files) -> Self {
+        Self(Arc::new((files.clone(), Mutex::new(files))))
+    }
+
+    /// Replaces these files, and puts back what was replaced before.
+    pub(super) fn replace<const N: usize>(&self, files: [(&'static str, &[u8]); N]) {
+        let (sound, now) = &*self.0;
+        let replaced = files
+            .iter()
+            .fold(sound.clone(), |all, (key, bytes)| all.replacing(key, bytes));
+        *now.lock().unwrap_or_else(PoisonError::into_inner) = replaced;
+    }
+
+    fn now(&self) -> Files {
+        let (_, now) = &*self.0;
+        now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Source for Replaced {
+    fn address(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn file(&self, key: &str) -> Result<Option<RangeFile>> {
+        self.now().file(key)
+    }
+
+    fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {
+        self.now().entries(key)
     }
 }

@@ -16,8 +16,10 @@ use super::*;
 use crate::Error;
 use crate::array::encode_texts;
 
-/// Every target that reads one file.
-const TARGETS: [(&str, fn(&[u8]) -> Result<()>); 15] = [
+type Target = fn(&[u8]) -> Result<()>;
+
+/// Every target, with its name.
+const TARGETS: [(&str, Target); 15] = [
     ("root", root),
     ("array_v3", array_v3),
     ("array_v2", array_v2),
@@ -39,7 +41,7 @@ const TARGETS: [(&str, fn(&[u8]) -> Result<()>); 15] = [
     ("transformations", transformations),
 ];
 
-fn target(name: &str) -> fn(&[u8]) -> Result<()> {
+fn target(name: &str) -> Target {
     let found = TARGETS.iter().find(|(target, _)| *target == name);
     found.unwrap_or_else(|| panic!("no target {name}")).1
 }

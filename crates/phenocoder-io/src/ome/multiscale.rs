@@ -199,3 +199,6 @@ pub(crate) fn channel_name(label: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

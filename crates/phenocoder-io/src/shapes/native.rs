@@ -181,3 +181,6 @@ fn vertices(array: &ArrayRef) -> std::result::Result<(usize, Vec<f64>), String> 
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

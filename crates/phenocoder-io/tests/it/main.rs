@@ -4,15 +4,18 @@
 
 mod atomic;
 mod bombs;
+mod broken_points;
 mod conformance;
 mod conformance_geo;
 #[cfg(unix)]
 mod full_disk;
 mod kills;
+mod lazy;
 mod left_overs;
 mod organoid;
 mod patchset;
 mod pyramids;
+mod ragged;
 mod region;
 #[cfg(feature = "object-store")]
 mod remote;
