@@ -155,7 +155,7 @@ impl Transformation {
     #[must_use]
     pub fn from_affine(affine: &Affine, target: &str) -> Self {
         let axes: Vec<&str> = affine.axes.iter().map(String::as_str).collect();
-        if *affine == Affine::identity(&axes) {
+        if affine.matrix == Array2::<f64>::eye(axes.len() + 1) {
             return Self::identity(&axes, target);
         }
         let rows = affine.matrix.rows().into_iter().take(axes.len());
@@ -310,7 +310,16 @@ impl Transformation {
         }
     }
 
+    /// Takes the axes a step further; steps may not make more and more of them.
     fn apply(&self, state: &mut State) -> Result<()> {
+        self.step_on(state)?;
+        if state.len() > 2 * MAX_AXES {
+            return Err(self.error(format!("its steps make more than {} axes", 2 * MAX_AXES)));
+        }
+        Ok(())
+    }
+
+    fn step_on(&self, state: &mut State) -> Result<()> {
         match &self.step {
             Step::Identity => {}
             Step::Scale(factors) => {
@@ -625,12 +634,16 @@ fn parse(key: &str, value: &Value, depth: usize) -> Result<Transformation> {
             let pairs: Option<Vec<(String, String)>> = value
                 .get("mapAxis")
                 .and_then(Value::as_object)
+                .filter(|map| map.len() <= MAX_AXES)
                 .and_then(|map| {
                     map.iter()
                         .map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
                         .collect()
                 });
-            Step::MapAxis(pairs.ok_or_else(|| bad("`mapAxis` is no map of axes".to_owned()))?)
+            Step::MapAxis(
+                pairs
+                    .ok_or_else(|| bad(format!("`mapAxis` is no map of up to {MAX_AXES} axes")))?,
+            )
         }
         Some(kind @ ("sequence" | "byDimension")) => {
             let steps = value
@@ -679,6 +692,30 @@ mod tests {
             .map(|c| describe_axis(&c.to_string()))
             .collect();
         json!({"name": names, "axes": axes})
+    }
+
+    #[test]
+    fn steps_that_make_ever_more_axes_are_refused() {
+        let step = |n: usize| {
+            let output: Vec<Value> = (0..16)
+                .map(|i| json!({"name": format!("a{n}_{i}")}))
+                .collect();
+            json!({
+                "type": "mapAxis", "input": {"axes": [{"name": "x"}]}, "output": {"axes": output},
+                "mapAxis": (0..16).map(|i| (format!("a{n}_{i}"), json!("x"))).collect::<Map<_, _>>(),
+            })
+        };
+        let map = |n: usize| {
+            let steps: Vec<Value> = (0..n).map(step).collect();
+            let axes = json!({"axes": [{"name": "x"}, {"name": "y"}]});
+            let map = json!({"type": "sequence", "input": axes, "output": axes, "transformations": steps});
+            parse_all("images/i", Some(&json!([map]))).and_then(|maps| maps[0].to_affine())
+        };
+        assert!(map(1).is_ok());
+        assert!(matches!(map(20), Err(Error::InvalidTransform { .. })));
+        let mut wide = step(0);
+        wide["mapAxis"] = (0..17).map(|i| (format!("{i}"), json!("x"))).collect();
+        assert!(parse_all("images/i", Some(&json!([wide]))).is_err());
     }
 
     #[test]

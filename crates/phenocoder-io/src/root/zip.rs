@@ -1,6 +1,7 @@
 //! A store in a zip file, which is only read.
 
 mod deflated;
+mod directory;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -84,6 +85,9 @@ impl<R: Seek> Seek for Budget<R> {
 /// What a deflated byte unpacks to at most.
 const MOST_UNPACKED: u64 = 1032;
 
+/// How much longer than an eighth more than its content a deflated file may be.
+const SLACK: u64 = 1 << 16;
+
 /// What may be read before the directory is found: its end stands within the last 64 KiB of the file.
 const SEARCHED_BYTES: u64 = 1 << 17;
 
@@ -98,12 +102,18 @@ impl ZipFile {
         let reader = BufReader::new(disk.open(path).map_err(Error::io(path, "opened"))?);
         let limit = options.max_metadata_bytes.saturating_mul(8);
         let is_used_up = Rc::default();
-        let reader = Budget {
+        let mut reader = Budget {
             reader,
             left: limit.saturating_add(SEARCHED_BYTES),
             is_used_up: Rc::clone(&is_used_up),
         };
-        let archive = match zip::ZipArchive::new(reader) {
+        let archive = directory::check(&mut reader, size)
+            .map_err(zip::result::ZipError::Io)
+            .and_then(|()| {
+                reader.left = limit.saturating_add(SEARCHED_BYTES);
+                zip::ZipArchive::new(reader)
+            });
+        let archive = match archive {
             Ok(archive) => archive,
             Err(_) if is_used_up.get() => {
                 return Err(Error::TooLarge {
@@ -210,6 +220,17 @@ impl Source for ZipFile {
             Packing::Deflated if entry.size / MOST_UNPACKED > entry.stored => {
                 return Err(damaged("it claims more bytes than it can unpack to"));
             }
+            Packing::Deflated
+                if entry.stored
+                    > entry
+                        .size
+                        .saturating_add(entry.size / 8)
+                        .saturating_add(SLACK) =>
+            {
+                return Err(damaged(
+                    "it is longer than anything that packs so few bytes",
+                ));
+            }
             Packing::Stored | Packing::Deflated => {}
             Packing::Other(method) => {
                 return Err(unsupported(format!(
@@ -219,6 +240,9 @@ impl Source for ZipFile {
             Packing::Encrypted => {
                 return Err(unsupported("the zip file holds it encrypted".to_owned()));
             }
+        }
+        if entry.header.saturating_add(30) > self.archive.size {
+            return Err(damaged("it begins beyond the zip file"));
         }
         let header = self.archive.read(entry.header, 30)?;
         let number = |at: usize| {

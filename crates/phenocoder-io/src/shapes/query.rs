@@ -238,7 +238,7 @@ mod tests {
             .push_polygon([&square(10.0)[..], &square(5.0)[..]])
             .unwrap();
         let shape = shapes.get(0).unwrap();
-        let affine = Affine::identity(&["x", "y"]);
+        let affine = Affine::identity(2).unwrap();
         let region = |from: f64, to: f64| {
             BoundingBox::new("global", &["x", "y"], &[from, from], &[to, to]).unwrap()
         };

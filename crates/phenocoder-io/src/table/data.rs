@@ -90,7 +90,17 @@ pub struct TableData {
     /// What the rows describe.
     pub annotation: Option<Annotation>,
     /// Whether a single region is stored as a list, as it was read.
-    pub(crate) lists_region: bool,
+    pub(crate) lists_region: Form,
+}
+
+/// A way of writing that says nothing else: tables that differ in it are equal.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Form(pub(crate) bool);
+
+impl PartialEq for Form {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl TableData {
@@ -116,7 +126,7 @@ impl TableData {
             uns: BTreeMap::new(),
             raw: None,
             annotation: None,
-            lists_region: false,
+            lists_region: Form::default(),
         }
     }
 
@@ -198,6 +208,7 @@ impl TableData {
     #[must_use]
     pub fn with_annotation(mut self, annotation: Annotation) -> Self {
         self.annotation = Some(annotation);
+        self.lists_region = Form::default();
         self
     }
 

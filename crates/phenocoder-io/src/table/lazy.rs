@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use ndarray::Array2;
 use phenocoder_core::{Column, CsrGraph};
 
-use super::data::{Annotation, RawData, TableData};
+use super::data::{Annotation, Form, RawData, TableData};
 use super::frame::LazyFrame;
 use super::graph;
 use super::info::{ColumnInfo, MatrixInfo};
@@ -426,7 +426,7 @@ impl Table {
             uns: self.uns()?,
             raw: self.raw()?,
             annotation: self.annotation.clone(),
-            lists_region: self.lists_region,
+            lists_region: Form(self.lists_region),
         };
         data.check_annotation().map_err(|error| match error {
             Error::InvalidTable { place, problem } => {

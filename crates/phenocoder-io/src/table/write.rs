@@ -30,7 +30,7 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
     let writer = Writer { format };
     let annotation = table.annotation.as_ref();
     let region = |a: &Annotation| match a.regions.as_slice() {
-        [one] if !table.lists_region => json!(one),
+        [one] if !table.lists_region.0 => json!(one),
         many => json!(many),
     };
     let mut attributes = encoding("anndata", "0.1.0");
@@ -82,7 +82,7 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
     if let Some(annotation) = annotation {
         uns.insert(
             "spatialdata_attrs".to_owned(),
-            annotation.to_uns(table.lists_region),
+            annotation.to_uns(table.lists_region.0),
         );
     }
     writer.dict(&place.join("uns"), &uns)?;

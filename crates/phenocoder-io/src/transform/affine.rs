@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// assert_eq!(scale.apply(&[1.0, 1.0]), [2.0, 4.0]);
 /// let back = scale.inverse().unwrap();
 /// assert_eq!(back.apply(&[2.0, 4.0]), [1.0, 1.0]);
-/// assert_eq!(scale.then(&back)?, phenocoder_io::Affine::identity(&["x", "y"]));
+/// assert_eq!(scale.then(&back)?, phenocoder_io::Affine::identity(2)?);
 /// # Ok::<(), phenocoder_io::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +33,8 @@ impl Affine {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTransform`] for a matrix of another size or with another last row, and for an axis that is named
-    /// twice.
+    /// [`Error::InvalidTransform`] for axes other than `x, y` or `x, y, z`, a matrix of another size, with another last row or
+    /// with a number that is not finite.
     ///
     /// # Examples
     ///
@@ -60,9 +60,11 @@ impl Affine {
                 n + 1
             )));
         }
-        if let Some(axis) = super::repeated(axes) {
-            return Err(refused(format!("the axis {axis} is named twice")));
+        if !matches!(axes, ["x", "y"] | ["x", "y", "z"]) {
+            let axes = axes.join(", ");
+            return Err(refused(format!("its axes are {axes}, not x, y or x, y, z")));
         }
+        super::check_finite(matrix.iter(), "the matrix", "affine")?;
         let last = matrix.row(n);
         if last.iter().take(n).any(|&v| v != 0.0) || last[n] != 1.0 {
             return Err(refused("the last row is not 0, …, 0, 1".to_owned()));
@@ -85,13 +87,14 @@ impl Affine {
         &self.matrix
     }
 
-    /// The map that changes nothing.
-    #[must_use]
-    pub fn identity(axes: &[&str]) -> Self {
-        Self {
-            axes: axes.iter().map(|&axis| axis.to_owned()).collect(),
-            matrix: Array2::eye(axes.len() + 1),
-        }
+    /// The map of `x` and `y` (and `z`, with `d` = 3) that changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`] for another number of axes than 2 or 3.
+    pub fn identity(d: usize) -> Result<Self> {
+        let axes = ["x", "y", "z"];
+        Self::new(axes.get(..d).unwrap_or(&[]), Array2::eye(d.min(3) + 1))
     }
 
     /// How long one step along an input axis is in the target system, or `None` for an axis that is not there.
@@ -254,6 +257,8 @@ mod tests {
             (&["x", "y"][..], eye(2)),
             (&["x", "y", "z"], eye(3)),
             (&["x", "x"], eye(3)),
+            (&["y", "x"], eye(3)),
+            (&["x", "y"], eye(3) * f64::NAN),
             (&["x", "y"], Array2::zeros((3, 4))),
             (&["x", "y"], Array2::ones((3, 3))),
             (&["x", "y"], Array2::zeros((3, 3))),
@@ -263,14 +268,14 @@ mod tests {
         }
         assert_eq!(
             Affine::new(&["x", "y"], eye(3)).unwrap(),
-            Affine::identity(&["x", "y"])
+            Affine::identity(2).unwrap()
         );
-        assert_eq!(Affine::identity(&[]).apply(&[1.0]), [0.0; 0]);
+        assert!(Affine::identity(0).is_err() && Affine::identity(4).is_err());
     }
 
     #[test]
     fn a_singular_map_has_no_inverse() {
-        let mut affine = Affine::identity(&["x", "y"]);
+        let mut affine = Affine::identity(2).unwrap();
         affine.matrix[[1, 1]] = 0.0;
         assert_eq!(affine.inverse(), None);
         affine.matrix[[1, 1]] = f64::NAN;
