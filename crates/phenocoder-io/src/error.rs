@@ -405,6 +405,18 @@ impl Error {
         }
     }
 
+    /// A value of the metadata that is not there, or is not what it should be.
+    pub(crate) fn not_as(
+        key: &str,
+        expected: impl Into<String>,
+        found: Option<&serde_json::Value>,
+    ) -> Self {
+        match found {
+            None => Self::missing(key, expected),
+            Some(found) => Self::invalid(key, expected, found),
+        }
+    }
+
     pub(crate) fn missing(key: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::MissingMetadata {
             key: key.into(),

@@ -58,7 +58,10 @@ impl Node {
             Some(other) => return Err(Error::invalid(file, "`attributes` as an object", other)),
         };
         let array = match text(&file, &metadata, "node_type")? {
-            "group" => None,
+            "group" => {
+                check_group(&file, &metadata)?;
+                None
+            }
             "array" => Some(metadata),
             other => return Err(Error::invalid(file, "`node_type` group or array", other)),
         };
@@ -107,6 +110,22 @@ impl Node {
 
     pub(crate) fn is_group(&self) -> bool {
         self.array.is_none()
+    }
+}
+
+/// Refuses a group with an extension that must be understood.
+fn check_group(file: &str, metadata: &Map<String, Value>) -> Result<()> {
+    const KNOWN: [&str; 3] = ["zarr_format", "node_type", "consolidated_metadata"];
+    let unknown = metadata.iter().find(|(name, value)| {
+        let optional = value.get("must_understand").and_then(Value::as_bool) == Some(false);
+        !optional && !KNOWN.contains(&name.as_str())
+    });
+    match unknown {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::UnsupportedCodec {
+            key: file.to_owned(),
+            problem: format!("unknown extension `{name}` of the group"),
+        }),
     }
 }
 

@@ -288,9 +288,13 @@ impl Transformation {
         let mut matrix = Array2::zeros((n + 1, n + 1));
         matrix[[n, n]] = 1.0;
         for (r, axis) in spatial.iter().enumerate() {
-            let row = state
-                .get(*axis)
-                .ok_or_else(|| self.error(format!("no step provides the axis {axis}")))?;
+            let Some(row) = state.get(*axis) else {
+                // One step leaves an axis that it does not provide as it is; several end without it, at 0.
+                if !matches!(self.step, Step::Sequence(_)) {
+                    matrix[[r, r]] = 1.0;
+                }
+                continue;
+            };
             for (c, input) in spatial.iter().enumerate() {
                 let column = self.input.iter().position(|a| a == input);
                 matrix[[r, c]] = column.map_or(0.0, |column| row[column]);
@@ -729,6 +733,28 @@ mod tests {
             .unwrap();
         let expected = ndarray::array![[3.0, 2.0, 4.0], [6.0, 5.0, 7.0], [0.0, 0.0, 1.0]];
         assert_eq!(affine.matrix, expected);
+    }
+
+    #[test]
+    fn an_axis_that_an_affine_does_not_provide_stays_and_in_a_sequence_is_zero() {
+        let affine = json!({
+            "type": "affine", "input": axes("xyz"), "output": axes("xy"),
+            "affine": [[1, 2, 3, 4], [5, 6, 7, 8]],
+        });
+        let sequence = json!({
+            "type": "sequence", "input": axes("xyz"), "output": axes("xyz"),
+            "transformations": [affine],
+        });
+        for (value, kept) in [(affine, 1.0), (sequence, 0.0)] {
+            let parsed = parse_all("k", Some(&json!([value]))).unwrap();
+            let expected = ndarray::array![
+                [1.0, 2.0, 3.0, 4.0],
+                [5.0, 6.0, 7.0, 8.0],
+                [0.0, 0.0, kept, 0.0],
+                [0.0, 0.0, 0.0, 1.0],
+            ];
+            assert_eq!(parsed[0].to_affine().unwrap().matrix, expected);
+        }
     }
 
     #[test]

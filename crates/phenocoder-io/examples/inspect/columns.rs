@@ -99,6 +99,13 @@ pub(crate) fn column(array: &ArrayRef, about: About) -> Value {
             times(array, &mut out);
             "datetime-ns"
         }
+        ArrowType::Null => {
+            out.insert("n_missing".to_owned(), n.into());
+            let texts = std::iter::repeat_n(None::<&str>, n);
+            out.insert("sha256".to_owned(), sha_texts(texts).into());
+            list(&mut out, "values", vec![Value::Null; n]);
+            "string"
+        }
         _ => match plain_numbers(array) {
             Some(values) if about.nullable || is_masked(array) => masked(array, &values, &mut out),
             Some(values) => {

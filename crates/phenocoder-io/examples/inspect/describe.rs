@@ -88,11 +88,14 @@ fn note_unsupported(value: &Value, key: &str, errors: &mut Vec<Value>) {
         return;
     };
     if object.get("kind").is_some_and(|kind| kind == "unsupported") {
-        errors.push(json!({
-            "key": key,
-            "class": "UnsupportedEncoding",
-            "stage": "read",
-            "message": object.get("problem"),
+        let problem = object.get("problem").and_then(Value::as_str);
+        errors.push(object.get("error").cloned().unwrap_or_else(|| {
+            json!({
+                "key": key,
+                "class": "UnsupportedEncoding",
+                "stage": "read",
+                "message": format!("`{key}`: {}", problem.unwrap_or("it is not read")),
+            })
         }));
         return;
     }
@@ -142,6 +145,7 @@ pub(crate) fn class(error: &Error) -> &'static str {
         Error::UnsupportedCodec { .. } => "UnsupportedCodec",
         Error::UnsupportedEncoding { .. } => "UnsupportedEncoding",
         Error::InvalidTransform { .. } => "InvalidTransform",
+        Error::CorruptChunk { key, .. } if key.ends_with(".parquet") => "InvalidParquet",
         Error::CorruptChunk { .. } => "CorruptChunk",
         Error::Checksum { .. } => "Checksum",
         Error::LengthMismatch { .. } => "LengthMismatch",

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::columns::{About, column, frame, records, scalar, text_index};
+use super::error_entry;
 use super::values::{LISTED, hex, numbers, numeric_array, sha, text_array, type_name};
 
 /// Sparse matrices up to this many places are hashed as dense ones, too.
@@ -17,6 +18,16 @@ const DENSE: usize = 1 << 28;
 
 pub(crate) fn table(table: &Table) -> Result<Value, Error> {
     let data = table.read_all()?;
+    let entries = |group: &str, entries: &BTreeMap<String, Uns>| {
+        let described = entries.iter().map(|(name, entry)| {
+            let described = match entry {
+                Uns::Unsupported(_) => unsupported(table, &format!("{group}/{name}")),
+                entry => value(entry),
+            };
+            (name.clone(), described)
+        });
+        described.collect::<Map<_, _>>()
+    };
     let annotates = data.annotation.as_ref().map(|annotation| {
         let region = match annotation.regions.as_slice() {
             [one] => json!(one),
@@ -37,7 +48,7 @@ pub(crate) fn table(table: &Table) -> Result<Value, Error> {
             "shape": [data.n_obs(), raw.var_names.len()],
             "X": optional_matrix(raw.x.as_ref()),
             "var": frame(&text_index(&raw.var_names), raw.var_index_name.as_deref(), &raw.var),
-            "varm": entries(&raw.varm),
+            "varm": all(&raw.varm),
         })
     });
     Ok(json!({
@@ -47,16 +58,27 @@ pub(crate) fn table(table: &Table) -> Result<Value, Error> {
         "obs": frame(&text_index(&data.obs_names), data.obs_index_name.as_deref(), &data.obs),
         "var": frame(&text_index(&data.var_names), data.var_index_name.as_deref(), &data.var),
         "layers": layers.collect::<Map<_, _>>(),
-        "obsm": entries(&data.obsm),
-        "varm": entries(&data.varm),
-        "obsp": entries(&data.obsp),
-        "varp": entries(&data.varp),
-        "uns": entries(&data.uns),
+        "obsm": entries("obsm", &data.obsm),
+        "varm": entries("varm", &data.varm),
+        "obsp": entries("obsp", &data.obsp),
+        "varp": entries("varp", &data.varp),
+        "uns": entries("uns", &data.uns),
         "raw": raw,
     }))
 }
 
-fn entries(entries: &BTreeMap<String, Uns>) -> Map<String, Value> {
+/// An entry that could not be read, with its error.
+fn unsupported(table: &Table, entry: &str) -> Value {
+    match table.read_entry(entry) {
+        Ok(_) => json!({"kind": "unsupported"}),
+        Err(error) => {
+            let entry = error_entry(&error, entry, "read");
+            json!({"kind": "unsupported", "error": entry})
+        }
+    }
+}
+
+fn all(entries: &BTreeMap<String, Uns>) -> Map<String, Value> {
     let described = entries.iter().map(|(name, v)| (name.clone(), value(v)));
     described.collect()
 }
@@ -111,7 +133,7 @@ fn value(value: &Uns) -> Value {
             index_name,
             columns,
         }) => frame(index, index_name.as_deref(), columns),
-        Uns::Dict(items) => json!({"kind": "dict", "items": entries(items)}),
+        Uns::Dict(items) => json!({"kind": "dict", "items": all(items)}),
         Uns::Unsupported(problem) => json!({"kind": "unsupported", "problem": problem}),
         _ => json!({"kind": "other"}),
     }

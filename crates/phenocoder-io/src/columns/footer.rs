@@ -37,6 +37,9 @@ pub(crate) fn read(source: &Source) -> Result<Arc<ParquetMetaData>> {
         _ => return Err(bad("it does not end as a Parquet file does")),
     }
     let footer_len = u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3]));
+    if footer_len + 8 > size {
+        return Err(bad("the footer is longer than the file"));
+    }
     let limit = source.limits.max_metadata_bytes;
     if footer_len > limit {
         return Err(Error::TooLarge {
@@ -45,9 +48,6 @@ pub(crate) fn read(source: &Source) -> Result<Arc<ParquetMetaData>> {
             found: footer_len.into(),
             limit,
         });
-    }
-    if footer_len + 8 > size {
-        return Err(bad("the footer is longer than the file"));
     }
     let n = usize::try_from(footer_len).unwrap_or(usize::MAX);
     let held;

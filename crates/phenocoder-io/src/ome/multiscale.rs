@@ -6,6 +6,9 @@ use crate::node::{Node, ZarrFormat};
 use crate::transform::{self, Transformation};
 use crate::{Error, Result};
 
+/// How many levels a pyramid may have; half of the size each would end after 64.
+const MAX_LEVELS: usize = 1000;
+
 /// What the group of an image or mask says.
 #[derive(Debug, Clone)]
 pub(crate) struct Multiscale {
@@ -28,10 +31,10 @@ impl Multiscale {
             (ZarrFormat::V3, _) => return Err(Error::missing(key, "the attribute `ome`")),
             (ZarrFormat::V2, _) => &node.attributes,
         };
-        let multiscales = ome
-            .get("multiscales")
-            .and_then(Value::as_array)
-            .ok_or_else(|| Error::missing(key, "`multiscales`"))?;
+        let multiscales = match ome.get("multiscales") {
+            Some(Value::Array(multiscales)) => multiscales,
+            found => return Err(Error::not_as(key, "`multiscales`", found)),
+        };
         let [Value::Object(multiscale)] = multiscales.as_slice() else {
             let found = format!("{} entries", multiscales.len());
             return Err(Error::invalid(key, "`multiscales` with one object", found));
@@ -55,19 +58,21 @@ impl Multiscale {
                 axes.concat(),
             ));
         }
-        let datasets = multiscale
-            .get("datasets")
-            .and_then(Value::as_array)
-            .filter(|list| !list.is_empty())
-            .ok_or_else(|| Error::missing(key, "`datasets`"))?;
+        let datasets = match multiscale.get("datasets") {
+            Some(Value::Array(list)) if (1..=MAX_LEVELS).contains(&list.len()) => list,
+            found => {
+                let expected = format!("`datasets` as a list of 1 to {MAX_LEVELS} levels");
+                return Err(Error::not_as(key, expected, found));
+            }
+        };
         let mut paths = Vec::with_capacity(datasets.len());
         for dataset in datasets {
-            let path = dataset
-                .get("path")
-                .and_then(Value::as_str)
-                .ok_or_else(|| Error::missing(key, "`path` of each dataset"))?;
+            let path = match dataset.get("path") {
+                Some(Value::String(path)) => path,
+                found => return Err(Error::not_as(key, "`path` of each dataset", found)),
+            };
             check_level_scale(key, dataset, axes.len())?;
-            paths.push(path.to_owned());
+            paths.push(path.clone());
         }
         let list = multiscale.get("coordinateTransformations");
         Ok(Self {
@@ -81,8 +86,8 @@ impl Multiscale {
 }
 
 fn axes(key: &str, multiscale: &Map<String, Value>) -> Result<Vec<String>> {
-    multiscale
-        .get("axes")
+    let found = multiscale.get("axes");
+    found
         .and_then(Value::as_array)
         .and_then(|axes| {
             axes.iter()
@@ -92,7 +97,7 @@ fn axes(key: &str, multiscale: &Map<String, Value>) -> Result<Vec<String>> {
                 })
                 .collect()
         })
-        .ok_or_else(|| Error::missing(key, "`axes` with names"))
+        .ok_or_else(|| Error::not_as(key, "`axes` with names", found))
 }
 
 /// The scale of a level is not used, as in SpatialData, but one of a wrong length shows a broken file.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::Field;
 use rayon::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::data::ShapesData;
 use super::geometry::{Geometries, GeometryKind};
@@ -400,12 +400,13 @@ impl Table {
             .ok_or_else(|| Error::missing(&place, "the metadata `geo` of GeoParquet"))?;
         let geo = crate::json::parse_object(&place, note.as_bytes())?;
         let primary = crate::json::text(&place, &geo, "primary_column")?;
-        let empty = Map::new();
-        let about = geo
-            .get("columns")
-            .and_then(|columns| columns.get(primary))
-            .and_then(Value::as_object)
-            .unwrap_or(&empty);
+        let about = match geo.get("columns").and_then(|columns| columns.get(primary)) {
+            Some(Value::Object(about)) => about,
+            found => {
+                let expected = format!("`columns` of `geo` to describe `{primary}`");
+                return Err(Error::not_as(&place, expected, found));
+            }
+        };
         let place_of = parts.fields().iter().position(|f| f.name() == primary);
         let before = place_of.ok_or_else(|| {
             Error::missing(&place, format!("the column `{primary}` of geometries"))

@@ -64,7 +64,10 @@ impl LazyFrame {
                 key,
             });
         }
-        let index_key = node.text("_index").unwrap_or("_index").to_owned();
+        let index_key = match node.attributes.get("_index") {
+            Some(Value::String(name)) => name.clone(),
+            found => return Err(Error::not_as(&key, "the attribute `_index` as text", found)),
+        };
         let open = |name: &str| {
             let place = path::join(&key, name)?;
             Node::open(&context.root, &place, context.format)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use ndarray::Array2;
 use phenocoder_core::{Column, CsrGraph};
+use serde_json::Value;
 
 use super::data::{Annotation, Form, RawData, TableData};
 use super::frame::LazyFrame;
@@ -17,7 +18,7 @@ use super::rows::StoredMatrix;
 use super::value::{self, Context, Uns};
 use super::{arrow_column, column_from_arrow};
 use crate::node::Node;
-use crate::path::child;
+use crate::path::{self, child};
 use crate::root::Root;
 use crate::{Error, Result};
 
@@ -46,14 +47,16 @@ impl Table {
                 });
             }
         }
-        if let Some(version) = node.text("version")
-            && !matches!(version, "0.1" | "0.2")
-        {
-            return Err(Error::UnsupportedVersion {
-                key,
-                found: version.to_owned(),
-                supported: "tables 0.1 and 0.2",
-            });
+        match node.attributes.get("version") {
+            None => {}
+            Some(Value::String(version)) if matches!(version.as_str(), "0.1" | "0.2") => {}
+            Some(other) => {
+                return Err(Error::UnsupportedVersion {
+                    key,
+                    found: other.to_string(),
+                    supported: "tables 0.1 and 0.2",
+                });
+            }
         }
         let context = Context {
             root: Arc::clone(root),
@@ -419,10 +422,10 @@ impl Table {
             var: self.var_all()?,
             x: self.x()?,
             layers,
-            obsm: self.aligned("obsm", self.n_obs())?,
-            varm: self.aligned("varm", self.n_vars())?,
-            obsp: self.aligned("obsp", self.n_obs())?,
-            varp: self.aligned("varp", self.n_vars())?,
+            obsm: self.aligned("obsm")?,
+            varm: self.aligned("varm")?,
+            obsp: self.aligned("obsp")?,
+            varp: self.aligned("varp")?,
             uns: self.uns()?,
             raw: self.raw()?,
             annotation: self.annotation.clone(),
@@ -463,16 +466,56 @@ impl Table {
         }))
     }
 
-    fn aligned(&self, group: &str, rows: usize) -> Result<BTreeMap<String, Uns>> {
+    fn aligned(&self, group: &str) -> Result<BTreeMap<String, Uns>> {
         let mut entries = self.dict(group)?;
         for (name, entry) in &mut entries {
-            if let Some(found) = entry.n_rows().filter(|&found| found != rows) {
-                let key = child(&child(&self.key, group), name);
-                let problem = format!("`{key}`: expected {rows} rows, found {found}");
-                *entry = Uns::Unsupported(problem);
+            let key = child(&child(&self.key, group), name);
+            if let Err(error) = self.check_aligned(group, &key, entry) {
+                *entry = Uns::Unsupported(crate::array::with_causes(&error));
             }
         }
         Ok(entries)
+    }
+
+    /// Checks an entry's lengths against the table's.
+    fn check_aligned(&self, group: &str, key: &str, entry: &Uns) -> Result<()> {
+        let (rows, is_square) = match group {
+            "obsm" => (self.n_obs(), false),
+            "obsp" => (self.n_obs(), true),
+            "varm" => (self.n_vars(), false),
+            "varp" => (self.n_vars(), true),
+            _ => return Ok(()),
+        };
+        let columns = if is_square { entry.n_columns() } else { None };
+        let wrong = [entry.n_rows(), columns].into_iter().flatten();
+        match wrong.into_iter().find(|&found| found != rows) {
+            None => Ok(()),
+            Some(found) => Err(Error::LengthMismatch {
+                key: key.to_owned(),
+                expected: rows as u64,
+                found: found as u64,
+            }),
+        }
+    }
+
+    /// Reads one entry of `obsm`, `varm`, `obsp`, `varp` or `uns` by its path, such as `uns/pca/params`.
+    ///
+    /// For an entry that [`read_all`](Self::read_all) gives as [`Uns::Unsupported`], this is the error with its type.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPath`], [`Error::MissingMetadata`], [`Error::LengthMismatch`] when it does not fit to the table,
+    /// [`Error::UnsupportedEncoding`], and errors of damaged data.
+    pub fn read_entry(&self, entry: &str) -> Result<Uns> {
+        let key = path::join(&self.key, entry)?;
+        let node = Node::open(&self.context.root, &key, self.context.format)?;
+        let value = value::read(&self.context, node, 0)?;
+        if let Some((group, name)) = entry.split_once('/')
+            && !name.contains('/')
+        {
+            self.check_aligned(group, &key, &value)?;
+        }
+        Ok(value)
     }
 
     fn dict(&self, group: &str) -> Result<BTreeMap<String, Uns>> {

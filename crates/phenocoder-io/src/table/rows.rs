@@ -123,9 +123,8 @@ pub(crate) struct StoredSparse {
 impl StoredSparse {
     pub(crate) fn open(context: &Context, node: &Node, format: SparseFormat) -> Result<Self> {
         let key = node.key.as_str();
-        let shape = node
-            .attributes
-            .get("shape")
+        let stored = node.attributes.get("shape");
+        let shape = stored
             .and_then(serde_json::Value::as_array)
             .and_then(|s| match s.as_slice() {
                 [n, p] => Some((
@@ -134,7 +133,7 @@ impl StoredSparse {
                 )),
                 _ => None,
             })
-            .ok_or_else(|| Error::missing(key, "the attribute `shape` with two counts"))?;
+            .ok_or_else(|| Error::not_as(key, "the attribute `shape` with two counts", stored))?;
         let (major, minor) = match format {
             SparseFormat::Csr => (shape.0 as u64, shape.1 as u64),
             SparseFormat::Csc => (shape.1 as u64, shape.0 as u64),

@@ -184,6 +184,16 @@ impl Uns {
         }
     }
 
+    /// The number of columns of an entry that is a matrix.
+    pub(crate) fn n_columns(&self) -> Option<usize> {
+        match self {
+            Self::Numbers(a) => a.shape().get(1).copied(),
+            Self::Texts(a) => a.shape.get(1).copied(),
+            Self::Sparse(m) => Some(m.shape().1),
+            _ => None,
+        }
+    }
+
     /// The entry as a matrix, where it is one.
     #[must_use]
     pub fn to_matrix(&self) -> Option<Matrix> {
@@ -200,7 +210,7 @@ impl Uns {
 /// How deep dictionaries may be nested.
 const MAX_DEPTH: usize = 64;
 
-/// Reads any entry; what cannot be read becomes [`Uns::Unsupported`] only for types, not for damaged data.
+/// Reads any entry; what in a dictionary cannot be read becomes [`Uns::Unsupported`].
 pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
     if depth > MAX_DEPTH {
         return Err(Error::invalid(
@@ -237,20 +247,16 @@ pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
         "" | "array" | "string-array" | "string" | "numeric-scalar" | "rec-array" | "bytes"
             if !node.is_group() =>
         {
-            let key = node.key.clone();
             match foreign::open(context, node) {
                 Ok((array, None)) => read_array(&array),
                 Ok((array, Some(foreign))) => read_foreign(&array, &foreign),
-                // A type that nothing is made of spoils this entry only.
-                Err(error @ (Error::DataType { .. } | Error::InvalidMetadata { .. })) => {
-                    Ok(Uns::Unsupported(format!("{key}: {error}")))
-                }
                 Err(error) => Err(error),
             }
         }
-        other => Ok(Uns::Unsupported(format!(
-            "the encoding `{other}` is not read"
-        ))),
+        other => Err(Error::UnsupportedEncoding {
+            encoding: other.to_owned(),
+            key: node.key,
+        }),
     }
 }
 

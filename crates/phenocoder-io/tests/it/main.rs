@@ -22,6 +22,7 @@ mod remote;
 mod round_trip;
 #[cfg(feature = "object-store")]
 mod secrets;
+mod strict;
 mod tables;
 mod vector;
 mod verify;

@@ -103,7 +103,10 @@ fn what_is_missing_is_named() {
         expected(&with(|m| m["axes"] = json!([{"type": "space"}]))),
         "`axes` with names"
     );
-    assert_eq!(expected(&with(|m| m["datasets"] = json!([]))), "`datasets`");
+    assert_eq!(
+        expected(&with(|m| m["datasets"] = json!([]))),
+        "`datasets` as a list of 1 to 1000 levels"
+    );
     assert_eq!(
         expected(&with(|m| m["datasets"] = json!([{}]))),
         "`path` of each dataset"

@@ -1,0 +1,168 @@
+//! Metadata that are not what they should be: typed errors that name the place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array4};
+use phenocoder_core::{DataType, MemoryImage, NoProgress};
+use phenocoder_io::{
+    ContainerVersion, Error, Geometries, ImageWriteOptions, ShapesData, ShapesWriteOptions, Store,
+    TableData, Uns, WriteMode,
+};
+use serde_json::{Map, Value, json};
+
+/// An image, a table of two rows and one polygon.
+fn store(folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let image = Array4::from_elem((1, 1, 2, 2), 1.0);
+    let image = MemoryImage::new("i", image, vec!["a".into()]).unwrap();
+    let options = ImageWriteOptions::new(DataType::UInt8);
+    store
+        .write_image("i", &image, &options, &NoProgress)
+        .unwrap();
+    let table = TableData::new(vec!["a".into(), "b".into()], vec![], None)
+        .with_obsm("m", Array2::<f64>::zeros((2, 3)))
+        .with_uns("kept", 1.0);
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    let mut shapes = Geometries::new(2).unwrap();
+    shapes
+        .push_polygon([[0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0].as_slice()])
+        .unwrap();
+    store
+        .write_shapes(
+            "p",
+            &ShapesData::new(shapes),
+            &ShapesWriteOptions::default(),
+        )
+        .unwrap();
+    path
+}
+
+/// Changes a metadata file.
+fn edit(place: &Path, change: impl FnOnce(&mut Map<String, Value>)) {
+    let file = place.join("zarr.json");
+    let mut metadata = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut metadata);
+    fs::write(file, Value::Object(metadata).to_string()).unwrap();
+}
+
+#[test]
+fn parts_of_an_image_of_the_wrong_type_are_invalid_and_absent_ones_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(&folder);
+    let image = path.join("images/i");
+    let before = fs::read(image.join("zarr.json")).unwrap();
+    let scale = json!([{"type": "scale", "scale": [1, 1, 1]}]);
+    let level = json!({"path": "0", "coordinateTransformations": scale});
+    let cases = [
+        ("axes", json!("cyx")),
+        ("axes", json!([1, 2, 3])),
+        ("datasets", json!([])),
+        ("datasets", json!("0")),
+        ("datasets", json!([{"path": 0}])),
+        ("datasets", json!(vec![level; 2000])),
+    ];
+    for (name, value) in cases {
+        edit(&image, |metadata| {
+            metadata["attributes"]["ome"]["multiscales"][0][name] = value;
+        });
+        let error = Store::open(&path).unwrap().image("i").unwrap_err();
+        assert!(matches!(&error, Error::InvalidMetadata { key, .. } if key == "images/i"));
+        assert!(error.to_string().contains(&name[..4]), "{error}");
+        fs::write(image.join("zarr.json"), &before).unwrap();
+    }
+    edit(&image, |metadata| {
+        let ome = metadata["attributes"]["ome"].as_object_mut().unwrap();
+        ome.remove("multiscales");
+    });
+    let error = Store::open(&path).unwrap().image("i").unwrap_err();
+    assert!(matches!(error, Error::MissingMetadata { .. }));
+}
+
+#[test]
+fn a_group_with_an_extension_that_must_be_understood_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(&folder);
+    let image = path.join("images/i");
+    edit(&image, |metadata| {
+        metadata.insert("optional".into(), json!({"must_understand": false}));
+        metadata.insert("consolidated_metadata".into(), Value::Null);
+    });
+    Store::open(&path).unwrap().image("i").unwrap();
+    edit(&image, |metadata| {
+        metadata.insert("strange".into(), json!({"name": "strange"}));
+    });
+    let store = Store::open(&path).unwrap();
+    let error = store.image("i").unwrap_err();
+    assert!(
+        matches!(error, Error::UnsupportedCodec { problem, .. } if problem.contains("strange"))
+    );
+    store.table("t").unwrap().read_all().unwrap();
+}
+
+#[test]
+fn the_version_and_the_index_of_a_table_are_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(&folder);
+    let table = path.join("tables/t");
+    edit(&table, |metadata| {
+        metadata["attributes"]["version"] = json!(2)
+    });
+    let error = Store::open(&path).unwrap().table("t").unwrap_err();
+    assert!(matches!(error, Error::UnsupportedVersion { .. }));
+    edit(&table, |metadata| {
+        metadata["attributes"]["version"] = json!("0.2")
+    });
+    edit(&table.join("obs"), |metadata| {
+        metadata["attributes"]["_index"] = json!(["_index"]);
+    });
+    let error = Store::open(&path).unwrap().table("t").unwrap_err();
+    assert!(matches!(error, Error::InvalidMetadata { key, .. } if key == "tables/t/obs"));
+    edit(&table.join("obs"), |metadata| {
+        let attributes = metadata["attributes"].as_object_mut().unwrap();
+        attributes.remove("_index");
+    });
+    let error = Store::open(&path).unwrap().table("t").unwrap_err();
+    assert!(matches!(error, Error::MissingMetadata { key, .. } if key == "tables/t/obs"));
+}
+
+#[test]
+fn an_entry_that_does_not_fit_is_left_out_and_read_for_its_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(&folder);
+    let table = path.join("tables/t");
+    // Two rows and three columns are no graph between two rows.
+    fs::rename(table.join("obsm/m"), table.join("obsp/m")).unwrap();
+    edit(&table.join("uns/kept"), |metadata| {
+        metadata["attributes"]["encoding-type"] = json!("strange");
+    });
+    let stored = Store::open(&path).unwrap().table("t").unwrap();
+    let data = stored.read_all().unwrap();
+    assert!(matches!(&data.obsp["m"], Uns::Unsupported(why) if why.contains("tables/t/obsp/m")));
+    assert!(
+        matches!(&data.uns["kept"], Uns::Unsupported(why) if why.contains("tables/t/uns/kept"))
+    );
+    let error = stored.read_entry("obsp/m").unwrap_err();
+    assert!(
+        matches!(&error, Error::LengthMismatch { key, expected: 2, found: 3 } if key == "tables/t/obsp/m"),
+        "{error}"
+    );
+    let error = stored.read_entry("uns/kept").unwrap_err();
+    assert!(matches!(error, Error::UnsupportedEncoding { encoding, .. } if encoding == "strange"));
+    let error = stored.read_entry("uns/../obs").unwrap_err();
+    assert!(matches!(error, Error::InvalidPath { .. }));
+}
+
+#[test]
+fn a_footer_longer_than_its_file_is_damage_however_long_it_claims_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(&folder);
+    let file = path.join("shapes/p/shapes.parquet");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.len() - 8;
+    bytes[at..at + 4].copy_from_slice(&i32::MAX.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    let error = Store::open(&path).unwrap().shapes("p").unwrap_err();
+    assert!(matches!(error, Error::Parquet { .. }), "{error}");
+}
