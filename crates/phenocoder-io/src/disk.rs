@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 pub(crate) use owner::Owner;
-pub(crate) use place::{LeftOver, Place, left_over, owner_of};
+pub(crate) use place::{FileWriter, LeftOver, Place, left_over, owner_of};
 
 /// What the file system is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,11 +33,17 @@ pub fn write_parquet(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> 
         .set_created_by(concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")).to_owned())
         .build();
     Place::new(path).replace_with(|staged| {
-        let mut writer =
-            ArrowWriter::try_new(staged.create_file()?, batch.schema(), Some(properties))
-                .map_err(failed)?;
-        writer.write(batch).map_err(failed)?;
-        writer.into_inner().map_err(failed)?.finish()
+        let mut file = staged.create_file()?;
+        let written = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties)).and_then(
+            |mut writer| {
+                writer.write(batch)?;
+                writer.close()
+            },
+        );
+        match written {
+            Ok(_) => file.finish(),
+            Err(source) => Err(file.error_or(|| failed(source))),
+        }
     })
 }
 
@@ -78,9 +84,12 @@ pub fn write_csv(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> {
     Place::new(path).replace_with(|staged| {
         let mut file = staged.create_file()?;
         let mut writer = WriterBuilder::new().with_header(true).build(&mut file);
-        writer.write(&batch).map_err(Error::arrow(&name))?;
+        let written = writer.write(&batch);
         drop(writer);
-        file.finish()
+        match written {
+            Ok(()) => file.finish(),
+            Err(error) => Err(file.error_or(|| Error::arrow(&name)(error))),
+        }
     })
 }
 

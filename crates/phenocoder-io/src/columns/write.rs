@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::dictionary::{self, DictionaryChunk};
 use super::pandas::PandasWriter;
-use crate::disk::Place;
+use crate::disk::{FileWriter, Place};
 use crate::table::{ENCODING, ORDERED, downcast};
 use crate::{Error, Result};
 
@@ -180,10 +180,23 @@ impl NewTable {
         group_rows: usize,
         compression: ParquetCompression,
     ) -> Result<()> {
-        let failed = |source| Error::Parquet {
-            path: place.path().to_owned(),
-            source,
-        };
+        let mut out = place.create_file()?;
+        if let Err(source) = self.write_into(&mut out, rows, group_rows, compression) {
+            return Err(out.error_or(|| Error::Parquet {
+                path: place.path().to_owned(),
+                source,
+            }));
+        }
+        out.finish()
+    }
+
+    fn write_into(
+        &self,
+        out: &mut FileWriter,
+        rows: Range<usize>,
+        group_rows: usize,
+        compression: ParquetCompression,
+    ) -> parquet::errors::Result<()> {
         let notes = self
             .notes
             .iter()
@@ -195,17 +208,15 @@ impl NewTable {
             .set_key_value_metadata(Some(notes.map(|(k, v)| KeyValue::new(k, v)).collect()))
             .build();
         let schema = Arc::new(Schema::new(self.fields.clone()));
-        let writer = ArrowWriter::try_new(place.create_file()?, schema, Some(properties));
-        let (mut file, factory) = writer
-            .and_then(ArrowWriter::into_serialized_writer)
-            .map_err(failed)?;
+        let writer = ArrowWriter::try_new(out, schema, Some(properties))?;
+        let (mut file, factory) = writer.into_serialized_writer()?;
         let group_rows = group_rows.clamp(1, MOST_GROUP_ROWS);
         for (number, start) in rows.clone().step_by(group_rows).enumerate() {
             let n = group_rows.min(rows.end - start);
-            let writers = factory.create_column_writers(number).map_err(failed)?;
+            let writers = factory.create_column_writers(number)?;
             let descriptions = file.schema_descr().columns().to_vec();
             // One leaf per column: none of them is nested.
-            let chunks: Vec<Result<Chunk>> = writers
+            let chunks: Vec<parquet::errors::Result<Chunk>> = writers
                 .into_par_iter()
                 .zip(descriptions)
                 .zip(self.fields.par_iter().zip(&self.columns))
@@ -216,20 +227,19 @@ impl NewTable {
                             .map(Chunk::Dictionary),
                         None => write_plain(writer, field, &column).map(Chunk::Plain),
                     }
-                    .map_err(failed)
                 })
                 .collect();
-            let mut group = file.next_row_group().map_err(failed)?;
+            let mut group = file.next_row_group()?;
             for chunk in chunks {
                 match chunk? {
                     Chunk::Plain(chunk) => chunk.append_to_row_group(&mut group),
                     Chunk::Dictionary(chunk) => chunk.append_to(&mut group),
-                }
-                .map_err(failed)?;
+                }?;
             }
-            group.close().map_err(failed)?;
+            group.close()?;
         }
-        file.into_inner().map_err(failed)?.finish()
+        file.into_inner()?;
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Places that are written to.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -160,6 +160,7 @@ impl Place {
         Ok(FileWriter {
             file: file.map_err(self.failed("written"))?,
             place: self.clone(),
+            failure: None,
         })
     }
 
@@ -245,9 +246,19 @@ impl Place {
 pub(crate) struct FileWriter {
     file: File,
     place: Place,
+    /// Why it could not be written: who writes through this one may keep no more of an error than its text.
+    failure: Option<io::Error>,
 }
 
 impl FileWriter {
+    /// The error of the disk, where there was one, or that of who wrote.
+    pub(crate) fn error_or(&mut self, other: impl FnOnce() -> Error) -> Error {
+        match self.failure.take() {
+            Some(failure) => self.place.failed("written")(failure),
+            None => other(),
+        }
+    }
+
     /// Waits until the file is on the disk.
     pub(crate) fn finish(self) -> Result<()> {
         let synced = self.place.disk.sync(&self.file, &self.place.path);
@@ -257,8 +268,21 @@ impl FileWriter {
 
 impl Write for FileWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Self { file, place } = self;
-        place.disk.write(file, &place.path, bytes)
+        let written = self
+            .place
+            .disk
+            .write(&mut self.file, &self.place.path, bytes);
+        let written = match written {
+            Ok(0) if !bytes.is_empty() => Err(ErrorKind::WriteZero.into()),
+            written => written,
+        };
+        written.inspect_err(|error| {
+            // Errors have no copies.
+            self.failure = Some(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            });
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

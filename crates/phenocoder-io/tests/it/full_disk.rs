@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use ndarray::Array2;
 use phenocoder_core::{NoProgress, Seed};
 use phenocoder_io::{
-    ContainerVersion, Error, PatchSetOptions, PatchSetWriter, Store, TableData, WriteMode,
-    copy_store,
+    ContainerVersion, Error, Geometries, PatchSetOptions, PatchSetWriter, PointsData,
+    PointsWriteOptions, ShapesData, ShapesWriteOptions, Store, TableData, WriteMode, copy_store,
+    write_csv, write_parquet,
 };
 
 /// Numbers that no codec makes small.
@@ -16,6 +20,34 @@ fn table(rows: usize) -> TableData {
     let x = Array2::from_shape_fn((rows, 1), |_| stream.uniform());
     let names = (0..rows).map(|row| row.to_string()).collect();
     TableData::new(names, vec!["a".to_owned()], Some(x.into()))
+}
+
+/// Columns of numbers that no codec makes small.
+fn columns(rows: usize, names: &[&'static str]) -> RecordBatch {
+    let mut stream = Seed::new(3).stream("full disk", 0);
+    let columns = names.iter().map(|&name| {
+        let values = (0..rows).map(|_| stream.uniform_in(1.0, 2.0));
+        let values = Arc::new(Float64Array::from_iter_values(values)) as ArrayRef;
+        (name, values)
+    });
+    RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).unwrap()
+}
+
+fn points(rows: usize) -> PointsData {
+    PointsData::new(columns(rows, &["x", "y"]))
+}
+
+fn circles(rows: usize) -> ShapesData {
+    let centers: Vec<f64> = (0..2 * rows).map(|i| (i as f64).sin()).collect();
+    let centers = Geometries::from_points(2, &centers).unwrap();
+    ShapesData::new(centers).with_columns(columns(rows, &["radius"]))
+}
+
+/// That the disk is full, and which file it was.
+fn is_full(refused: Result<(), Error>, place: &str) {
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, Error::Io { .. }), "{refused:?}");
+    assert!(refused.to_string().contains(place), "{refused}");
 }
 
 fn files(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
@@ -40,19 +72,21 @@ fn child_that_may_write_only_small_files() {
     };
     let folder = Path::new(&folder);
     let mut store = Store::open(folder.join("s.zarr")).unwrap();
-    for mode in [WriteMode::Replace, WriteMode::Create] {
-        let name = if mode == WriteMode::Create {
-            "new"
-        } else {
-            "t"
-        };
-        let refused = store.write_table(name, &table(200_000), mode).unwrap_err();
-        assert!(matches!(refused, Error::Io { .. }), "{refused}");
-        assert!(
-            refused.to_string().contains("tables"),
-            "names the place: {refused}"
-        );
+    for (mode, [t, p, s]) in [
+        (WriteMode::Replace, ["t", "p", "s"]),
+        (WriteMode::Create, ["new_t", "new_p", "new_s"]),
+    ] {
+        is_full(store.write_table(t, &table(200_000), mode), "tables");
+        let options = PointsWriteOptions::default().with_mode(mode);
+        let written = store.write_points(p, &points(50_000), &options);
+        is_full(written, "points.parquet/part.0.parquet");
+        let options = ShapesWriteOptions::default().with_mode(mode);
+        let written = store.write_shapes(s, &circles(50_000), &options);
+        is_full(written, "shapes.parquet");
     }
+    let batch = columns(50_000, &["a"]);
+    is_full(write_parquet(folder.join("a.parquet"), &batch), "a.parquet");
+    is_full(write_csv(folder.join("a.csv"), &batch), "a.csv");
     let refused = copy_store(
         folder.join("large.zarr"),
         folder.join("copy.zarr"),
@@ -82,6 +116,12 @@ fn a_full_disk_is_an_error_and_leaves_everything_as_it_was() {
     store
         .write_table("t", &table(10), WriteMode::Create)
         .unwrap();
+    store
+        .write_points("p", &points(10), &PointsWriteOptions::default())
+        .unwrap();
+    store
+        .write_shapes("s", &circles(10), &ShapesWriteOptions::default())
+        .unwrap();
     let mut large = Store::create(folder.path().join("large.zarr"), ContainerVersion::V02).unwrap();
     large
         .write_table("t", &table(200_000), WriteMode::Create)
@@ -102,10 +142,6 @@ fn a_full_disk_is_an_error_and_leaves_everything_as_it_was() {
         "{said}"
     );
     assert_eq!(files(folder.path()), before);
-    assert_eq!(
-        Store::open(folder.path().join("s.zarr"))
-            .unwrap()
-            .table_names(),
-        ["t"]
-    );
+    let store = Store::open(folder.path().join("s.zarr")).unwrap();
+    assert_eq!(store.elements().len(), 3);
 }
