@@ -150,20 +150,22 @@ impl Extent {
 }
 
 /// Where the box `least..greatest` of positions may go along each axis.
+///
+/// The bounds are mapped as positions are, in the same order of sums: rounding keeps the order of numbers, so that no
+/// position in the box is mapped beyond them.
 pub(crate) fn reach(affine: &Affine, ranges: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let n = affine.axes.len();
     (0..n)
         .map(|row| {
-            let row = affine.matrix.row(row);
-            let factors = row
-                .iter()
-                .take(n)
-                .zip(ranges)
-                .filter(|(factor, _)| **factor != 0.0);
-            factors.fold((row[n], row[n]), |(low, high), (factor, (from, to))| {
-                let (a, b) = (factor * from, factor * to);
-                (low + a.min(b), high + a.max(b))
-            })
+            let factors = affine.matrix.row(row);
+            let corner = |is_low: bool| {
+                let ends = ranges.iter().zip(factors);
+                let position: Vec<f64> = ends
+                    .map(|(&(from, to), factor)| if (*factor > 0.0) == is_low { from } else { to })
+                    .collect();
+                affine.coordinate(row, &position)
+            };
+            (corner(true), corner(false))
         })
         .collect()
 }

@@ -233,6 +233,36 @@ proptest! {
     }
 
     #[test]
+    fn a_point_that_a_box_holds_barely_is_found_whatever_way_the_axes_are_turned(
+        positions in prop::collection::vec((-1e4..1e4_f64, -1e4..1e4_f64), 1..60),
+        angle in 0.0..6.3_f64,
+        scale in prop::sample::select(vec![1.0, 0.2125, 1e-7, 4321.0]),
+        offset in prop::array::uniform2(-1e9..1e9_f64),
+        chosen in any::<prop::sample::Index>(),
+        group in 1..8_usize,
+    ) {
+        let (sin, cos) = angle.sin_cos();
+        let matrix = array![[cos * scale, -sin * scale, offset[0]], [sin * scale, cos * scale, offset[1]]];
+        let map = Transformation::affine(&["x", "y"], &["x", "y"], &matrix, "there").unwrap();
+        let affine = map.to_affine().unwrap();
+        let (x, y) = positions.iter().copied().unzip();
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(&folder);
+        let data = points(x, y).with_transformations(vec![map]);
+        let options = PointsWriteOptions::default().with_rows_per_group(group);
+        store.write_points("p", &data, &options).unwrap();
+        let chosen = chosen.index(positions.len());
+        let there = affine.apply(&[positions[chosen].0, positions[chosen].1]);
+        let least = [there[0].next_down(), there[1].next_down()];
+        let greatest = [there[0].next_up(), there[1].next_up()];
+        let found = store.points("p").unwrap().rows_within(&region("there", least, greatest)).unwrap();
+        prop_assert!(found.contains(&(chosen as u64)), "{found:?}");
+        // On the edge is outside.
+        let found = store.points("p").unwrap().rows_within(&region("there", least, [there[0], greatest[1]])).unwrap();
+        prop_assert!(!found.contains(&(chosen as u64)), "{found:?}");
+    }
+
+    #[test]
     fn a_box_meets_a_polygon_where_one_of_many_positions_is_in_both(
         corners in prop::collection::vec((-10.0..10.0_f64, -10.0..10.0_f64), 3..8),
         least in prop::array::uniform2(-12.0..12.0_f64),
