@@ -5,17 +5,20 @@
 //! than the limits allow.
 
 mod category;
+mod delta;
 mod dictionary;
 mod footer;
 mod page;
 mod pandas;
 mod parts;
+mod seal;
 mod thrift;
 mod unpack;
 mod write;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, Float64Array};
@@ -23,11 +26,13 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
+use parquet::basic::Type;
 use parquet::column::page::{PageIterator, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
+use self::seal::{Headers, Seal};
 use crate::root::{RangeFile, Root};
 use crate::table::{ENCODING, ORDERED, downcast};
 use crate::{Error, OpenOptions, Result};
@@ -35,13 +40,14 @@ use crate::{Error, OpenOptions, Result};
 pub(crate) use category::{Unifier, concat_columns};
 pub(crate) use pandas::{Index, Pandas};
 pub(crate) use parts::{Batches, Group, Parts};
+pub(crate) use seal::Seals;
 pub use write::ParquetCompression;
 pub(crate) use write::{MOST_GROUP_ROWS, NewIndex, NewTable};
 
 /// How many rows are decoded at once.
 const BATCH_ROWS: usize = 1 << 16;
 /// How many bytes a batch of texts may take that are repeated from a dictionary.
-const BATCH_BYTES: usize = 64 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 
 /// A file and the limits under which it is read.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub(crate) struct Source {
     pub(crate) file: RangeFile,
     pub(crate) key: String,
     pub(crate) limits: OpenOptions,
+    pages: AtomicU64,
+    unsealed: AtomicU64,
 }
 
 impl Source {
@@ -71,6 +79,10 @@ pub(crate) struct ColumnFile {
     metadata: Arc<ParquetMetaData>,
     fields: Fields,
     pandas: Pandas,
+    /// The size of the file and the checksum of its footer, as found.
+    seal: Seal,
+    /// The checksums of the headers of all pages, where the file tells them.
+    headers: Option<Headers>,
 }
 
 impl ColumnFile {
@@ -88,8 +100,10 @@ impl ColumnFile {
             file,
             key: key.to_owned(),
             limits,
+            pages: AtomicU64::new(0),
+            unsealed: AtomicU64::new(0),
         };
-        let metadata = footer::read(&source)?;
+        let (metadata, footer) = footer::read(&source)?;
         let file = metadata.file_metadata();
         let noted = |name: &str| {
             let pairs = file.key_value_metadata()?;
@@ -117,12 +131,48 @@ impl ColumnFile {
             .iter()
             .map(|f| plain_field(f, &pandas))
             .collect();
+        let headers = match noted(seal::HEADERS) {
+            // Other programs copy notes that they do not know from the files that they read.
+            Some(note) if is_ours(&metadata) => {
+                let n_groups = metadata.num_row_groups();
+                let headers = Headers::parse(note, n_groups, schema.num_columns());
+                Some(headers.ok_or_else(|| source.parquet("the note of its pages is damaged"))?)
+            }
+            _ => None,
+        };
+        let seal = Seal {
+            bytes: source.file.size,
+            footer,
+        };
         Ok(Self {
             source: Arc::new(source),
             metadata,
             fields,
             pandas,
+            seal,
+            headers,
         })
+    }
+
+    /// Whether this crate wrote the file.
+    fn is_ours(&self) -> bool {
+        is_ours(&self.metadata)
+    }
+
+    /// Compares the file with what the element tells of it.
+    fn check(&self, seal: Option<Seal>) -> Result<()> {
+        match seal {
+            Some(seal) if seal != self.seal => Err(Error::Checksum {
+                key: self.key().to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The pages read so far, and how many of them had no checksum.
+    pub(crate) fn pages(&self) -> (u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.source.pages), count(&self.source.unsealed))
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -165,13 +215,16 @@ impl ColumnFile {
         let leaf = self.leaf(column)?;
         let (least, greatest) = match self.metadata.row_group(group).column(leaf).statistics()? {
             Statistics::Int32(s) => (f64::from(*s.min_opt()?), f64::from(*s.max_opt()?)),
+            // Rounded as the values are, which keeps their order.
             Statistics::Int64(s) => (*s.min_opt()? as f64, *s.max_opt()? as f64),
             Statistics::Float(s) => (f64::from(*s.min_opt()?), f64::from(*s.max_opt()?)),
             Statistics::Double(s) => (*s.min_opt()?, *s.max_opt()?),
             _ => return None,
         };
-        let is_signed = !self.fields[column].data_type().is_unsigned_integer();
-        (is_signed && least <= greatest).then_some((least, greatest))
+        // Decimals are stored without their scale, unsigned numbers as signed ones.
+        let data_type = self.fields[column].data_type();
+        let is_plain = data_type.is_signed_integer() || data_type.is_floating();
+        (is_plain && least <= greatest).then_some((least, greatest))
     }
 
     /// The position among the leaves of a column without children.
@@ -193,22 +246,33 @@ impl ColumnFile {
 
     /// How many bytes columns of a row group take, as far as the footer tells.
     pub(crate) fn bytes_of(&self, group: usize, columns: &[usize]) -> u128 {
-        let mut bytes = 0_u128;
-        let group = self.metadata.row_group(group);
-        for &column in columns {
-            let width = self.fields[column]
-                .data_type()
-                .primitive_width()
-                .unwrap_or(4);
-            let packed = self
-                .leaves(column)
-                .iter()
-                .map(|&leaf| group.column(leaf).uncompressed_size())
-                .fold(0, i64::saturating_add);
-            let rows = u128::from(group.num_rows().cast_unsigned());
-            bytes += u128::from(packed.cast_unsigned()).max(rows * width as u128);
-        }
-        bytes
+        let columns = columns.iter();
+        columns
+            .map(|&column| self.bytes_of_one(group, column))
+            .sum()
+    }
+
+    fn bytes_of_one(&self, group: usize, column: usize) -> u128 {
+        let row_group = self.metadata.row_group(group);
+        let rows = u128::from(row_group.num_rows().cast_unsigned());
+        let data_type = self.fields[column].data_type();
+        let is_nested = data_type.is_nested();
+        let width = data_type.primitive_width().unwrap_or(4) as u128;
+        let leaves = self.leaves(column).into_iter().map(|leaf| {
+            let chunk = row_group.column(leaf);
+            let packed = u128::from(chunk.uncompressed_size().cast_unsigned());
+            let values = u128::from(chunk.num_values().cast_unsigned());
+            let width = match (chunk.column_type(), is_nested) {
+                (Type::FIXED_LEN_BYTE_ARRAY, _) => {
+                    chunk.column_descr().type_length().max(0) as u128
+                }
+                // Below lists a value is up to 8 bytes and its two levels; and an offset may be its own.
+                (_, true) => 16,
+                (_, false) => width,
+            };
+            packed.max(values * width)
+        });
+        leaves.sum::<u128>().max(rows * width)
     }
 
     /// The rows of one column of one row group, in batches.
@@ -218,13 +282,29 @@ impl ColumnFile {
         let row_group = self.metadata.row_group(group);
         let mut batch_rows = BATCH_ROWS;
         let mut readers = Vec::new();
-        let expands = !matches!(field.data_type(), DataType::Dictionary(_, _));
-        for leaf in self.leaves(column) {
-            let mut pages = page::Pages::new(&self.source, row_group.column(leaf), &failure);
-            if expands {
-                let longest = pages.longest_in_dictionary()?;
-                batch_rows = batch_rows.min(BATCH_BYTES / longest.max(1)).max(1);
+        if field.data_type().is_nested() {
+            // A row of a list may be of any length: it cannot be read in batches.
+            let found = self.bytes_of_one(group, column);
+            let limit = self.source.limits.max_array_bytes;
+            if found > u128::from(limit) {
+                return Err(Error::TooLarge {
+                    key: self.source.key.clone(),
+                    what: "a column of lists with bytes",
+                    found,
+                    limit,
+                });
             }
+        }
+        for leaf in self.leaves(column) {
+            let chunk = row_group.column(leaf);
+            let headers = self.headers.as_ref().map(|headers| headers.of(group, leaf));
+            let mut pages = page::Pages::new(&self.source, chunk, headers, &failure);
+            // Categories, too, become values where pages without the dictionary follow.
+            let longest = match chunk.column_type() {
+                Type::FIXED_LEN_BYTE_ARRAY => chunk.column_descr().type_length().max(0) as usize,
+                _ => pages.longest_in_dictionary()?,
+            };
+            batch_rows = batch_rows.min(BATCH_BYTES / longest.max(1)).max(1);
             readers.push((leaf, Mutex::new(Some(pages))));
         }
         let rows = row_group.num_rows().cast_unsigned();
@@ -250,6 +330,12 @@ impl ColumnFile {
             left: rows,
         })
     }
+}
+
+/// Whether this crate wrote a file, whichever version of it.
+fn is_ours(metadata: &ParquetMetaData) -> bool {
+    let created_by = metadata.file_metadata().created_by();
+    created_by.is_some_and(|by| by.starts_with("phenocoder-io "))
 }
 
 /// Runs the parquet crate's decoders, which do not check every claim of a page before they believe it.

@@ -31,6 +31,11 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// The names of the folders and files in a folder, sorted; empty where there is none.
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>>;
 
+    /// Whether folders can be listed.
+    fn lists(&self) -> bool {
+        true
+    }
+
     /// Reads the whole of a file into `out`, whatever that held; `false` where there is none.
     fn read(&self, key: &str, limit: u64, out: &mut Vec<u8>) -> Result<bool> {
         let Some(file) = self.file(key)? else {
@@ -221,6 +226,11 @@ impl Root {
     /// A file that is read in ranges, or `None` where there is none.
     pub(crate) fn ranges(&self, key: &str) -> Result<Option<RangeFile>> {
         self.source.file(key)
+    }
+
+    /// Whether folders can be listed; not on a web server.
+    pub(crate) fn lists(&self) -> bool {
+        self.source.lists()
     }
 
     /// The entries of a folder, sorted by name; empty where there is none.

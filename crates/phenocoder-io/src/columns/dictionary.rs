@@ -8,32 +8,17 @@ use arrow::datatypes::Int32Type;
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
-use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::seal::SealedChunk;
 use super::write::ParquetCompression;
 use crate::table::downcast;
 
 /// How many values share a page.
 const PAGE_ROWS: usize = 1 << 17;
-
-/// The pages of a column of one row group.
-pub(crate) struct DictionaryChunk {
-    bytes: Vec<u8>,
-    close: ColumnCloseResult,
-}
-
-impl DictionaryChunk {
-    pub(crate) fn append_to<W: std::io::Write + Send>(
-        self,
-        group: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> Result<()> {
-        group.append_column(&Bytes::from(self.bytes), self.close)
-    }
-}
 
 fn general(problem: impl std::fmt::Display) -> ParquetError {
     ParquetError::General(problem.to_string())
@@ -44,18 +29,23 @@ pub(crate) fn encode(
     description: &ColumnDescPtr,
     column: &DictionaryArray<Int32Type>,
     compression: ParquetCompression,
-) -> Result<DictionaryChunk> {
+) -> Result<SealedChunk> {
     let categories: &StringArray =
         downcast(column.values().as_ref()).ok_or_else(|| general("the categories are no text"))?;
     let mut sink = TrackedWrite::new(Vec::new());
     let mut pages = SerializedPageWriter::new(&mut sink);
     let codec = compression.codec();
-    let mut sizes = [0_usize; 2];
-    let mut add = |pages: &mut SerializedPageWriter<'_, Vec<u8>>, page: Page, unpacked: usize| {
-        let spec: PageWriteSpec = pages.write_page(CompressedPage::new(page, unpacked))?;
-        sizes[0] += spec.uncompressed_size;
-        sizes[1] += spec.compressed_size;
-        Ok::<u64, ParquetError>(spec.offset)
+    let mut unpacked = 0_usize;
+    // Where each page begins, and where its header ends.
+    let mut places = Vec::new();
+    let mut add = |pages: &mut SerializedPageWriter<'_, Vec<u8>>, page: Page, size: usize| {
+        let body = page.buffer().len();
+        let spec: PageWriteSpec = pages.write_page(CompressedPage::new(page, size))?;
+        unpacked += spec.uncompressed_size;
+        let start = usize::try_from(spec.offset).map_err(general)?;
+        let end = start + spec.compressed_size;
+        places.push((start, end - body, end));
+        Ok::<(), ParquetError>(())
     };
     let mut values = Vec::new();
     for category in categories.iter().map(Option::unwrap_or_default) {
@@ -69,11 +59,10 @@ pub(crate) fn encode(
         encoding: Encoding::PLAIN,
         is_sorted: false,
     };
-    let dictionary_at = add(&mut pages, page, values.len())?;
+    add(&mut pages, page, values.len())?;
     let width = width(categories.len());
-    let mut data_at = None;
     let mut start = 0;
-    while start < column.len() || data_at.is_none() {
+    loop {
         let n = PAGE_ROWS.min(column.len() - start);
         let codes = column.keys().slice(start, n);
         let mut page = Vec::new();
@@ -108,12 +97,16 @@ pub(crate) fn encode(
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let at = add(&mut pages, data, page.len())?;
-        data_at.get_or_insert(at);
-        start += n.max(1);
+        add(&mut pages, data, page.len())?;
+        start += n;
+        if start >= column.len() {
+            break;
+        }
     }
     pages.close()?;
-    let bytes = sink.into_inner()?;
+    let bytes = Bytes::from(sink.into_inner()?);
+    let new = places.into_iter();
+    let new = new.map(|(start, body, end)| (bytes.slice(start..body), bytes.slice(body..end)));
     let signed = |n: usize| i64::try_from(n).map_err(general);
     let metadata = ColumnChunkMetaData::builder(description.clone())
         .set_compression(codec)
@@ -123,20 +116,9 @@ pub(crate) fn encode(
             Encoding::RLE_DICTIONARY,
         ])
         .set_num_values(signed(column.len())?)
-        .set_total_uncompressed_size(signed(sizes[0])?)
-        .set_total_compressed_size(signed(sizes[1])?)
-        .set_dictionary_page_offset(Some(i64::try_from(dictionary_at).map_err(general)?))
-        .set_data_page_offset(i64::try_from(data_at.unwrap_or(0)).map_err(general)?)
+        .set_total_uncompressed_size(signed(unpacked)?)
         .build()?;
-    let close = ColumnCloseResult {
-        bytes_written: bytes.len() as u64,
-        rows_written: column.len() as u64,
-        metadata,
-        bloom_filter: None,
-        column_index: None,
-        offset_index: None,
-    };
-    Ok(DictionaryChunk { bytes, close })
+    SealedChunk::new(new.collect(), &metadata, column.len() as u64)
 }
 
 fn pack(codec: Compression, bytes: &[u8]) -> Result<Bytes> {

@@ -15,8 +15,8 @@ const TAIL: u64 = 64 << 10;
 /// How deep columns may be nested: three lists and a structure are needed, lists count twice.
 const MAX_DEPTH: usize = 24;
 
-/// Reads and checks the footer.
-pub(crate) fn read(source: &Source) -> Result<Arc<ParquetMetaData>> {
+/// Reads and checks the footer; with the CRC-32C of its bytes to the end of the file.
+pub(crate) fn read(source: &Source) -> Result<(Arc<ParquetMetaData>, u32)> {
     let size = source.file.size;
     let bad = |problem: &str| source.parquet(problem);
     let len = size.min(TAIL);
@@ -60,7 +60,9 @@ pub(crate) fn read(source: &Source) -> Result<Arc<ParquetMetaData>> {
     };
     let metadata = parse(footer).map_err(|error| source.failed(error))?;
     check(source, &metadata)?;
-    Ok(Arc::new(metadata))
+    let end = tail.last_chunk::<8>().map_or(&[][..], |end| end);
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(footer), end);
+    Ok((Arc::new(metadata), checksum))
 }
 
 /// Parses the bytes of a footer.
@@ -114,6 +116,11 @@ fn check(source: &Source, metadata: &ParquetMetaData) -> Result<()> {
             let within = byte_range(chunk).is_some_and(|(at, len)| at + len <= source.file.size);
             if !within || chunk.num_values() < 0 || chunk.uncompressed_size() < 0 {
                 return bad("a column lies outside the file");
+            }
+            // Lists have more values than rows, and structures of lists may have fewer.
+            let is_flat = chunk.column_descr().max_rep_level() == 0;
+            if is_flat && chunk.num_values() != group.num_rows() {
+                return bad("a column does not have as many values as rows");
             }
             if chunk.file_path().is_some() {
                 return bad("a column lies in another file");

@@ -1,22 +1,24 @@
 //! The pages of one column of one row group.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::Crc;
-use parquet::basic::{Compression, Type as PhysicalType};
+use parquet::basic::{Compression, Encoding, Type as PhysicalType};
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 
-use super::Source;
 use super::thrift::{Fault, PageHeader, PageKind};
 use super::unpack::unpack;
+use super::{Source, delta, seal};
 use crate::{Error, Result};
 
 /// How much is read at once, so that a page is not a request each.
 const READ_AHEAD: u64 = 1 << 20;
 /// Headers may hold the least and greatest value of a page.
 const MOST_HEADER: u64 = 16 << 20;
+/// What a file begins with.
+const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Where the error goes that a page reader met, as those of Parquet keep no more than its text.
 pub(crate) type Failure = Arc<Mutex<Option<Error>>>;
@@ -26,7 +28,19 @@ pub(crate) type Failure = Arc<Mutex<Option<Error>>>;
 pub(crate) struct Pages {
     source: Arc<Source>,
     compression: Compression,
-    is_text: bool,
+    physical: PhysicalType,
+    /// The greatest repetition and definition level.
+    levels: [i16; 2],
+    /// The least bytes of a value of the dictionary.
+    least_width: u64,
+    /// How many values may be to come.
+    values_left: u64,
+    /// How many unpacked bytes may be to come.
+    bytes_left: u64,
+    /// How many bytes texts take that are stored as differences, once they are texts again.
+    expanded: u64,
+    /// The checksums of the headers to come, where the file tells them.
+    headers: Option<std::vec::IntoIter<u32>>,
     position: u64,
     end: u64,
     /// Bytes of the file from `window_start` on.
@@ -41,14 +55,32 @@ impl Pages {
     pub(crate) fn new(
         source: &Arc<Source>,
         chunk: &ColumnChunkMetaData,
+        headers: Option<&[u32]>,
         failure: &Failure,
     ) -> Self {
+        let description = chunk.column_descr();
+        let physical = chunk.column_type();
         // The footer was checked when it was read.
         let (position, length) = super::footer::byte_range(chunk).unwrap_or((0, 0));
         Self {
             source: Arc::clone(source),
             compression: chunk.compression(),
-            is_text: chunk.column_type() == PhysicalType::BYTE_ARRAY,
+            physical,
+            levels: [description.max_rep_level(), description.max_def_level()],
+            least_width: match physical {
+                PhysicalType::BOOLEAN => 0,
+                PhysicalType::INT32 | PhysicalType::FLOAT | PhysicalType::BYTE_ARRAY => 4,
+                PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
+                PhysicalType::INT96 => 12,
+                PhysicalType::FIXED_LEN_BYTE_ARRAY => {
+                    u64::from(description.type_length().max(1).cast_unsigned())
+                }
+            },
+            // The footer was checked when it was read.
+            values_left: chunk.num_values().cast_unsigned(),
+            bytes_left: chunk.uncompressed_size().cast_unsigned(),
+            expanded: 0,
+            headers: headers.map(|headers| Vec::from(headers).into_iter()),
             position,
             end: position + length,
             window: Vec::new(),
@@ -72,10 +104,16 @@ impl Pages {
         }
         let held = (self.window_start + self.window.len() as u64).saturating_sub(self.position);
         if self.position < self.window_start || held < n {
-            let len = left.min(n.max(READ_AHEAD));
+            // What precedes the first page of the file is read along with it.
+            let before = MAGIC.len() as u64;
+            let before = if self.position == before { before } else { 0 };
+            let len = before + left.min(n.max(READ_AHEAD));
             let len = usize::try_from(len).map_err(|error| self.corrupt(error))?;
-            self.window = self.source.file.read(self.position, len)?;
-            self.window_start = self.position;
+            self.window_start = self.position - before;
+            self.window = self.source.file.read(self.window_start, len)?;
+            if before > 0 && !self.window.starts_with(MAGIC) {
+                return Err(self.corrupt("it does not begin as a Parquet file does"));
+            }
         }
         let at = usize::try_from(self.position - self.window_start);
         let at = at.map_err(|error| self.corrupt(error))?;
@@ -99,7 +137,18 @@ impl Pages {
                     Err(_) => return Err(self.corrupt("a page header cannot be read")),
                 }
             };
+            if let Some(headers) = &mut self.headers {
+                let at = usize::try_from(self.position - self.window_start);
+                let at = at.unwrap_or(usize::MAX);
+                let bytes = self.window.get(at..at.saturating_add(len));
+                if headers.next() != bytes.map(crc32c::crc32c) {
+                    return Err(Error::Checksum {
+                        key: self.source.key.clone(),
+                    });
+                }
+            }
             self.position += len as u64;
+            self.check(&header)?;
             let limit = self.source.limits.max_chunk_bytes;
             if u64::from(header.unpacked) > limit {
                 return Err(Error::TooLarge {
@@ -116,6 +165,68 @@ impl Pages {
             }
         }
         Ok(self.header.as_ref())
+    }
+
+    /// Compares what a page says that it holds with what the footer says of all.
+    fn check(&mut self, header: &PageHeader) -> Result<()> {
+        let bytes = u64::from(header.unpacked);
+        let left = self.bytes_left.checked_sub(bytes);
+        self.bytes_left = left.ok_or_else(|| self.corrupt("its pages are larger than it"))?;
+        let n = match header.kind {
+            PageKind::Data { n, .. } | PageKind::DataV2 { n, .. } => n,
+            PageKind::Dictionary { n, .. } => {
+                if u64::from(n).saturating_mul(self.least_width) > bytes {
+                    return Err(self.corrupt("a dictionary has more values than bytes for them"));
+                }
+                0
+            }
+            PageKind::Other => 0,
+        };
+        let left = self.values_left.checked_sub(u64::from(n));
+        let more = || self.corrupt("its pages have more values than it");
+        self.values_left = left.ok_or_else(more)?;
+        Ok(())
+    }
+
+    /// Bounds what the values of a page take that are stored as differences, before they are made.
+    fn check_differences(&mut self, page: &Page) -> Result<()> {
+        let encoding = page.encoding();
+        let is_text = self.physical == PhysicalType::BYTE_ARRAY;
+        let n = page.num_values();
+        let values = match page {
+            Page::DataPage { buf, .. } => delta::after_levels(buf, self.levels),
+            Page::DataPageV2 {
+                buf,
+                def_levels_byte_len,
+                rep_levels_byte_len,
+                ..
+            } => {
+                let levels = u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len);
+                usize::try_from(levels).ok().and_then(|at| buf.get(at..))
+            }
+            Page::DictionaryPage { .. } => return Ok(()),
+        };
+        let values = values.ok_or_else(|| self.corrupt("the levels of a page are cut short"))?;
+        let expanded = match encoding {
+            Encoding::DELTA_BINARY_PACKED => delta::check_numbers(values, n).map(|()| 0),
+            Encoding::DELTA_LENGTH_BYTE_ARRAY => delta::check_numbers(values, n).map(|()| 0),
+            Encoding::DELTA_BYTE_ARRAY => delta::expanded(values, n),
+            _ => return Ok(()),
+        };
+        let expanded = expanded.map_err(|problem| self.corrupt(problem))?;
+        self.expanded = self
+            .expanded
+            .saturating_add(if is_text { expanded } else { 0 });
+        let limit = self.source.limits.max_array_bytes;
+        if self.expanded > limit {
+            return Err(Error::TooLarge {
+                key: self.source.key.clone(),
+                what: "a column of text with bytes",
+                found: self.expanded.into(),
+                limit,
+            });
+        }
+        Ok(())
     }
 
     fn skip(&mut self, n: u32) -> Result<()> {
@@ -137,7 +248,7 @@ impl Pages {
                 ..
             })
         );
-        if !self.is_text || !is_next {
+        if self.physical != PhysicalType::BYTE_ARRAY || !is_next {
             return Ok(0);
         }
         self.dictionary = self.next_page()?;
@@ -168,15 +279,17 @@ impl Pages {
         let packed = u64::from(header.packed);
         let compression = self.compression;
         let key = self.source.key.clone();
+        let source = Arc::clone(&self.source);
         let bytes = self.ahead(packed)?;
         let bytes = bytes.get(..header.packed as usize).unwrap_or_default();
-        if let Some(expected) = header.crc {
-            let mut crc = Crc::new();
-            crc.update(bytes);
-            if crc.sum() != expected {
+        match header.crc {
+            Some(expected) if seal::crc32(bytes) != expected => {
                 return Err(Error::Checksum { key });
             }
+            Some(_) => {}
+            None => _ = source.unsealed.fetch_add(1, Ordering::Relaxed),
         }
+        source.pages.fetch_add(1, Ordering::Relaxed);
         let size = header.unpacked as usize;
         let mut out = Vec::new();
         // Levels are not packed in the second version, and nothing is when it says so.
@@ -201,7 +314,7 @@ impl Pages {
         }
         self.position += packed;
         let buf = out.into();
-        Ok(match header.kind {
+        let page = match header.kind {
             PageKind::Data {
                 n,
                 encoding,
@@ -245,7 +358,11 @@ impl Pages {
                 is_sorted,
             }),
             PageKind::Other => None,
-        })
+        };
+        if let Some(page) = &page {
+            self.check_differences(page)?;
+        }
+        Ok(page)
     }
 
     fn peek_metadata(&mut self) -> Result<Option<PageMetadata>> {

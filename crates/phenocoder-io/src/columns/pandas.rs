@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use serde_json::{Map, Value, json};
 
 use crate::{Error, Result};
@@ -134,6 +134,15 @@ impl PandasWriter {
         is_nullable: bool,
         categories: Option<(usize, bool)>,
     ) {
+        let mut metadata =
+            categories.map(|(n, ordered)| json!({"num_categories": n, "ordered": ordered}));
+        let told = |name: &str| name.to_owned();
+        let unit = |unit: &TimeUnit| match unit {
+            TimeUnit::Second => "s",
+            TimeUnit::Millisecond => "ms",
+            TimeUnit::Microsecond => "us",
+            TimeUnit::Nanosecond => "ns",
+        };
         let (pandas, numpy) = match (data_type, categories) {
             (_, Some((n, _))) => {
                 let codes = match n {
@@ -141,14 +150,34 @@ impl PandasWriter {
                     0x80..=0x7FFF => "int16",
                     _ => "int32",
                 };
-                ("categorical".to_owned(), codes.to_owned())
+                (told("categorical"), told(codes))
             }
-            (DataType::Utf8, None) => ("unicode".to_owned(), "object".to_owned()),
+            (DataType::Utf8, None) => (told("unicode"), told("object")),
             (DataType::Boolean, None) => {
                 let numpy = if is_nullable { "boolean" } else { "bool" };
-                ("bool".to_owned(), numpy.to_owned())
+                (told("bool"), told(numpy))
             }
-            (DataType::Binary, None) => ("bytes".to_owned(), "object".to_owned()),
+            (DataType::Binary, None) => (told("bytes"), told("object")),
+            (DataType::Date32, None) => (told("date"), told("object")),
+            (DataType::Timestamp(u, zone), None) => {
+                metadata = zone.as_ref().map(|zone| json!({"timezone": zone.as_ref()}));
+                let pandas = if zone.is_some() {
+                    "datetimetz"
+                } else {
+                    "datetime"
+                };
+                (told(pandas), format!("datetime64[{}]", unit(u)))
+            }
+            (DataType::Duration(u), None) => (told("object"), format!("timedelta64[{}]", unit(u))),
+            (
+                DataType::Decimal32(precision, scale)
+                | DataType::Decimal64(precision, scale)
+                | DataType::Decimal128(precision, scale),
+                None,
+            ) => {
+                metadata = Some(json!({"precision": precision, "scale": scale}));
+                (told("decimal"), told("object"))
+            }
             (t, None) if t.is_numeric() => {
                 let plain = t.to_string().to_lowercase();
                 let numpy = if is_nullable && t.is_integer() {
@@ -158,10 +187,8 @@ impl PandasWriter {
                 };
                 (plain, numpy)
             }
-            _ => ("empty".to_owned(), "object".to_owned()),
+            _ => (told("empty"), told("object")),
         };
-        let metadata =
-            categories.map(|(n, ordered)| json!({"num_categories": n, "ordered": ordered}));
         self.columns.push(json!({
             "name": name, "field_name": field, "pandas_type": pandas, "numpy_type": numpy, "metadata": metadata,
         }));
@@ -239,6 +266,48 @@ mod tests {
             step: 2,
         };
         assert_eq!(pandas.index, Some(expected));
+    }
+
+    #[test]
+    fn types_are_noted_as_pandas_notes_them() {
+        // pa.Table.from_pandas(frame).schema.pandas_metadata of pyarrow 26.0.1 and pandas 3.1.1.
+        let zone = Some("Europe/Berlin".into());
+        for (data_type, pandas, numpy, metadata) in [
+            (
+                DataType::Decimal128(3, 2),
+                "decimal",
+                "object",
+                json!({"precision": 3, "scale": 2}),
+            ),
+            (
+                DataType::Timestamp(TimeUnit::Microsecond, None),
+                "datetime",
+                "datetime64[us]",
+                Value::Null,
+            ),
+            (
+                DataType::Timestamp(TimeUnit::Nanosecond, zone),
+                "datetimetz",
+                "datetime64[ns]",
+                json!({"timezone": "Europe/Berlin"}),
+            ),
+            (
+                DataType::Duration(TimeUnit::Second),
+                "object",
+                "timedelta64[s]",
+                Value::Null,
+            ),
+            (DataType::Date32, "date", "object", Value::Null),
+            (DataType::Float16, "float16", "float16", Value::Null),
+            (DataType::Binary, "bytes", "object", Value::Null),
+        ] {
+            let mut writer = PandasWriter::default();
+            writer.column("c", Some("c"), &data_type, true, None);
+            let expected = json!({
+                "name": "c", "field_name": "c", "pandas_type": pandas, "numpy_type": numpy, "metadata": metadata,
+            });
+            assert_eq!(writer.columns, [expected]);
+        }
     }
 
     #[test]

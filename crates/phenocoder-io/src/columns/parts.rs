@@ -4,11 +4,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rayon::prelude::*;
 
+use super::seal::{Seal, Seals};
 use super::{Aligned, ColumnFile, Index, Unifier, concat_columns};
+use crate::path::child;
 use crate::root::Root;
 use crate::{Error, Result};
 
@@ -20,6 +22,8 @@ pub(crate) struct Parts {
     key: String,
     keys: Vec<String>,
     files: Vec<OnceLock<Arc<ColumnFile>>>,
+    /// What the element tells of each file.
+    seals: Vec<Option<Seal>>,
     fields: Vec<Field>,
     /// The column that holds the names of the rows.
     index: Option<String>,
@@ -36,14 +40,40 @@ pub(crate) struct Group {
 }
 
 impl Parts {
-    /// Opens the first of some files.
-    pub(crate) fn open(root: &Arc<Root>, key: &str, keys: Vec<String>) -> Result<Self> {
-        let files = keys.iter().map(|_| OnceLock::new()).collect();
+    /// Opens the first of some files, of which the element tells what they should be.
+    ///
+    /// A file that is gone or has changed is an error, unless another program has written the files anew.
+    pub(crate) fn open(
+        root: &Arc<Root>,
+        key: &str,
+        keys: Vec<String>,
+        seals: &Seals,
+    ) -> Result<Self> {
+        let place = keys.first().map_or(key, String::as_str);
+        let first =
+            ColumnFile::open(root, place)?.ok_or_else(|| Error::missing(place, "a file"))?;
+        let told = |place: &String| seals.get(place.strip_prefix(key)?.trim_start_matches('/'));
+        let mut told: Vec<Option<Seal>> = keys.iter().map(told).collect();
+        let of_first = told.first().copied().flatten();
+        if first.is_ours() || of_first.is_some_and(|seal| seal.bytes == first.seal.bytes) {
+            let mut places = seals.paths().map(|path| child(key, path));
+            if let Some(gone) = places.find(|place| !keys.contains(place)) {
+                return Err(Error::MissingChunk { key: gone });
+            }
+            first.check(of_first)?;
+        } else {
+            told.fill(None);
+        }
+        let files: Vec<OnceLock<_>> = keys.iter().map(|_| OnceLock::new()).collect();
+        if let Some(file) = files.first() {
+            file.get_or_init(|| Arc::new(first));
+        }
         let mut parts = Self {
             root: Arc::clone(root),
             key: key.to_owned(),
             keys,
             files,
+            seals: told,
             fields: Vec::new(),
             index: None,
         };
@@ -86,6 +116,23 @@ impl Parts {
         self.keys.len()
     }
 
+    /// Where a file is.
+    pub(crate) fn file_key(&self, file: usize) -> &str {
+        self.keys.get(file).map_or(&self.key, String::as_str)
+    }
+
+    /// Whether the element tells what a file should be.
+    pub(crate) fn is_sealed(&self, file: usize) -> bool {
+        self.seals.get(file).is_some_and(Option::is_some)
+    }
+
+    /// Checks that a file has all columns, with the types that the first has.
+    pub(crate) fn check_columns(&self, file: &ColumnFile) -> Result<()> {
+        self.fields
+            .iter()
+            .try_for_each(|field| self.position(file, field).map(|_| ()))
+    }
+
     pub(crate) fn index_name(&self) -> Result<Option<String>> {
         Ok(self.file(0)?.pandas().index_name())
     }
@@ -99,6 +146,7 @@ impl Parts {
         let key = self.keys.get(file).ok_or_else(no_file)?;
         let open =
             ColumnFile::open(&self.root, key)?.ok_or_else(|| Error::missing(key, "a file"))?;
+        open.check(self.seals.get(file).copied().flatten())?;
         Ok(Arc::clone(held.get_or_init(|| Arc::new(open))))
     }
 
@@ -206,15 +254,23 @@ impl Parts {
         self.check_bytes("columns with bytes", bytes)?;
         // What a footer claims is one thing: a short dictionary can stand for any number of long texts.
         let held = AtomicU64::new(0);
-        let count = |piece: Result<ArrayRef>| {
+        let count = |piece: Result<ArrayRef>, dictionary: &mut Option<ArrayRef>| {
             let piece = piece?;
-            let size = match piece.data_type() {
-                // The pieces of a column share their dictionary.
-                DataType::Dictionary(key, _) => {
-                    piece.len() as u64 * key.primitive_width().unwrap_or(8) as u64
+            let size = match piece.as_any_dictionary_opt() {
+                // The pieces of a column share their dictionary, unless each had to make one.
+                Some(categories) => {
+                    let values = categories.values();
+                    let is_known = dictionary.as_ref().is_some_and(|d| Arc::ptr_eq(d, values));
+                    let keys = categories.keys().get_array_memory_size();
+                    if is_known {
+                        keys
+                    } else {
+                        *dictionary = Some(Arc::clone(values));
+                        keys + values.get_array_memory_size()
+                    }
                 }
-                _ => piece.get_array_memory_size() as u64,
-            };
+                None => piece.get_array_memory_size(),
+            } as u64;
             let all = held.fetch_add(size, Ordering::Relaxed).saturating_add(size);
             self.check_bytes("decoded columns with bytes", all.into())?;
             Ok(piece)
@@ -222,9 +278,10 @@ impl Parts {
         let mut pieces: Vec<Vec<ArrayRef>> = tasks
             .par_iter()
             .map(|(group, file, column)| {
+                let mut dictionary = None;
                 let pieces = file
                     .values(group.group, *column)?
-                    .map(count)
+                    .map(|piece| count(piece, &mut dictionary))
                     .collect::<Result<Vec<_>>>()?;
                 let first = rows.start.saturating_sub(group.start);
                 let last = rows.end.min(group.start + group.rows) - group.start;

@@ -258,6 +258,38 @@ impl PageHeader {
     }
 }
 
+/// The header of a new page with a checksum in it; `None` where it has one already or no place for one.
+pub(crate) fn with_crc(header: &[u8], crc: u32) -> Option<Vec<u8>> {
+    let mut cursor = Cursor::new(header);
+    let mut field = 0;
+    for expected in 1..=3 {
+        if (cursor.field(&mut field).ok()?, field) != (Some(I32), expected) {
+            return None;
+        }
+        cursor.varint().ok()?;
+    }
+    // The number of a field is told by how much greater it is than the last one.
+    let (head, rest) = header.split_at(header.len() - cursor.left());
+    let (&next, tail) = rest.split_first()?;
+    let kind = next & 0x0F;
+    if next >> 4 < 2 || kind != STRUCT {
+        return None;
+    }
+    let mut out = Vec::with_capacity(header.len() + 6);
+    out.extend(head);
+    out.push(0x10 | I32);
+    let value = crc.cast_signed();
+    let mut zigzag = ((value << 1) ^ (value >> 31)).cast_unsigned();
+    while zigzag >= 0x80 {
+        out.push((zigzag & 0x7F) as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+    out.push(next - 0x10);
+    out.extend(tail);
+    Some(out)
+}
+
 fn parse_data(cursor: &mut Cursor<'_>) -> Result<PageKind> {
     let (mut n, mut encoding, mut definition, mut repetition) = (None, None, None, None);
     let mut field = 0;
@@ -388,6 +420,27 @@ mod tests {
             repetition: Encoding::RLE,
         };
         assert_eq!(header.kind, kind);
+    }
+
+    #[test]
+    fn a_checksum_is_put_into_a_header() {
+        for crc in [0, 1, 0x7F, 0x8000_0000, u32::MAX, 0xCAFE_F00D] {
+            let sealed = with_crc(HEADER, crc).unwrap();
+            let (header, len) = PageHeader::parse(&sealed).unwrap();
+            assert_eq!((header.crc, len), (Some(crc), sealed.len()));
+            let (plain, _) = PageHeader::parse(HEADER).unwrap();
+            assert_eq!(
+                PageHeader {
+                    crc: None,
+                    ..header
+                },
+                plain
+            );
+            assert_eq!(with_crc(&sealed, crc), None);
+        }
+        for len in 0..7 {
+            assert_eq!(with_crc(&HEADER[..len], 1), None);
+        }
     }
 
     #[test]

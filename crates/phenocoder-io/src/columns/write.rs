@@ -1,6 +1,6 @@
 //! New Parquet files, as pandas and pyarrow write and read them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use rayon::prelude::*;
 
-use super::dictionary::{self, DictionaryChunk};
 use super::pandas::PandasWriter;
+use super::seal::{CREATED_BY, HEADERS, Headers, Seal, SealedChunk, Shelves, Tail};
+use super::{Unifier, dictionary};
 use crate::disk::{FileWriter, Place};
 use crate::table::{ENCODING, ORDERED, downcast};
 use crate::{Error, Result};
@@ -172,22 +173,22 @@ impl NewTable {
         Ok(())
     }
 
-    /// Writes some of the rows as a file.
+    /// Writes some of the rows as a file; what it returns goes into the attributes of the element.
     pub(crate) fn write(
         &self,
         place: &Place,
         rows: Range<usize>,
         group_rows: usize,
         compression: ParquetCompression,
-    ) -> Result<()> {
+    ) -> Result<Seal> {
         let mut out = place.create_file()?;
-        if let Err(source) = self.write_into(&mut out, rows, group_rows, compression) {
-            return Err(out.error_or(|| Error::Parquet {
+        match self.write_into(&mut out, rows, group_rows, compression) {
+            Ok(seal) => out.finish().map(|()| seal),
+            Err(source) => Err(out.error_or(|| Error::Parquet {
                 path: place.path().to_owned(),
                 source,
-            }));
+            })),
         }
-        out.finish()
     }
 
     fn write_into(
@@ -196,7 +197,7 @@ impl NewTable {
         rows: Range<usize>,
         group_rows: usize,
         compression: ParquetCompression,
-    ) -> parquet::errors::Result<()> {
+    ) -> parquet::errors::Result<Seal> {
         let notes = self
             .notes
             .iter()
@@ -204,50 +205,53 @@ impl NewTable {
         let notes = notes.chain([("pandas".to_owned(), self.pandas.clone())]);
         let properties = WriterProperties::builder()
             .set_compression(compression.codec())
-            .set_created_by(concat!("phenocoder-io ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_created_by(CREATED_BY.to_owned())
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(notes.map(|(k, v)| KeyValue::new(k, v)).collect()))
             .build();
         let schema = Arc::new(Schema::new(self.fields.clone()));
-        let writer = ArrowWriter::try_new(out, schema, Some(properties))?;
+        let writer = ArrowWriter::try_new(Tail::new(out), schema, Some(properties))?;
         let (mut file, factory) = writer.into_serialized_writer()?;
+        let shelves = Arc::new(Shelves::default());
+        let factory = factory.with_page_store_factory(Arc::clone(&shelves) as _);
+        let mut headers = Headers::default();
         let group_rows = group_rows.clamp(1, MOST_GROUP_ROWS);
         for (number, start) in rows.clone().step_by(group_rows).enumerate() {
             let n = group_rows.min(rows.end - start);
             let writers = factory.create_column_writers(number)?;
             let descriptions = file.schema_descr().columns().to_vec();
             // One leaf per column: none of them is nested.
-            let chunks: Vec<parquet::errors::Result<Chunk>> = writers
+            let chunks: Vec<parquet::errors::Result<SealedChunk>> = writers
                 .into_par_iter()
+                .enumerate()
                 .zip(descriptions)
                 .zip(self.fields.par_iter().zip(&self.columns))
-                .map(|((writer, description), (field, column))| {
+                .map(|(((leaf, writer), description), (field, column))| {
                     let column = column.slice(start, n);
                     match downcast::<DictionaryArray<Int32Type>>(column.as_ref()) {
-                        Some(codes) => dictionary::encode(&description, codes, compression)
-                            .map(Chunk::Dictionary),
-                        None => write_plain(writer, field, &column).map(Chunk::Plain),
+                        Some(codes) => dictionary::encode(&description, codes, compression),
+                        None => {
+                            let chunk = write_plain(writer, field, &column)?;
+                            let metadata = &chunk.close().metadata;
+                            SealedChunk::new(shelves.take(leaf)?, metadata, n as u64)
+                        }
                     }
                 })
                 .collect();
             let mut group = file.next_row_group()?;
+            let mut sealed = Vec::with_capacity(chunks.len());
             for chunk in chunks {
-                match chunk? {
-                    Chunk::Plain(chunk) => chunk.append_to_row_group(&mut group),
-                    Chunk::Dictionary(chunk) => chunk.append_to(&mut group),
-                }?;
+                sealed.push(chunk?.append_to(&mut group)?);
             }
             group.close()?;
+            headers.add_group(sealed);
         }
-        file.into_inner()?;
-        Ok(())
+        file.append_key_value_metadata(KeyValue::new(HEADERS.to_owned(), headers.to_note()));
+        file.flush()?;
+        file.inner_mut().begin();
+        Ok(file.into_inner()?.finish())
     }
 }
-
-enum Chunk {
-    Plain(ArrowColumnChunk),
-    Dictionary(DictionaryChunk),
-}
-
 fn write_plain(
     mut writer: ArrowColumnWriter,
     field: &Field,
@@ -305,6 +309,18 @@ fn plain(key: &str, column: &ArrayRef) -> Result<ArrayRef> {
                 "categories that are not missing",
                 "a missing one",
             ));
+        }
+        // pandas has no categories that are the same.
+        let mut seen = HashSet::new();
+        if !values
+            .into_iter()
+            .flatten()
+            .flatten()
+            .all(|value| seen.insert(value))
+        {
+            let mut unifier = Unifier::default();
+            let codes = unifier.add(key, &column)?;
+            return unifier.column(key, codes);
         }
     }
     Ok(column)

@@ -10,7 +10,7 @@ use ndarray::Array2;
 use serde_json::Value;
 
 use super::write::PointsData;
-use crate::columns::{Batches, Parts, as_f64};
+use crate::columns::{Batches, Parts, Seals, as_f64};
 use crate::node::Node;
 use crate::path::child;
 use crate::root::Root;
@@ -68,7 +68,8 @@ impl Points {
         check_version(key, attrs)?;
         let transformations =
             transform::parse_all(key, node.attributes.get("coordinateTransformations"))?;
-        let parts = Parts::open(root, key, files(root, key)?)?;
+        let seals = Seals::parse(&node.attributes);
+        let parts = Parts::open(root, key, files(root, key, &seals)?, &seals)?;
         let axes = match node.attributes.get("axes") {
             Some(axes) => transform::spatial_axes(key, axes)?,
             None => ["x", "y", "z"]
@@ -110,7 +111,7 @@ impl Points {
         })
     }
 
-    pub(super) fn parts(&self) -> &Arc<Parts> {
+    pub(crate) fn parts(&self) -> &Arc<Parts> {
         &self.parts
     }
 
@@ -298,19 +299,15 @@ fn check_version(key: &str, attrs: Option<&Value>) -> Result<()> {
 }
 
 /// The file, or the files in the folder, in natural order.
-fn files(root: &Root, key: &str) -> Result<Vec<String>> {
+fn files(root: &Root, key: &str, seals: &Seals) -> Result<Vec<String>> {
     let place = child(key, "points.parquet");
+    if !root.lists() {
+        return unlisted(root, key, &place, seals);
+    }
     let missing = || Error::missing(&place, "a Parquet file or a folder of such");
     let entries = root.entries(key)?;
-    let Some(entry) = entries.into_iter().find(|e| e.name == "points.parquet") else {
-        let files = unlisted(root, &place)?;
-        return if files.is_empty() {
-            Err(missing())
-        } else {
-            Ok(files)
-        };
-    };
-    if !entry.is_folder {
+    let entry = entries.into_iter().find(|e| e.name == "points.parquet");
+    if !entry.ok_or_else(missing)?.is_folder {
         return Ok(vec![place]);
     }
     let mut names: Vec<String> = root
@@ -326,20 +323,35 @@ fn files(root: &Root, key: &str) -> Result<Vec<String>> {
     Ok(names.iter().map(|name| child(&place, name)).collect())
 }
 
-/// The files where nothing can be listed, as on a web server: one file, or parts as Python names them.
-fn unlisted(root: &Root, place: &str) -> Result<Vec<String>> {
-    if matches!(root.ranges(place), Ok(Some(_))) {
-        return Ok(vec![place.to_owned()]);
-    }
-    /// A server that has every file would keep us asking.
+/// The files where nothing can be listed, as on a web server: those that the element tells, parts as Python names
+/// them, or one file.
+fn unlisted(root: &Root, key: &str, place: &str, seals: &Seals) -> Result<Vec<String>> {
+    /// The most parts that are asked for.
     const MOST: usize = 10_000;
-    let mut files = Vec::new();
+    let mut files: Vec<String> = seals.paths().map(|path| child(key, path)).collect();
+    files.sort_by(|a, b| natural(a, b));
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    // Some servers have a page for every address.
+    let is_parquet = |file: &str| -> Result<bool> {
+        match root.ranges(file)? {
+            Some(found) if found.size >= 12 => Ok(found.read(0, 4)? == b"PAR1"),
+            _ => Ok(false),
+        }
+    };
     while files.len() < MOST {
         let file = child(place, &format!("part.{}.parquet", files.len()));
-        if root.ranges(&file)?.is_none() {
+        if !is_parquet(&file)? {
             break;
         }
         files.push(file);
+    }
+    if files.is_empty() {
+        if !is_parquet(place)? {
+            return Err(Error::missing(place, "a Parquet file or parts of such"));
+        }
+        files.push(place.to_owned());
     }
     Ok(files)
 }

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use serde_json::{Map, Value, json};
 
-use crate::columns::{MOST_GROUP_ROWS, NewIndex, NewTable, ParquetCompression};
+use crate::columns::{MOST_GROUP_ROWS, NewIndex, NewTable, ParquetCompression, Seals};
 use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
 use crate::store::WriteMode;
@@ -295,7 +295,7 @@ pub(crate) fn write(
     if let Some(Value::Object(about)) = attrs.get_mut("spatialdata_attrs") {
         about.insert("version".to_owned(), json!(version));
     }
-    write_group(place, format, attrs)?;
+    let mut seals = Seals::default();
     let folder = place.join("points.parquet");
     folder.create_folder()?;
     let n = table.rows();
@@ -303,14 +303,16 @@ pub(crate) fn write(
     let mut part = 0;
     while start < n || part == 0 {
         let end = n.min(start.saturating_add(options.rows_per_part));
-        let file = folder.join(format!("part.{part}.parquet"));
-        table.write(
-            &file,
+        let name = format!("part.{part}.parquet");
+        let seal = table.write(
+            &folder.join(&name),
             start..end,
             options.rows_per_group,
             options.compression,
         )?;
+        seals.add(&format!("points.parquet/{name}"), seal);
         (start, part) = (end, part + 1);
     }
-    Ok(())
+    seals.note(&mut attrs);
+    write_group(place, format, attrs)
 }

@@ -32,9 +32,6 @@ const TOGETHER: usize = 16;
 /// Files larger than this are sent in parts.
 const PART_BYTES: usize = 16 << 20;
 
-/// The most parts of a Parquet folder that are asked for, should a server say that it has all of them.
-const MOST_PARTS: u64 = 100_000;
-
 /// A store on a server.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -495,23 +492,6 @@ impl Remote {
         });
         Ok((listed || !self.server.lists()).then_some(None))
     }
-
-    /// The parts of a Parquet folder, asked for one after the other: the server does not list them.
-    fn probe_parts(&self, key: &str) -> Result<Vec<SourceEntry>> {
-        let mut found = Vec::new();
-        for part in 0..MOST_PARTS {
-            let name = format!("part.{part}.parquet");
-            if self.server.ask(&child(key, &name), head)?.is_none() {
-                break;
-            }
-            found.push(SourceEntry {
-                name,
-                is_folder: false,
-                is_link: false,
-            });
-        }
-        Ok(found)
-    }
 }
 
 async fn head(objects: Arc<dyn ObjectStore>, path: Path) -> object_store::Result<u64> {
@@ -521,6 +501,10 @@ async fn head(objects: Arc<dyn ObjectStore>, path: Path) -> object_store::Result
 impl Source for Remote {
     fn address(&self) -> String {
         self.server.address.clone()
+    }
+
+    fn lists(&self) -> bool {
+        self.server.lists()
     }
 
     fn file(&self, key: &str) -> Result<Option<RangeFile>> {
@@ -563,9 +547,6 @@ impl Source for Remote {
                     is_link: false,
                 })
                 .collect());
-        }
-        if key.ends_with(".parquet") {
-            return self.probe_parts(key);
         }
         Err(Error::NotAStore {
             path: self.address().into(),

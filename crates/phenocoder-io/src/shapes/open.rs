@@ -12,7 +12,7 @@ use super::data::ShapesData;
 use super::geometry::{Geometries, GeometryKind};
 use super::native::{self, Encoding};
 use super::ragged::Ragged;
-use crate::columns::{Batches, Parts, as_f64};
+use crate::columns::{Batches, Parts, Seals, as_f64};
 use crate::node::Node;
 use crate::path::child;
 use crate::root::Root;
@@ -90,10 +90,7 @@ impl Shapes {
         let is_ragged = match attrs.and_then(|attrs| attrs.get("version")) {
             Some(Value::String(version)) if version == "0.1" => true,
             Some(Value::String(version)) if matches!(version.as_str(), "0.2" | "0.3") => false,
-            None => !root
-                .entries(key)?
-                .iter()
-                .any(|e| e.name == "shapes.parquet"),
+            None => root.ranges(&child(key, "shapes.parquet"))?.is_none(),
             Some(other) => {
                 return Err(Error::UnsupportedVersion {
                     key: key.to_owned(),
@@ -111,7 +108,7 @@ impl Shapes {
         let stored = if is_ragged {
             Stored::Ragged(Arc::new(Ragged::open(root, node, attrs, axes.len())?))
         } else {
-            Stored::Parquet(Arc::new(Table::open(root, key)?))
+            Stored::Parquet(Arc::new(Table::open(root, node)?))
         };
         Ok(Self {
             name: name.to_owned(),
@@ -124,6 +121,14 @@ impl Shapes {
 
     pub(super) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The files, where they are Parquet.
+    pub(crate) fn parts(&self) -> Option<&Arc<Parts>> {
+        match &self.stored {
+            Stored::Parquet(table) => Some(&table.parts),
+            Stored::Ragged(_) => None,
+        }
     }
 
     /// The name of the element.
@@ -391,9 +396,11 @@ pub(super) fn check_radii(key: &str, radii: &Float64Array) -> Result<()> {
 }
 
 impl Table {
-    fn open(root: &Arc<Root>, key: &str) -> Result<Self> {
+    fn open(root: &Arc<Root>, node: &Node) -> Result<Self> {
+        let key = node.key.as_str();
         let place = child(key, "shapes.parquet");
-        let parts = Parts::open(root, key, vec![place.clone()])?;
+        let seals = Seals::parse(&node.attributes);
+        let parts = Parts::open(root, key, vec![place.clone()], &seals)?;
         let file = parts.file(0)?;
         let note = file
             .note("geo")

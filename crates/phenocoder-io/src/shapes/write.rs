@@ -10,7 +10,7 @@ use super::data::ShapesData;
 use super::geometry::{Geometries, GeometryKind};
 use super::open::{RADIUS, check_radii};
 use super::wkb;
-use crate::columns::{MOST_GROUP_ROWS, NewIndex, NewTable, ParquetCompression, as_f64};
+use crate::columns::{MOST_GROUP_ROWS, NewIndex, NewTable, ParquetCompression, Seals, as_f64};
 use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
 use crate::points::index_values;
@@ -226,7 +226,10 @@ pub(crate) fn write(
         ZarrFormat::V3 => "0.3",
     };
     attrs.insert("spatialdata_attrs".to_owned(), json!({"version": version}));
-    write_group(place, format, attrs)?;
     let file = place.join("shapes.parquet");
-    table.write(&file, 0..table.rows(), MOST_GROUP_ROWS, options.compression)
+    let seal = table.write(&file, 0..table.rows(), MOST_GROUP_ROWS, options.compression)?;
+    let mut seals = Seals::default();
+    seals.add("shapes.parquet", seal);
+    seals.note(&mut attrs);
+    write_group(place, format, attrs)
 }

@@ -6,6 +6,7 @@ use phenocoder_core::Progress;
 
 use super::{ElementKind, Store};
 use crate::array::{ChunkFile, ZarrArray};
+use crate::columns::Parts;
 use crate::node::Node;
 use crate::path::child;
 use crate::{Error, Result, Violation};
@@ -14,11 +15,11 @@ use crate::{Error, Result, Violation};
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Chunks that were decoded.
+    /// Chunks of arrays, and pages and footers of Parquet files, that were decoded.
     pub chunks: u64,
     /// Of them, those that carry no checksum: damage that decodes to other values does not show in them.
     pub without_checksum: u64,
-    /// Rows of points and shapes that were decoded; Parquet files rarely carry checksums.
+    /// Rows of points and shapes that were decoded.
     pub rows: u64,
     /// What is damaged or does not belong there.
     pub violations: Vec<Violation>,
@@ -28,7 +29,7 @@ impl Verification {
     /// Whether nothing was found, and a checksum says so for all that was decoded.
     #[must_use]
     pub fn is_certain(&self) -> bool {
-        self.violations.is_empty() && self.without_checksum == 0 && self.rows == 0
+        self.violations.is_empty() && self.without_checksum == 0
     }
 }
 
@@ -37,12 +38,16 @@ impl Verification {
 /// In arrays that say that all of their chunks are stored, as those of this crate do, missing ones are found too,
 /// a thousand per array at most.
 /// Damage is collected, not returned as an error: one broken chunk does not hide another.
-/// Memory holds a chunk, a row group of points, or the shapes of one element at a time.
+/// Memory holds a chunk, or a batch of a column or of geometries at a time; of shapes before SpatialData 0.2.2, all.
+///
+/// Points and shapes that this crate wrote have a checksum for every byte of their Parquet files; of others pages may
+/// have one each, and footers have none.
 ///
 /// # Errors
 ///
 /// What [`Error::is_environment`] says is no damage, such as [`Error::Cancelled`] and [`Error::Remote`], and
-/// [`Error::NotAStore`] for a server that does not list its files.
+/// [`Error::NotAStore`] for a server that does not list its files, where arrays do not say that all of their chunks are
+/// stored.
 ///
 /// # Examples
 ///
@@ -63,7 +68,7 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<Verification> {
     for element in &store.elements {
         let checked = match element.kind {
             ElementKind::Points => check_points(store, &element.name, progress, &mut found),
-            ElementKind::Shapes => check_shapes(store, &element.name, &mut found),
+            ElementKind::Shapes => check_shapes(store, &element.name, progress, &mut found),
             _ => Ok(()),
         };
         let checked =
@@ -94,18 +99,58 @@ fn check_points(
     progress: &dyn Progress,
     found: &mut Verification,
 ) -> Result<()> {
-    let points = store.points(name)?;
-    let columns = points.column_names();
-    points.index()?;
-    for batch in points.batches(&columns)? {
-        progress.check()?;
-        found.rows += batch?.num_rows() as u64;
+    check_parts(store.points(name)?.parts(), progress, found)
+}
+
+fn check_shapes(
+    store: &Store,
+    name: &str,
+    progress: &dyn Progress,
+    found: &mut Verification,
+) -> Result<()> {
+    let shapes = store.shapes(name)?;
+    let Some(parts) = shapes.parts() else {
+        found.rows += shapes.n_rows();
+        return shapes.read_all().map(|_| ());
+    };
+    let before = found.violations.len();
+    check_parts(parts, progress, found)?;
+    // What cannot be decoded was noted above.
+    if found.violations.len() == before {
+        for batch in shapes.batches(&[])? {
+            progress.check()?;
+            batch?;
+        }
+        shapes.radii()?;
     }
     Ok(())
 }
 
-fn check_shapes(store: &Store, name: &str, found: &mut Verification) -> Result<()> {
-    found.rows += store.shapes(name)?.read_all()?.n_rows() as u64;
+/// Decodes every page of some Parquet files.
+fn check_parts(parts: &Parts, progress: &dyn Progress, found: &mut Verification) -> Result<()> {
+    for at in 0..parts.n_files() {
+        let file = match parts.file(at) {
+            Ok(file) => file,
+            Err(error) => {
+                note(parts.file_key(at), Err(error), found)?;
+                continue;
+            }
+        };
+        note(file.key(), parts.check_columns(&file), found)?;
+        for group in 0..file.n_groups() {
+            for column in 0..file.fields().len() {
+                progress.check()?;
+                let values = file.values(group, column);
+                let checked = values.and_then(|mut values| values.try_for_each(|v| v.map(|_| ())));
+                note(file.key(), checked, found)?;
+            }
+        }
+        found.rows += file.n_rows();
+        let (pages, without) = file.pages();
+        // The footer is one more.
+        found.chunks += pages + 1;
+        found.without_checksum += without + u64::from(!parts.is_sealed(at));
+    }
     Ok(())
 }
 
@@ -143,7 +188,13 @@ fn check_node(
 const MOST_MISSING: usize = 1000;
 
 fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verification) -> Result<()> {
-    let files = array.files()?;
+    let files = match (array.files(), array.required_chunks()) {
+        // Where nothing is listed, what must be there is asked for.
+        (Err(Error::NotAStore { .. }), Some(required)) => {
+            return check_required(array, required, progress, found);
+        }
+        (files, _) => files?,
+    };
     if let Some(required) = array.required_chunks() {
         let stored: BTreeSet<&str> = files.iter().map(String::as_str).collect();
         let paths = required.map(|index| array.chunk_path(&index));
@@ -161,13 +212,9 @@ fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verificat
         progress.check()?;
         let key = child(array.key(), &relative);
         match array.classify(&relative) {
-            ChunkFile::Chunk(index) => match array.check_chunk(&index) {
-                Ok((blocks, without)) => {
-                    found.chunks += blocks;
-                    found.without_checksum += without;
-                }
-                Err(error) => note(&key, Err(error), found)?,
-            },
+            ChunkFile::Chunk(index) => {
+                check_chunk(array, &index, &key, found)?;
+            }
             ChunkFile::Other => {}
             ChunkFile::Stray => {
                 let problem = "the file is no chunk of the array".to_owned();
@@ -176,4 +223,39 @@ fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verificat
         }
     }
     Ok(())
+}
+
+fn check_required(
+    array: &ZarrArray,
+    required: impl Iterator<Item = Vec<u64>>,
+    progress: &dyn Progress,
+    found: &mut Verification,
+) -> Result<()> {
+    let mut missing = 0;
+    for index in required {
+        progress.check()?;
+        let key = child(array.key(), &array.chunk_path(&index));
+        missing += usize::from(!check_chunk(array, &index, &key, found)?);
+        if missing == MOST_MISSING {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Decodes a chunk; whether it is sound.
+fn check_chunk(
+    array: &ZarrArray,
+    index: &[u64],
+    key: &str,
+    found: &mut Verification,
+) -> Result<bool> {
+    match array.check_chunk(index) {
+        Ok((blocks, without)) => {
+            found.chunks += blocks;
+            found.without_checksum += without;
+            Ok(true)
+        }
+        Err(error) => note(key, Err(error), found).map(|()| false),
+    }
 }

@@ -13,6 +13,7 @@ mod kills;
 mod lazy;
 mod left_overs;
 mod organoid;
+mod parquet;
 mod patchset;
 mod pyramids;
 mod ragged;

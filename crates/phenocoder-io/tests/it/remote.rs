@@ -15,9 +15,12 @@ use phenocoder_core::{
     Column, DataType, ImageShape, ImageSource, LabelSource, MemoryImage, MemoryLabels, NoProgress,
 };
 use phenocoder_io::{
-    ContainerVersion, ElementKind, Error, ImageWriteOptions, LabelWriteOptions, OpenOptions,
-    RepairOptions, Store, TableData, WriteMode, validate,
+    BoundingBox, ContainerVersion, ElementKind, Error, ImageWriteOptions, LabelWriteOptions,
+    OpenOptions, PointsWriteOptions, RepairOptions, ShapesData, ShapesWriteOptions, Store,
+    TableData, WriteMode, validate, verify,
 };
+
+use super::vector::{points, polygons};
 
 const CHUNKS: ImageShape = ImageShape {
     c: 1,
@@ -88,6 +91,16 @@ struct Server {
 }
 
 fn serve(root: &Path, failing_attempts: usize) -> Server {
+    serve_with(root, failing_attempts, None)
+}
+
+/// A server that answers with a page where it has no file, as those of web applications do.
+fn serve_pages(root: &Path) -> Server {
+    // Metadata files that are not there would be read as such.
+    serve_with(root, 0, Some("<!doctype html><title>Welcome</title>"))
+}
+
+fn serve_with(root: &Path, failing_attempts: usize, page: Option<&'static str>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (requests, paths) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::default()));
@@ -102,7 +115,8 @@ fn serve(root: &Path, failing_attempts: usize) -> Server {
             let (root, requests, paths) = (root.clone(), Arc::clone(&requests), Arc::clone(&paths));
             std::thread::spawn(move || {
                 // A client that hangs up ends the thread.
-                let _ = answer(&stream.unwrap(), &root, &requests, &paths, failing_attempts);
+                let counts = (&*requests, &*paths);
+                let _ = answer(&stream.unwrap(), &root, counts, failing_attempts, page);
             });
         }
     });
@@ -112,9 +126,9 @@ fn serve(root: &Path, failing_attempts: usize) -> Server {
 fn answer(
     mut stream: &TcpStream,
     root: &Path,
-    requests: &AtomicUsize,
-    paths: &Mutex<BTreeMap<String, usize>>,
+    (requests, paths): (&AtomicUsize, &Mutex<BTreeMap<String, usize>>),
     failing_attempts: usize,
+    page: Option<&'static str>,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
     loop {
@@ -145,7 +159,12 @@ fn answer(
         let (status, body) = if attempt <= failing_attempts {
             ("503 Service Unavailable", Vec::new())
         } else {
-            match std::fs::read(root.join(decode(&path).trim_start_matches('/'))) {
+            let file = std::fs::read(root.join(decode(&path).trim_start_matches('/')));
+            // Pages are for people: not where a file of metadata is asked for.
+            let page = page
+                .filter(|_| path.contains("parquet"))
+                .map(|page| page.as_bytes().to_vec());
+            match file.or_else(|error| page.ok_or(error)) {
                 Err(_) => ("404 Not Found", Vec::new()),
                 Ok(bytes) => match range {
                     Some((from, to)) => {
@@ -194,6 +213,26 @@ fn local(folder: &Path, version: ContainerVersion) -> PathBuf {
     let path = folder.join("s.zarr");
     fill(&mut Store::create(&path, version).unwrap());
     path
+}
+
+#[test]
+fn a_store_behind_plain_http_is_verified_where_it_says_what_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = local(folder.path(), ContainerVersion::V02);
+    let server = serve(folder.path(), 0);
+    let far = Store::open(format!("{}/s.zarr", server.address)).unwrap();
+    let (near, far_found) = (
+        verify(&Store::open(&path).unwrap(), &NoProgress).unwrap(),
+        verify(&far, &NoProgress).unwrap(),
+    );
+    assert_eq!(
+        (far_found.chunks, far_found.is_certain()),
+        (near.chunks, true),
+        "{far_found:?}"
+    );
+    std::fs::remove_file(path.join("images/größe/s0/c/0/1/1")).unwrap();
+    let found = verify(&far, &NoProgress).unwrap();
+    assert_eq!(found.violations.len(), 1, "{found:?}");
 }
 
 #[test]
@@ -283,6 +322,192 @@ fn each_attempt_counts_against_the_budget() {
     }
 }
 
+/// Points in so many files, or in one that is no folder, and shapes.
+fn vectors(folder: &Path, version: ContainerVersion, parts: Option<usize>) -> PathBuf {
+    let path = folder.join("s.zarr");
+    let mut store = Store::create(&path, version).unwrap();
+    let options =
+        PointsWriteOptions::default().with_rows_per_part(60_usize.div_ceil(parts.unwrap_or(1)));
+    store.write_points("p", &points(60), &options).unwrap();
+    let data = ShapesData::new(polygons());
+    store
+        .write_shapes("s", &data, &ShapesWriteOptions::default())
+        .unwrap();
+    if parts.is_none() {
+        let place = path.join("points/p/points.parquet");
+        let file = std::fs::read(place.join("part.0.parquet")).unwrap();
+        std::fs::remove_dir_all(&place).unwrap();
+        std::fs::write(&place, file).unwrap();
+    }
+    path
+}
+
+/// Takes what this crate notes of files out of all metadata, as in stores that others wrote.
+fn forget_files(store: &Path) {
+    fn forget(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(map) => {
+                if map
+                    .get("phenocoder")
+                    .is_some_and(|own| own.get("parquet_files").is_some())
+                {
+                    map.remove("phenocoder");
+                }
+                map.values_mut().for_each(forget);
+            }
+            serde_json::Value::Array(list) => list.iter_mut().for_each(forget),
+            _ => {}
+        }
+    }
+    let files = ["", "points/p/", "shapes/s/"]
+        .into_iter()
+        .flat_map(|folder| {
+            ["zarr.json", ".zattrs", ".zmetadata"].map(|file| store.join(format!("{folder}{file}")))
+        });
+    for file in files.filter(|file| file.exists()) {
+        let mut value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        forget(&mut value);
+        std::fs::write(file, value.to_string()).unwrap();
+    }
+}
+
+fn holds_vectors(store: &Store, parts: usize) {
+    let read = store.points("p").unwrap();
+    assert_eq!(read.n_parts(), parts);
+    let columns = read.read(&["x", "note", "gene"]).unwrap();
+    let expected = points(60).columns;
+    assert_eq!(columns.column(0), expected.column(0));
+    assert_eq!(columns.column(2).len(), 60);
+    assert_eq!(read.index().unwrap().len(), 60);
+    let region = BoundingBox::new("global", &["x"], &[5.0], &[6.0]).unwrap();
+    assert_eq!(read.rows_within(&region).unwrap(), [11]);
+    let shapes = store.shapes("s").unwrap().geometries().unwrap();
+    assert_eq!(shapes, polygons());
+}
+
+#[test]
+fn points_and_shapes_behind_plain_http_are_read_and_verified() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        for (parts, is_ours) in [
+            (Some(1), true),
+            (Some(3), true),
+            (Some(1), false),
+            (Some(3), false),
+            (None, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = vectors(folder.path(), version, parts);
+            if !is_ours {
+                forget_files(&path);
+            }
+            let server = serve(folder.path(), 0);
+            let store = Store::open(format!("{}/s.zarr", server.address)).unwrap();
+            holds_vectors(&store, parts.unwrap_or(1));
+            let found = verify(&store, &NoProgress).unwrap();
+            assert!(found.violations.is_empty(), "{found:?}");
+            assert_eq!((found.rows, found.is_certain()), (63, is_ours), "{found:?}");
+            if is_ours {
+                let paths = server.paths.lock().unwrap();
+                let gone = paths
+                    .keys()
+                    .filter(|path| !folder.path().join(path.trim_start_matches('/')).exists());
+                let gone: Vec<&String> = gone.filter(|path| path.contains("parquet")).collect();
+                assert!(gone.is_empty(), "asked for what is not there: {gone:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_part_behind_plain_http_is_an_error_where_the_element_tells_its_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = vectors(folder.path(), ContainerVersion::V02, Some(3));
+    std::fs::remove_file(path.join("points/p/points.parquet/part.2.parquet")).unwrap();
+    let server = serve(folder.path(), 0);
+    let store = Store::open(format!("{}/s.zarr", server.address)).unwrap();
+    let lost = store.points("p").unwrap().read(&["x"]).unwrap_err();
+    assert!(lost.key().unwrap().ends_with("part.2.parquet"), "{lost:?}");
+}
+
+#[test]
+fn a_server_with_a_page_for_every_address_is_not_asked_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    for parts in [Some(3), None] {
+        let folder = folder.path().join(format!("{parts:?}"));
+        std::fs::create_dir(&folder).unwrap();
+        let path = vectors(&folder, ContainerVersion::V02, parts);
+        forget_files(&path);
+        let server = serve_pages(&folder);
+        let store = Store::open(format!("{}/s.zarr", server.address)).unwrap();
+        holds_vectors(&store, parts.unwrap_or(1));
+        let asked = server.requests.load(Ordering::SeqCst);
+        assert!(asked < 60, "{asked} requests");
+    }
+    // Where there are pages only, nothing is points.
+    let path = vectors(folder.path(), ContainerVersion::V02, Some(1));
+    forget_files(&path);
+    std::fs::remove_dir_all(path.join("points/p/points.parquet")).unwrap();
+    let server = serve_pages(folder.path());
+    let store = Store::open(format!("{}/s.zarr", server.address)).unwrap();
+    let missing = store.points("p").unwrap_err();
+    assert!(
+        matches!(missing, Error::MissingMetadata { .. }),
+        "{missing:?}"
+    );
+    assert!(server.requests.load(Ordering::SeqCst) < 20);
+}
+
+#[test]
+fn ragged_shapes_behind_plain_http_are_read() {
+    let Some(cases) = super::conformance::cases() else {
+        return;
+    };
+    let mut read = 0;
+    for case in std::fs::read_dir(cases.join("valid")).unwrap() {
+        let case = case.unwrap().path();
+        let Some(path) = std::fs::read_dir(&case)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .find(|p| p.extension().is_some_and(|e| e == "zarr"))
+        else {
+            continue;
+        };
+        let local = Store::open(&path).unwrap();
+        if local.shapes_names().is_empty() && local.points_names().is_empty() {
+            continue;
+        }
+        let server = serve(&case, 0);
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let Ok(store) = Store::open(format!("{}/{name}", server.address)) else {
+            // Nothing tells a web server's elements but consolidated metadata.
+            continue;
+        };
+        for name in store.shapes_names() {
+            let (near, far) = (local.shapes(&name), store.shapes(&name));
+            match near {
+                Ok(near) => assert_eq!(
+                    near.geometries().unwrap(),
+                    far.unwrap().geometries().unwrap(),
+                    "{case:?}"
+                ),
+                Err(_) => assert!(far.is_err(), "{case:?}"),
+            }
+            read += 1;
+        }
+        for name in store.points_names() {
+            let (near, far) = (local.points(&name).unwrap(), store.points(&name));
+            assert_eq!(
+                near.coordinates().unwrap(),
+                far.unwrap().coordinates().unwrap(),
+                "{case:?}"
+            );
+            read += 1;
+        }
+    }
+    println!("{read} points and shapes of the conformance cases read behind plain HTTP");
+    assert!(read > 3);
+}
+
 /// The address of a new bucket on the server that the environment names.
 fn bucket(name: &str) -> Option<(String, OpenOptions)> {
     let Ok(server) = std::env::var("PHENOCODER_S3") else {
@@ -322,6 +547,17 @@ fn a_store_on_s3_is_written_replaced_and_read() {
         let open = || Store::open_with(&address, options.clone()).unwrap();
         holds_everything(&open());
         assert!(validate(&open()).is_empty());
+        let options_of_points = PointsWriteOptions::default().with_rows_per_part(20);
+        store
+            .write_points("p", &points(60), &options_of_points)
+            .unwrap();
+        let shapes = ShapesData::new(polygons());
+        store
+            .write_shapes("s", &shapes, &ShapesWriteOptions::default())
+            .unwrap();
+        holds_vectors(&open(), 3);
+        let found = verify(&open(), &NoProgress).unwrap();
+        assert!(found.violations.is_empty(), "{found:?}");
         let again = Store::create_with(&address, version, options.clone());
         assert!(matches!(again, Err(Error::Exists { .. })));
         let twice = store.write_table("t", &table(3.0), WriteMode::Create);

@@ -26,7 +26,7 @@ fn dictionary(codes: Vec<Option<i32>>, values: &[&str]) -> ArrayRef {
 }
 
 /// Points with a column of every kind; the ordered categories are not in the order of the values and some are unused.
-fn points(n: usize) -> PointsData {
+pub(super) fn points(n: usize) -> PointsData {
     let float =
         |f: fn(usize) -> f64| Arc::new(Float64Array::from_iter_values((0..n).map(f))) as ArrayRef;
     let codes = (0..n)
@@ -160,6 +160,23 @@ fn points_are_read_as_they_were_written_by_every_compression_and_partition() {
 }
 
 #[test]
+fn categories_that_are_the_same_are_written_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder, ContainerVersion::V02);
+    let x = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
+    let twice = dictionary(vec![Some(2), Some(0), Some(1)], &["a", "b", "a"]);
+    let columns = RecordBatch::try_from_iter([("x", x.clone()), ("y", x), ("gene", twice)]);
+    let data = PointsData::new(columns.unwrap());
+    let options = PointsWriteOptions::default();
+    store.write_points("p", &data, &options).unwrap();
+    let found = store.points("p").unwrap().read(&["gene"]).unwrap();
+    assert_eq!(
+        found.column(0).to_data(),
+        dictionary(vec![Some(0), Some(0), Some(1)], &["a", "b"]).to_data()
+    );
+}
+
+#[test]
 fn a_named_index_of_text_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = store(&folder, ContainerVersion::V02);
@@ -235,7 +252,7 @@ fn points_that_break_a_rule_are_refused_and_leave_the_store_as_it_was() {
     assert_eq!(store.points("p").unwrap().n_rows().unwrap(), 5);
 }
 
-fn polygons() -> Geometries {
+pub(super) fn polygons() -> Geometries {
     let mut shapes = Geometries::new(2).unwrap();
     let ring = [0.0, 0.0, 3.0, 0.0, 3.0, 3.0, 0.0, 0.0];
     let hole = [1.0, 0.5, 2.0, 0.5, 2.0, 1.0, 1.0, 0.5];
@@ -369,7 +386,7 @@ fn read(path: &Path) -> Result<(), Error> {
 }
 
 #[test]
-fn damaged_files_are_no_panic_and_no_more_memory() {
+fn damaged_files_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let mut points_store =
         Store::create(folder.path().join("p.zarr"), ContainerVersion::V02).unwrap();
@@ -398,11 +415,12 @@ fn damaged_files_are_no_panic_and_no_more_memory() {
                 whole.len()
             );
         }
-        for at in (0..whole.len()).step_by(5) {
+        // Every byte has a checksum; the parsers behind those are fuzzed.
+        for at in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << (at % 8);
             fs::write(&file, &flipped).unwrap();
-            let _ = read(store.path().unwrap());
+            assert!(read(store.path().unwrap()).is_err(), "{element}: byte {at}");
         }
         fs::write(&file, &whole).unwrap();
         read(store.path().unwrap()).unwrap();

@@ -3,15 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use ndarray::{Array2, Array4};
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
 use phenocoder_core::{
     CancelToken, Column, DataType, ImageShape, ImageSource, MemoryImage, NoProgress, Seed,
 };
 use phenocoder_io::{
-    ContainerVersion, Error, ImageWriteOptions, Store, TableData, WriteMode, copy_store, validate,
-    verify,
+    ContainerVersion, Error, ImageWriteOptions, ParquetCompression, PointsWriteOptions, ShapesData,
+    ShapesWriteOptions, Store, TableData, WriteMode, copy_store, validate, verify,
 };
 
+use super::vector::{points, polygons};
 use crate::files;
 
 fn store(folder: &Path, version: ContainerVersion) -> PathBuf {
@@ -86,6 +92,125 @@ fn every_flipped_bit_of_our_own_chunks_is_found() {
         "flipped bits: {read_errors} of 60 found when reading, {verify_errors} of 60 by verify"
     );
     assert_eq!((read_errors, verify_errors), (60, 60));
+}
+
+/// Points in three files and shapes, with columns of every kind.
+fn vectors(folder: &Path, version: ContainerVersion) -> PathBuf {
+    let path = folder.join("v.zarr");
+    let mut store = Store::create(&path, version).unwrap();
+    let options = PointsWriteOptions::default()
+        .with_rows_per_group(40)
+        .with_rows_per_part(60);
+    store.write_points("p", &points(150), &options).unwrap();
+    let index: ArrayRef = Arc::new(StringArray::from_iter_values(["a", "b", "c"]));
+    let area: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
+    let data = ShapesData::new(polygons())
+        .with_columns(RecordBatch::try_from_iter([("area", area)]).unwrap())
+        .with_index(None, index);
+    let options = ShapesWriteOptions::default().with_compression(ParquetCompression::None);
+    store.write_shapes("s", &data, &options).unwrap();
+    path
+}
+
+/// Reads all points and shapes.
+fn read_vectors(path: &Path) -> Result<(), Error> {
+    let store = Store::open(path)?;
+    let points = store.points("p")?;
+    points.read(&points.column_names())?;
+    points.index()?;
+    store.shapes("s")?.read_all().map(|_| ())
+}
+
+fn parquet_files(store: &Path) -> Vec<PathBuf> {
+    let is_parquet = |path: &PathBuf| path.extension().is_some_and(|e| e == "parquet");
+    files(store).into_iter().filter(is_parquet).collect()
+}
+
+#[test]
+fn every_flipped_bit_of_our_own_points_and_shapes_is_found() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = vectors(folder.path(), version);
+        read_vectors(&path).unwrap();
+        let sound = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+        assert!(sound.is_certain() && sound.rows == 153, "{sound:?}");
+        let files = parquet_files(&path);
+        assert_eq!(files.len(), 4);
+        let mut stream = Seed::new(8).stream("flips", 0);
+        let (mut read_errors, mut verify_errors) = (0, 0);
+        for _ in 0..60 {
+            let file = &files[stream.below(files.len())];
+            let whole = fs::read(file).unwrap();
+            let mut bytes = whole.clone();
+            let at = stream.below(bytes.len() * 8);
+            bytes[at / 8] ^= 1 << (at % 8);
+            fs::write(file, &bytes).unwrap();
+            read_errors += usize::from(read_vectors(&path).is_err());
+            let found = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+            let element = if file.ends_with("shapes.parquet") {
+                "shapes/s"
+            } else {
+                "points/p"
+            };
+            let named = found
+                .violations
+                .iter()
+                .any(|v| v.key.starts_with(element) && !v.is_warning);
+            verify_errors += usize::from(named);
+            fs::write(file, &whole).unwrap();
+        }
+        println!(
+            "flipped bits of points and shapes, container {version:?}: {read_errors} of 60 found when reading, {verify_errors} of 60 by verify"
+        );
+        assert_eq!((read_errors, verify_errors), (60, 60));
+    }
+}
+
+#[test]
+fn a_lost_or_swapped_file_of_points_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = vectors(folder.path(), ContainerVersion::V02);
+    let files: Vec<PathBuf> = parquet_files(&path.join("points"));
+    for lost in &files {
+        let whole = fs::read(lost).unwrap();
+        fs::remove_file(lost).unwrap();
+        let found = read_vectors(&path).unwrap_err();
+        assert!(matches!(found, Error::MissingChunk { .. }), "{found:?}");
+        fs::write(lost, whole).unwrap();
+    }
+    let (first, second) = (fs::read(&files[0]).unwrap(), fs::read(&files[1]).unwrap());
+    fs::write(&files[0], &second).unwrap();
+    fs::write(&files[1], &first).unwrap();
+    let found = read_vectors(&path).unwrap_err();
+    assert!(matches!(found, Error::Checksum { .. }), "{found:?}");
+}
+
+#[test]
+fn files_that_another_program_wrote_anew_are_read_and_not_certain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = vectors(folder.path(), ContainerVersion::V02);
+    let files: Vec<PathBuf> = parquet_files(&path.join("points"));
+    let points = Store::open(&path).unwrap().points("p").unwrap();
+    let columns = points.read(&points.column_names()).unwrap();
+    for file in &files[1..] {
+        fs::remove_file(file).unwrap();
+    }
+    let file = fs::File::create(&files[0]).unwrap();
+    let mut writer = ArrowWriter::try_new(file, columns.schema(), None).unwrap();
+    // As pyarrow does with what it does not know.
+    writer.append_key_value_metadata(KeyValue::new(
+        "phenocoder.page_headers".to_owned(),
+        "0".to_owned(),
+    ));
+    writer.write(&columns).unwrap();
+    writer.close().unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.points("p").unwrap().n_rows().unwrap(), 150);
+    let found = verify(&store, &NoProgress).unwrap();
+    assert!(
+        found.violations.is_empty() && !found.is_certain(),
+        "{found:?}"
+    );
 }
 
 #[test]
