@@ -154,9 +154,9 @@ impl ColumnFile {
         })
     }
 
-    /// Whether this crate wrote the file.
+    /// Whether this crate wrote the file, as one of an element.
     fn is_ours(&self) -> bool {
-        is_ours(&self.metadata)
+        self.headers.is_some()
     }
 
     /// Compares the file with what the element tells of it.

@@ -140,7 +140,7 @@ impl Place {
     pub(crate) fn create_private_folder(&self) -> Result<bool> {
         match self.disk.create_private_folder(&self.path) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(self.failed("created")(error)),
         }
     }
