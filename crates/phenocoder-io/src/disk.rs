@@ -8,6 +8,7 @@ pub(crate) mod faults;
 mod owner;
 mod place;
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ pub(crate) struct Entry {
 pub(crate) struct Disk {
     #[cfg(test)]
     faults: Option<std::sync::Arc<faults::Faults>>,
+    #[cfg(test)]
+    folds_case: bool,
 }
 
 impl Disk {
@@ -72,15 +75,33 @@ impl Disk {
         }
     }
 
+    /// The path of what lies there; tests have a disk that does not tell case apart.
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "as in tests")]
+    fn real<'a>(&self, path: &'a Path) -> Cow<'a, Path> {
+        Cow::Borrowed(path)
+    }
+
+    #[cfg(test)]
+    fn real<'a>(&self, path: &'a Path) -> Cow<'a, Path> {
+        if self.folds_case {
+            Cow::Owned(faults::without_case(path))
+        } else {
+            Cow::Borrowed(path)
+        }
+    }
+
     /// The path without links.
     pub(crate) fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         self.allow(Operation::Look, path, 0)?;
+        let path = &self.real(path);
         fs::canonicalize(path)
     }
 
     /// What lies at a path, links followed.
     pub(crate) fn kind(&self, path: &Path) -> io::Result<Kind> {
         self.allow(Operation::Look, path, 0)?;
+        let path = &self.real(path);
         let metadata = fs::metadata(path)?;
         Ok(if metadata.is_file() {
             Kind::File {
@@ -96,6 +117,7 @@ impl Disk {
     /// Whether anything lies at a path, a broken link too.
     pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
         self.allow(Operation::Look, path, 0)?;
+        let path = &self.real(path);
         match fs::symlink_metadata(path) {
             Ok(_) => Ok(true),
             Err(error) if is_absent(&error) => Ok(false),
@@ -106,6 +128,7 @@ impl Disk {
     /// The entries of a folder, sorted by name.
     pub(crate) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
         self.allow(Operation::List, path, 0)?;
+        let path = &self.real(path);
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
@@ -122,6 +145,7 @@ impl Disk {
 
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.allow(Operation::Open, path, 0)?;
+        let path = &self.real(path);
         File::open(path)
     }
 
@@ -142,6 +166,7 @@ impl Disk {
 
     fn create(&self, path: &Path) -> io::Result<File> {
         self.allow(Operation::Create, path, 0)?;
+        let path = &self.real(path);
         File::create(path)
     }
 
@@ -159,17 +184,32 @@ impl Disk {
     /// Another name for a file, or a copy where the file system knows no links.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.allow(Operation::Link, to, 0)?;
+        let (from, to) = (&self.real(from), &self.real(to));
         fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.allow(Operation::Rename, to, 0)?;
+        let from = self.real(from);
+        let to = match self.real(to) {
+            // What is renamed to itself takes the case of the new name.
+            real if real == from => real.with_file_name(to.file_name().unwrap_or_default()),
+            real => real.into_owned(),
+        };
         fs::rename(from, to)
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.allow(Operation::Create, path, 0)?;
+        let path = &self.real(path);
         fs::create_dir_all(path)
+    }
+
+    /// Creates a folder; an error where anything is.
+    fn create_new_folder(&self, path: &Path) -> io::Result<()> {
+        self.allow(Operation::Create, path, 0)?;
+        let path = &self.real(path);
+        fs::create_dir(path)
     }
 
     /// Creates a folder that only this user can look into; an error where anything is.
@@ -185,6 +225,7 @@ impl Disk {
     /// Removes a file, or a folder with all it holds.
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.allow(Operation::Remove, path, 0)?;
+        let path = &self.real(path);
         match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
             Ok(_) => fs::remove_file(path),

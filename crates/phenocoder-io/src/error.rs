@@ -49,9 +49,9 @@ pub enum Error {
     ///
     /// On a server, a writer that died leaves `.phenocoder-lock` at the root of the store, and on a file system that
     /// several machines share, hidden names; [`Store::repair`](crate::Store::repair) removes both, when nobody writes.
-    #[error("`{}` is being written to by somebody else", path.display())]
+    #[error("`{}` is being written to by somebody else, or was left behind (see `Store::repair`)", path.display())]
     Locked {
-        /// The store.
+        /// The store, or what a writer has in its hands.
         path: PathBuf,
     },
     /// A metadata file is not JSON, or nested too deeply.

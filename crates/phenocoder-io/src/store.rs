@@ -147,11 +147,7 @@ impl Store {
     }
 
     fn create_at(place: &Place, version: ContainerVersion) -> Result<()> {
-        place.must_be_free()?;
-        // An attempt of this process that failed may have left it.
-        place.staged().remove()?;
-        place.replace_with(|staged| {
-            staged.create_folder()?;
+        place.create_with(|staged| {
             for (name, bytes) in new_root(version) {
                 staged.join(name).write(&bytes)?;
             }
@@ -302,6 +298,11 @@ impl Store {
         recover::of_others(&self.root)
     }
 
+    /// The groups whose elements cannot be listed.
+    pub(crate) fn unlistable_groups(&self) -> Vec<(&'static str, Error)> {
+        listing::unlistable(&self.root)
+    }
+
     fn element(&self, kind: ElementKind, name: &str) -> Result<&Element> {
         self.elements
             .iter()
@@ -315,6 +316,7 @@ impl Store {
 
     fn element_node(&self, kind: ElementKind, name: &str) -> Result<Node> {
         let element = self.element(kind, name)?;
+        listing::must_be_certain(&self.root, element)?;
         Node::open(&self.root, &element.key, self.format)
     }
 }

@@ -89,6 +89,9 @@ pub fn validate(store: &Store) -> Vec<Violation> {
             found.push(Violation::error(key, &error));
         }
     }
+    for (group, error) in store.unlistable_groups() {
+        found.push(Violation::error(group, &error));
+    }
     match store.unlisted_labels() {
         Ok(None) => {}
         Ok(Some(problem)) => found.push(Violation::warning("labels", problem)),

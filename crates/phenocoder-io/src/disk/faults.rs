@@ -6,6 +6,34 @@ use std::sync::{Arc, Mutex};
 
 use super::{Disk, Operation};
 
+/// A disk on which `a` and `A` are one name, as they are for macOS and Windows.
+pub(crate) fn disk_that_folds_case() -> Disk {
+    Disk {
+        faults: None,
+        folds_case: true,
+    }
+}
+
+/// The path of what lies there, whatever the case of its names.
+pub(super) fn without_case(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for part in path {
+        let exact = real.join(part);
+        let lower = part.to_string_lossy().to_lowercase();
+        let mut names = real
+            .read_dir()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.file_name());
+        real = match names.find(|name| name.to_string_lossy().to_lowercase() == lower) {
+            Some(name) if !exact.exists() => real.join(name),
+            _ => exact,
+        };
+    }
+    real
+}
+
 /// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -60,6 +88,7 @@ impl Faults {
         });
         let disk = Disk {
             faults: Some(Arc::clone(&faults)),
+            folds_case: false,
         };
         (disk, faults)
     }

@@ -79,6 +79,13 @@ impl Owner {
         let can_be_seen = self.is_here() && self.space == own.space && self.start != 0;
         can_be_seen && *self != own && start_of(&self.process.to_string()) == Some(self.start)
     }
+
+    /// Whether it is a process of this machine of which one can see that it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        let own = Self::own();
+        let can_be_seen = own.host != 0 && self.is_here() && self.space == own.space;
+        can_be_seen && self.start != 0 && *self != own && !self.runs()
+    }
 }
 
 /// When a process was started; `None` for one that has ended.
@@ -146,7 +153,7 @@ mod tests {
             start: start_of(&child.id().to_string()).unwrap(),
             ..Owner::own()
         };
-        assert!(owner.runs());
+        assert!(owner.runs() && !owner.has_ended());
         let earlier = Owner {
             start: owner.start - 1,
             ..owner
@@ -154,6 +161,7 @@ mod tests {
         assert!(!earlier.runs(), "another process had the number");
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!owner.runs());
+        assert!(!owner.runs() && owner.has_ended());
+        assert!(!Owner::own().has_ended());
     }
 }

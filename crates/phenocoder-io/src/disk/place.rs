@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
@@ -12,6 +13,8 @@ use crate::{Error, Result};
 /// The mark of a folder or file that is not yet, or no longer, in its place.
 const NEW: &str = ".phenocoder-new-";
 const OLD: &str = ".phenocoder-old-";
+/// The mark of a store that is not yet in its place; many may be made there at once.
+const STORE: &str = ".phenocoder-store-";
 
 /// The hidden name of something that will be called `name`.
 pub(crate) fn new_name(name: &str) -> String {
@@ -49,6 +52,20 @@ fn parse(name: &str) -> Option<(LeftOver<'_>, Owner)> {
     }
     let (name, owner) = hidden.rsplit_once(OLD)?;
     Some((LeftOver::Old(name), Owner::parse(owner)?))
+}
+
+/// The hidden name of a store that will be called `name`, for one of several threads.
+fn numbered_name(name: &str) -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!(".{name}{STORE}{number}-{}", Owner::own())
+}
+
+/// Who gave the [`numbered_name`] of a store called `name`.
+fn numbered_owner(hidden: &str, name: &str) -> Option<Owner> {
+    let rest = hidden.strip_prefix('.')?.strip_prefix(name)?;
+    let (_, owner) = rest.strip_prefix(STORE)?.split_once('-')?;
+    Owner::parse(owner)
 }
 
 /// A path on a disk.
@@ -233,6 +250,55 @@ impl Place {
             let _ = staged.remove();
         }
         written
+    }
+
+    /// Fills a new folder beside this place and renames it into it, where nothing may be.
+    ///
+    /// Several threads and processes may try so at once: one succeeds, the others find the place taken.
+    pub(crate) fn create_with(&self, write: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        self.must_be_free()?;
+        let parent = self.path.parent().filter(|f| !f.as_os_str().is_empty());
+        let parent = Self::on(&self.disk, parent.unwrap_or_else(|| Path::new(".")));
+        parent.create_folder()?;
+        self.remove_abandoned(&parent);
+        let staged = self.create_numbered()?;
+        let made = write(&staged)
+            .and_then(|()| self.must_be_free())
+            .and_then(|()| match staged.publish(self) {
+                // A folder is not renamed into one that holds something.
+                Err(_) if staged.exists()? && self.exists()? => self.must_be_free(),
+                published => published,
+            });
+        if made.is_err() {
+            // The first error says why.
+            let _ = staged.remove();
+        }
+        made
+    }
+
+    /// A new folder beside this place that no other thread uses.
+    fn create_numbered(&self) -> Result<Self> {
+        loop {
+            let staged = self.beside(numbered_name(&self.name()));
+            match self.disk.create_new_folder(&staged.path) {
+                // A process of this number that has ended left it.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(staged.failed("created")(error)),
+                Ok(()) => return Ok(staged),
+            }
+        }
+    }
+
+    /// Removes what processes that have ended meant to put here.
+    fn remove_abandoned(&self, parent: &Self) {
+        let name = self.name();
+        // Nothing depends on it.
+        for entry in parent.list().unwrap_or_default() {
+            let owner = entry.name.to_str().and_then(|n| numbered_owner(n, &name));
+            if owner.is_some_and(|owner| owner.has_ended()) {
+                let _ = self.beside(entry.name).remove();
+            }
+        }
     }
 
     /// Replaces the file.

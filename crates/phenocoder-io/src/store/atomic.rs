@@ -6,11 +6,13 @@
 //! Whatever fails before the end is undone; whatever kills the program leaves hidden names by which the next to open
 //! the store recognizes what happened.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 
 use serde_json::{Map, Value, json};
 
 use super::consolidated::{self, Overlay};
+use super::listing;
 use super::recover::{self, Whose};
 use crate::disk::Place;
 use crate::node::{Node, ZarrFormat, write_group};
@@ -377,17 +379,18 @@ pub(crate) fn labels_listing(
     if root.writable()?.resolve("labels")?.is_none() {
         return Ok(None);
     }
-    let mut names = root.folders("labels")?;
-    names.retain(|name| !name.starts_with('.'));
+    let folders = root.folders("labels")?;
+    let mut names: BTreeSet<&str> = listing::places(&folders).into_keys().collect();
     for (key, place) in &overlay.elements {
         if let Some(name) = key.strip_prefix("labels/") {
-            names.retain(|n| n != name);
             if place.is_some() {
-                names.push(name.to_owned());
+                names.insert(name);
+            } else {
+                names.remove(name);
             }
         }
     }
-    names.sort_unstable();
+    let names = names.into_iter().map(str::to_owned).collect();
     let key = match format {
         ZarrFormat::V3 => "labels/zarr.json",
         ZarrFormat::V2 => "labels/.zattrs",
@@ -427,7 +430,7 @@ pub(crate) fn list_labels(
 
 /// Clears away what a killed writer left, for a writer that holds the lock.
 pub(crate) fn tidy(root: &Root, lock: &Lock) -> Result<()> {
-    recover::tidy_locked(root, lock, Whose::OfThisMachine)
+    recover::tidy_locked(root, lock, Whose::OfThisMachine).map(|_| ())
 }
 
 #[cfg(test)]

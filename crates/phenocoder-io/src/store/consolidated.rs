@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+use super::listing;
 use crate::node::ZarrFormat;
 use crate::path::{child, prefix};
 use crate::root::Root;
@@ -167,9 +168,17 @@ fn collect(
         });
     }
     let mut folders = BTreeMap::new();
-    for name in root.list_folders(folder, !key.contains('/'))? {
-        if !name.starts_with('.') {
-            folders.insert(child(key, &name), child(folder, &name));
+    let names = root.list_folders(folder, !key.contains('/'))?;
+    if key.is_empty() || key.contains('/') {
+        for name in names.iter().filter(|name| !name.starts_with('.')) {
+            folders.insert(child(key, name), child(folder, name));
+        }
+    } else {
+        // An element that somebody has set aside is still one.
+        for (name, places) in listing::places(&names) {
+            if let [place] = places[..] {
+                folders.insert(child(key, name), child(folder, place));
+            }
         }
     }
     let parent = prefix(key);

@@ -1,5 +1,6 @@
 //! A copy of a whole store.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use phenocoder_core::Progress;
 
 use super::Store;
 use super::atomic::Lock;
+use super::listing::locked;
 use crate::disk::{LeftOver, Place, left_over};
 use crate::path::child;
 use crate::root::{Root, address_of, without_secrets};
@@ -20,7 +22,7 @@ use crate::{Error, OpenOptions, Result};
 /// # Errors
 ///
 /// [`Error::Exists`] when something is there, [`Error::ReadOnly`] for an address, [`Error::Locked`] while somebody writes
-/// to the source, [`Error::InvalidPath`] for a link that leads out of the store and for one to a folder within an
+/// to the source or has taken one element out of its place twice, [`Error::InvalidPath`] for a link that leads out of the store and for one to a folder within an
 /// element, [`Error::Cancelled`], and those of [`Store::open`].
 pub fn copy_store(
     from: impl AsRef<Path>,
@@ -54,9 +56,7 @@ pub fn copy_store_with(
     let _lock = folder
         .map(|folder| Lock::share(&folder.place("")))
         .transpose()?;
-    // An attempt of this process that failed may have left it.
-    to.staged().remove()?;
-    let result = to.replace_with(|staged| {
+    let result = to.create_with(|staged| {
         copy_tree(root, "", staged, progress)?;
         staged.sync_tree()
     });
@@ -125,11 +125,19 @@ fn list(
         });
     }
     let entries = root.entries(folder)?;
+    let mut taken: BTreeSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+    let mut set_aside = BTreeSet::new();
     for entry in &entries {
         let name = match left_over(&entry.name) {
             None => entry.name.as_str(),
+            Some(LeftOver::Old(name)) if set_aside.contains(name) => {
+                return Err(locked(root, &child(folder, &entry.name)));
+            }
             // An element set aside by a writer that has not put another in its place.
-            Some(LeftOver::Old(name)) if entries.iter().all(|e| e.name != name) => name,
+            Some(LeftOver::Old(name)) if taken.insert(name) => {
+                set_aside.insert(name);
+                name
+            }
             Some(_) => continue,
         };
         let key = child(folder, &entry.name);

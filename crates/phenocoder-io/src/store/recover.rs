@@ -1,10 +1,11 @@
 //! What a killed writer leaves behind, and how a store is put in order again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::atomic::{self, Lock};
 use super::consolidated::{self, Overlay};
 use super::element::ElementKind;
+use super::listing::locked;
 use crate::disk::{LeftOver, left_over, owner_of};
 use crate::node::ZarrFormat;
 use crate::path::child;
@@ -16,7 +17,10 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
     let Some(folder) = root.folder() else {
         return Ok(());
     };
-    if left_overs(root)?.is_empty() {
+    // What others left stays where it is: nobody is to wait for that.
+    let mut found = left_overs(root)?;
+    found.retain(|(_, name)| Whose::OfThisMachine.includes(name));
+    if found.is_empty() {
         return Ok(());
     }
     match Lock::acquire(&folder.place("")) {
@@ -26,7 +30,7 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
                 tracing::warn!(%error, "an interrupted write could not be cleared away");
                 Ok(())
             }
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
         },
         Err(Error::Locked { .. } | Error::Io { .. }) => Ok(()),
         Err(other) => Err(other),
@@ -39,6 +43,7 @@ pub(crate) enum Whose {
     /// Those of processes of this machine that have ended: locks keep those that run out.
     OfThisMachine,
     /// All, on request: nobody can see from here whether a process of another machine still writes.
+    /// One that is seen to run is an error.
     All,
 }
 
@@ -48,18 +53,57 @@ impl Whose {
     }
 }
 
+/// What was put in order, and what could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Tidied {
+    /// The keys of left-overs that are gone.
+    pub(crate) removed: Vec<String>,
+    pub(crate) problems: Vec<String>,
+}
+
 /// As [`tidy`], for a writer that holds the lock.
-pub(crate) fn tidy_locked(root: &Root, lock: &Lock, whose: Whose) -> Result<()> {
+pub(crate) fn tidy_locked(root: &Root, lock: &Lock, whose: Whose) -> Result<Tidied> {
+    let mut done = Tidied::default();
     // Where nobody can be kept out, what looks left over may be in somebody's hands.
     if whose == Whose::OfThisMachine && !lock.holds {
-        return Ok(());
+        return Ok(done);
     }
-    let mut found = left_overs(root)?;
+    let all = left_overs(root)?;
+    let mut found = all.clone();
     found.retain(|(_, name)| whose.includes(name));
     if found.is_empty() {
-        return Ok(());
+        return Ok(done);
+    }
+    if let Some((folder, name)) = found
+        .iter()
+        .find(|(_, name)| owner_of(name).is_some_and(|owner| owner.runs()))
+    {
+        return Err(locked(root, &child(folder, name)));
     }
     let store = root.writable()?;
+    // Of several that were set aside in one place, nobody knows which belongs there.
+    let mut set_aside: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (folder, entry) in &all {
+        if let Some(LeftOver::Old(name)) = left_over(entry) {
+            set_aside.entry((folder, name)).or_default().push(entry);
+        }
+    }
+    let mut uncertain = BTreeSet::new();
+    for ((folder, name), entries) in set_aside {
+        if entries.len() > 1 && !store.place(folder).join(name).exists()? {
+            done.problems.push(format!(
+                "`{}` is not there, and several that were in its place are: rename the right one to \
+                 `{name}` and remove the others ({})",
+                child(folder, name),
+                entries.join(", ")
+            ));
+            uncertain.extend(entries.into_iter().map(|entry| (folder, entry)));
+        }
+    }
+    found.retain(|(folder, entry)| !uncertain.contains(&(*folder, entry.as_str())));
+    if found.is_empty() {
+        return Ok(done);
+    }
     // Old elements whose place is empty go back first; then nothing that is left is needed.
     for (folder, entry) in &found {
         let folder = store.place(folder);
@@ -78,7 +122,7 @@ pub(crate) fn tidy_locked(root: &Root, lock: &Lock, whose: Whose) -> Result<()> 
         Ok(Some((key, bytes))) => store.place(&key).replace(&bytes)?,
         Ok(None) => {}
         Err(error) if error.is_environment() => return Err(error),
-        // A group that was broken before stays broken; the rest is put in order.
+        // A group that was broken before stays broken; the rest is put in order. Repair says it.
         Err(error) => tracing::warn!(%error, "the list of masks could not be written"),
     }
     for (key, bytes) in consolidated::build(root, format, &Overlay::default())? {
@@ -90,7 +134,10 @@ pub(crate) fn tidy_locked(root: &Root, lock: &Lock, whose: Whose) -> Result<()> 
     let folders: BTreeSet<&str> = found.iter().map(|(folder, _)| *folder).collect();
     folders
         .into_iter()
-        .try_for_each(|folder| store.place(folder).sync_folder())
+        .try_for_each(|folder| store.place(folder).sync_folder())?;
+    let removed = found.iter().map(|(folder, name)| child(folder, name));
+    done.removed.extend(removed);
+    Ok(done)
 }
 
 /// The keys of left-overs of other machines, which stay until somebody asks for repair.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::atomic::labels_listing;
+use super::atomic::{Lock, labels_listing};
 use super::consolidated::{self, Overlay};
 use super::recover::{self, Whose};
 use super::{ElementKind, Store, listing};
-use crate::Result;
+use crate::array::with_causes;
 use crate::path::child;
+use crate::{Error, Result, json};
 
 /// What [`Store::repair`] did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -17,6 +18,22 @@ pub struct Repair {
     pub removed: Vec<String>,
     /// Metadata files that said something else than the nodes and were written anew.
     pub rewritten: Vec<String>,
+    /// What could not be put in order, and why; the rest was.
+    pub problems: Vec<String>,
+}
+
+impl Repair {
+    /// Notes what is wrong with the store; errors of the disk are returned.
+    fn cannot(&mut self, key: &str, error: Error) -> Result<()> {
+        if error.is_environment() {
+            return Err(error);
+        }
+        let problem = format!("`{key}`: {}", with_causes(&error));
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+        Ok(())
+    }
 }
 
 /// How [`Store::repair_with`] puts a store in order.
@@ -51,6 +68,8 @@ impl Store {
     ///
     /// Left-overs are those of this crate, also of writers on other machines, so be sure that none of these is at work,
     /// and the files `.*.partial` of zarr-python.
+    /// An element that such a writer took out of its place, and put no other there, goes back; where several were taken
+    /// out of one place, all stay and [`Repair::problems`] names them.
     /// Elements are not touched: what is damaged in them cannot be made up.
     ///
     /// On a server the lock of a writer that died more than a day ago is removed, and nothing else: the element that it
@@ -58,7 +77,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`](crate::Error::Locked) while somebody else writes,
+    /// [`Error::Locked`](crate::Error::Locked) while somebody else writes, or a process that has something in its hands is
+    /// seen to run,
     /// [`Error::ReadOnly`](crate::Error::ReadOnly) for a zip file or plain HTTP, [`Error::Io`](crate::Error::Io), and
     /// errors of the server.
     ///
@@ -96,25 +116,23 @@ impl Store {
             }
             return Ok(done);
         }
-        for (folder, name) in recover::left_overs(&self.root)? {
-            done.removed.push(child(folder, &name));
-        }
-        let lock = self.prepare()?;
-        recover::tidy_locked(&self.root, &lock, Whose::All)?;
         let folder = self.root.writable()?;
+        let lock = Lock::acquire(&folder.place(""))?;
+        let tidied = recover::tidy_locked(&self.root, &lock, Whose::All)?;
+        done.removed = tidied.removed;
+        done.problems = tidied.problems;
+        for (group, error) in listing::unlistable(&self.root) {
+            done.cannot(group, error)?;
+        }
         for key in partial_files(self)? {
             folder.place(&key).remove()?;
             done.removed.push(key);
         }
-        let mut files = Vec::new();
-        files.extend(labels_listing(
-            &self.root,
-            self.format,
-            &Overlay::default(),
-        )?);
         // The list of masks is part of the consolidated metadata.
-        for (key, bytes) in files {
-            self.rewrite(key, &bytes, &mut done)?;
+        match labels_listing(&self.root, self.format, &Overlay::default()) {
+            Ok(Some((key, bytes))) => self.rewrite(key, &bytes, &mut done)?,
+            Ok(None) => {}
+            Err(error) => done.cannot("labels", error)?,
         }
         for (key, bytes) in consolidated::build(&self.root, self.format, &Overlay::default())? {
             self.rewrite(key, &bytes, &mut done)?;
@@ -124,7 +142,7 @@ impl Store {
     }
 
     fn rewrite(&self, key: String, bytes: &[u8], done: &mut Repair) -> Result<()> {
-        let same = |text: &[u8]| crate::json::parse(&key, text).ok();
+        let same = |text: &[u8]| json::parse(&key, text).ok();
         let stored = self.root.read_metadata(&key)?;
         if stored.as_deref().and_then(same) == same(bytes) {
             return Ok(());
@@ -144,7 +162,13 @@ fn partial_files(store: &Store) -> Result<Vec<String>> {
         if depth > store.root.options.max_depth {
             continue;
         }
-        for entry in store.root.entries(&folder)? {
+        let entries = match store.root.entries(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.is_environment() => return Err(error),
+            // What leads out of the store is nobody's to clear.
+            Err(_) => continue,
+        };
+        for entry in entries {
             let key = child(&folder, &entry.name);
             if entry.is_folder && !entry.is_link && !folder.is_empty() {
                 folders.push((key, depth + 1));

@@ -8,7 +8,7 @@ use super::Store;
 use super::consolidated::{self, Overlay};
 use crate::error::listing as listing_of;
 use crate::node::{Node, ZarrFormat};
-use crate::path::is_component;
+use crate::path::{child, is_component};
 use crate::{Error, Result, Violation, json};
 
 /// The metadata of nodes by their keys.
@@ -48,7 +48,11 @@ impl Store {
                 None => format!("`{file}` lists `{key}`, which is not there"),
             };
             // Readers that trust the list fail to open an element that is gone; nodes within one do not hurt.
-            let is_gone = element.contains('/') && self.elements.iter().all(|e| e.key != element);
+            let is_gone = element.contains('/')
+                && self
+                    .elements
+                    .iter()
+                    .all(|e| e.key != element && child(e.kind.group(), &e.name) != element);
             found.entry(element.clone()).or_insert_with(|| {
                 let violation = Violation::warning(&element, problem);
                 Violation {

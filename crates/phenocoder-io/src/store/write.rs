@@ -10,7 +10,7 @@ use super::atomic::{self, Change, Lock, is_same_but_case};
 use super::element::{Element, ElementKind, WriteMode};
 use super::{Store, listing};
 use crate::array::StoredPixel;
-use crate::disk::Place;
+use crate::disk::{LeftOver, Place, left_over};
 use crate::node::{Node, ZarrFormat};
 use crate::ome::{
     self, FromImage, FromLabels, Image, ImageWriteOptions, LabelWriteOptions, Labels, Pixels,
@@ -59,11 +59,12 @@ impl Store {
             return self.remove_remote(kind, name);
         }
         let lock = self.prepare()?;
-        let (group, name) = match self.element_in_place(kind, name)?.key.as_str() {
+        let (group, name) = match self.element(kind, name)?.key.as_str() {
             // Where SpatialData before 0.1 kept its only table.
             "table/table" => ("table", "table"),
             _ => (kind.group(), name),
         };
+        self.must_be_at_rest(group, &[name])?;
         self.change(group, name).remove(&lock)?;
         self.cache.forget(&path::child(group, name));
         self.elements.retain(|e| e.kind != kind || e.name != name);
@@ -95,7 +96,7 @@ impl Store {
     /// ```
     pub fn rename(&mut self, kind: ElementKind, name: &str, to: &str) -> Result<()> {
         let lock = self.prepare()?;
-        let key = self.element_in_place(kind, name)?.key.clone();
+        let key = self.element(kind, name)?.key.clone();
         if key == "table/table" {
             let found = "the place of SpatialData before 0.1; write the table anew and remove it";
             return Err(Error::invalid(key, "a table in `tables/`", found));
@@ -103,6 +104,7 @@ impl Store {
         if name == to {
             return Ok(());
         }
+        self.must_be_at_rest(kind.group(), &[name, to])?;
         path::check_name(to)?;
         let others = self.elements.iter().filter(|e| e.key != key);
         check_free(to, others)?;
@@ -410,6 +412,7 @@ impl Store {
                     .must_be_free()?;
             }
         }
+        self.must_be_at_rest(kind.group(), &[name])?;
         self.change(kind.group(), name)
             .put(&lock, |staged| write(staged, existing.as_deref()))?;
         self.cache.forget(&path::child(kind.group(), name));
@@ -425,15 +428,21 @@ impl Store {
         Ok(lock)
     }
 
-    /// An element that no writer of another machine has in its hands.
-    fn element_in_place(&self, kind: ElementKind, name: &str) -> Result<&Element> {
-        let element = self.element(kind, name)?;
-        if element.key.contains("/.") {
-            return Err(Error::Locked {
-                path: self.root.writable()?.place(&element.key).path().to_owned(),
-            });
+    /// An error that names what a writer that cannot be helped has taken out of the place of an element.
+    ///
+    /// It would be put back as soon as the place is empty.
+    fn must_be_at_rest(&self, group: &str, names: &[&str]) -> Result<()> {
+        for entry in self.root.entries(group)? {
+            if let Some(LeftOver::Old(name)) = left_over(&entry.name)
+                && names.contains(&name)
+            {
+                return Err(listing::locked(
+                    &self.root,
+                    &path::child(group, &entry.name),
+                ));
+            }
         }
-        Ok(element)
+        Ok(())
     }
 
     fn change<'a>(&'a self, group: &'static str, name: &'a str) -> Change<'a> {

@@ -13,7 +13,7 @@ use phenocoder_core::{Column, DataType, MemoryImage, MemoryLabels, NoProgress};
 
 use super::*;
 use crate::disk::Disk;
-use crate::disk::faults::{Fault, Faults};
+use crate::disk::faults::{Fault, Faults, disk_that_folds_case};
 use crate::store::{ContainerVersion, ElementKind, Store, WriteMode};
 use crate::{
     Geometries, ImageWriteOptions, LabelWriteOptions, OpenOptions, PointsData, PointsWriteOptions,
@@ -326,4 +326,132 @@ fn a_lock_is_given_up_even_while_a_child_process_holds_its_file() {
     drop(lock);
     Lock::acquire(&root).unwrap();
     drop(inherited);
+}
+
+#[test]
+fn where_case_is_not_told_apart_a_name_changes_in_case_and_replaces_nothing() {
+    let folder = scratch();
+    let path = folder.path().join("s.zarr");
+    Store::create(&path, ContainerVersion::V02).unwrap();
+    let disk = disk_that_folds_case();
+    assert!(disk.exists(&folder.path().join("S.ZARR")).unwrap());
+    let mut store = open_on(&disk, &path).unwrap();
+    for (name, value) in [("Zelle", 1.0), ("other", 2.0)] {
+        store
+            .write_table(name, &table(value), WriteMode::Create)
+            .unwrap();
+    }
+    let before = elements(&content(&path)).len();
+    // The element itself is in the way, and is not somebody else's.
+    store.rename(ElementKind::Table, "Zelle", "zELLE").unwrap();
+    for store in [&store, &open_on(&disk, &path).unwrap()] {
+        assert_eq!(store.table_names(), ["other", "zELLE"]);
+        let renamed = store.table("zELLE").unwrap().read_all().unwrap();
+        assert_eq!(renamed, table(1.0));
+        assert!(
+            crate::validate(store).is_empty(),
+            "{:?}",
+            crate::validate(store)
+        );
+    }
+    assert_eq!(elements(&content(&path)).len(), before);
+    // Another element is.
+    let refused = store.rename(ElementKind::Table, "zELLE", "OTHER");
+    assert!(
+        matches!(refused, Err(Error::InvalidName { .. })),
+        "{refused:?}"
+    );
+    // So is what is no element.
+    fs::write(path.join("tables/notes"), b"notes").unwrap();
+    let refused = store.rename(ElementKind::Table, "zELLE", "Notes");
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    let refused = store.write_table("Notes", &table(3.0), WriteMode::Replace);
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert_eq!(fs::read(path.join("tables/notes")).unwrap(), b"notes");
+    store.remove(ElementKind::Table, "zELLE").unwrap();
+    assert_eq!(open_on(&disk, &path).unwrap().table_names(), ["other"]);
+}
+
+#[test]
+fn what_others_left_makes_no_reader_take_the_lock() {
+    let folder = scratch();
+    let path = folder.path().join("s.zarr");
+    Store::create(&path, ContainerVersion::V02).unwrap();
+    let left = path.join(".zarr.json.phenocoder-new-0123456789abcdef-1-5");
+    fs::write(&left, b"half").unwrap();
+    // The only open of the folder itself is that of the lock.
+    let opened = |n| {
+        let (disk, faults) = Faults::disk(n, Fault::Broken, false);
+        let _ = open_on(&disk, &path);
+        faults.hit()
+    };
+    let hits: Vec<_> = (0..).map_while(opened).collect();
+    assert!(hits.len() > 5);
+    let lock = (crate::disk::Operation::Open, path.clone());
+    assert!(!hits.contains(&lock), "{hits:?}");
+    let own = Place::new(path.join("zarr.json")).staged();
+    fs::write(own.path(), b"half").unwrap();
+    let hits: Vec<_> = (0..)
+        .map_while(|n| {
+            fs::write(own.path(), b"half").unwrap();
+            opened(n)
+        })
+        .collect();
+    assert!(!cfg!(unix) || hits.contains(&lock), "{hits:?}");
+    assert!(left.exists());
+}
+
+#[test]
+fn many_who_create_a_store_in_one_place_make_one() {
+    let folder = scratch();
+    let path = folder.path().join("new/s.zarr");
+    let source = folder.path().join("source.zarr");
+    Store::create(&source, ContainerVersion::V02)
+        .unwrap()
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    fs::create_dir(folder.path().join("new")).unwrap();
+    // A process of this machine that has ended, if one can see that, one of another, and one that makes another store.
+    let own = crate::disk::Owner::own().to_string();
+    let mut parts = own.rsplitn(3, '-');
+    let (start, process) = (parts.next().unwrap(), parts.next().unwrap());
+    let gone = format!("{}-{process}-{}1", parts.next().unwrap(), start);
+    let left = [
+        format!(".s.zarr.phenocoder-store-0-{gone}"),
+        ".s.zarr.phenocoder-store-0-0123456789abcdef-1-5".to_owned(),
+        format!(".u.zarr.phenocoder-store-0-{gone}"),
+    ];
+    for name in &left {
+        fs::create_dir(folder.path().join("new").join(name)).unwrap();
+    }
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|i| {
+                let (path, source) = (&path, &source);
+                scope.spawn(move || match i % 2 {
+                    0 => Store::create(path, ContainerVersion::V02).map(|_| ()),
+                    _ => crate::copy_store(source, path, &NoProgress),
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    let (made, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    assert_eq!(made.len(), 1, "{refused:?}");
+    for error in refused {
+        assert!(matches!(error, Err(Error::Exists { .. })), "{error:?}");
+    }
+    let store = Store::open(&path).unwrap();
+    assert!(crate::validate(&store).is_empty());
+    let mut names: Vec<String> = fs::read_dir(folder.path().join("new"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut expected = vec![left[1].clone(), left[2].clone(), "s.zarr".to_owned()];
+    if start == "0" {
+        expected.insert(1, left[0].clone());
+    }
+    expected.sort();
+    assert_eq!(names, expected);
 }
