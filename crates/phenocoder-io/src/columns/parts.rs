@@ -1,5 +1,6 @@
 //! One table over several files, each opened when it is needed.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -40,6 +41,23 @@ pub(crate) struct Group {
 }
 
 impl Parts {
+    /// Whether a file is one that the element tells of, or at least one of this crate.
+    pub(crate) fn are_told(
+        root: &Arc<Root>,
+        key: &str,
+        place: &str,
+        seals: &Seals,
+    ) -> Result<bool> {
+        let told = place.strip_prefix(key);
+        let told = told.and_then(|path| seals.get(path.trim_start_matches('/')));
+        let file = ColumnFile::open(root, place)?;
+        Ok(
+            file.is_some_and(|f| {
+                f.is_ours() || told.is_some_and(|seal| seal.bytes == f.seal.bytes)
+            }),
+        )
+    }
+
     /// Opens the first of some files, of which the element tells what they should be.
     ///
     /// A file that is gone or has changed is an error, unless another program has written the files anew.
@@ -56,8 +74,9 @@ impl Parts {
         let mut told: Vec<Option<Seal>> = keys.iter().map(told).collect();
         let of_first = told.first().copied().flatten();
         if first.is_ours() || of_first.is_some_and(|seal| seal.bytes == first.seal.bytes) {
+            let there: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
             let mut places = seals.paths().map(|path| child(key, path));
-            if let Some(gone) = places.find(|place| !keys.contains(place)) {
+            if let Some(gone) = places.find(|place| !there.contains(place.as_str())) {
                 return Err(Error::MissingChunk { key: gone });
             }
             first.check(of_first)?;

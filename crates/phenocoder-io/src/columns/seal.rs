@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::thrift::{PageHeader, PageKind, with_crc};
 use crate::disk::FileWriter;
+use crate::path::is_component;
 
 /// Who wrote a file whose notes on its pages are ours; other programs copy notes that they do not know.
 pub(super) const CREATED_BY: &str = concat!("phenocoder-io ", env!("CARGO_PKG_VERSION"));
@@ -207,16 +208,14 @@ impl Headers {
             rest.is_empty()
                 .then(|| digits.iter().map(number).collect())?
         };
+        // Counted before memory is taken for what a note claims.
         let mut groups = Vec::new();
         for group in note.split_terminator(';') {
-            let columns: Vec<Vec<u32>> = group
-                .split_terminator(',')
-                .map(column)
-                .collect::<Option<_>>()?;
-            if columns.len() != n_columns {
+            let columns = || group.split_terminator(',');
+            if groups.len() == n_groups || columns().take(n_columns + 1).count() != n_columns {
                 return None;
             }
-            groups.push(columns);
+            groups.push(columns().map(column).collect::<Option<_>>()?);
         }
         (groups.len() == n_groups).then_some(Self(groups))
     }
@@ -312,6 +311,10 @@ impl Seals {
         let files = attributes.get(own).and_then(|own| own.get(name));
         let files = files.and_then(Value::as_object).into_iter().flatten();
         let seal = |(path, value): (&String, &Value)| {
+            // They become parts of keys.
+            if !path.split('/').all(is_component) {
+                return None;
+            }
             let bytes = value.get("bytes").and_then(Value::as_u64)?;
             let footer = value.get("footer_crc32c").and_then(Value::as_u64)?;
             let footer = u32::try_from(footer).ok()?;

@@ -299,7 +299,7 @@ fn check_version(key: &str, attrs: Option<&Value>) -> Result<()> {
 }
 
 /// The file, or the files in the folder, in natural order.
-fn files(root: &Root, key: &str, seals: &Seals) -> Result<Vec<String>> {
+fn files(root: &Arc<Root>, key: &str, seals: &Seals) -> Result<Vec<String>> {
     let place = child(key, "points.parquet");
     if !root.lists() {
         return unlisted(root, key, &place, seals);
@@ -325,14 +325,18 @@ fn files(root: &Root, key: &str, seals: &Seals) -> Result<Vec<String>> {
 
 /// The files where nothing can be listed, as on a web server: those that the element tells, parts as Python names
 /// them, or one file.
-fn unlisted(root: &Root, key: &str, place: &str, seals: &Seals) -> Result<Vec<String>> {
+fn unlisted(root: &Arc<Root>, key: &str, place: &str, seals: &Seals) -> Result<Vec<String>> {
     /// The most parts that are asked for.
     const MOST: usize = 10_000;
     let mut files: Vec<String> = seals.paths().map(|path| child(key, path)).collect();
     files.sort_by(|a, b| natural(a, b));
-    if !files.is_empty() {
+    if let Some(first) = files.first()
+        && (root.ranges(first)?.is_none() || Parts::are_told(root, key, first, seals)?)
+    {
         return Ok(files);
     }
+    // Another program has written the files anew.
+    files.clear();
     // Some servers have a page for every address.
     let is_parquet = |file: &str| -> Result<bool> {
         match root.ranges(file)? {
@@ -340,7 +344,15 @@ fn unlisted(root: &Root, key: &str, place: &str, seals: &Seals) -> Result<Vec<St
             _ => Ok(false),
         }
     };
-    while files.len() < MOST {
+    loop {
+        if files.len() == MOST {
+            return Err(Error::TooLarge {
+                key: place.to_owned(),
+                what: "a number of parts",
+                found: MOST as u128 + 1,
+                limit: MOST as u64,
+            });
+        }
         let file = child(place, &format!("part.{}.parquet", files.len()));
         if !is_parquet(&file)? {
             break;

@@ -133,7 +133,8 @@ impl Points {
         let axes: Vec<&str> = affine.axes.iter().map(String::as_str).collect();
         if let Some(extents) = parts.extents(group, &axes)? {
             let apart = |((low, high), (least, greatest)): (&(f64, f64), &(f64, f64))| {
-                high <= least || low >= greatest
+                let is_limited = (*least, *greatest) != (f64::NEG_INFINITY, f64::INFINITY);
+                is_limited && (high <= least || low >= greatest)
             };
             if reach(affine, &extents).iter().zip(&ranges).any(apart) {
                 return Ok(Vec::new());

@@ -139,9 +139,12 @@ fn check_parts(parts: &Parts, progress: &dyn Progress, found: &mut Verification)
         note(file.key(), parts.check_columns(&file), found)?;
         for group in 0..file.n_groups() {
             for column in 0..file.fields().len() {
-                progress.check()?;
-                let values = file.values(group, column);
-                let checked = values.and_then(|mut values| values.try_for_each(|v| v.map(|_| ())));
+                let checked = file.values(group, column).and_then(|mut values| {
+                    values.try_for_each(|batch| {
+                        progress.check()?;
+                        batch.map(|_| ())
+                    })
+                });
                 note(file.key(), checked, found)?;
             }
         }
