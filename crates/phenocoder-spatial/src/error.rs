@@ -45,6 +45,14 @@ pub enum Error {
         /// The number of its points.
         points: usize,
     },
+    /// Points that span no triangle, or in space no tetrahedron.
+    #[error("{place}: expected {expected}")]
+    Degenerate {
+        /// The set of points, in words.
+        place: String,
+        /// What is needed, in words.
+        expected: &'static str,
+    },
     /// A node is named that the graph does not have.
     #[error("node {node} was named, but the graph has {nodes} nodes")]
     UnknownNode {
@@ -99,6 +107,12 @@ pub enum ConfigError {
         min: f64,
         /// The upper end.
         max: f64,
+    },
+    /// A percentile is NaN, negative or above 100.
+    #[error("the percentile {value} is not a number from 0 to 100")]
+    Percentile {
+        /// The percentile.
+        value: f64,
     },
     /// A number of things is zero.
     #[error("`{setting}` must be at least 1")]

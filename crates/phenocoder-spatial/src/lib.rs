@@ -59,6 +59,7 @@ mod error;
 pub mod hull;
 pub mod interactions;
 pub mod neighbors;
+mod predicates;
 mod reduce;
 pub mod smooth;
 pub mod subunits;

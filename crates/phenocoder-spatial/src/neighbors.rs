@@ -3,8 +3,14 @@
 //! A neighborhood is a [`CsrGraph`] over the rows of the points whose values are Euclidean distances.
 //! A point is never its own neighbor, but a coincident one is (at distance 0).
 
+mod delaunay;
+mod exchange;
 mod grid;
 mod knn;
+mod prune;
+mod rings;
+mod rows;
+mod similarity;
 mod symmetry;
 
 use ndarray::ArrayView2;
@@ -13,7 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Error, Result};
 
+pub use delaunay::{delaunay_graph, delaunay_graph_within};
+pub use exchange::{from_petgraph, to_petgraph};
 pub use knn::{knn_graph, knn_graph_within};
+pub use prune::{PercentileOf, within_distances, within_percentile};
+pub use rings::{lattice_graph, rings};
+pub use similarity::{cosine, spectral};
 pub(crate) use symmetry::undirected;
 pub use symmetry::{is_symmetric, mutual, symmetrized};
 
@@ -51,6 +62,18 @@ pub enum NeighborGraph {
         /// The number of neighbors of every point.
         k: usize,
     },
+    /// Points whose Voronoi cells touch, see [`delaunay_graph`].
+    Delaunay {
+        /// Edges that are longer are left out; in the unit of the coordinates.
+        max_length: Option<f64>,
+    },
+    /// Points of a regular lattice and their surroundings, see [`lattice_graph`].
+    Lattice {
+        /// The number of nearest neighbors in the lattice: 4 for squares, 6 for hexagons.
+        k: usize,
+        /// How many rings around every point.
+        rings: usize,
+    },
 }
 
 impl NeighborGraph {
@@ -74,6 +97,18 @@ impl NeighborGraph {
             }
             (Self::Knn { k }, None) => knn_graph(points, k),
             (Self::Knn { k }, Some(samples)) => knn_graph_within(points, samples, k),
+            (Self::Delaunay { max_length }, samples) => {
+                let max = max_length.map(check_radius).transpose()?;
+                let graph = match samples {
+                    None => delaunay_graph(points)?,
+                    Some(samples) => delaunay_graph_within(points, samples)?,
+                };
+                match max {
+                    None => Ok(graph),
+                    Some(max) => within_distances(&graph, 0.0, max),
+                }
+            }
+            (Self::Lattice { k, rings }, samples) => lattice_graph(points, samples, k, rings),
         }
     }
 }
@@ -224,6 +259,24 @@ fn padded(points: ArrayView2<'_, f64>, samples: Option<&Categorical>) -> Result<
         point
     };
     Ok(points.rows().into_iter().map(pad).collect())
+}
+
+/// The rows of every sample that has points, with its name in words; all rows where there are no samples.
+fn sets_of(n: usize, samples: Option<&Categorical>) -> Vec<(String, Vec<u32>)> {
+    let Some(samples) = samples else {
+        return vec![("the whole set".to_owned(), (0..n as u32).collect())];
+    };
+    let names = samples.categories().iter();
+    let mut sets: Vec<(String, Vec<u32>)> = names
+        .map(|name| (format!("sample `{name}`"), Vec::new()))
+        .collect();
+    for row in 0..n {
+        if let Some(code) = samples.code(row) {
+            sets[code].1.push(row as u32);
+        }
+    }
+    sets.retain(|(_, rows)| !rows.is_empty());
+    sets
 }
 
 /// Names the first coordinate that is not finite.

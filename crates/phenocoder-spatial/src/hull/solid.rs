@@ -5,11 +5,9 @@
 //! no face is ever flat; coplanar input needs no special case.
 
 use ndarray::ArrayView2;
-use robust::{Coord3D, orient2d, orient3d};
 
 use super::ConvexHull;
-
-type Point = [f64; 3];
+use crate::predicates::{Point, collinear, orientation};
 
 pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
     let mut points: Vec<Point> = points
@@ -266,19 +264,6 @@ struct Edge {
     from: u32,
     to: u32,
     beyond: u32,
-}
-
-fn orientation(a: Point, b: Point, c: Point, d: Point) -> f64 {
-    let coord = |[x, y, z]: Point| Coord3D { x, y, z };
-    orient3d(coord(a), coord(b), coord(c), coord(d))
-}
-
-/// Whether three points lie exactly on a line: they do in all three projections.
-fn collinear(a: Point, b: Point, c: Point) -> bool {
-    [(0, 1), (0, 2), (1, 2)].into_iter().all(|(i, j)| {
-        let coord = |p: Point| robust::Coord { x: p[i], y: p[j] };
-        orient2d(coord(a), coord(b), coord(c)) == 0.0
-    })
 }
 
 fn sub(a: Point, b: Point) -> Point {

@@ -4,7 +4,7 @@ use ndarray::ArrayView2;
 use phenocoder_core::{Categorical, CsrGraph};
 use rayon::prelude::*;
 
-use super::padded;
+use super::{padded, sets_of};
 use crate::error::{ConfigError, Error, Result};
 
 /// Points in a leaf at most; below it a scan beats another split.
@@ -40,8 +40,8 @@ const LEAF: usize = 16;
 #[doc(alias = "spatial_neighbors")]
 pub fn knn_graph(points: ArrayView2<'_, f64>, k: usize) -> Result<CsrGraph> {
     let points = padded(points, None)?;
-    let rows: Vec<u32> = (0..points.len() as u32).collect();
-    build(&points, k, vec![("the whole set".to_owned(), rows)])
+    let sets = sets_of(points.len(), None);
+    build(&points, k, sets)
 }
 
 /// As [`knn_graph`] among the points of the same sample; points whose sample is missing have no neighbors.
@@ -55,17 +55,7 @@ pub fn knn_graph_within(
     k: usize,
 ) -> Result<CsrGraph> {
     let points = padded(points, Some(samples))?;
-    let mut sets: Vec<(String, Vec<u32>)> = samples
-        .categories()
-        .iter()
-        .map(|name| (format!("sample `{name}`"), Vec::new()))
-        .collect();
-    for row in 0..points.len() {
-        if let Some(code) = samples.code(row) {
-            sets[code].1.push(row as u32);
-        }
-    }
-    sets.retain(|(_, rows)| !rows.is_empty());
+    let sets = sets_of(points.len(), Some(samples));
     build(&points, k, sets)
 }
 

@@ -1,11 +1,13 @@
 //! Tests against reference values and invariants; one binary, so that the crate is linked once.
 //!
 //! `organoid`: the original's numbers of two real wells. `reference_sets`: those of squidpy, networkx and esda for two
-//! synthetic point sets. `invariants`: what must hold for any points. `degenerate`: input at the edge of definition.
+//! synthetic point sets, `graphs` their graphs. `invariants`: what must hold for any points. `degenerate`: input at the edge of definition.
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stdout, reason = "tests report the errors they measured")]
 
 mod degenerate;
+mod graphs;
 mod invariants;
 mod organoid;
 mod reference_sets;
+mod sets;
