@@ -2,6 +2,7 @@
 
 mod components;
 mod planar;
+mod region;
 mod solid;
 
 use ndarray::ArrayView2;
@@ -13,6 +14,7 @@ pub use components::{
     ComponentConfig, DegreeFilter, HullComponent, HullComponents, hull_components,
 };
 pub(crate) use components::{centroid, of_undirected};
+pub(crate) use region::Region;
 
 /// The size of a convex hull.
 #[derive(Debug, Clone, Copy, PartialEq)]

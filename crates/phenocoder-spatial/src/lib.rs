@@ -27,6 +27,8 @@
 //! |---|---|
 //! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`NeighborGraph`] |
 //! | Which types lie beside which? | [`interactions::interaction_matrix`] |
+//! | Which types lie how far from each other? | [`co_occurrence::co_occurrence`] |
+//! | Are cells of a type clustered or spread, and at which scale? | [`ripley::ripley`] |
 //! | More often than by chance? | [`enrichment::enrichment_exact`], [`enrichment::enrichment_permuted`] |
 //! | Which types are in the middle of things? | [`centrality::group_centrality`], [`centrality::clustering_coefficients`] |
 //! | How crowded is it, and what hangs together? | [`connectivity::degree_statistics`], [`connectivity::connected_components`] |
@@ -52,6 +54,7 @@
 
 pub mod autocorrelation;
 pub mod centrality;
+pub mod co_occurrence;
 pub mod composition;
 pub mod connectivity;
 pub mod enrichment;
@@ -59,8 +62,10 @@ mod error;
 pub mod hull;
 pub mod interactions;
 pub mod neighbors;
+mod pairs;
 mod predicates;
 mod reduce;
+pub mod ripley;
 pub mod smooth;
 pub mod subunits;
 pub mod summary;

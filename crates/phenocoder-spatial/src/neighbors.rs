@@ -21,6 +21,7 @@ use crate::error::{ConfigError, Error, Result};
 
 pub use delaunay::{delaunay_graph, delaunay_graph_within};
 pub use exchange::{from_petgraph, to_petgraph};
+pub(crate) use knn::Tree;
 pub use knn::{knn_graph, knn_graph_within};
 pub use prune::{PercentileOf, within_distances, within_percentile};
 pub use rings::{lattice_graph, rings};
@@ -236,7 +237,10 @@ fn check_radius(radius: f64) -> Result<f64, ConfigError> {
 }
 
 /// Copies the points, with zeros for the axes that they do not have, and checks everything that all graphs need.
-fn padded(points: ArrayView2<'_, f64>, samples: Option<&Categorical>) -> Result<Vec<[f64; 3]>> {
+pub(crate) fn padded(
+    points: ArrayView2<'_, f64>,
+    samples: Option<&Categorical>,
+) -> Result<Vec<[f64; 3]>> {
     let (n, d) = points.dim();
     if !(1..=3).contains(&d) {
         return Err(Error::Dimensions {

@@ -5,7 +5,8 @@ use robust::{Coord, orient2d};
 
 use super::ConvexHull;
 
-pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
+/// The corners of the hull, anticlockwise with the first axis to the right; `None` when the points lie on a line.
+pub(super) fn corners(points: ArrayView2<'_, f64>) -> Option<Vec<[f64; 2]>> {
     let mut sorted: Vec<[f64; 2]> = points
         .rows()
         .into_iter()
@@ -17,9 +18,11 @@ pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
     let lower = half(sorted.iter().copied());
     let upper = half(sorted.iter().rev().copied());
     let corners: Vec<[f64; 2]> = lower.into_iter().chain(upper).collect();
-    if corners.len() < 3 {
-        return None;
-    }
+    (corners.len() >= 3).then_some(corners)
+}
+
+pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
+    let corners = corners(points)?;
     let next = |i: usize| corners[(i + 1) % corners.len()];
     // Relative to a corner, so that points far from 0 lose no digits.
     let [oy, ox] = corners[0];

@@ -10,6 +10,19 @@ use super::ConvexHull;
 use crate::predicates::{Point, collinear, orientation};
 
 pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
+    expanded(points, |quickhull| quickhull.measure())
+}
+
+/// The triangles of the hull, anticlockwise from outside; `None` when the points lie in a plane.
+pub(super) fn triangles(points: ArrayView2<'_, f64>) -> Option<Vec<[Point; 3]>> {
+    expanded(points, |quickhull| {
+        let alive = quickhull.faces.iter().filter(|face| face.alive);
+        let corners = alive.map(|face| face.corners.map(|i| quickhull.points[i as usize]));
+        corners.collect()
+    })
+}
+
+fn expanded<T>(points: ArrayView2<'_, f64>, result: impl Fn(&Quickhull<'_>) -> T) -> Option<T> {
     let mut points: Vec<Point> = points
         .rows()
         .into_iter()
@@ -26,7 +39,7 @@ pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
     while let Some(face) = quickhull.pending.pop() {
         quickhull.expand(face);
     }
-    Some(quickhull.measure())
+    Some(result(&quickhull))
 }
 
 /// Four points that do not lie in a plane, the fourth below the others.

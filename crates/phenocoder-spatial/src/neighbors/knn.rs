@@ -101,7 +101,8 @@ fn build(points: &[[f64; 3]], k: usize, sets: Vec<(String, Vec<u32>)>) -> Result
         .zip(values.par_chunks_mut(k))
         .zip(&linked)
         .for_each_init(Vec::new, |nearest, ((columns, distances), &row)| {
-            trees[tree_of[row as usize] as usize].nearest(row, k, nearest);
+            let tree = &trees[tree_of[row as usize] as usize];
+            tree.nearest(points[row as usize], Some(row), k, nearest);
             nearest.sort_unstable_by_key(|&(_, row)| row);
             for (i, &(squared, row)) in nearest.iter().enumerate() {
                 columns[i] = row;
@@ -112,7 +113,7 @@ fn build(points: &[[f64; 3]], k: usize, sets: Vec<(String, Vec<u32>)>) -> Result
 }
 
 /// Points split at the median of their longest axis, over and over; node `i` has the children `2i + 1` and `2i + 2`.
-struct Tree<'a> {
+pub(crate) struct Tree<'a> {
     points: &'a [[f64; 3]],
     rows: Vec<u32>,
     /// Axis and position of every split.
@@ -120,7 +121,7 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    fn new(points: &'a [[f64; 3]], mut rows: Vec<u32>) -> Self {
+    pub(crate) fn new(points: &'a [[f64; 3]], mut rows: Vec<u32>) -> Self {
         let mut splits = vec![(0, 0.0); inner_nodes(rows.len())];
         split(points, &mut rows, 0, &mut splits);
         Self {
@@ -130,24 +131,30 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The `k` nearest other points of the point in `row`, as squared distance and row.
-    fn nearest(&self, row: u32, k: usize, nearest: &mut Vec<(f64, u32)>) {
+    /// The `k` points nearest to `p` but for the one in the row `except`, as squared distance and row.
+    pub(crate) fn nearest(
+        &self,
+        p: [f64; 3],
+        except: Option<u32>,
+        k: usize,
+        nearest: &mut Vec<(f64, u32)>,
+    ) {
         nearest.clear();
-        self.descend(0, 0..self.rows.len(), row, k, nearest);
+        self.descend(0, 0..self.rows.len(), (p, except), k, nearest);
     }
 
     fn descend(
         &self,
         node: usize,
         range: std::ops::Range<usize>,
-        row: u32,
+        query: ([f64; 3], Option<u32>),
         k: usize,
         nearest: &mut Vec<(f64, u32)>,
     ) {
-        let p = self.points[row as usize];
+        let (p, except) = query;
         if range.len() <= LEAF {
             for &other in &self.rows[range] {
-                if other == row {
+                if Some(other) == except {
                     continue;
                 }
                 let q = self.points[other as usize];
@@ -171,9 +178,9 @@ impl<'a> Tree<'a> {
         } else {
             ((2 * node + 2, high), (2 * node + 1, low))
         };
-        self.descend(near.0, near.1, row, k, nearest);
+        self.descend(near.0, near.1, query, k, nearest);
         if nearest.len() < k || offset * offset <= nearest[k - 1].0 {
-            self.descend(far.0, far.1, row, k, nearest);
+            self.descend(far.0, far.1, query, k, nearest);
         }
     }
 }

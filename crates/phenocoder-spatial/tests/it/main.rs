@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "tests report the errors they measured")]
 
 mod degenerate;
+mod distances;
 mod graphs;
 mod invariants;
 mod organoid;

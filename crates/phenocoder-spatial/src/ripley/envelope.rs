@@ -1,0 +1,65 @@
+//! Random patterns to compare with.
+
+use phenocoder_core::{NoProgress, Progress};
+use rayon::prelude::*;
+
+use super::Comparison;
+use super::estimate::Pattern;
+use crate::error::Result;
+use crate::predicates::Point;
+
+/// Compares the function of a type with those of as many cells drawn from the region.
+pub(super) fn compare(
+    pattern: &Pattern<'_>,
+    code: usize,
+    found: &[f64],
+    n: usize,
+    locations: &[Point],
+    comparison: &mut Comparison,
+    progress: &dyn Progress,
+) -> Result<()> {
+    if found.iter().all(|value| value.is_nan()) {
+        return Ok(());
+    }
+    // Types of the same size are compared with different patterns: p-values of several types stay independent.
+    let seed = pattern.config.seed.derive("pattern", code as u64);
+    let simulated: Vec<Vec<f64>> = (0..pattern.config.simulations)
+        .into_par_iter()
+        .map(|i| {
+            progress.check()?;
+            let mut stream = seed.stream("cells", i as u64);
+            let cells: Vec<Point> = (0..n).map(|_| pattern.region.draw(&mut stream)).collect();
+            pattern.estimate(&cells, locations, &NoProgress)
+        })
+        .collect::<Result<_>>()?;
+    let all = (simulated.len() + 1) as f64;
+    let mut means = Vec::with_capacity(found.len());
+    for (r, &value) in found.iter().enumerate() {
+        let at = || simulated.iter().map(move |function| function[r]);
+        comparison.lower[[code, r]] = at().fold(f64::NAN, f64::min);
+        comparison.upper[[code, r]] = at().fold(f64::NAN, f64::max);
+        means.push(
+            (at().filter(|v| !v.is_nan()).sum::<f64>() + value)
+                / (1 + at().filter(|v| !v.is_nan()).count()) as f64,
+        );
+        if !value.is_nan() {
+            let above = 1 + at().filter(|&v| v >= value).count();
+            let below = 1 + at().filter(|&v| v <= value).count();
+            comparison.pointwise_p_value[[code, r]] =
+                (2.0 * above.min(below) as f64 / all).min(1.0);
+        }
+    }
+    let deviation = |function: &[f64]| {
+        let differences = function
+            .iter()
+            .zip(&means)
+            .map(|(value, mean)| (value - mean).abs());
+        differences.fold(0.0, f64::max)
+    };
+    let mine = deviation(found);
+    let beyond = simulated
+        .iter()
+        .filter(|function| deviation(function) >= mine);
+    comparison.p_value[code] = (1 + beyond.count()) as f64 / all;
+    Ok(())
+}
