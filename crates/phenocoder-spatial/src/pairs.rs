@@ -81,6 +81,8 @@ enum Below {
 struct Leaf {
     axes: [[f64; LEAF]; 3],
     len: usize,
+    /// Whether the first coordinate of all points is 0.
+    is_flat: bool,
 }
 
 impl Tree {
@@ -126,6 +128,7 @@ impl Tree {
             self.leaves.push(Leaf {
                 axes,
                 len: points.len(),
+                is_flat: points.iter().all(|point| point[0] == 0.0),
             });
             return place as u32;
         }
@@ -350,22 +353,34 @@ impl WithSimd for Compare<'_> {
 
 impl Compare<'_> {
     #[inline(always)]
-    fn run(self, belongs: impl Fn(f64, f64) -> bool) {
+    fn run(self, belongs: impl Fn(f64, f64) -> bool + Copy) {
+        let [az, ay, ax] = &self.a.axes;
         let [bz, by, bx] = &self.b.axes;
         self.up_to.fill(0);
+        // Points in the plane have zeros there; NaN behind the last point does not matter.
+        let flat = self.a.is_flat && self.b.is_flat;
         let mut squared = [0.0_f64; LEAF];
         for i in 0..self.a.len {
-            let [z, y, x] = [0, 1, 2].map(|axis| self.a.axes[axis][i]);
-            for j in 0..LEAF {
-                let (dz, dy, dx) = (z - bz[j], y - by[j], x - bx[j]);
-                squared[j] = dz * dz + dy * dy + dx * dx;
+            let (z, y, x) = (az[i], ay[i], ax[i]);
+            if flat {
+                for j in 0..LEAF {
+                    let (dy, dx) = (y - by[j], x - bx[j]);
+                    squared[j] = dy * dy + dx * dx;
+                }
+            } else {
+                for j in 0..LEAF {
+                    let (dz, dy, dx) = (z - bz[j], y - by[j], x - bx[j]);
+                    squared[j] = dz * dz + dy * dy + dx * dx;
+                }
             }
             for (up_to, &threshold) in self.up_to.iter_mut().zip(self.squared) {
-                let mut count = 0;
-                for &squared in &squared {
-                    count += u64::from(belongs(squared, threshold));
+                let mut counts = [0_u64; 8];
+                for eight in squared.as_chunks::<8>().0 {
+                    for (count, &squared) in counts.iter_mut().zip(eight) {
+                        *count += u64::from(belongs(squared, threshold));
+                    }
                 }
-                *up_to += count;
+                *up_to += counts.iter().sum::<u64>();
             }
         }
     }
