@@ -25,7 +25,7 @@
 //!
 //! | question | items |
 //! |---|---|
-//! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`NeighborGraph`] |
+//! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`neighbors::delaunay_graph`], [`neighbors::lattice_graph`], [`NeighborGraph`] |
 //! | Which types lie beside which? | [`interactions::interaction_matrix`] |
 //! | Which types lie how far from each other? | [`co_occurrence::co_occurrence`] |
 //! | Are cells of a type clustered or spread, and at which scale? | [`ripley::ripley`] |
