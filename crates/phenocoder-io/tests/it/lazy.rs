@@ -270,7 +270,7 @@ fn shapes_that_do_not_fit_the_table_are_errors_that_name_the_entry() {
     });
     let whole = table.read_all().unwrap();
     assert!(
-        matches!(&whole.obsm["pca"], Uns::Unsupported(why) if why.contains("expected 3 rows, found 2"))
+        matches!(&whole.obsm["pca"], Uns::Unsupported(why) if why.contains("`tables/t/obsm/pca`"))
     );
 }
 
@@ -286,7 +286,7 @@ fn tables_of_other_kinds_and_versions_are_refused() {
     });
     assert!(matches!(
         open(),
-        Err(Error::UnsupportedVersion { key, found, .. }) if key == "tables/t" && found == "9.9"
+        Err(Error::UnsupportedVersion { key, found, .. }) if key == "tables/t" && found.contains("9.9")
     ));
     edit(&metadata, |node| {
         node["attributes"]["encoding-type"] = json!("mudata")
