@@ -25,8 +25,9 @@ macro_rules! json_target {
 
 /// Makes the calling thread the only one that rayon has: no time is lost between threads, and a stack shows its cause.
 ///
-/// A panic ends the program where it leaves the entry point, not where it starts: phenocoder-io catches those of the
-/// parquet crate's decoders and makes errors of them.
+/// A panic of our own code ends the program where it starts, also within the parquet crate's decoders, which ask our code
+/// for pages: phenocoder-io catches the panics of those decoders and makes errors of them, so that theirs end it only
+/// where they leave the entry point.
 pub fn prepare() {
     rayon::ThreadPoolBuilder::new()
         .num_threads(1)
@@ -36,8 +37,11 @@ pub fn prepare() {
     // libFuzzer's own ends the program at any panic.
     std::panic::set_hook(Box::new(|panic| {
         let file = panic.location().map_or("", |place| place.file());
-        if !file.contains("parquet-") && !file.contains("arrow-") {
+        if !file.contains("/parquet-") {
             eprintln!("{panic}");
+        }
+        if file.contains("phenocoder") && !file.contains("/registry/") {
+            std::process::abort();
         }
     }));
 }

@@ -89,7 +89,9 @@ impl Lines {
 ///
 /// When cargo-llvm-cov is not there, or a test fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
-    let report = workspace.root.join("target/coverage.lcov");
+    let folder = workspace.root.join("target");
+    fs::create_dir_all(&folder)?;
+    let report = folder.join("coverage.lcov");
     let status = cargo(&workspace.root)
         .args([
             "llvm-cov",

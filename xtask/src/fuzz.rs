@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::workspace::{Workspace, cargo};
+use crate::workspace::{Workspace, cargo, output};
 
 /// Memory that a target may take, in MB.
 const MOST_MB: u32 = 512;
-/// Seconds that an input may take.
-const MOST_SECONDS: u32 = 10;
+/// Seconds that an input may take, on a machine that does nothing else.
+const MOST_SECONDS: u32 = 1;
 
 /// What is run, and for how long.
 #[derive(Debug, Default)]
@@ -78,16 +78,25 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     write_seeds(workspace)?;
     let binaries = build(workspace, &folder)?;
     let mut outcomes = Vec::new();
+    let mut is_good = true;
     for target in &targets {
-        let outcome = run_target(&folder, &binaries, target, options)?;
-        println!("{}", row(&outcome));
-        outcomes.push(outcome);
+        // What is wrong with one target does not keep the others from being run.
+        match run_target(&folder, &binaries, target, options) {
+            Ok(outcome) => {
+                println!("{}", row(&outcome));
+                outcomes.push(outcome);
+            }
+            Err(error) => {
+                println!("{target}: {error:#}");
+                is_good = false;
+            }
+        }
     }
     println!("\n{HEAD}");
     for outcome in &outcomes {
         println!("{}", row(outcome));
     }
-    Ok(outcomes.iter().all(|outcome| outcome.found == 0))
+    Ok(is_good && outcomes.iter().all(|outcome| outcome.found == 0))
 }
 
 /// The targets asked for, or all.
@@ -111,7 +120,10 @@ fn targets(folder: &Path, asked: &[String]) -> Result<Vec<String>> {
     Ok(asked.to_vec())
 }
 
-/// Writes the sound inputs, which a test of the crate makes, into the corpora.
+/// Where the sound inputs are, which a test of the crate makes.
+const SEEDS: &str = "work/seeds";
+
+/// Writes the sound inputs.
 fn write_seeds(workspace: &Workspace) -> Result<()> {
     let status = cargo(&workspace.root)
         .args([
@@ -124,7 +136,10 @@ fn write_seeds(workspace: &Workspace) -> Result<()> {
             "--lib",
         ])
         .args(["--", "sound_input_is_written_for_the_fuzzer"])
-        .env("PHENOCODER_FUZZ_SEEDS", workspace.root.join("fuzz/corpus"))
+        .env(
+            "PHENOCODER_FUZZ_SEEDS",
+            workspace.root.join("fuzz").join(SEEDS),
+        )
         .stdout(Stdio::null())
         .status()
         .context("cargo does not start")?;
@@ -144,30 +159,43 @@ const BUILD: [&str; 6] = [
     "none",
 ];
 
-/// Builds all targets.
-fn build(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
-    let status = Command::new("rustup")
-        .args(["run", "nightly", "cargo", "fuzz"])
-        .args(BUILD)
-        .current_dir(&workspace.root)
+/// A program of the nightly toolchain.
+fn nightly(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new("rustup");
+    command
+        .args(["run", "nightly", program])
+        .current_dir(folder)
         // That of the toolchain that runs this program would be found first.
         .env_remove("CARGO")
         .env_remove("RUSTC")
-        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTUP_TOOLCHAIN");
+    command
+}
+
+/// The machine that programs are built for, of what `rustc -vV` prints.
+fn host(version: &str) -> Option<&str> {
+    version.lines().find_map(|line| line.strip_prefix("host: "))
+}
+
+/// Builds all targets, in a folder of their own wherever the workspace is built.
+fn build(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
+    let version = output(nightly("rustc", &workspace.root).arg("-vV"))
+        .context("`rustup toolchain install nightly` installs what is needed")?;
+    let host = host(&version).context("rustc does not tell its host")?;
+    let target = folder.join("target");
+    let status = nightly("cargo", &workspace.root)
+        .arg("fuzz")
+        .args(BUILD)
+        .args(["--target", host])
+        .arg("--target-dir")
+        .arg(&target)
         .status()
         .context("rustup does not start")?;
     ensure!(
         status.success(),
         "the targets were not built; `rustup toolchain install nightly` and `cargo install cargo-fuzz` install what is needed"
     );
-    let target = folder.join("target");
-    for entry in fs::read_dir(&target)? {
-        let release = entry?.path().join("release");
-        if release.join("root").is_file() {
-            return Ok(release);
-        }
-    }
-    bail!("no binaries below {}", target.display())
+    Ok(target.join(host).join("release"))
 }
 
 fn run_target(folder: &Path, binaries: &Path, target: &str, options: &Options) -> Result<Outcome> {
@@ -177,6 +205,7 @@ fn run_target(folder: &Path, binaries: &Path, target: &str, options: &Options) -
     fs::create_dir_all(&artifacts)?;
     let work = folder.join("work").join(target);
     fs::create_dir_all(&work)?;
+    let seeds = folder.join(SEEDS).join(target);
     let mut command = Command::new(binaries.join(target));
     command
         .arg(format!("-rss_limit_mb={MOST_MB}"))
@@ -198,8 +227,9 @@ fn run_target(folder: &Path, binaries: &Path, target: &str, options: &Options) -
     if let Some(minutes) = minutes {
         command.arg(format!("-max_total_time={}", minutes * 60));
     }
-    command.arg(&work).arg(&corpus);
+    command.args([&work, &corpus, &seeds]);
     let (start, before) = (Instant::now(), children_seconds());
+    let started = SystemTime::now();
     let output = command
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -213,12 +243,21 @@ fn run_target(folder: &Path, binaries: &Path, target: &str, options: &Options) -
     if !output.status.success() {
         println!("{log}");
     }
+    let inputs = number_after(&log, "stat::number_of_executed_units:").unwrap_or(0);
+    let found = count_newer(&artifacts, started)?;
+    let was_stopped = minutes.is_some_and(|m| start.elapsed().as_secs() >= m * 60);
+    check(
+        output.status.success(),
+        inputs,
+        options.runs.filter(|_| !was_stopped),
+        found,
+    )?;
     if options.minimize {
-        minimize(binaries, target, &corpus, &work)?;
+        minimize(binaries, target, &corpus, [&work, &seeds])?;
     }
     Ok(Outcome {
         target: target.to_owned(),
-        inputs: number_after(&log, "stat::number_of_executed_units:").unwrap_or(0),
+        inputs,
         cpu_seconds: cpu,
         edges: log
             .lines()
@@ -226,15 +265,41 @@ fn run_target(folder: &Path, binaries: &Path, target: &str, options: &Options) -
             .find_map(|line| number_after(line, " cov:"))
             .unwrap_or(0),
         peak_mb: number_after(&log, "stat::peak_rss_mb:").unwrap_or(0),
-        found: fs::read_dir(&artifacts)?.count(),
+        found,
     })
+}
+
+/// Whether a target that has ended did what it was asked for, or found something.
+fn check(is_success: bool, inputs: u64, asked: Option<u64>, found: usize) -> Result<()> {
+    if found > 0 {
+        return Ok(());
+    }
+    ensure!(is_success, "it ended without an input that tells why");
+    ensure!(inputs > 0, "it read no input");
+    let asked = asked.unwrap_or(0);
+    ensure!(
+        inputs >= asked,
+        "it read {inputs} inputs, not {asked}, and found nothing"
+    );
+    Ok(())
+}
+
+/// How many files of a folder were written since then.
+fn count_newer(folder: &Path, since: SystemTime) -> Result<usize> {
+    let mut newer = 0;
+    for entry in fs::read_dir(folder)? {
+        newer += usize::from(entry?.metadata()?.modified()? >= since);
+    }
+    Ok(newer)
 }
 
 /// The longest input: no parser of short things learns from long ones.
 fn longest(target: &str) -> usize {
     match target {
         "page_header" | "categories" | "sparse" => 256,
-        "wkb" | "texts" | "chunk" | "shard" => 1024,
+        "wkb" | "texts" | "chunk" | "shard" | "differences" | "note_of_headers" => 1024,
+        // Files of other programs.
+        "parquet" => 8192,
         _ => 4096,
     }
 }
@@ -245,13 +310,13 @@ fn is_json(folder: &Path, target: &str) -> Result<bool> {
 }
 
 /// Replaces the corpus by the fewest inputs that reach as much.
-fn minimize(binaries: &Path, target: &str, corpus: &Path, work: &Path) -> Result<()> {
+fn minimize(binaries: &Path, target: &str, corpus: &Path, [work, seeds]: [&Path; 2]) -> Result<()> {
     let fresh = work.with_extension("minimized");
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh)?;
     let status = Command::new(binaries.join(target))
         .arg("-set_cover_merge=1")
-        .args([&fresh, corpus, work])
+        .args([&fresh, corpus, work, seeds])
         .stderr(Stdio::null())
         .status()?;
     ensure!(
@@ -336,6 +401,23 @@ mod tests {
         assert!(options.minimize);
         assert!(Options::parse(&["--runs"]).is_err());
         assert!(Options::parse(&["--fast"]).is_err());
+    }
+
+    #[test]
+    fn targets_that_end_early_have_failed() {
+        assert!(check(true, 10, Some(10), 0).is_ok());
+        assert!(check(true, 10, None, 0).is_ok());
+        assert!(check(false, 10, None, 1).is_ok());
+        assert!(check(false, 10, None, 0).is_err());
+        assert!(check(true, 0, None, 0).is_err());
+        assert!(check(true, 9, Some(10), 0).is_err());
+    }
+
+    #[test]
+    fn the_host_is_found() {
+        let version = "rustc 1.97.0-nightly\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n";
+        assert_eq!(host(version), Some("x86_64-unknown-linux-gnu"));
+        assert_eq!(host("rustc"), None);
     }
 
     #[test]

@@ -505,6 +505,31 @@ pub(crate) fn is_page_header(bytes: &[u8]) -> bool {
     thrift::PageHeader::parse(bytes).is_ok()
 }
 
+/// Checks differences: the first byte tells the levels before them and how many values there are at most.
+pub(crate) fn read_differences(bytes: &[u8]) -> Option<u64> {
+    let (&choice, page) = bytes.split_first()?;
+    let level = |bit: u8| i16::from(choice >> bit & 1);
+    let values = delta::after_levels(page, [level(0), level(1)])?;
+    let n = u32::from(choice >> 2) * 16;
+    delta::check_numbers(values, n).ok()?;
+    delta::expanded(values, n).ok()
+}
+
+/// Whether bytes are the note with the checksums of the headers of all pages.
+///
+/// The first two bytes tell how many row groups and columns there are.
+pub(crate) fn is_note_of_headers(bytes: &[u8]) -> bool {
+    let Some((&[groups, columns], note)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    let note = std::str::from_utf8(note).ok();
+    let parse = |note| Headers::parse(note, usize::from(groups), usize::from(columns));
+    let Some(headers) = note.and_then(parse) else {
+        return false;
+    };
+    headers.of(0, 0).len() < bytes.len()
+}
+
 /// Cuts the batches of several columns to the same rows.
 #[derive(Debug)]
 pub(crate) struct Aligned {

@@ -5,19 +5,24 @@
 
 mod memory;
 
+use std::io::Cursor;
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::{ArrayRef, BinaryArray, Float64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 use phenocoder_core::{ImageSource, NoProgress};
 use serde_json::{Value, json};
 
 use self::memory::{Bytes, Files, Replaced};
 use crate::array::{BytesCodecs, ChunkCache, ZarrArray};
-use crate::columns::ColumnFile;
+use crate::columns::{ColumnFile, Pandas};
 use crate::node::{Node, ZarrFormat};
 use crate::ome::Image;
-use crate::root::Root;
+use crate::root::{Root, Source, ZipFile};
 use crate::table::{Context, LazyFrame, StoredMatrix, Table, read_value};
-use crate::{OpenOptions, Result, Store, columns, shapes, transform};
+use crate::{OpenOptions, Points, Result, Shapes, Store, columns, transform};
 
 /// Small limits, so that what is slow or large for a reason is refused.
 fn limits() -> OpenOptions {
@@ -41,8 +46,8 @@ fn context(files: Files, format: ZarrFormat) -> Context {
 }
 
 /// Reads all that a store holds.
-fn read_everything(files: Files) -> Result<()> {
-    let store = Store::from_root(Root::new(files, limits()))?;
+fn read_everything(source: impl Source + 'static) -> Result<()> {
+    let store = Store::from_root(Root::new(source, limits()))?;
     // What is wrong with an element does not keep the others from being read; a panic or a hang is what is looked for.
     let _ = store.coordinate_systems();
     let _ = crate::validate(&store);
@@ -184,6 +189,122 @@ fn table_store() -> Files {
         .with_bytes("tables/t/obs/kind/codes/c/0", &[0, 1, 255])
 }
 
+/// The same image in Zarr v2.
+fn old_store() -> Files {
+    let group = json!({"zarr_format": 2});
+    let multiscales = json!({"multiscales": multiscales()});
+    Files::default()
+        .with(".zgroup", &group)
+        .with(".zattrs", &json!({"spatialdata_attrs": {"version": "0.1"}}))
+        .with("images/.zgroup", &group)
+        .with("images/a/.zgroup", &group)
+        .with("images/a/.zattrs", &multiscales)
+        .with(
+            "images/a/s0/.zarray",
+            &json!({
+                "zarr_format": 2, "shape": [1, 8, 8], "chunks": [1, 8, 8], "dtype": "<u2", "compressor": null,
+                "fill_value": 0, "order": "C", "filters": null, "dimension_separator": "/",
+            }),
+        )
+        .with_bytes("images/a/s0/0/0/0", &[7; 128])
+}
+
+/// A Parquet file with these columns and this note.
+fn parquet_file(columns: Vec<(&str, ArrayRef)>, note: (&str, &Value)) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns).expect("the columns are of equal length");
+    let (name, value) = note;
+    let note = KeyValue::new(name.to_owned(), value.to_string());
+    let properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(vec![note]))
+        .build();
+    ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))
+        .and_then(|mut writer| {
+            writer.write(&batch)?;
+            writer.into_inner()
+        })
+        .expect("memory can be written to")
+}
+
+/// A polygon in well-known binary.
+fn triangle() -> Vec<u8> {
+    let head = [1, 3, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0];
+    let ring = [0., 0., 1., 0., 1., 1., 0., 0.];
+    let ring = ring.iter().flat_map(|n: &f64| n.to_le_bytes());
+    head.into_iter().chain(ring).collect()
+}
+
+/// The group of points or shapes with this in `spatialdata_attrs`.
+fn vectors(about: &Value) -> Value {
+    let axes = json!([{"name": "x", "type": "space"}, {"name": "y", "type": "space"}]);
+    let side = |name: &str| json!({"name": name, "axes": axes});
+    group(&json!({
+        "axes": ["x", "y"], "spatialdata_attrs": about,
+        "coordinateTransformations": [{"type": "identity", "input": side("xy"), "output": side("global")}],
+    }))
+}
+
+/// A store with the points `a` and the shapes `a` and `p`; those of `a` are stored in both ways.
+fn vector_store() -> Files {
+    let number = || Arc::new(Float64Array::from(vec![0.5, -1.0, 2.0])) as ArrayRef;
+    let texts = Arc::new(StringArray::from(vec!["a", "b", "a"])) as ArrayRef;
+    let points = vec![("x", number()), ("y", number()), ("gene", texts)];
+    let geometry = Arc::new(BinaryArray::from_iter_values([triangle(), triangle()])) as ArrayRef;
+    let geo = json!({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {
+        "encoding": "WKB", "geometry_types": ["Polygon"],
+    }}});
+    let index = json!({"columns": [], "index_columns": [{
+        "kind": "range", "name": null, "start": 0, "stop": 3, "step": 1,
+    }]});
+    let whole =
+        |numbers: &[i64]| -> Vec<u8> { numbers.iter().flat_map(|n| n.to_le_bytes()).collect() };
+    let little = json!([little()]);
+    let numbers = |shape: &[usize]| array(shape, "float64", &little);
+    let offsets = |n: usize| array(&[n], "int64", &little);
+    Files::default()
+        .with(
+            "zarr.json",
+            &group(&json!({"spatialdata_attrs": {"version": "0.2"}})),
+        )
+        .with("points/zarr.json", &group(&json!({})))
+        .with("points/a/zarr.json", &vectors(&json!({"version": "0.2"})))
+        .with_bytes(
+            "points/a/points.parquet/part.0.parquet",
+            &parquet_file(points, ("pandas", &index)),
+        )
+        .with("shapes/zarr.json", &group(&json!({})))
+        .with("shapes/a/zarr.json", &vectors(&json!({"version": "0.3"})))
+        .with_bytes(
+            "shapes/a/shapes.parquet",
+            &parquet_file(vec![("geometry", geometry)], ("geo", &geo)),
+        )
+        // Two objects of three polygons of four rings of sixteen vertices.
+        .with("shapes/a/Index/zarr.json", &offsets(2))
+        .with_bytes("shapes/a/Index/c/0", &whole(&[5, 6]))
+        .with("shapes/a/coords/zarr.json", &numbers(&[16, 2]))
+        .with_bytes("shapes/a/coords/c/0/0", &[0; 256])
+        .with("shapes/a/offset0/zarr.json", &offsets(5))
+        .with_bytes("shapes/a/offset0/c/0", &whole(&[0, 4, 8, 12, 16]))
+        .with("shapes/a/offset1/zarr.json", &offsets(4))
+        .with_bytes("shapes/a/offset1/c/0", &whole(&[0, 1, 2, 4]))
+        .with("shapes/a/offset2/zarr.json", &offsets(3))
+        .with_bytes("shapes/a/offset2/c/0", &whole(&[0, 2, 3]))
+        .with(
+            "shapes/p/zarr.json",
+            &vectors(&json!({"version": "0.1", "geos": {"type": 0}})),
+        )
+        .with("shapes/p/Index/zarr.json", &offsets(2))
+        .with_bytes("shapes/p/Index/c/0", &whole(&[5, 6]))
+        .with("shapes/p/coords/zarr.json", &numbers(&[2, 2]))
+        .with_bytes("shapes/p/coords/c/0/0", &[0; 32])
+        .with("shapes/p/radius/zarr.json", &numbers(&[2]))
+        .with_bytes(
+            "shapes/p/radius/c/0",
+            &[1_f64, 2.0].map(f64::to_le_bytes).concat(),
+        )
+}
+
+static VECTORS: LazyLock<Files> = LazyLock::new(vector_store);
+static OLD: LazyLock<Files> = LazyLock::new(old_store);
 static IMAGE: LazyLock<Files> = LazyLock::new(|| image_store(&json!([little()])));
 static TABLE: LazyLock<Files> = LazyLock::new(table_store);
 
@@ -455,13 +576,166 @@ pub fn page_header(bytes: &[u8]) -> bool {
     columns::is_page_header(bytes)
 }
 
+/// Reads differences of numbers and texts, as pages hold them.
+///
+/// The first byte tells the levels before them and how many values there are at most.
+pub fn differences(bytes: &[u8]) -> bool {
+    columns::read_differences(bytes).is_some()
+}
+
+/// Reads the note with the checksums of page headers; the first two bytes tell how many row groups and columns there are.
+pub fn note_of_headers(bytes: &[u8]) -> bool {
+    columns::is_note_of_headers(bytes)
+}
+
+/// Reads the note of pandas in a Parquet file.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn pandas(bytes: &[u8]) -> Result<()> {
+    let text = String::from_utf8_lossy(bytes);
+    let pandas = Pandas::parse("bytes", &text)?;
+    let _ = (pandas.index_name(), pandas.column("x"));
+    Ok(())
+}
+
+/// Reads points whose group has this `zarr.json`.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn points(bytes: &[u8]) -> Result<()> {
+    let root = root_of(VECTORS.replacing("points/a/zarr.json", bytes));
+    let node = Node::open(&root, "points/a", ZarrFormat::V3)?;
+    let _ = transform::targets(&node.attributes);
+    let points = Points::open(&root, "a", &node)?;
+    points.read_data()?;
+    points.index()?;
+    points.coordinates().map(|_| ())
+}
+
+fn read_shapes(files: Files, key: &str) -> Result<()> {
+    let root = root_of(files);
+    let node = Node::open(&root, key, ZarrFormat::V3)?;
+    let _ = transform::targets(&node.attributes);
+    let shapes = Shapes::open(&root, "a", &node)?;
+    let batches = shapes.batches(&[]).map(|all| all.take(2).count());
+    let some = shapes.geometries_of(0..1);
+    shapes.read_all()?;
+    some.and(batches).map(|_| ())
+}
+
+/// Reads shapes whose group has this `zarr.json`.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn shapes(bytes: &[u8]) -> Result<()> {
+    read_shapes(VECTORS.replacing("shapes/a/zarr.json", bytes), "shapes/a")
+}
+
+/// Reads shapes with this Parquet file, whichever way its geometries are encoded.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn shapes_file(bytes: &[u8]) -> Result<()> {
+    read_shapes(
+        VECTORS.replacing("shapes/a/shapes.parquet", bytes),
+        "shapes/a",
+    )
+}
+
+/// Reads shapes of version 0.1: circles where the first byte is a multiple of three, or polygons, or several of them.
+///
+/// What follows is offsets of rings (40 bytes), polygons (32 bytes) and objects (24 bytes), and coordinates;
+/// of circles coordinates (32 bytes), and radii.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn ragged(bytes: &[u8]) -> Result<()> {
+    fn cut<'a>(rest: &mut &'a [u8], n: usize) -> &'a [u8] {
+        let (bytes, tail) = rest.split_at(rest.len().min(n));
+        *rest = tail;
+        bytes
+    }
+    static KINDS: LazyLock<[Files; 2]> = LazyLock::new(|| {
+        [3, 6].map(|kind: u64| {
+            let about = json!({"version": "0.1", "geos": {"type": kind}});
+            let files = VECTORS.clone().with("shapes/a/zarr.json", &vectors(&about));
+            if kind == 6 {
+                return files;
+            }
+            // Each polygon is an object.
+            let index = array(&[3], "int64", &json!([little()]));
+            files
+                .with("shapes/a/Index/zarr.json", &index)
+                .with_bytes("shapes/a/Index/c/0", &[1; 24])
+        })
+    });
+    let (choice, mut rest) = bytes.split_first().unwrap_or((&0, &[]));
+    let Some(kind) = (choice % 3).checked_sub(1) else {
+        let coordinates = cut(&mut rest, 32);
+        let files = VECTORS
+            .replacing("shapes/p/coords/c/0/0", coordinates)
+            .replacing("shapes/p/radius/c/0", rest);
+        return read_shapes(files, "shapes/p");
+    };
+    let [rings, polygons, objects] = [40, 32, 24].map(|n| cut(&mut rest, n));
+    let files = KINDS[usize::from(kind)]
+        .replacing("shapes/a/offset0/c/0", rings)
+        .replacing("shapes/a/offset1/c/0", polygons)
+        .replacing("shapes/a/offset2/c/0", objects)
+        .replacing("shapes/a/coords/c/0/0", rest);
+    read_shapes(files, "shapes/a")
+}
+
+/// Reads a store in a zip file, which need not be one.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn zip(bytes: &[u8]) -> Result<()> {
+    let file = Bytes(bytes.into()).open();
+    let reader = Cursor::new(bytes);
+    read_everything(ZipFile::read(reader, file, "bytes".into(), &limits())?)
+}
+
+/// Reads a store of Zarr v2 with this `.zattrs`, that of its root, of its image and of the array.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn zattrs(bytes: &[u8]) -> Result<()> {
+    let files = OLD
+        .replacing(".zattrs", bytes)
+        .replacing("images/a/.zattrs", bytes)
+        .replacing("images/a/s0/.zattrs", bytes);
+    let root = Root::new(files.clone(), limits());
+    let node = Node::open(&root, "images/a", ZarrFormat::V2)?;
+    let store = Store::from_root(root).and_then(|store| store.coordinate_systems());
+    store.and(open_and_read_image(files, &node))
+}
+
+/// Reads a store of Zarr v2 with this `.zmetadata`.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn zmetadata(bytes: &[u8]) -> Result<()> {
+    let root = Root::new(OLD.replacing(".zmetadata", bytes), limits());
+    Store::from_root(root)?.stale_metadata().map(|_| ())
+}
+
 /// Reads a geometry in well-known binary.
 ///
 /// # Errors
 ///
 /// What is wrong with it.
 pub fn wkb(bytes: &[u8]) -> Result<()> {
-    shapes::read_wkb(bytes)
+    crate::shapes::read_wkb(bytes)
 }
 
 /// Reads `coordinateTransformations` and makes a matrix of each.

@@ -16,7 +16,7 @@ use crate::{Error, OpenOptions, Result};
 pub(crate) use folder::Folder;
 #[cfg(feature = "object-store")]
 pub(crate) use remote::{Remote, Server, Version};
-use zip::ZipFile;
+pub(crate) use zip::ZipFile;
 
 /// Something that holds files under keys such as `images/a/zarr.json`.
 ///

@@ -31,8 +31,8 @@ pub(crate) struct Pages {
     physical: PhysicalType,
     /// The greatest repetition and definition level.
     levels: [i16; 2],
-    /// The least bytes of a value of the dictionary.
-    least_width: u64,
+    /// The least bits of a value of the dictionary.
+    least_bits: u64,
     /// How many values may be to come.
     values_left: u64,
     /// How many unpacked bytes may be to come.
@@ -67,13 +67,13 @@ impl Pages {
             compression: chunk.compression(),
             physical,
             levels: [description.max_rep_level(), description.max_def_level()],
-            least_width: match physical {
-                PhysicalType::BOOLEAN => 0,
-                PhysicalType::INT32 | PhysicalType::FLOAT | PhysicalType::BYTE_ARRAY => 4,
-                PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
-                PhysicalType::INT96 => 12,
+            least_bits: match physical {
+                PhysicalType::BOOLEAN => 1,
+                PhysicalType::INT32 | PhysicalType::FLOAT | PhysicalType::BYTE_ARRAY => 32,
+                PhysicalType::INT64 | PhysicalType::DOUBLE => 64,
+                PhysicalType::INT96 => 96,
                 PhysicalType::FIXED_LEN_BYTE_ARRAY => {
-                    u64::from(description.type_length().max(1).cast_unsigned())
+                    8 * u64::from(description.type_length().max(1).cast_unsigned())
                 }
             },
             // The footer was checked when it was read.
@@ -175,7 +175,7 @@ impl Pages {
         let n = match header.kind {
             PageKind::Data { n, .. } | PageKind::DataV2 { n, .. } => n,
             PageKind::Dictionary { n, .. } => {
-                if u64::from(n).saturating_mul(self.least_width) > bytes {
+                if u64::from(n).saturating_mul(self.least_bits) > bytes * 8 {
                     return Err(self.corrupt("a dictionary has more values than bytes for them"));
                 }
                 0

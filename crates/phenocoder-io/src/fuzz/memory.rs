@@ -59,6 +59,14 @@ impl Files {
         changed
     }
 
+    /// The names and bytes of all files.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files
+            .iter()
+            .map(|(key, bytes)| (key.as_str(), &*bytes.0))
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Bytes> {
         let replaced = self.replaced.iter().find(|(name, _)| *name == key);
         replaced

@@ -1,11 +1,15 @@
 //! The targets with sound input, with what was kept of former runs, and with some mutations.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Once};
 
+use ::zip::CompressionMethod;
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray, StructArray,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, ListArray, RecordBatch, StringArray,
+    StructArray,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -13,13 +17,13 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use phenocoder_core::Seed;
 
 use super::*;
-use crate::Error;
 use crate::array::encode_texts;
+use crate::{ContainerVersion, Error, Geometries, ShapesData, ShapesWriteOptions};
 
 type Target = fn(&[u8]) -> Result<()>;
 
 /// Every target, with its name.
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 25] = [
     ("root", root),
     ("array_v3", array_v3),
     ("array_v2", array_v2),
@@ -32,14 +36,26 @@ const TARGETS: [(&str, Target); 15] = [
     ("categories", categories),
     ("sparse", sparse),
     ("parquet", parquet),
-    ("page_header", |bytes| {
-        page_header(bytes)
-            .then_some(())
-            .ok_or_else(|| Error::missing("bytes", "a header"))
-    }),
+    ("page_header", |bytes| found(page_header(bytes))),
+    ("differences", |bytes| found(differences(bytes))),
+    ("note_of_headers", |bytes| found(note_of_headers(bytes))),
+    ("pandas", pandas),
+    ("points", points),
+    ("shapes", shapes),
+    ("shapes_file", shapes_file),
+    ("ragged", ragged),
+    ("zip", zip),
+    ("zattrs", zattrs),
+    ("zmetadata", zmetadata),
     ("wkb", wkb),
     ("transformations", transformations),
 ];
+
+fn found(is_found: bool) -> Result<()> {
+    is_found
+        .then_some(())
+        .ok_or_else(|| Error::missing("bytes", "what was looked for"))
+}
 
 fn target(name: &str) -> Target {
     let found = TARGETS.iter().find(|(target, _)| *target == name);
@@ -84,16 +100,152 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     }
     for bytes in parquet_files() {
         // The first page begins behind the magic number.
-        seeds.push(("page_header", bytes[4..bytes.len().min(64)].to_vec()));
+        seeds.push(("page_header", bytes[4..bytes.len().min(260)].to_vec()));
         seeds.push(("parquet", bytes));
     }
     seeds.extend(geometries().into_iter().map(|bytes| ("wkb", bytes)));
+    seeds.push(("differences", differences_of_texts()));
+    seeds.push((
+        "note_of_headers",
+        b"\x02\x0200000001ffffffff,,;,0000abcd,;".to_vec(),
+    ));
+    for bytes in shapes_files() {
+        seeds.push(("parquet", bytes.clone()));
+        seeds.push(("shapes_file", bytes));
+    }
+    let notes = ["points/a/zarr.json", "shapes/a/zarr.json"].map(|key| file(&VECTORS, key));
+    let [points, shapes] = notes;
+    seeds.push(("points", points));
+    seeds.push(("points", json_bytes(&points_group())));
+    seeds.push(("shapes", shapes));
+    for (version, kind) in [("0.1", 6), ("0.3", 0)] {
+        let mut attributes = json!({
+            "axes": ["x", "y"], "encoding-type": "ngff:shapes",
+            "spatialdata_attrs": {"version": version, "geos": {"name": "X", "type": kind}},
+        });
+        attributes["coordinateTransformations"] = lists_of_transformations()[2].clone();
+        seeds.push(("shapes", json_bytes(&group(&attributes))));
+    }
+    seeds.push(("pandas", json_bytes(&pandas_note())));
+    seeds.extend(ragged_shapes().into_iter().map(|bytes| ("ragged", bytes)));
+    for top in ["", "s.zarr/"] {
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            seeds.push(("zip", zipped(&IMAGE, top, method)));
+        }
+    }
+    seeds.push(("zattrs", json_bytes(&json!({"multiscales": multiscales()}))));
+    seeds.push(("zmetadata", json_bytes(&old_consolidated())));
     seeds.extend(
         lists_of_transformations()
             .iter()
             .map(|list| ("transformations", json_bytes(list))),
     );
     seeds
+}
+
+/// Prefixes of 0 and suffixes of 7 bytes of five texts, behind the byte that says so.
+fn differences_of_texts() -> Vec<u8> {
+    let prefixes = [&[0x80, 0x01, 4, 5, 0, 0, 3, 0, 0, 0, 7][..], &[0; 11]].concat();
+    let suffixes = [0x80, 0x01, 4, 5, 14, 13, 3, 0, 0, 0, 0xF8, 0x0F];
+    [&[4][..], &prefixes, &suffixes, &[0; 10]].concat()
+}
+
+fn points_group() -> Value {
+    group(&json!({
+        "axes": ["x", "y"], "encoding-type": "ngff:points",
+        "coordinateTransformations": lists_of_transformations()[2],
+        "spatialdata_attrs": {"version": "0.2", "feature_key": "gene", "instance_key": "cell"},
+    }))
+}
+
+fn pandas_note() -> Value {
+    json!({
+        "index_columns": ["__index_level_0__"], "column_indexes": [], "pandas_version": "2.2.0",
+        "columns": [
+            {"name": "x", "field_name": "x", "pandas_type": "float64", "numpy_type": "float64", "metadata": null},
+            {"name": "k", "field_name": "k", "pandas_type": "categorical", "numpy_type": "int8",
+             "metadata": {"num_categories": 2, "ordered": true}},
+            {"name": null, "field_name": "__index_level_0__", "pandas_type": "int64", "numpy_type": "int64"},
+        ],
+    })
+}
+
+/// Circles, polygons, and objects of several polygons.
+fn ragged_shapes() -> Vec<Vec<u8>> {
+    let stored = |key: &str| VECTORS.get(key).unwrap().0.to_vec();
+    let circles = ["shapes/p/coords/c/0/0", "shapes/p/radius/c/0"].map(stored);
+    let polygons = [
+        "shapes/a/offset0/c/0",
+        "shapes/a/offset1/c/0",
+        "shapes/a/offset2/c/0",
+        "shapes/a/coords/c/0/0",
+    ];
+    let polygons = polygons.map(stored).concat();
+    vec![
+        [&[0][..], &circles.concat()].concat(),
+        [&[1][..], &polygons].concat(),
+        [&[2][..], &polygons].concat(),
+    ]
+}
+
+fn zipped(files: &Files, top: &str, method: CompressionMethod) -> Vec<u8> {
+    let mut writer = ::zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = ::zip::write::SimpleFileOptions::default().compression_method(method);
+    for (key, bytes) in files.iter() {
+        writer.start_file(format!("{top}{key}"), options).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn old_consolidated() -> Value {
+    let nodes = OLD.iter().filter(|(key, _)| key.contains(".z"));
+    let nodes: serde_json::Map<String, Value> = nodes
+        .map(|(key, bytes)| (key.to_owned(), serde_json::from_slice(bytes).unwrap()))
+        .collect();
+    json!({"zarr_consolidated_format": 1, "metadata": nodes})
+}
+
+/// Geometries in well-known binary and natively, as others and as this crate write them.
+fn shapes_files() -> Vec<Vec<u8>> {
+    let ends = |n: &[i32]| OffsetBuffer::new(n.to_vec().into());
+    let number = |n: &[f64]| Arc::new(Float64Array::from(n.to_vec())) as ArrayRef;
+    let field =
+        |name: &str, array: &ArrayRef| Arc::new(Field::new(name, array.data_type().clone(), true));
+    let vertices = |x: &[f64]| -> ArrayRef {
+        let columns = ["x", "y"].map(|name| (field(name, &number(x)), number(x)));
+        Arc::new(StructArray::from(columns.to_vec()))
+    };
+    let list = |ends: OffsetBuffer<i32>, items: ArrayRef| -> ArrayRef {
+        Arc::new(ListArray::new(field("item", &items), ends, items, None))
+    };
+    let rings = list(
+        ends(&[0, 4, 8]),
+        vertices(&[0., 1., 1., 0., 5., 6., 6., 5.]),
+    );
+    let polygons = list(ends(&[0, 1, 2]), rings);
+    let several = list(ends(&[0, 2]), polygons.clone());
+    let radius = || ("radius", number(&[1.0, 2.0]));
+    let circles = vec![("geometry", vertices(&[1.0, 2.0])), radius()];
+    let geo = |encoding: &str, kind: &str| {
+        json!({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {
+            "encoding": encoding, "geometry_types": [kind],
+        }}})
+    };
+    let stored = |columns, encoding, kind| parquet_file(columns, ("geo", &geo(encoding, kind)));
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::create(folder.path().join("s.zarr"), ContainerVersion::V02).unwrap();
+    let own = ShapesData::new(Geometries::from_points(2, &[1.0, 2.0, 3.0, 4.0]).unwrap());
+    let own = own.with_columns(RecordBatch::try_from_iter([radius()]).unwrap());
+    let options = ShapesWriteOptions::default();
+    store.write_shapes("a", &own, &options).unwrap();
+    vec![
+        VECTORS.get("shapes/a/shapes.parquet").unwrap().0.to_vec(),
+        stored(circles, "point", "Point"),
+        stored(vec![("geometry", polygons)], "polygon", "Polygon"),
+        stored(vec![("geometry", several)], "multipolygon", "MultiPolygon"),
+        std::fs::read(folder.path().join("s.zarr/shapes/a/shapes.parquet")).unwrap(),
+    ]
 }
 
 fn consolidated_root() -> Value {
@@ -214,8 +366,6 @@ fn arrays_v2() -> Vec<Value> {
 
 /// Chunks in each of the codecs that [`chunk`] knows.
 fn chunks() -> Vec<Vec<u8>> {
-    use std::io::Write;
-
     let plain: Vec<u8> = (0..64_u16).flat_map(|i| (i / 3).to_le_bytes()).collect();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&plain).unwrap();
@@ -301,8 +451,23 @@ fn parquet_files() -> Vec<Vec<u8>> {
         properties()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_writer_version(WriterVersion::PARQUET_2_0),
+        // Numbers and texts as differences.
+        properties()
+            .set_dictionary_enabled(false)
+            .set_writer_version(WriterVersion::PARQUET_2_0),
     ];
     let mut files = Vec::new();
+    // Of other programs, with LZ4, gzip, checksums of pages and repeated texts; absent in a packaged crate.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet");
+    for name in [
+        "duckdb_v2",
+        "fastparquet_gzip",
+        "polars_lz4",
+        "pyarrow_delta",
+        "pyarrow_v2_checksums",
+    ] {
+        files.extend(std::fs::read(folder.join(name).with_extension("parquet")));
+    }
     for batch in batches {
         let batch = RecordBatch::try_from_iter(batch).unwrap();
         for properties in kinds.clone() {
@@ -399,17 +564,18 @@ fn corpus() -> Option<PathBuf> {
 
 #[test]
 fn sound_input_is_read() {
-    for files in [IMAGE.clone(), TABLE.clone()] {
-        let store = Store::from_root(Root::new(files, limits())).unwrap();
-        assert_eq!(store.elements().len(), 1);
-        let found = crate::validate(&store);
-        assert!(found.iter().all(|v| v.is_warning), "{found:?}");
+    let mut failed = Vec::new();
+    for (files, n) in [(&*IMAGE, 1), (&*TABLE, 1), (&*VECTORS, 3), (&*OLD, 1)] {
+        let store = Store::from_root(Root::new(files.clone(), limits())).unwrap();
+        assert_eq!(store.elements().len(), n);
+        let found = crate::validate(&store).into_iter();
+        let found = found.filter(|violation| !violation.is_warning);
+        failed.extend(found.map(|violation| violation.problem));
         let found = crate::verify(&store, &NoProgress).unwrap();
-        assert!(found.violations.is_empty(), "{found:?}");
+        failed.extend(found.violations.into_iter().map(|v| v.problem));
         assert!(found.chunks > 0);
     }
     let seeds = seeds();
-    let mut failed = Vec::new();
     for (i, (name, input)) in seeds.iter().enumerate() {
         match target(name)(input) {
             Ok(()) => {}
@@ -431,10 +597,13 @@ fn sound_input_is_written_for_the_fuzzer() {
     let Some(folder) = std::env::var_os("PHENOCODER_FUZZ_SEEDS") else {
         return;
     };
-    for (i, (name, input)) in seeds().iter().enumerate() {
-        let folder = Path::new(&folder).join(name);
+    for (target, _) in TARGETS {
+        let folder = Path::new(&folder).join(target);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("sound-{i}")), input).unwrap();
+        let seeds = seeds().into_iter().filter(|(name, _)| *name == target);
+        for (i, (_, input)) in seeds.enumerate() {
+            std::fs::write(folder.join(format!("sound-{i}")), input).unwrap();
+        }
     }
 }
 
@@ -444,6 +613,7 @@ fn every_input_that_was_kept_is_survived() {
         println!("skipped: fuzz/corpus is not here");
         return;
     };
+    let watch = Watch::new();
     for (name, target) in TARGETS {
         let mut kept = 0;
         for entry in std::fs::read_dir(corpus.join(name)).unwrap() {
@@ -454,10 +624,140 @@ fn every_input_that_was_kept_is_survived() {
         }
         assert!(kept > 0, "{name}");
     }
+    watch.assert_none();
+}
+
+/// Counts panics of our own code, of which those within the parquet crate's decoders are caught.
+struct Watch(usize);
+
+static OWN_PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Watch {
+    fn new() -> Self {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let usual = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                let file = panic.location().map_or("", |place| place.file());
+                // A check of a test that fails is none of them.
+                let is_own = file.contains("phenocoder") && !file.contains("/registry/");
+                if is_own && !file.contains("tests") {
+                    OWN_PANICS.lock().unwrap().push(panic.to_string());
+                }
+                usual(panic);
+            }));
+        });
+        Self(OWN_PANICS.lock().unwrap().len())
+    }
+
+    fn assert_none(&self) {
+        let panics = OWN_PANICS.lock().unwrap();
+        assert!(panics.len() == self.0, "{:#?}", &panics[self.0..]);
+    }
+}
+
+/// The findings that were kept; none of them may be read, as each is damaged.
+fn findings() -> Vec<(&'static str, PathBuf)> {
+    let Some(corpus) = corpus() else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    for (target, _) in TARGETS {
+        for entry in std::fs::read_dir(corpus.join(target)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_string_lossy().starts_with("found-") {
+                findings.push((target, entry.path()));
+            }
+        }
+    }
+    findings
+}
+
+/// Not run by itself: the child whose memory is measured.
+#[test]
+fn child_that_reads_a_finding() {
+    let Ok(name) = std::env::var("PHENOCODER_FUZZ_FINDING") else {
+        return;
+    };
+    let (name, path) = name.split_once(':').unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    for (_, sound) in seeds().iter().filter(|(target, _)| *target == name) {
+        target(name)(sound).unwrap();
+    }
+    let before = peak();
+    let error = target(name)(&bytes).unwrap_err();
+    println!("grew by {} bytes: {error:?}", peak() - before);
+}
+
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes * 1024
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn findings_are_typed_errors_that_cost_no_more_than_the_limits() {
+    for (target, path) in findings() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "fuzz::tests::child_that_reads_a_finding",
+                "--nocapture",
+            ])
+            .env(
+                "PHENOCODER_FUZZ_FINDING",
+                format!("{target}:{}", path.display()),
+            )
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {text}{said}", path.display());
+        let (_, found) = text.split_once("grew by ").unwrap();
+        let (grown, error) = found.split_once(" bytes: ").unwrap();
+        assert!(
+            grown.parse::<u64>().unwrap() < 32 << 20,
+            "{}: {text}",
+            path.display()
+        );
+        let is_typed = ["CorruptChunk", "TooLarge", "Checksum"];
+        let is_typed = is_typed.iter().any(|name| error.starts_with(name));
+        assert!(is_typed, "{}: {error}", path.display());
+    }
+}
+
+/// Targets, their programs and what Cargo knows of them.
+#[test]
+fn every_target_has_its_program() {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let folder = corpus.parent().unwrap();
+    let mut expected: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    expected.sort_unstable();
+    let files = std::fs::read_dir(folder.join("fuzz_targets")).unwrap();
+    let mut programs: Vec<String> = Vec::new();
+    for file in files {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let source = std::fs::read_to_string(&path).unwrap();
+        assert!(source.contains(&format!("target!({name});")), "{name}");
+        programs.push(name);
+    }
+    programs.sort_unstable();
+    assert_eq!(programs, expected);
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let bins = manifest.split("[[bin]]").skip(1);
+    let mut bins: Vec<&str> = bins.map(|bin| bin.split('"').nth(1).unwrap()).collect();
+    bins.sort_unstable();
+    assert_eq!(bins, expected);
 }
 
 #[test]
 fn mutated_input_never_panics() {
+    let watch = Watch::new();
     let mut stream = Seed::new(5).stream("fuzz", 0);
     for (name, input) in seeds() {
         for _ in 0..100 {
@@ -479,6 +779,7 @@ fn mutated_input_never_panics() {
             let _ = target(name)(&bytes);
         }
     }
+    watch.assert_none();
 }
 
 #[test]

@@ -103,10 +103,10 @@ impl Source for Folder {
 
 /// An open file.
 #[derive(Debug)]
-struct FileBytes {
-    disk: Disk,
-    file: File,
-    path: PathBuf,
+pub(super) struct FileBytes {
+    pub(super) disk: Disk,
+    pub(super) file: File,
+    pub(super) path: PathBuf,
 }
 
 impl ReadAt for FileBytes {

@@ -5,7 +5,6 @@ mod directory;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -15,6 +14,7 @@ use flate2::Crc;
 use zip::CompressionMethod;
 
 use self::deflated::{Unpacked, UnpackedFile, unpack_into};
+use super::folder::FileBytes;
 use super::{RangeFile, ReadAt, Source, SourceEntry};
 use crate::disk::Disk;
 use crate::path::{is_component, prefix};
@@ -31,10 +31,8 @@ pub(crate) struct ZipFile {
 
 #[derive(Debug)]
 struct Archive {
-    disk: Disk,
-    file: File,
+    file: RangeFile,
     path: PathBuf,
-    size: u64,
     unpacked: Unpacked,
 }
 
@@ -94,12 +92,26 @@ const SEARCHED_BYTES: u64 = 1 << 17;
 impl ZipFile {
     /// Reads the directory of a zip file, which counts as the metadata of the root.
     pub(crate) fn open(disk: &Disk, path: &Path, size: u64, options: &OpenOptions) -> Result<Self> {
-        let failed = |problem: String| Error::NotAStore {
-            path: path.to_owned(),
-            problem,
-        };
         let file = disk.open(path).map_err(Error::io(path, "opened"))?;
         let reader = BufReader::new(disk.open(path).map_err(Error::io(path, "opened"))?);
+        let disk = disk.clone();
+        let path = path.to_owned();
+        let bytes = FileBytes { disk, file, path };
+        let path = bytes.path.clone();
+        Self::read(reader, RangeFile::new(size, bytes), path, options)
+    }
+
+    /// As [`open`](Self::open), wherever the bytes are; `reader` and `file` read the same.
+    pub(crate) fn read(
+        reader: impl Read + Seek,
+        file: RangeFile,
+        path: PathBuf,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let failed = |problem: String| Error::NotAStore {
+            path: path.clone(),
+            problem,
+        };
         let limit = options.max_metadata_bytes.saturating_mul(8);
         let is_used_up = Rc::default();
         let mut reader = Budget {
@@ -107,7 +119,7 @@ impl ZipFile {
             left: limit.saturating_add(SEARCHED_BYTES),
             is_used_up: Rc::clone(&is_used_up),
         };
-        let archive = directory::check(&mut reader, size)
+        let archive = directory::check(&mut reader, file.size)
             .map_err(zip::result::ZipError::Io)
             .and_then(|()| {
                 reader.left = limit.saturating_add(SEARCHED_BYTES);
@@ -160,10 +172,8 @@ impl ZipFile {
         let capacity = u64::try_from(options.cache_bytes).unwrap_or(u64::MAX);
         Ok(Self {
             archive: Arc::new(Archive {
-                disk: disk.clone(),
                 file,
-                path: path.to_owned(),
-                size,
+                path,
                 unpacked: Unpacked::new(capacity),
             }),
             entries: without_top_folder(entries),
@@ -241,10 +251,10 @@ impl Source for ZipFile {
                 return Err(unsupported("the zip file holds it encrypted".to_owned()));
             }
         }
-        if entry.header.saturating_add(30) > self.archive.size {
+        if entry.header.saturating_add(30) > self.archive.file.size {
             return Err(damaged("it begins beyond the zip file"));
         }
-        let header = self.archive.read(entry.header, 30)?;
+        let header = self.archive.file.read(entry.header, 30)?;
         let number = |at: usize| {
             let bytes = header.get(at..).and_then(<[u8]>::first_chunk::<2>);
             bytes.map_or(0, |bytes| u64::from(u16::from_le_bytes(*bytes)))
@@ -253,7 +263,7 @@ impl Source for ZipFile {
             return Err(damaged("the zip file has no file here"));
         }
         let start = entry.header + 30 + number(26) + number(28);
-        if start.saturating_add(entry.stored) > self.archive.size {
+        if start.saturating_add(entry.stored) > self.archive.file.size {
             return Err(damaged("it ends beyond the zip file"));
         }
         let bytes = ZipBytes {
@@ -291,19 +301,6 @@ impl Source for ZipFile {
     }
 }
 
-impl Archive {
-    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        self.read_into(offset, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn read_into(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        let read = self.disk.read_exact_at(&self.file, &self.path, out, offset);
-        read.map_err(Error::io(&self.path, "read"))
-    }
-}
-
 /// A file in a zip file.
 #[derive(Debug)]
 struct ZipBytes {
@@ -330,7 +327,7 @@ impl ZipBytes {
     fn unpack(&self, out: &mut [u8]) -> Result<()> {
         let stored = usize::try_from(self.entry.stored)
             .map_err(|error| Error::corrupt(self.key.as_str(), error))?;
-        let packed = self.archive.read(self.start, stored)?;
+        let packed = self.archive.file.read(self.start, stored)?;
         unpack_into(&self.key, &packed, out)?;
         self.check(out)
     }
@@ -340,7 +337,7 @@ impl ReadAt for ZipBytes {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         let is_whole = out.len() as u64 == self.entry.size;
         if self.entry.packing == Packing::Stored {
-            self.archive.read_into(self.start + offset, out)?;
+            self.archive.file.read_into(self.start + offset, out)?;
             // The checksum is that of the whole; a part of a file is as good as the file's own checksums.
             return if is_whole { self.check(out) } else { Ok(()) };
         }
@@ -367,6 +364,7 @@ impl ReadAt for ZipBytes {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use zip::write::SimpleFileOptions;

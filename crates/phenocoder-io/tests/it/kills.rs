@@ -1,5 +1,6 @@
 //! A process that replaces elements is killed 200 times, at random moments.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use phenocoder_io::{
 };
 
 const KILLS: usize = 200;
+/// What a child says before it writes.
+const WRITES_NOW: &str = "elements are written from now on";
 const CHUNKS: ImageShape = ImageShape {
     c: 1,
     z: 1,
@@ -131,6 +134,7 @@ fn child_that_replaces_elements_until_it_is_killed() {
     let first = values(&store).into_iter().max().unwrap() + 1;
     let begin = std::env::var("PHENOCODER_IO_KILLED_BEGIN").unwrap();
     let begin: usize = begin.parse().unwrap();
+    println!("{WRITES_NOW}");
     for value in first.. {
         for at in 0..WRITES.len() {
             WRITES[(begin + at) % WRITES.len()](&mut store, value);
@@ -157,13 +161,18 @@ fn each_of_200_killed_writers_leaves_old_or_new_elements() {
                 .args([
                     "--exact",
                     "kills::child_that_replaces_elements_until_it_is_killed",
+                    "--nocapture",
                 ])
                 .env("PHENOCODER_IO_KILLED", &path)
                 .env("PHENOCODER_IO_KILLED_BEGIN", kill.to_string())
-                .stdout(Stdio::null())
+                .stdout(Stdio::piped())
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
+            // However long it takes until the child is there.
+            let said = BufReader::new(child.stdout.take().unwrap()).lines();
+            let mut said = said.map(Result::unwrap);
+            assert!(said.any(|line| line.contains(WRITES_NOW)), "kill {kill}");
             std::thread::sleep(Duration::from_secs_f64(stream.uniform_in(0.01, 0.15)));
             child.kill().unwrap();
             child.wait().unwrap();

@@ -291,6 +291,7 @@ fn long_polygon() -> Vec<u8> {
 const POINTS: &str =
     "message m { required double x; required double y; required binary t (STRING); }";
 const NUMBERS: &str = "message m { required double x; required double y; required int32 t; }";
+const TRUTHS: &str = "message m { required double x; required double y; required boolean t; }";
 const WKB: &str = "message m { required binary geometry; }";
 const NATIVE: &str = "message m { required group geometry (LIST) { repeated group list { required group element (LIST) { \
     repeated group list { required group element { required double x; required double y; } } } } } }";
@@ -348,7 +349,7 @@ fn repeating_texts() -> Vec<u8> {
 /// What is written, and the most mebibytes that reading it may take.
 type Case = (&'static str, &'static str, u64, fn(&Path));
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     (
         "a dictionary of one long text, 40,000 times",
         "points",
@@ -448,6 +449,18 @@ const CASES: [Case; 11] = [
                 *num_values = i32::MAX.cast_unsigned();
             }
             hostile_points(place, POINTS, 4, column, &[]);
+        },
+    ),
+    (
+        "a dictionary that claims 2^31 truth values",
+        "points",
+        8,
+        |place| {
+            let mut column = Column::same(4, &[1]);
+            if let Page::DictionaryPage { num_values, .. } = &mut column.pages[0] {
+                *num_values = i32::MAX.cast_unsigned();
+            }
+            hostile_points(place, TRUTHS, 4, column, &[]);
         },
     ),
     (

@@ -1,0 +1,4 @@
+//! `phenocoder_io::fuzz::points`.
+#![no_main]
+
+phenocoder_fuzz::json_target!(points);

@@ -1,0 +1,4 @@
+//! `phenocoder_io::fuzz::zip`.
+#![no_main]
+
+phenocoder_fuzz::target!(zip);
