@@ -37,7 +37,7 @@ pub(crate) use chain::Block;
 use chain::{Chain, Codecs, without_shards};
 pub(crate) use codec::BytesCodecs;
 pub(crate) use codec::unpack_zstd;
-pub(crate) use element::ElementType;
+pub(crate) use element::{ElementType, MAX_OPAQUE};
 pub use numbers::{NumericArray, NumericValues};
 use packed::Packed;
 pub(crate) use regions::Window;

@@ -19,7 +19,7 @@ pub(crate) enum ElementType {
 }
 
 /// The most bytes of a place whose content is not known.
-const MAX_OPAQUE: usize = 1 << 20;
+pub(crate) const MAX_OPAQUE: usize = 1 << 20;
 
 /// The most characters of a text of fixed length: a single one then has at most 1 GiB.
 const MAX_UTF32: usize = 1 << 28;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::arrow_column::downcast;
 use super::records::Layout;
 use super::value::Context;
-use crate::array::ZarrArray;
+use crate::array::{MAX_OPAQUE, ZarrArray};
 use crate::node::{Node, ZarrFormat};
 use crate::{Error, Result};
 
@@ -55,12 +55,14 @@ pub(crate) fn recognize(node: &mut Node) -> Result<Option<Foreign>> {
         return Ok(None);
     };
     if let Some(layout) = Layout::parse(&key, metadata, &data_type, format)? {
-        let fill = layout.fill(&key, metadata.get("fill_value"))?;
         let size = layout.size();
+        check_size(&key, size)?;
+        let fill = layout.fill(&key, metadata.get("fill_value"))?;
         set_opaque(metadata, format, size, json!(fill));
         return Ok(Some(Foreign::Records(layout)));
     }
     if let Some((size, padded)) = bytes_type(&data_type, format) {
+        check_size(&key, size)?;
         let fill = match metadata.get("fill_value") {
             Some(Value::String(text)) if !text.is_empty() => Value::String(text.clone()),
             _ => json!(vec![0; size]),
@@ -83,6 +85,19 @@ pub(crate) fn data_type_name(format: ZarrFormat) -> &'static str {
         ZarrFormat::V2 => "dtype",
         ZarrFormat::V3 => "data_type",
     }
+}
+
+/// Checks the size before a list is made of so many zeros, each of which takes 32 bytes of memory.
+fn check_size(key: &str, size: usize) -> Result<()> {
+    if size <= MAX_OPAQUE {
+        return Ok(());
+    }
+    Err(Error::TooLarge {
+        key: key.to_owned(),
+        what: "one value with bytes",
+        found: size as u128,
+        limit: MAX_OPAQUE as u64,
+    })
 }
 
 fn set_opaque(metadata: &mut Map<String, Value>, format: ZarrFormat, size: usize, fill: Value) {

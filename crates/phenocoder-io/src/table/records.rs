@@ -190,14 +190,14 @@ impl Layout {
         self.size
     }
 
-    /// The record of places that are not stored: base64, or the bytes of it.
+    /// The record of places that are not stored: base64, or the bytes of it, of which there may not be many.
     pub(crate) fn fill(&self, key: &str, stored: Option<&Value>) -> Result<Value> {
         let values = match stored {
             Some(Value::String(base64)) if !base64.is_empty() => {
                 return Ok(Value::String(base64.clone()));
             }
             Some(Value::Object(values)) => values,
-            _ => return Ok(json!(vec![0; self.size.min(1 << 20)])),
+            _ => return Ok(json!(vec![0; self.size])),
         };
         let simple = |value: &Value| match value {
             Value::Null => true,
@@ -207,7 +207,7 @@ impl Layout {
             _ => false,
         };
         if values.values().all(simple) {
-            Ok(json!(vec![0; self.size.min(1 << 20)]))
+            Ok(json!(vec![0; self.size]))
         } else {
             let found = Value::Object(values.clone());
             Err(Error::invalid(
