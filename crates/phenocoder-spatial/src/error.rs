@@ -120,6 +120,16 @@ pub enum ConfigError {
         /// The name of the setting.
         setting: &'static str,
     },
+    /// A number of things is too small.
+    #[error("`{setting}` is {found}, expected at least {least}")]
+    TooFew {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The least that makes sense.
+        least: usize,
+        /// The number.
+        found: usize,
+    },
     /// A list is empty.
     #[error("`{setting}` is empty")]
     Empty {

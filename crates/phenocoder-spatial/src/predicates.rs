@@ -1,4 +1,5 @@
-//! Which side of a line or plane a point lies on, exactly (Shewchuk 1997, doi:10.1007/PL00009321).
+//! Points in space: which side of a line or plane they lie on, exactly (Shewchuk 1997, doi:10.1007/PL00009321), and their
+//! differences and products.
 
 use robust::{Coord, Coord3D, orient2d, orient3d};
 
@@ -26,4 +27,20 @@ pub(crate) fn collinear(a: Point, b: Point, c: Point) -> bool {
 
 fn coord([x, y, z]: Point) -> Coord3D<f64> {
     Coord3D { x, y, z }
+}
+
+pub(crate) fn sub(a: Point, b: Point) -> Point {
+    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
+}
+
+pub(crate) fn dot(a: Point, b: Point) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+pub(crate) fn cross(a: Point, b: Point) -> Point {
+    [
+        a[1] * b[2] - a[2] * b[1],
+        a[2] * b[0] - a[0] * b[2],
+        a[0] * b[1] - a[1] * b[0],
+    ]
 }

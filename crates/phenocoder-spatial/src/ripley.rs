@@ -147,15 +147,14 @@ impl RipleyConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Bounds`] for fewer than two steps, [`ConfigError::Zero`] for no locations or neighbors,
+    /// [`ConfigError::TooFew`] for fewer than two steps, [`ConfigError::Zero`] for no locations or neighbors,
     /// [`ConfigError::Length`] for a largest distance that is not a finite number above 0.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.steps < 2 {
-            return Err(ConfigError::Bounds {
-                lower: "2",
-                low: 2,
-                upper: "steps",
-                high: self.steps,
+            return Err(ConfigError::TooFew {
+                setting: "steps",
+                least: 2,
+                found: self.steps,
             });
         }
         for (setting, value) in [("locations", self.locations), ("neighbors", self.neighbors)] {

@@ -4,7 +4,7 @@ use ndarray::ArrayView2;
 use phenocoder_core::Stream;
 
 use super::{planar, solid};
-use crate::predicates::Point;
+use crate::predicates::{Point, cross, dot, sub};
 
 /// A convex region, as simplices that fill it and planes that bound it.
 ///
@@ -110,22 +110,6 @@ fn measure([a, b, c, e]: [Point; 4], d: usize) -> f64 {
     } else {
         dot(normal, sub(e, a)).abs() / 6.0
     }
-}
-
-fn sub(a: Point, b: Point) -> Point {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-fn dot(a: Point, b: Point) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn cross(a: Point, b: Point) -> Point {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
 }
 
 fn unit(a: Point) -> Point {

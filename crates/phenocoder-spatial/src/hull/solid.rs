@@ -7,7 +7,7 @@
 use ndarray::ArrayView2;
 
 use super::ConvexHull;
-use crate::predicates::{Point, collinear, orientation};
+use crate::predicates::{Point, collinear, cross, dot, orientation, sub};
 
 pub(super) fn hull(points: ArrayView2<'_, f64>) -> Option<ConvexHull> {
     expanded(points, |quickhull| quickhull.measure())
@@ -228,7 +228,7 @@ impl<'a> Quickhull<'a> {
             let normal = cross(sub(b, a), sub(c, a));
             twice_area += squared(normal).sqrt();
             let to_face = sub(a, origin);
-            six_volumes += (0..3).map(|i| normal[i] * to_face[i]).sum::<f64>();
+            six_volumes += dot(normal, to_face);
             corners.extend(face.corners);
         }
         corners.sort_unstable();
@@ -279,18 +279,6 @@ struct Edge {
     beyond: u32,
 }
 
-fn sub(a: Point, b: Point) -> Point {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-fn cross(a: Point, b: Point) -> Point {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
-}
-
 fn squared(a: Point) -> f64 {
-    a[0] * a[0] + a[1] * a[1] + a[2] * a[2]
+    dot(a, a)
 }

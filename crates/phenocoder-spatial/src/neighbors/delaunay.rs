@@ -8,6 +8,7 @@ use phenocoder_core::{Categorical, CsrGraph};
 use rayon::prelude::*;
 use spade::{DelaunayTriangulation, HasPosition, Point2, Triangulation};
 
+use super::rows::row_pointers;
 use super::{padded, sets_of};
 use crate::error::{Error, Result};
 use crate::predicates::Point;
@@ -106,16 +107,7 @@ fn build(points: ArrayView2<'_, f64>, samples: Option<&Categorical>) -> Result<C
     for part in parts {
         edges.extend(part?);
     }
-    let degrees = {
-        let mut indptr = vec![0_usize; points.len() + 1];
-        for &(from, _) in &edges {
-            indptr[from as usize + 1] += 1;
-        }
-        for row in 0..points.len() {
-            indptr[row + 1] += indptr[row];
-        }
-        indptr
-    };
+    let indptr = row_pointers(points.len(), edges.iter().map(|edge| edge.0 as usize));
     edges.par_sort_unstable();
     let length = |&(a, b): &(u32, u32)| {
         let (p, q) = (points[a as usize], points[b as usize]);
@@ -124,7 +116,7 @@ fn build(points: ArrayView2<'_, f64>, samples: Option<&Categorical>) -> Result<C
     };
     let values = edges.par_iter().map(length).collect();
     let indices = edges.par_iter().map(|&(_, to)| to).collect();
-    Ok(CsrGraph::new(degrees, indices, values)?)
+    Ok(CsrGraph::new(indptr, indices, values)?)
 }
 
 /// The points times a power of two that brings the largest coordinate to about 1.
@@ -203,13 +195,8 @@ fn solid_edges(points: &[Point], rows: Vec<u32>) -> Option<Vec<(u32, u32)>> {
 
 /// Every edge of the tetrahedra once in each direction.
 fn edges_of(tetrahedra: &[[u32; 4]], rows: &[u32]) -> Vec<(u32, u32)> {
-    let mut starts = vec![0_usize; rows.len() + 1];
-    for &corner in tetrahedra.iter().flatten() {
-        starts[corner as usize + 1] += 1;
-    }
-    for place in 0..rows.len() {
-        starts[place + 1] += starts[place];
-    }
+    let corners = tetrahedra.iter().flatten().map(|&corner| corner as usize);
+    let starts = row_pointers(rows.len(), corners);
     let mut next = starts.clone();
     let mut around = vec![0_u32; 4 * tetrahedra.len()];
     for (tetrahedron, corners) in tetrahedra.iter().enumerate() {

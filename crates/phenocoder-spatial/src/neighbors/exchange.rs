@@ -4,6 +4,8 @@ use petgraph::graph::DiGraph;
 use petgraph::visit::{EdgeRef, IntoEdgeReferences, NodeIndexable};
 use phenocoder_core::{CsrGraph, GraphError};
 
+use super::rows::row_pointers;
+
 /// The same nodes and edges as a graph of petgraph, for its algorithms; nodes have the weight of their row.
 ///
 /// # Examples
@@ -68,16 +70,10 @@ where
         }
     }
     edges.sort_by_key(|&(from, to, _)| (from, to));
-    let mut indptr = vec![0; n + 1];
-    for &(from, _, _) in &edges {
-        indptr[from + 1] += 1;
-    }
-    for row in 0..n {
-        indptr[row + 1] += indptr[row];
-    }
     if u32::try_from(n).is_err() {
         return Err(GraphError::TooManyNodes { nodes: n });
     }
+    let indptr = row_pointers(n, edges.iter().map(|edge| edge.0));
     let indices = edges.iter().map(|&(_, to, _)| to as u32).collect();
     let values = edges.iter().map(|edge| edge.2).collect();
     CsrGraph::new(indptr, indices, values)

@@ -1,4 +1,4 @@
-//! Graphs made row by row.
+//! Graphs made row by row, and where rows begin.
 
 use phenocoder_core::CsrGraph;
 use rayon::prelude::*;
@@ -45,4 +45,16 @@ pub(super) fn graph_of<S>(
         values.extend(run.edges.iter().map(|edge| edge.1));
     }
     CsrGraph::new(indptr, indices, values).expect("rows with rising columns make a graph")
+}
+
+/// Where each of `n` rows begins, and the last ends, from the rows of all entries in any order.
+pub(super) fn row_pointers(n: usize, rows: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let mut pointers = vec![0; n + 1];
+    for row in rows {
+        pointers[row + 1] += 1;
+    }
+    for row in 0..n {
+        pointers[row + 1] += pointers[row];
+    }
+    pointers
 }
