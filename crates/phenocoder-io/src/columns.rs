@@ -154,9 +154,9 @@ impl ColumnFile {
         })
     }
 
-    /// Whether this crate wrote the file, as one of an element.
-    fn is_ours(&self) -> bool {
-        self.headers.is_some()
+    /// Whether this crate wrote the file, as one of an element, or it is what the element tells, as far as its size shows.
+    fn is_told(&self, seal: Option<Seal>) -> bool {
+        self.headers.is_some() || seal.is_some_and(|seal| seal.bytes == self.seal.bytes)
     }
 
     /// Compares the file with what the element tells of it.

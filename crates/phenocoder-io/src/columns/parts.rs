@@ -48,14 +48,8 @@ impl Parts {
         place: &str,
         seals: &Seals,
     ) -> Result<bool> {
-        let told = place.strip_prefix(key);
-        let told = told.and_then(|path| seals.get(path.trim_start_matches('/')));
         let file = ColumnFile::open(root, place)?;
-        Ok(
-            file.is_some_and(|f| {
-                f.is_ours() || told.is_some_and(|seal| seal.bytes == f.seal.bytes)
-            }),
-        )
+        Ok(file.is_some_and(|file| file.is_told(seals.of(key, place))))
     }
 
     /// Opens the first of some files, of which the element tells what they should be.
@@ -70,10 +64,9 @@ impl Parts {
         let place = keys.first().map_or(key, String::as_str);
         let first =
             ColumnFile::open(root, place)?.ok_or_else(|| Error::missing(place, "a file"))?;
-        let told = |place: &String| seals.get(place.strip_prefix(key)?.trim_start_matches('/'));
-        let mut told: Vec<Option<Seal>> = keys.iter().map(told).collect();
+        let mut told: Vec<Option<Seal>> = keys.iter().map(|place| seals.of(key, place)).collect();
         let of_first = told.first().copied().flatten();
-        if first.is_ours() || of_first.is_some_and(|seal| seal.bytes == first.seal.bytes) {
+        if first.is_told(of_first) {
             let there: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
             let mut places = seals.paths().map(|path| child(key, path));
             if let Some(gone) = places.find(|place| !there.contains(place.as_str())) {

@@ -323,7 +323,9 @@ impl Seals {
         Self(files.filter_map(seal).collect())
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<Seal> {
+    /// What is told of the file at `place`, which lies in the element at `key`.
+    pub(super) fn of(&self, key: &str, place: &str) -> Option<Seal> {
+        let path = place.strip_prefix(key)?.trim_start_matches('/');
         self.0.get(path).copied()
     }
 

@@ -47,7 +47,7 @@ impl Owner {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         if is_number(text) {
-            // Before machines were told apart there was the process alone.
+            // A number alone is a process of this machine, of which nothing more is known.
             return Some(Self {
                 process: text.parse().unwrap_or(0),
                 start: 0,

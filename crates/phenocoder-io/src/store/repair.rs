@@ -40,7 +40,7 @@ impl Repair {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RepairOptions {
-    /// How old the lock of a writer on a server must be to be taken for that of one that died (default a day);
+    /// How long ago the lock on a server must have been made to be taken for that of a writer that died (default a day);
     /// zero takes away any.
     pub lock_age: Duration,
 }
@@ -72,8 +72,8 @@ impl Store {
     /// out of one place, all stay and [`Repair::problems`] names them.
     /// Elements are not touched: what is damaged in them cannot be made up.
     ///
-    /// On a server the lock of a writer that died more than a day ago is removed, and nothing else: the element that it
-    /// was writing is not listed, and writing it again removes its files.
+    /// On a server a lock that was made more than a day ago is removed, and nothing else: be sure that its writer is not at
+    /// work. The element that it was writing is not listed, and writing it again removes its files.
     ///
     /// # Errors
     ///

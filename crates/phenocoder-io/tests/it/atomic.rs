@@ -1,7 +1,7 @@
 //! Writes that fail or are killed leave the old or the new element.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ndarray::{Array2, Array4};
@@ -10,6 +10,7 @@ use phenocoder_io::{
     ContainerVersion, ElementKind, Error, ImageWriteOptions, OpenOptions, Store, TableData,
     WriteMode, copy_store, validate,
 };
+use tempfile::TempDir;
 
 const ROWS: usize = 50;
 
@@ -23,6 +24,17 @@ fn table(value: f64) -> TableData {
     .with_obs_column("value", Column::Float(vec![value; ROWS]))
     .unwrap()
     .with_obsm("spatial", Array2::from_elem((ROWS, 2), value))
+}
+
+/// A store of container 0.2 with the table `t`, in a folder of its own.
+fn store_with_table() -> (TempDir, PathBuf, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    (folder, path, store)
 }
 
 /// The value that fills the whole table.
@@ -141,12 +153,7 @@ fn links_within_a_store_are_listed_and_those_out_of_it_are_not_touched() {
 #[cfg(unix)]
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (folder, path, store) = store_with_table();
     let chunk = path.join("tables/t/obs/value/c/0");
     fs::remove_file(&chunk).unwrap();
     let made = Command::new("mkfifo").arg(&chunk).status().unwrap();
@@ -244,12 +251,7 @@ fn equal_stores_have_equal_bytes() {
 
 #[test]
 fn a_table_that_breaks_a_rule_is_not_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, mut store) = store_with_table();
     let before = content(&path);
     let short = table(2.0).with_obsm("bad", Array2::<f64>::zeros((ROWS - 1, 2)));
     let refused = store.write_table("t", &short, WriteMode::Replace);
@@ -301,12 +303,7 @@ fn somebody_elses_write_is_waited_for_by_an_error() {
 
 #[test]
 fn a_store_left_between_the_two_renames_gets_its_old_table_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, _) = store_with_table();
     let tables = path.join("tables");
     fs::rename(tables.join("t"), tables.join(".t.phenocoder-old-77")).unwrap();
     fs::create_dir(tables.join(".t.phenocoder-new-77")).unwrap();
@@ -323,12 +320,7 @@ fn a_store_left_between_the_two_renames_gets_its_old_table_back() {
 #[test]
 fn a_read_only_store_is_an_error_that_names_the_place() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, mut store) = store_with_table();
     let tables = path.join("tables");
     let writable = fs::metadata(&tables).unwrap().permissions();
     fs::set_permissions(&tables, fs::Permissions::from_mode(0o555)).unwrap();
@@ -363,12 +355,7 @@ fn a_place_that_cannot_hold_a_store_is_an_error() {
 
 #[test]
 fn a_copy_is_whole_and_links_out_of_the_store_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (folder, path, store) = store_with_table();
     let copy = folder.path().join("copy.zarr");
     copy_store(&path, &copy, &NoProgress).unwrap();
     assert_eq!(value(&Store::open(&copy).unwrap()), 1.0);
@@ -389,12 +376,7 @@ fn a_copy_is_whole_and_links_out_of_the_store_are_refused() {
 
 #[test]
 fn nothing_but_an_element_is_replaced_and_strays_do_not_hide_a_store() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, mut store) = store_with_table();
     for name in ["zarr.json", "zmetadata"] {
         let refused = store.write_table(name, &table(2.0), WriteMode::Replace);
         assert!(
@@ -418,12 +400,7 @@ fn nothing_but_an_element_is_replaced_and_strays_do_not_hide_a_store() {
 
 #[test]
 fn a_left_over_beside_a_broken_group_does_not_close_the_store() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, _) = store_with_table();
     fs::create_dir_all(path.join("labels/l")).unwrap();
     fs::write(path.join("tables/.x.phenocoder-new-1"), b"half").unwrap();
     let store = Store::open(&path).unwrap();

@@ -82,12 +82,9 @@ fn growth(path: &Path, what: &str) -> (u64, String) {
     (grown.unwrap().parse().unwrap(), text)
 }
 
-#[test]
-#[cfg(target_os = "linux")]
-fn a_bomb_costs_less_than_a_megabyte_beside_its_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+/// A store with an image of two chunks.
+fn store_with_image(path: &Path) {
+    let mut store = Store::create(path, ContainerVersion::V02).unwrap();
     let pixels = Array4::from_shape_fn((1, 1, 128, 64), |(_, _, y, x)| (x * y % 97) as f32);
     let image = MemoryImage::new("i", pixels, vec!["a".into()]).unwrap();
     let options =
@@ -95,6 +92,14 @@ fn a_bomb_costs_less_than_a_megabyte_beside_its_file() {
     store
         .write_image("i", &image, &options, &NoProgress)
         .unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bomb_costs_less_than_a_megabyte_beside_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    store_with_image(&path);
     let metadata = path.join("images/i/s0/zarr.json");
     let original: serde_json::Value =
         serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
@@ -180,14 +185,7 @@ fn zipped(store: &Path, to: &Path, claimed: u32) {
 fn a_deflated_bomb_in_a_zip_file_costs_less_than_a_megabyte_beside_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    let pixels = Array4::from_shape_fn((1, 1, 128, 64), |(_, _, y, x)| (x * y % 97) as f32);
-    let image = MemoryImage::new("i", pixels, vec!["a".into()]).unwrap();
-    let options =
-        ImageWriteOptions::new(DataType::UInt16).with_chunks(ImageShape::new(1, 1, 64, 64));
-    store
-        .write_image("i", &image, &options, &NoProgress)
-        .unwrap();
+    store_with_image(&path);
     let packed = folder.path().join("s.zip");
     for (claimed, expected) in [
         (8000, "CorruptChunk"),

@@ -203,6 +203,21 @@ fn windows_of_images_are_those_of_python() {
     assert_eq!(store.coordinate_systems().unwrap(), ["global"]);
 }
 
+/// A store with the points `p` in row groups of so many.
+fn store_with_points(
+    positions: &[(f64, f64)],
+    map: Transformation,
+    group: usize,
+) -> (tempfile::TempDir, Store) {
+    let (x, y) = positions.iter().copied().unzip();
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    let data = points(x, y).with_transformations(vec![map]);
+    let options = PointsWriteOptions::default().with_rows_per_group(group);
+    store.write_points("p", &data, &options).unwrap();
+    (folder, store)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -217,12 +232,7 @@ proptest! {
         let matrix = Array2::from_shape_vec((2, 3), matrix.to_vec()).unwrap();
         let map = Transformation::affine(&["x", "y"], &["x", "y"], &matrix, "there").unwrap();
         let affine = map.to_affine().unwrap();
-        let (x, y) = positions.iter().copied().unzip();
-        let folder = tempfile::tempdir().unwrap();
-        let mut store = store(&folder);
-        let data = points(x, y).with_transformations(vec![map]);
-        let options = PointsWriteOptions::default().with_rows_per_group(group);
-        store.write_points("p", &data, &options).unwrap();
+        let (_folder, store) = store_with_points(&positions, map, group);
         let greatest = [least[0] + size[0], least[1] + size[1]];
         let expected: Vec<u64> = positions.iter().enumerate().filter(|(_, (x, y))| {
             let there = affine.apply(&[*x, *y]);
@@ -245,12 +255,7 @@ proptest! {
         let matrix = array![[cos * scale, -sin * scale, offset[0]], [sin * scale, cos * scale, offset[1]]];
         let map = Transformation::affine(&["x", "y"], &["x", "y"], &matrix, "there").unwrap();
         let affine = map.to_affine().unwrap();
-        let (x, y) = positions.iter().copied().unzip();
-        let folder = tempfile::tempdir().unwrap();
-        let mut store = store(&folder);
-        let data = points(x, y).with_transformations(vec![map]);
-        let options = PointsWriteOptions::default().with_rows_per_group(group);
-        store.write_points("p", &data, &options).unwrap();
+        let (_folder, store) = store_with_points(&positions, map, group);
         let chosen = chosen.index(positions.len());
         let there = affine.apply(&[positions[chosen].0, positions[chosen].1]);
         let least = [there[0].next_down(), there[1].next_down()];

@@ -10,7 +10,7 @@ use ndarray::{Array2, Array4};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use phenocoder_core::{
-    CancelToken, Column, DataType, ImageShape, ImageSource, MemoryImage, NoProgress, Seed,
+    CancelToken, Column, DataType, ImageShape, ImageSource, MemoryImage, NoProgress, Seed, Stream,
 };
 use phenocoder_io::{
     ContainerVersion, Error, ImageWriteOptions, ParquetCompression, PointsWriteOptions, ShapesData,
@@ -61,6 +61,16 @@ fn read(path: &Path) -> Result<(), Error> {
     store.table("t")?.read_all().map(|_| ())
 }
 
+/// Flips one bit of a file and returns what it held, and which bit.
+fn flip_a_bit(file: &Path, stream: &mut Stream) -> (Vec<u8>, usize) {
+    let whole = fs::read(file).unwrap();
+    let mut bytes = whole.clone();
+    let at = stream.below(bytes.len() * 8);
+    bytes[at / 8] ^= 1 << (at % 8);
+    fs::write(file, &bytes).unwrap();
+    (whole, at)
+}
+
 #[test]
 fn every_flipped_bit_of_our_own_chunks_is_found() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,11 +83,7 @@ fn every_flipped_bit_of_our_own_chunks_is_found() {
     let (mut read_errors, mut verify_errors) = (0, 0);
     for _ in 0..60 {
         let chunk = &chunks[stream.below(chunks.len())];
-        let whole = fs::read(chunk).unwrap();
-        let mut bytes = whole.clone();
-        let at = stream.below(bytes.len() * 8);
-        bytes[at / 8] ^= 1 << (at % 8);
-        fs::write(chunk, &bytes).unwrap();
+        let (whole, _) = flip_a_bit(chunk, &mut stream);
         let relative = chunk.strip_prefix(&path).unwrap().display().to_string();
         read_errors += usize::from(read(&path).is_err());
         let found = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
@@ -140,11 +146,7 @@ fn every_flipped_bit_of_our_own_points_and_shapes_is_found() {
         let (mut read_errors, mut verify_errors) = (0, 0);
         for _ in 0..60 {
             let file = &files[stream.below(files.len())];
-            let whole = fs::read(file).unwrap();
-            let mut bytes = whole.clone();
-            let at = stream.below(bytes.len() * 8);
-            bytes[at / 8] ^= 1 << (at % 8);
-            fs::write(file, &bytes).unwrap();
+            let (whole, _) = flip_a_bit(file, &mut stream);
             read_errors += usize::from(read_vectors(&path).is_err());
             let found = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
             let element = if file.ends_with("shapes.parquet") {
@@ -234,11 +236,7 @@ fn no_flipped_bit_of_container_0_1_gives_other_values() {
     let (mut refused, mut listed) = (0, 0);
     for _ in 0..200 {
         let chunk = &chunks[stream.below(chunks.len())];
-        let whole = fs::read(chunk).unwrap();
-        let mut bytes = whole.clone();
-        let at = stream.below(bytes.len() * 8);
-        bytes[at / 8] ^= 1 << (at % 8);
-        fs::write(chunk, &bytes).unwrap();
+        let (whole, at) = flip_a_bit(chunk, &mut stream);
         match values() {
             Ok(found) => assert!(found == expected, "bit {at} of {}", chunk.display()),
             Err(_) => refused += 1,

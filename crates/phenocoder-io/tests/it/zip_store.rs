@@ -54,6 +54,17 @@ fn pixels(store: &Store) -> Vec<f32> {
     out
 }
 
+/// A zip file that holds a store without elements, to be gone on with.
+fn zip_with_a_group(packed: &Path) -> (zip::ZipWriter<fs::File>, SimpleFileOptions) {
+    let mut writer = zip::ZipWriter::new(fs::File::create(packed).unwrap());
+    let options = SimpleFileOptions::default();
+    writer.start_file("zarr.json", options).unwrap();
+    writer
+        .write_all(br#"{"zarr_format": 3, "node_type": "group"}"#)
+        .unwrap();
+    (writer, options)
+}
+
 #[test]
 fn a_zip_file_reads_as_the_folder_it_was_made_of() {
     for version in [ContainerVersion::V01, ContainerVersion::V02] {
@@ -125,12 +136,7 @@ fn a_damaged_zip_file_is_an_error_and_never_wrong_pixels() {
 fn names_that_climb_out_and_links_are_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let packed = folder.path().join("s.zip");
-    let mut writer = zip::ZipWriter::new(fs::File::create(&packed).unwrap());
-    let options = SimpleFileOptions::default();
-    writer.start_file("zarr.json", options).unwrap();
-    writer
-        .write_all(br#"{"zarr_format": 3, "node_type": "group"}"#)
-        .unwrap();
+    let (mut writer, options) = zip_with_a_group(&packed);
     writer.start_file("../outside", options).unwrap();
     writer
         .add_symlink("images/passwd", "/etc/passwd", options)
@@ -187,12 +193,7 @@ fn a_file_that_cannot_be_unpacked_leaves_the_others_readable() {
 fn the_directory_of_a_zip_file_is_limited_as_the_metadata_of_the_root() {
     let folder = tempfile::tempdir().unwrap();
     let packed = folder.path().join("s.zip");
-    let mut writer = zip::ZipWriter::new(fs::File::create(&packed).unwrap());
-    let options = SimpleFileOptions::default();
-    writer.start_file("zarr.json", options).unwrap();
-    writer
-        .write_all(br#"{"zarr_format": 3, "node_type": "group"}"#)
-        .unwrap();
+    let (mut writer, options) = zip_with_a_group(&packed);
     for i in 0..5000 {
         writer
             .start_file(format!("images/{i:040}"), options)
