@@ -91,7 +91,8 @@ fn numbers(name: &str, value: &str) -> Result<Vec<usize>> {
     value.split(',').map(|part| number(name, part)).collect()
 }
 
-fn number(name: &str, value: &str) -> Result<usize> {
+/// A number above 0 that an argument has.
+pub(crate) fn number(name: &str, value: &str) -> Result<usize> {
     let number = value.parse().ok().filter(|n| *n > 0);
     number.with_context(|| not_positive(name, value))
 }

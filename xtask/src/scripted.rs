@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::peers::machine;
+use crate::peers::{machine, number};
 use crate::python::Environment;
 use crate::workspace::{Workspace, cargo};
 
@@ -55,11 +55,7 @@ impl Options {
                 "--venv" => options.venv = Some(value.into()),
                 "--python" => options.python = Some(value.to_owned()),
                 "--data" => options.data = Some(value.into()),
-                "--rounds" => {
-                    let rounds = value.parse().ok().filter(|n| *n > 0);
-                    options.rounds = rounds
-                        .with_context(|| format!("`{name}`: `{value}` is no number above 0"))?;
-                }
+                "--rounds" => options.rounds = number(name, value)?,
                 other => bail!("`bench-{}` has no argument `{other}`", bench.name()),
             }
         }
