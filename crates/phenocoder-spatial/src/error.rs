@@ -76,6 +76,18 @@ pub enum Error {
         /// The number of categories.
         found: usize,
     },
+    /// A value of a statistic is infinite.
+    #[error(
+        "row {row}: `{column}` is {value}, expected a finite number, or NaN where it is missing"
+    )]
+    InfiniteValue {
+        /// The row.
+        row: usize,
+        /// The name of the column.
+        column: String,
+        /// The value.
+        value: f64,
+    },
     /// Two inputs do not fit together.
     #[error(transparent)]
     Shape(#[from] ShapeError),

@@ -38,6 +38,7 @@
 //! | What is a cell like together with its neighbors? | [`smooth::message_passing`] |
 //! | How are large samples cut into pieces? | [`subunits::assign_subunits`] |
 //! | All of it, as one table per sample? | [`summary::spatial_statistics`] |
+//! | Which of it differs between groups of samples? | [`comparison::compare_groups`] |
 //!
 //! # Conventions
 //!
@@ -55,6 +56,7 @@
 pub mod autocorrelation;
 pub mod centrality;
 pub mod co_occurrence;
+pub mod comparison;
 pub mod composition;
 pub mod connectivity;
 pub mod enrichment;

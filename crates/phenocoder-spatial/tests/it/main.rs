@@ -2,12 +2,14 @@
 //!
 //! `organoid`: the original's numbers of two real wells. `reference_sets`: those of squidpy, networkx and esda for two
 //! synthetic point sets, `graphs` their graphs. `invariants`: what must hold for any points. `degenerate`: input at the edge of definition.
+//! `groups`: samples in which something was planted to differ.
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stdout, reason = "tests report the errors they measured")]
 
 mod degenerate;
 mod distances;
 mod graphs;
+mod groups;
 mod invariants;
 mod organoid;
 mod reference_sets;
