@@ -1,5 +1,8 @@
-//! Whether neighbors resemble each other: Moran's I and Geary's C.
+//! Whether neighbors resemble each other: Moran's I and Geary's C, of all cells, of each, and of two features.
 
+mod bivariate;
+mod local;
+mod permutation;
 mod significance;
 mod weights;
 
@@ -9,7 +12,15 @@ use phenocoder_core::{CsrGraph, ShapeError};
 use crate::error::Result;
 use crate::reduce::{add, fold_nodes};
 
-pub use significance::{Autocorrelation, Tail, adjust_fdr, geary_test, moran_test};
+pub use bivariate::{bivariate_moran, bivariate_moran_permuted, lee_l};
+pub use local::{
+    LocalAutocorrelation, LocalConfig, LocalNull, Quadrant, local_bivariate_moran, local_geary,
+    local_moran,
+};
+pub use permutation::{
+    PermutationConfig, Permuted, PermutedAutocorrelation, geary_permuted, moran_permuted,
+};
+pub use significance::{Assumption, Autocorrelation, Tail, adjust_fdr, geary_test, moran_test};
 pub use weights::{Normalization, Precision, SpatialWeights};
 
 /// Computes Moran's I of every column of `x`.
@@ -17,7 +28,7 @@ pub use weights::{Normalization, Precision, SpatialWeights};
 /// I = (n / S₀) · Σᵢⱼ gᵢⱼ zᵢ zⱼ / Σᵢ zᵢ² with z = x − mean, the weights g of `weights` and S₀ = Σᵢⱼ gᵢⱼ (Moran 1950,
 /// doi:10.2307/2332142).
 /// Near 1 neighbors are alike, near −1/(n − 1) they are independent, below they differ.
-/// Edges count 1 before normalization, whatever their value.
+/// Edges count 1 before normalization, whatever their value, unless [`SpatialWeights::edges`] says otherwise.
 /// A constant column, one with a NaN, and every column of a graph without edges have NaN.
 ///
 /// # Shapes
@@ -57,19 +68,21 @@ pub fn moran_i(
     weights: &SpatialWeights,
 ) -> Result<Vec<f64>> {
     let z = Centered::new(graph, x)?;
-    let scale = weights.row_scales(graph);
+    let weights = weights.of(graph);
     let products = z.sum_over_nodes(|node, z, sum| {
         let p = sum.len();
         let mut lag = vec![0.0; p];
-        for &other in graph.neighbors(node) {
-            add(&mut lag, &z[other as usize * p..][..p]);
+        for (other, factor) in weights.factors(node) {
+            for (lag, z) in lag.iter_mut().zip(&z[other * p..]) {
+                *lag += factor * z;
+            }
         }
         for (f, sum) in sum.iter_mut().enumerate() {
-            *sum += scale[node] * lag[f] * z[node * p + f];
+            *sum += weights.scale(node) * lag[f] * z[node * p + f];
         }
     });
     let n = graph.n_nodes() as f64;
-    let total = weights.total(graph, &scale);
+    let total = weights.total();
     Ok(z.per_column(|f| n / total * products[f] / z.squares[f]))
 }
 
@@ -110,18 +123,18 @@ pub fn geary_c(
     weights: &SpatialWeights,
 ) -> Result<Vec<f64>> {
     let z = Centered::new(graph, x)?;
-    let scale = weights.row_scales(graph);
+    let weights = weights.of(graph);
     let differences = z.sum_over_nodes(|node, z, sum| {
         let p = sum.len();
-        for &other in graph.neighbors(node) {
+        for (other, weight) in weights.row(node) {
             for (f, sum) in sum.iter_mut().enumerate() {
-                let difference = z[node * p + f] - z[other as usize * p + f];
-                *sum += scale[node] * difference * difference;
+                let difference = z[node * p + f] - z[other * p + f];
+                *sum += weight * difference * difference;
             }
         }
     });
     let n = graph.n_nodes() as f64;
-    let total = weights.total(graph, &scale);
+    let total = weights.total();
     Ok(z.per_column(|f| (n - 1.0) * differences[f] / (2.0 * total * z.squares[f])))
 }
 
@@ -176,19 +189,40 @@ impl Centered {
 
     /// One sum per column of what `term` adds for every node.
     fn sum_over_nodes(&self, term: impl Fn(usize, &[f64], &mut [f64]) + Sync) -> Vec<f64> {
+        self.sum_over_nodes_of(1, term)
+    }
+
+    /// `sums` sums per column.
+    fn sum_over_nodes_of(
+        &self,
+        sums: usize,
+        term: impl Fn(usize, &[f64], &mut [f64]) + Sync,
+    ) -> Vec<f64> {
         let p = self.squares.len();
         let n = self.z.len().checked_div(p).unwrap_or(0);
-        let mut total = vec![0.0; p];
+        let mut total = vec![0.0; sums * p];
         fold_nodes(
             n,
             |nodes| {
-                let mut part = vec![0.0; p];
+                let mut part = vec![0.0; sums * p];
                 nodes.for_each(|node| term(node, &self.z, &mut part));
                 part
             },
             |part| add(&mut total, &part),
         );
         total
+    }
+
+    /// n Σ z⁴ / (Σ z²)² of every column.
+    fn kurtosis(&self) -> Vec<f64> {
+        let p = self.squares.len();
+        let fourth = self.sum_over_nodes(|node, z, sum| {
+            for (sum, z) in sum.iter_mut().zip(&z[node * p..]) {
+                *sum += z.powi(4);
+            }
+        });
+        let n = self.z.len().checked_div(p).unwrap_or(0) as f64;
+        self.per_column(|f| n * fourth[f] / self.squares[f].powi(2))
     }
 
     fn per_column(&self, value: impl Fn(usize) -> f64) -> Vec<f64> {

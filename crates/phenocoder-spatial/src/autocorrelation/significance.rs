@@ -2,11 +2,12 @@
 
 use ndarray::ArrayView2;
 use phenocoder_core::CsrGraph;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{SpatialWeights, geary_c, moran_i};
+use super::weights::Weights;
+use super::{Centered, SpatialWeights, geary_c, moran_i};
 use crate::error::Result;
-use crate::reduce::sum_nodes;
 
 /// Which deviations from the expected value count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,37 +21,112 @@ pub enum Tail {
     Two,
 }
 
+impl Tail {
+    /// The probability of a deviation of this many standard deviations.
+    pub(super) fn of_normal(self, z: f64) -> f64 {
+        // The upper tail of the normal distribution, without cancellation.
+        self.sides() * 0.5 * libm::erfc(z.abs() * std::f64::consts::FRAC_1_SQRT_2)
+    }
+
+    /// The probability of a value as extreme as one that `above` of `n` random ones reach and `below` do not exceed.
+    pub(super) fn of_counts(self, above: usize, below: usize, n: usize) -> f64 {
+        (self.sides() * (above.min(below) + 1) as f64 / (n + 1) as f64).min(1.0)
+    }
+
+    fn sides(self) -> f64 {
+        match self {
+            Tail::One => 1.0,
+            Tail::Two => 2.0,
+        }
+    }
+}
+
+/// What is taken for chance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Assumption {
+    /// The values are drawn independently from one normal distribution.
+    #[default]
+    Normality,
+    /// The values are as they are, and every arrangement of them over the nodes is equally likely: the limit of
+    /// [`Permuted::Values`](super::Permuted::Values) for infinitely many permutations.
+    Randomization,
+    /// The rows of the weights are permuted but not the columns, as squidpy does: the limit of
+    /// [`Permuted::Rows`](super::Permuted::Rows).
+    ///
+    /// The mean of a node's neighbors is frozen, so a feature with clusters has a wider distribution than by chance.
+    RowPermutation,
+}
+
 /// A statistic of autocorrelation with its distribution under independence.
+///
+/// # Shapes
+///
+/// One entry per column.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Autocorrelation {
-    /// The statistic of every column.
+    /// The statistic.
     pub statistic: Vec<f64>,
-    /// The value expected of independent values.
-    pub expected: f64,
-    /// The variance of the statistic for normally distributed, independent values.
-    pub variance: f64,
-    /// How many standard deviations every statistic is away from what is expected.
+    /// The value expected by chance.
+    pub expected: Vec<f64>,
+    /// Its variance by chance.
+    pub variance: Vec<f64>,
+    /// How many standard deviations the statistic is away from what is expected.
     pub z: Vec<f64>,
-    /// The probability of a value at least as far away.
+    /// The probability of a value at least as far away, by the normal distribution.
     pub p_value: Vec<f64>,
 }
 
-/// Computes [`moran_i`] with its p-values under the assumption of normality (Cliff and Ord 1981, chapter 2).
+impl Autocorrelation {
+    /// Compares the statistics with their moments.
+    pub(super) fn new(
+        statistic: Vec<f64>,
+        moments: impl Fn(usize) -> (f64, f64),
+        tail: Tail,
+    ) -> Self {
+        let (expected, variance): (Vec<f64>, Vec<f64>) = (0..statistic.len()).map(moments).unzip();
+        let z: Vec<f64> = statistic
+            .iter()
+            .zip(expected.iter().zip(&variance))
+            .map(|(s, (expected, variance))| (s - expected) / variance.sqrt())
+            .collect();
+        let p_value = z.iter().map(|&z| tail.of_normal(z)).collect();
+        Self {
+            statistic,
+            expected,
+            variance,
+            z,
+            p_value,
+        }
+    }
+}
+
+/// Computes [`moran_i`] with its p-values by the moments of an [`Assumption`] (Cliff and Ord 1981, chapter 2).
 ///
-/// Expected −1/(n − 1), variance (n² S₁ − n S₂ + 3 S₀²) / ((n − 1)(n + 1) S₀²) − 1/(n − 1)².
+/// With S₀ = Σ g, S₁ = ½ Σ (gᵢⱼ + gⱼᵢ)², S₂ = Σᵢ (Σⱼ gᵢⱼ + Σⱼ gⱼᵢ)² and b₂ = n Σ z⁴ / (Σ z²)²:
+///
+/// * normality: E = −1/(n − 1), Var = (n² S₁ − n S₂ + 3 S₀²) / ((n − 1)(n + 1) S₀²) − E²;
+/// * randomization: E as before, Var = (n ((n² − 3n + 3) S₁ − n S₂ + 3 S₀²) − b₂ ((n² − n) S₁ − 2n S₂ + 6 S₀²)) /
+///   ((n − 1)(n − 2)(n − 3) S₀²) − E², NaN for n < 4;
+/// * row permutation: E = 0, Var = (n / (S₀ Σ z²))² Σ z² Σ (l − l̄)² / (n − 1) with the lags l = Σⱼ gᵢⱼ zⱼ.
+///
+/// The first two hold for graphs without loops.
+/// The cost is O(edges · p).
 ///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
-/// use phenocoder_spatial::autocorrelation::{SpatialWeights, Tail, moran_test};
+/// use phenocoder_spatial::autocorrelation::{Assumption, SpatialWeights, Tail, moran_test};
 /// use phenocoder_spatial::radius_graph;
 ///
 /// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0]].view(), 1.0)?;
 /// let x = array![[0.0], [0.0], [1.0], [1.0]];
-/// let test = moran_test(&graph, x.view(), &SpatialWeights::default(), Tail::One)?;
-/// assert_eq!(test.expected, -1.0 / 3.0);
+/// let weights = SpatialWeights::default();
+/// let test = moran_test(&graph, x.view(), &weights, Assumption::Normality, Tail::One)?;
+/// assert_eq!(test.expected, [-1.0 / 3.0]);
 /// assert!(test.p_value[0] < 0.1);
 /// # Ok::<(), phenocoder_spatial::Error>(())
 /// ```
@@ -62,20 +138,51 @@ pub fn moran_test(
     graph: &CsrGraph,
     x: ArrayView2<'_, f64>,
     weights: &SpatialWeights,
+    assumption: Assumption,
     tail: Tail,
 ) -> Result<Autocorrelation> {
-    let n = graph.n_nodes() as f64;
-    let [s0, s1, s2] = weight_sums(graph, weights);
-    let expected = -1.0 / (n - 1.0);
-    let variance = (n * n * s1 - n * s2 + 3.0 * s0 * s0) / ((n - 1.0) * (n + 1.0) * s0 * s0)
-        - expected * expected;
     let statistic = moran_i(graph, x, weights)?;
-    Ok(test(statistic, expected, variance, tail))
+    let z = Centered::new(graph, x)?;
+    let weights = weights.of(graph);
+    let n = graph.n_nodes() as f64;
+    let expected = -1.0 / (n - 1.0);
+    let moments: Vec<(f64, f64)> = match assumption {
+        Assumption::Normality => {
+            let [s0, s1, s2] = weights.sums();
+            let square = (n * n * s1 - n * s2 + 3.0 * s0 * s0) / ((n - 1.0) * (n + 1.0) * s0 * s0);
+            vec![(expected, square - expected * expected); statistic.len()]
+        }
+        Assumption::Randomization => {
+            let [s0, s1, s2] = weights.sums();
+            let moments = |b2: f64| {
+                let a = n * ((n * n - 3.0 * n + 3.0) * s1 - n * s2 + 3.0 * s0 * s0);
+                let b = b2 * ((n * n - n) * s1 - 2.0 * n * s2 + 6.0 * s0 * s0);
+                let square = (a - b) / ((n - 1.0) * (n - 2.0) * (n - 3.0) * s0 * s0);
+                (expected, four_or_more(n, square - expected * expected))
+            };
+            z.kurtosis().into_iter().map(moments).collect()
+        }
+        Assumption::RowPermutation => {
+            let total = weights.total();
+            let rows = RowSums::new(&weights, &z);
+            let moments = |f: usize| {
+                let variance = z.squares[f] * rows.spread(f, f) / (n - 1.0);
+                (0.0, (n / (total * z.squares[f])).powi(2) * variance)
+            };
+            (0..statistic.len()).map(moments).collect()
+        }
+    };
+    Ok(Autocorrelation::new(statistic, |f| moments[f], tail))
 }
 
-/// Computes [`geary_c`] with its p-values under the assumption of normality (Cliff and Ord 1981, chapter 2).
+/// Computes [`geary_c`] with its p-values by the moments of an [`Assumption`] (Cliff and Ord 1981, chapter 2).
 ///
-/// Expected 1, variance ((2 S₁ + S₂)(n − 1) − 4 S₀²) / (2 (n + 1) S₀²).
+/// With the terms of [`moran_test`]:
+///
+/// * normality: E = 1, Var = ((2 S₁ + S₂)(n − 1) − 4 S₀²) / (2 (n + 1) S₀²);
+/// * randomization: E = 1, Var = ((n − 1) S₁ (n² − 3n + 3 − (n − 1) b₂) − ¼ (n − 1) S₂ (n² + 3n − 6 − (n² − n + 2) b₂) +
+///   S₀² (n² − 3 − (n − 1)² b₂)) / (n (n − 2)(n − 3) S₀²), NaN for n < 4;
+/// * row permutation: the exact moments of Σᵢ (zᵢ² rₚ − 2 zᵢ lₚ) over permutations p, with the sums r and lags l of the rows.
 ///
 /// # Errors
 ///
@@ -84,65 +191,123 @@ pub fn geary_test(
     graph: &CsrGraph,
     x: ArrayView2<'_, f64>,
     weights: &SpatialWeights,
+    assumption: Assumption,
     tail: Tail,
 ) -> Result<Autocorrelation> {
-    let n = graph.n_nodes() as f64;
-    let [s0, s1, s2] = weight_sums(graph, weights);
-    let variance = ((2.0 * s1 + s2) * (n - 1.0) - 4.0 * s0 * s0) / (2.0 * (n + 1.0) * s0 * s0);
     let statistic = geary_c(graph, x, weights)?;
-    Ok(test(statistic, 1.0, variance, tail))
-}
-
-fn test(statistic: Vec<f64>, expected: f64, variance: f64, tail: Tail) -> Autocorrelation {
-    let z: Vec<f64> = statistic
-        .iter()
-        .map(|s| (s - expected) / variance.sqrt())
-        .collect();
-    let sides = match tail {
-        Tail::One => 1.0,
-        Tail::Two => 2.0,
+    let z = Centered::new(graph, x)?;
+    let weights = weights.of(graph);
+    let n = graph.n_nodes() as f64;
+    let moments: Vec<(f64, f64)> = match assumption {
+        Assumption::Normality => {
+            let [s0, s1, s2] = weights.sums();
+            let variance =
+                ((2.0 * s1 + s2) * (n - 1.0) - 4.0 * s0 * s0) / (2.0 * (n + 1.0) * s0 * s0);
+            vec![(1.0, variance); statistic.len()]
+        }
+        Assumption::Randomization => {
+            let [s0, s1, s2] = weights.sums();
+            let moments = |b2: f64| {
+                let a = (n - 1.0) * s1 * (n * n - 3.0 * n + 3.0 - (n - 1.0) * b2);
+                let b = 0.25 * (n - 1.0) * s2 * (n * n + 3.0 * n - 6.0 - (n * n - n + 2.0) * b2);
+                let c = s0 * s0 * (n * n - 3.0 - (n - 1.0).powi(2) * b2);
+                let variance = (a - b + c) / (n * (n - 2.0) * (n - 3.0) * s0 * s0);
+                (1.0, four_or_more(n, variance))
+            };
+            z.kurtosis().into_iter().map(moments).collect()
+        }
+        Assumption::RowPermutation => {
+            let total = weights.total();
+            let rows = RowSums::new(&weights, &z);
+            let p = statistic.len();
+            // Squares of z less their mean, beside z.
+            let products = z.sum_over_nodes_of(2, |node, z, sum| {
+                for f in 0..p {
+                    let square = z[node * p + f].powi(2);
+                    sum[2 * f] += square * square;
+                    sum[2 * f + 1] += square * z[node * p + f];
+                }
+            });
+            let moments = |f: usize| {
+                let squares = z.squares[f];
+                let mean = total * squares / n + rows.squares[f];
+                let fourth = products[2 * f] - squares * squares / n;
+                let spread = fourth * rows.spread(p, p)
+                    - 4.0 * products[2 * f + 1] * rows.spread(p, f)
+                    + 4.0 * squares * rows.spread(f, f);
+                let factor = (n - 1.0) / (2.0 * total * squares);
+                (factor * mean, factor * factor * spread / (n - 1.0))
+            };
+            (0..p).map(moments).collect()
+        }
     };
-    // The upper tail of the normal distribution, without cancellation.
-    let upper = |z: &f64| 0.5 * libm::erfc(z.abs() * std::f64::consts::FRAC_1_SQRT_2);
-    let p_value = z.iter().map(|z| sides * upper(z)).collect();
-    Autocorrelation {
-        statistic,
-        expected,
-        variance,
-        z,
-        p_value,
-    }
+    Ok(Autocorrelation::new(statistic, |f| moments[f], tail))
 }
 
-/// S₀ = Σ g, S₁ = ½ Σ (gᵢⱼ + gⱼᵢ)² and S₂ = Σᵢ (Σⱼ gᵢⱼ + Σⱼ gⱼᵢ)².
-fn weight_sums(graph: &CsrGraph, weights: &SpatialWeights) -> [f64; 3] {
-    let n = graph.n_nodes();
-    let scale = weights.row_scales(graph);
-    let s1 = sum_nodes(n, |i| {
-        let pair = |&j: &u32| {
-            let back = graph
-                .neighbors(j as usize)
-                .binary_search(&(i as u32))
-                .is_ok();
-            if back {
-                (scale[i] + scale[j as usize]).powi(2)
-            } else {
-                // The missing direction adds the same square once more.
-                2.0 * scale[i] * scale[i]
+/// The fourth moments of arrangements are those of four different nodes.
+fn four_or_more(n: f64, variance: f64) -> f64 {
+    if n < 4.0 { f64::NAN } else { variance }
+}
+
+/// What the weights make of the columns in every row, and in an additional last column the sum of the weights.
+pub(super) struct RowSums {
+    /// `[n, p + 1]`.
+    pub(super) lags: Vec<f64>,
+    /// Σᵢⱼ gᵢⱼ zⱼ² of every column.
+    pub(super) squares: Vec<f64>,
+    /// Sums of products of the columns of `lags` less their means: with itself, and with the last column.
+    spreads: Vec<[f64; 2]>,
+}
+
+impl RowSums {
+    pub(super) fn new(weights: &Weights<'_>, z: &Centered) -> Self {
+        let (n, p) = (weights.n_nodes(), z.squares.len());
+        let mut lags = vec![0.0; n * (p + 1)];
+        lags.par_chunks_mut(p + 1)
+            .enumerate()
+            .with_min_len(256)
+            .for_each(|(node, lags)| {
+                for (other, weight) in weights.row(node) {
+                    for (lag, z) in lags.iter_mut().zip(&z.z[other * p..][..p]) {
+                        *lag += weight * z;
+                    }
+                    lags[p] += weight;
+                }
+            });
+        let arriving = weights.arriving();
+        let squares = z.sum_over_nodes(|node, z, sum| {
+            for (sum, z) in sum.iter_mut().zip(&z[node * p..]) {
+                *sum += arriving[node] * z * z;
             }
+        });
+        let column = |f: usize| lags.iter().skip(f).step_by(p + 1);
+        let means: Vec<f64> = (0..=p).map(|f| column(f).sum::<f64>() / n as f64).collect();
+        let spread = |f: usize| {
+            let pairs = column(f).zip(column(p));
+            let mut sums = [0.0; 2];
+            for (lag, sum) in pairs {
+                let difference = lag - means[f];
+                sums[0] += difference * difference;
+                sums[1] += difference * (sum - means[p]);
+            }
+            sums
         };
-        0.5 * graph.neighbors(i).iter().map(pair).sum::<f64>()
-    });
-    let mut arriving = vec![0.0; n];
-    for (i, scale) in scale.iter().enumerate() {
-        for &j in graph.neighbors(i) {
-            arriving[j as usize] += scale;
+        let spreads = (0..=p).map(spread).collect();
+        Self {
+            lags,
+            squares,
+            spreads,
         }
     }
-    let s2 = sum_nodes(n, |i| {
-        (graph.degree(i) as f64 * scale[i] + arriving[i]).powi(2)
-    });
-    [weights.total(graph, &scale), s1, s2]
+
+    /// Of two columns that are the same, or of which one is the last.
+    fn spread(&self, a: usize, b: usize) -> f64 {
+        if a == b {
+            self.spreads[a][0]
+        } else {
+            self.spreads[a.min(b)][1]
+        }
+    }
 }
 
 /// Adjusts p-values so that the expected fraction of false discoveries is controlled (Benjamini and Hochberg 1995,

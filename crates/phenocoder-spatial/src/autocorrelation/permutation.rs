@@ -1,0 +1,507 @@
+//! Autocorrelation beside that of random arrangements.
+
+use ndarray::ArrayView2;
+use phenocoder_core::{CsrGraph, Progress, Seed};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::significance::RowSums;
+use super::weights::Weights;
+use super::{Centered, SpatialWeights, Tail, geary_c, moran_i};
+use crate::error::{ConfigError, Result};
+
+/// What is permuted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Permuted {
+    /// The values over the nodes, as PySAL does.
+    #[default]
+    Values,
+    /// The rows of the weights but not their columns, as squidpy does.
+    ///
+    /// The mean of a node's neighbors is frozen: Moran's I then has mean 0 instead of −1/(n − 1), and a feature with clusters
+    /// has a wider distribution than by chance, so p-values are too large.
+    Rows,
+}
+
+/// Settings of [`moran_permuted`], [`geary_permuted`] and [`bivariate_moran_permuted`](super::bivariate_moran_permuted).
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_spatial::autocorrelation::{Permuted, PermutationConfig};
+///
+/// let squidpy = PermutationConfig::new(100).with_permuted(Permuted::Rows);
+/// assert!(squidpy.validate().is_ok());
+/// assert!(PermutationConfig::new(0).validate().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PermutationConfig {
+    /// The weights of the edges (default: those of every node sum to 1).
+    pub weights: SpatialWeights,
+    /// The number of permutations (default 999).
+    #[doc(alias = "n_perms")]
+    pub permutations: usize,
+    /// What is permuted (default: the values).
+    pub permuted: Permuted,
+    /// Which deviations count (default: those in the direction found, as PySAL and squidpy do).
+    #[doc(alias = "two_tailed")]
+    pub tail: Tail,
+    /// The seed of the permutations (default 0).
+    pub seed: Seed,
+}
+
+impl Default for PermutationConfig {
+    fn default() -> Self {
+        Self::new(999)
+    }
+}
+
+impl PermutationConfig {
+    /// The default settings with this number of permutations.
+    #[must_use]
+    pub fn new(permutations: usize) -> Self {
+        Self {
+            weights: SpatialWeights::default(),
+            permutations,
+            permuted: Permuted::default(),
+            tail: Tail::default(),
+            seed: Seed::new(0),
+        }
+    }
+
+    /// Sets the weights.
+    #[must_use]
+    pub fn with_weights(mut self, weights: SpatialWeights) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// Sets what is permuted.
+    #[must_use]
+    pub fn with_permuted(mut self, permuted: Permuted) -> Self {
+        self.permuted = permuted;
+        self
+    }
+
+    /// Sets which deviations count.
+    #[must_use]
+    pub fn with_tail(mut self, tail: Tail) -> Self {
+        self.tail = tail;
+        self
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Zero`] for no permutations.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let setting = "permutations";
+        match self.permutations {
+            0 => Err(ConfigError::Zero { setting }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A statistic of autocorrelation with its distribution over permutations.
+///
+/// # Shapes
+///
+/// One entry per column.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct PermutedAutocorrelation {
+    /// The statistic.
+    pub statistic: Vec<f64>,
+    /// Its mean over the permutations.
+    pub mean: Vec<f64>,
+    /// Its variance over the permutations (divided by their number).
+    #[doc(alias = "var_sim")]
+    pub variance: Vec<f64>,
+    /// (statistic − mean) / √variance.
+    pub z: Vec<f64>,
+    /// The probability of such a z, by the normal distribution.
+    #[doc(alias = "pval_z_sim")]
+    pub p_value_normal: Vec<f64>,
+    /// (k + 1) / (permutations + 1), where k permutations are at least as extreme on the side on which there are fewer.
+    #[doc(alias = "pval_sim")]
+    pub p_value: Vec<f64>,
+}
+
+/// Computes [`moran_i`] beside that of permutations.
+///
+/// Every permutation is the same for all columns and has a random stream of its own, so the number of threads does not change
+/// a bit.
+/// The cost is O(edges · p) per permutation, O(n · p) for [`Permuted::Rows`];
+/// [`moran_test`](super::moran_test) has the moments of infinitely many permutations at the cost of one.
+///
+/// # Shapes
+///
+/// `x`: `[n, p]` for a graph of n nodes; results: p.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::Array2;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_spatial::autocorrelation::{PermutationConfig, moran_permuted};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let points = Array2::from_shape_fn((20, 1), |(i, _)| i as f64);
+/// let graph = radius_graph(points.view(), 1.0)?;
+/// let found = moran_permuted(&graph, points.view(), &PermutationConfig::new(99), &NoProgress)?;
+/// // A gradient: none of 99 permutations is as smooth.
+/// assert_eq!(found.p_value, [0.01]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`moran_i`], those of [`PermutationConfig::validate`], and [`Error::Cancelled`](crate::Error::Cancelled) when
+/// `progress` asks to stop.
+///
+/// # Differences from squidpy
+///
+/// Values are permuted, see [`Permuted::Rows`] for what squidpy does.
+/// Permutations that equal the statistic up to rounding count as extreme on both sides; squidpy counts them above only.
+#[doc(alias = "spatial_autocorr")]
+pub fn moran_permuted(
+    graph: &CsrGraph,
+    x: ArrayView2<'_, f64>,
+    config: &PermutationConfig,
+    progress: &dyn Progress,
+) -> Result<PermutedAutocorrelation> {
+    config.validate()?;
+    let statistic = moran_i(graph, x, &config.weights)?;
+    let z = Centered::new(graph, x)?;
+    let weights = config.weights.of(graph);
+    let n = graph.n_nodes() as f64;
+    let total = weights.total();
+    let factor = |f: usize| n / (total * z.squares[f]);
+    let sums = match config.permuted {
+        Permuted::Values => {
+            let kernel = Arrangement {
+                pairs: Pairs::new(&weights),
+                term: |a, b| a * b,
+            };
+            simulate(&z.z, statistic.len(), &kernel, config, progress)?
+        }
+        Permuted::Rows => {
+            let rows = RowSums::new(&weights, &z);
+            let kernel = Products::new(&rows.lags, statistic.len() + 1);
+            simulate(&z.z, statistic.len(), &kernel, config, progress)?
+        }
+    };
+    Ok(compare(statistic, &sums, factor, config))
+}
+
+/// Computes [`geary_c`] beside that of permutations; otherwise as [`moran_permuted`].
+///
+/// # Errors
+///
+/// As [`moran_permuted`].
+pub fn geary_permuted(
+    graph: &CsrGraph,
+    x: ArrayView2<'_, f64>,
+    config: &PermutationConfig,
+    progress: &dyn Progress,
+) -> Result<PermutedAutocorrelation> {
+    config.validate()?;
+    let statistic = geary_c(graph, x, &config.weights)?;
+    let z = Centered::new(graph, x)?;
+    let weights = config.weights.of(graph);
+    let n = graph.n_nodes() as f64;
+    let total = weights.total();
+    let factor = |f: usize| (n - 1.0) / (2.0 * total * z.squares[f]);
+    let p = statistic.len();
+    let sums = match config.permuted {
+        Permuted::Values => {
+            let kernel = Arrangement {
+                pairs: Pairs::new(&weights),
+                term: |a, b| (a - b) * (a - b),
+            };
+            simulate(&z.z, p, &kernel, config, progress)?
+        }
+        Permuted::Rows => {
+            let rows = RowSums::new(&weights, &z);
+            let kernel = RowDifferences {
+                lags: &rows.lags,
+                width: p + 1,
+            };
+            let mut sums = simulate(&z.z, p, &kernel, config, progress)?;
+            // What a neighbor's own square adds is the same in every order.
+            for (column, squares) in sums.iter_mut().zip(&rows.squares) {
+                column.iter_mut().for_each(|sum| *sum += squares);
+            }
+            sums
+        }
+    };
+    Ok(compare(statistic, &sums, factor, config))
+}
+
+/// What a permutation makes of some columns; the first order is the one of the nodes.
+pub(super) trait Kernel: Sync {
+    /// The sums of the columns `first..first + lanes` whose values are `z`.
+    fn sums<const L: usize>(
+        &self,
+        first: usize,
+        lanes: usize,
+        z: &[[f64; L]],
+        order: &[u32],
+        scratch: &mut Vec<[f64; L]>,
+    ) -> [f64; L];
+}
+
+/// Σ gᵢⱼ f(zᵢ, zⱼ) for a symmetric f.
+struct Arrangement<F> {
+    pairs: Pairs,
+    term: F,
+}
+
+impl<F: Fn(f64, f64) -> f64 + Sync> Kernel for Arrangement<F> {
+    fn sums<const L: usize>(
+        &self,
+        _: usize,
+        _: usize,
+        z: &[[f64; L]],
+        order: &[u32],
+        scratch: &mut Vec<[f64; L]>,
+    ) -> [f64; L] {
+        scratch.clear();
+        scratch.extend(order.iter().map(|&node| z[node as usize]));
+        let mut total = [0.0; L];
+        for (node, here) in scratch.iter().enumerate() {
+            let mut sum = [0.0; L];
+            for (other, weight) in self.pairs.row(node) {
+                let there = &scratch[other];
+                for lane in 0..L {
+                    sum[lane] += weight * (self.term)(here[lane], there[lane]);
+                }
+            }
+            for lane in 0..L {
+                total[lane] += sum[lane];
+            }
+        }
+        total
+    }
+}
+
+/// Σ zᵢ bₚ₍ᵢ₎ with the columns of a matrix b.
+pub(super) struct Products<'a> {
+    b: &'a [f64],
+    width: usize,
+}
+
+impl<'a> Products<'a> {
+    pub(super) fn new(b: &'a [f64], width: usize) -> Self {
+        Self { b, width }
+    }
+}
+
+impl Kernel for Products<'_> {
+    fn sums<const L: usize>(
+        &self,
+        first: usize,
+        lanes: usize,
+        z: &[[f64; L]],
+        order: &[u32],
+        _: &mut Vec<[f64; L]>,
+    ) -> [f64; L] {
+        let mut total = [0.0; L];
+        for (z, &row) in z.iter().zip(order) {
+            let b = &self.b[row as usize * self.width + first..][..lanes];
+            for (lane, b) in b.iter().enumerate() {
+                total[lane] += z[lane] * b;
+            }
+        }
+        total
+    }
+}
+
+/// Σ (zᵢ² rₚ₍ᵢ₎ − 2 zᵢ lₚ₍ᵢ₎) with lags l and, in the last column, the sums r of the rows.
+struct RowDifferences<'a> {
+    lags: &'a [f64],
+    width: usize,
+}
+
+impl Kernel for RowDifferences<'_> {
+    fn sums<const L: usize>(
+        &self,
+        first: usize,
+        lanes: usize,
+        z: &[[f64; L]],
+        order: &[u32],
+        _: &mut Vec<[f64; L]>,
+    ) -> [f64; L] {
+        let mut total = [0.0; L];
+        for (z, &row) in z.iter().zip(order) {
+            let lags = &self.lags[row as usize * self.width..][..self.width];
+            let sum = lags[self.width - 1];
+            for (lane, lag) in lags[first..][..lanes].iter().enumerate() {
+                total[lane] += z[lane] * (z[lane] * sum - 2.0 * lag);
+            }
+        }
+        total
+    }
+}
+
+/// Every pair of linked nodes once, with the weights of both directions.
+struct Pairs {
+    starts: Vec<usize>,
+    others: Vec<u32>,
+    weights: Vec<f64>,
+}
+
+impl Pairs {
+    fn new(weights: &Weights<'_>) -> Self {
+        let n = weights.n_nodes();
+        let mut pairs = Self {
+            starts: vec![0],
+            others: Vec::new(),
+            weights: Vec::new(),
+        };
+        for node in 0..n {
+            for (other, weight) in weights.row(node) {
+                let back = weights.has_edge(other, node);
+                if other == node || !back {
+                    pairs.push(other, weight);
+                } else if other > node {
+                    pairs.push(other, weight + weights.between(other, node));
+                }
+            }
+            pairs.starts.push(pairs.others.len());
+        }
+        pairs
+    }
+
+    fn push(&mut self, other: usize, weight: f64) {
+        self.others.push(other as u32);
+        self.weights.push(weight);
+    }
+
+    fn row(&self, node: usize) -> impl Iterator<Item = (usize, f64)> {
+        let range = self.starts[node]..self.starts[node + 1];
+        let others = self.others[range.clone()].iter();
+        others
+            .zip(&self.weights[range])
+            .map(|(&other, &weight)| (other as usize, weight))
+    }
+}
+
+/// For every column of `z` (`[n, p]`) its sum in the order of the nodes and in every permutation.
+pub(super) fn simulate<K: Kernel>(
+    z: &[f64],
+    p: usize,
+    kernel: &K,
+    config: &PermutationConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<f64>>> {
+    progress.start("permutations", Some((config.permutations * p) as u64));
+    let mut sums = Vec::with_capacity(p);
+    // Blocks of columns bound the memory of a permuted copy.
+    while sums.len() < p {
+        match p - sums.len() {
+            1 => block::<1, K>(z, p, kernel, config, progress, &mut sums)?,
+            2..=4 => block::<4, K>(z, p, kernel, config, progress, &mut sums)?,
+            _ => block::<8, K>(z, p, kernel, config, progress, &mut sums)?,
+        }
+    }
+    progress.finish();
+    Ok(sums)
+}
+
+fn block<const L: usize, K: Kernel>(
+    z: &[f64],
+    p: usize,
+    kernel: &K,
+    config: &PermutationConfig,
+    progress: &dyn Progress,
+    sums: &mut Vec<Vec<f64>>,
+) -> Result<()> {
+    let first = sums.len();
+    let lanes = L.min(p - first);
+    let mut columns = vec![[0.0; L]; z.len() / p];
+    for (lanes_of, row) in columns.iter_mut().zip(z.chunks_exact(p)) {
+        lanes_of[..lanes].copy_from_slice(&row[first..][..lanes]);
+    }
+    let in_order: Vec<u32> = (0..columns.len() as u32).collect();
+    let found: Vec<[f64; L]> = (0..=config.permutations)
+        .into_par_iter()
+        .map_init(
+            || (in_order.clone(), Vec::new()),
+            |(order, scratch), i| {
+                progress.check()?;
+                order.copy_from_slice(&in_order);
+                if i > 0 {
+                    let mut stream = config.seed.stream("autocorrelation", i as u64 - 1);
+                    stream.shuffle(order);
+                    progress.advance(lanes as u64);
+                }
+                Ok(kernel.sums(first, lanes, &columns, order, scratch))
+            },
+        )
+        .collect::<Result<_>>()?;
+    sums.extend((0..lanes).map(|lane| found.iter().map(|sums| sums[lane]).collect()));
+    Ok(())
+}
+
+/// Differences below this part of a statistic are rounding: a permutation that ties with the data must not fall on one side of
+/// it by chance.
+const ROUNDING: f64 = 1e-12;
+
+/// Compares the first of the sums of every column with the others, all times a factor.
+pub(super) fn compare(
+    statistic: Vec<f64>,
+    sums: &[Vec<f64>],
+    factor: impl Fn(usize) -> f64,
+    config: &PermutationConfig,
+) -> PermutedAutocorrelation {
+    let n = config.permutations;
+    let mut out = PermutedAutocorrelation {
+        mean: Vec::with_capacity(statistic.len()),
+        variance: Vec::with_capacity(statistic.len()),
+        z: Vec::with_capacity(statistic.len()),
+        p_value_normal: Vec::with_capacity(statistic.len()),
+        p_value: Vec::with_capacity(statistic.len()),
+        statistic,
+    };
+    for (f, sums) in sums.iter().enumerate() {
+        let (found, drawn) = (sums[0], &sums[1..]);
+        let mean = drawn.iter().sum::<f64>() / n as f64;
+        let square = drawn.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / n as f64;
+        let defined = !out.statistic[f].is_nan();
+        let or_nan = |value: f64| if defined { value } else { f64::NAN };
+        let z = or_nan((found - mean) / square.sqrt());
+        let [above, below] = exceeding(found, drawn.iter().copied());
+        out.mean.push(or_nan(mean * factor(f)));
+        out.variance.push(or_nan(square * factor(f).powi(2)));
+        out.z.push(z);
+        out.p_value_normal.push(config.tail.of_normal(z));
+        out.p_value
+            .push(or_nan(config.tail.of_counts(above, below, n)));
+    }
+    out
+}
+
+/// How many values are at least, and how many at most, the one found.
+pub(super) fn exceeding(found: f64, drawn: impl Iterator<Item = f64>) -> [usize; 2] {
+    let rounding = ROUNDING * found.abs();
+    drawn.fold([0; 2], |[above, below], value| {
+        [
+            above + usize::from(value >= found - rounding),
+            below + usize::from(value <= found + rounding),
+        ]
+    })
+}
