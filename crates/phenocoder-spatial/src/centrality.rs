@@ -1,5 +1,8 @@
 //! How central clusters and cells are in the graph.
 
+mod betweenness;
+mod nodes;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use phenocoder_core::{Categorical, CsrGraph, ShapeError};
@@ -8,6 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::neighbors::undirected;
+
+pub use betweenness::{
+    BetweennessConfig, BetweennessScale, betweenness_centrality, group_betweenness,
+};
+pub use nodes::{NodeCloseness, closeness_centrality, degree_centrality};
 
 /// Which nodes the closeness of a cluster counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -77,10 +77,90 @@ impl Enrichment {
 #[doc(alias = "nhood_enrichment")]
 pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrichment> {
     check(graph, labels)?;
-    let n = graph.n_nodes();
-    let sums = PairSums::new(graph);
-    let m: Vec<f64> = labels.counts().iter().map(|&count| count as f64).collect();
-    let k = m.len();
+    let k = labels.categories().len();
+    let nodes: Vec<u32> = (0..graph.n_nodes() as u32).collect();
+    let [mean, variance] = exact_moments(graph, labels.codes(), k, &nodes);
+    Ok(Enrichment::new(
+        counts(graph, labels.codes(), k),
+        mean,
+        variance,
+    ))
+}
+
+/// Compares the interactions with their exact mean and variance over all permutations of the labels **within samples**.
+///
+/// Samples are permuted independently, so the means and variances of [`enrichment_exact`] add up over them: what differs in
+/// composition between samples (or batches, or regions) is no enrichment.
+/// Nodes without a sample keep their labels.
+/// The cost is O(edges + s · k²) for s samples.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::Categorical;
+/// use phenocoder_spatial::enrichment::{enrichment_exact, enrichment_exact_within};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [5.0], [6.0]].view(), 1.0)?;
+/// let labels = Categorical::from_labels(["a", "a", "b", "b"]);
+/// let samples = Categorical::from_labels(["s", "s", "t", "t"]);
+/// // Each sample has one type only: nothing is left to chance.
+/// assert!(enrichment_exact_within(&graph, &labels, &samples)?.z[[0, 0]].is_nan());
+/// assert!(enrichment_exact(&graph, &labels)?.z[[0, 0]] > 1.0);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`enrichment_exact`], [`Error::Shape`] when there is not one sample per node, and [`Error::EdgeBetweenSamples`] for the
+/// first edge that links two samples, or a sample and a node without one; [`enrichment_permuted`] takes such graphs.
+#[doc(alias = "nhood_enrichment")]
+pub fn enrichment_exact_within(
+    graph: &CsrGraph,
+    labels: &Categorical,
+    samples: &Categorical,
+) -> Result<Enrichment> {
+    check(graph, labels)?;
+    ShapeError::check_len("samples", labels.len(), samples.len())?;
+    for from in 0..graph.n_nodes() {
+        let apart = |&&to: &&u32| samples.code(to as usize) != samples.code(from);
+        if let Some(&to) = graph.neighbors(from).iter().find(apart) {
+            let to = to as usize;
+            return Err(Error::EdgeBetweenSamples { from, to });
+        }
+    }
+    let k = labels.categories().len();
+    let mut members = vec![Vec::new(); samples.categories().len()];
+    let mut fixed = Vec::new();
+    for node in 0..samples.len() {
+        match samples.code(node) {
+            Some(code) => members[code].push(node as u32),
+            None => fixed.push(node as u32),
+        }
+    }
+    let mut mean = counts_of(graph, labels.codes(), k, &fixed);
+    let mut variance = Array2::zeros((k, k));
+    for nodes in &members {
+        let [first, second] = exact_moments(graph, labels.codes(), k, nodes);
+        mean += &first;
+        variance += &second;
+    }
+    Ok(Enrichment::new(
+        counts(graph, labels.codes(), k),
+        mean,
+        variance,
+    ))
+}
+
+/// The mean and variance of the counts over all permutations of the labels of some nodes that have no edges to others.
+fn exact_moments(graph: &CsrGraph, codes: &[i32], k: usize, nodes: &[u32]) -> [Array2<f64>; 2] {
+    let n = nodes.len();
+    let sums = PairSums::new(graph, nodes);
+    let mut m = vec![0.0; k];
+    for &node in nodes {
+        m[codes[node as usize] as usize] += 1.0;
+    }
     let mut mean = Array2::zeros((k, k));
     let mut variance = Array2::zeros((k, k));
     // Falling powers; a term whose power is 0 has no pairs to count.
@@ -117,11 +197,7 @@ pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrich
             variance[[a, b]] = if spread > noise { spread } else { 0.0 };
         }
     }
-    Ok(Enrichment::new(
-        counts(graph, labels.codes(), k),
-        mean,
-        variance,
-    ))
+    [mean, variance]
 }
 
 /// Compares the interactions with those of `permutations` seeded permutations of the labels.
@@ -261,6 +337,20 @@ fn counts(graph: &CsrGraph, codes: &[i32], k: usize) -> Array2<f64> {
     Array2::from_shape_vec((k, k), total).expect("k · k numbers were counted")
 }
 
+/// As [`counts`] of the edges that leave some nodes.
+fn counts_of(graph: &CsrGraph, codes: &[i32], k: usize, nodes: &[u32]) -> Array2<f64> {
+    let mut total = Array2::zeros((k, k));
+    for &node in nodes {
+        let from = codes[node as usize] as usize;
+        for &other in graph.neighbors(node as usize) {
+            if other != node {
+                total[[from, codes[other as usize] as usize]] += 1.0;
+            }
+        }
+    }
+    total
+}
+
 /// How many ordered pairs of edges share which ends.
 struct PairSums {
     /// Edges, which are the pairs of an edge with itself.
@@ -278,22 +368,26 @@ struct PairSums {
 }
 
 impl PairSums {
-    fn new(graph: &CsrGraph) -> Self {
-        let n = graph.n_nodes();
-        let mut leaving = vec![0_u64; n];
-        let mut arriving = vec![0_u64; n];
+    /// Of the edges of some nodes, all of which are among them.
+    fn new(graph: &CsrGraph, nodes: &[u32]) -> Self {
+        let mut leaving = vec![0_u64; nodes.len()];
+        let mut arriving = vec![0_u64; nodes.len()];
         let (mut edges, mut mutual) = (0_u64, 0_u64);
-        for (node, leaving) in leaving.iter_mut().enumerate() {
-            for &other in graph.neighbors(node) {
-                if other as usize == node {
+        // Nodes rise, and where they are all of a graph every node is its own position.
+        let all = nodes.len() == graph.n_nodes();
+        let position = |node: u32| match all {
+            true => node as usize,
+            false => nodes.partition_point(|&other| other < node),
+        };
+        for (&node, leaving) in nodes.iter().zip(&mut leaving) {
+            for &other in graph.neighbors(node as usize) {
+                if other == node {
                     continue;
                 }
                 *leaving += 1;
-                arriving[other as usize] += 1;
+                arriving[position(other)] += 1;
                 edges += 1;
-                let back = graph
-                    .neighbors(other as usize)
-                    .binary_search(&(node as u32));
+                let back = graph.neighbors(other as usize).binary_search(&node);
                 mutual += u64::from(back.is_ok());
             }
         }
@@ -362,6 +456,87 @@ mod tests {
                 found.variance
             );
         }
+    }
+
+    #[test]
+    fn the_exact_moments_within_samples_are_those_of_all_permutations_one_by_one() {
+        // Two samples of four nodes and a linked pair without a sample, in a graph that links no two of them.
+        let (part, _) = random(4, 2);
+        let pair = [(8, 9), (9, 8)];
+        let links = |node: usize| -> Vec<u32> {
+            let own = pair.iter().filter(|p| p.0 == node).map(|p| p.1);
+            let from = part
+                .neighbors(node % 4)
+                .iter()
+                .map(|&o| o + 4 * (node / 4) as u32);
+            if node < 8 {
+                from.collect()
+            } else {
+                own.collect()
+            }
+        };
+        let rows: Vec<Vec<u32>> = (0..10).map(links).collect();
+        let mut indptr = vec![0];
+        indptr.extend(rows.iter().scan(0, |sum, row| {
+            *sum += row.len();
+            Some(*sum)
+        }));
+        let indices: Vec<u32> = rows.concat();
+        let values = vec![1.0; indices.len()];
+        let graph = CsrGraph::new(indptr, indices, values).unwrap();
+        let codes = [0, 0, 1, 2, 1, 1, 0, 2, 0, 1];
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let labels = Categorical::new(codes.to_vec(), names).unwrap();
+        let samples = (0..10).map(|i| Some((i / 4).to_string()).filter(|_| i < 8));
+        let samples = Categorical::from_optional_labels(samples);
+        let orders: Vec<Vec<usize>> = (0..256_usize)
+            .map(|i| (0..4).map(|digit| i >> (2 * digit) & 3).collect())
+            .filter(|order: &Vec<usize>| (0..4).all(|i| order.contains(&i)))
+            .collect();
+        let mut ways = Vec::new();
+        for first in &orders {
+            for second in &orders {
+                let mut permuted = codes;
+                for i in 0..4 {
+                    permuted[i] = codes[first[i]];
+                    permuted[4 + i] = codes[4 + second[i]];
+                }
+                ways.push(counts(&graph, &permuted, 3));
+            }
+        }
+        let n = ways.len() as f64;
+        assert_eq!(n, 576.0);
+        let mean = ways.iter().fold(Array2::zeros((3, 3)), |s, w| s + w) / n;
+        let squares = ways.iter().map(|way| (way - &mean).mapv(|d| d * d));
+        let variance = squares.fold(Array2::zeros((3, 3)), |s, w| s + w) / n;
+        let found = enrichment_exact_within(&graph, &labels, &samples).unwrap();
+        let error = |a: &Array2<f64>, b: &Array2<f64>| {
+            (a - b).iter().fold(0.0, |most: f64, d| most.max(d.abs()))
+        };
+        assert!(error(&found.mean, &mean) < 1e-10);
+        assert!(error(&found.variance, &variance) < 1e-10);
+        let sampled = enrichment_permuted(
+            &graph,
+            &labels,
+            Some(&samples),
+            4000,
+            Seed::new(5),
+            &NoProgress,
+        );
+        assert!(error(&sampled.unwrap().mean, &mean) < 0.2);
+    }
+
+    #[test]
+    fn edges_between_samples_are_refused_by_name_and_one_sample_is_the_whole() {
+        let (graph, labels) = random(40, 3);
+        let one = Categorical::from_labels(["s"; 40]);
+        let within = enrichment_exact_within(&graph, &labels, &one).unwrap();
+        assert_eq!(within, enrichment_exact(&graph, &labels).unwrap());
+        let two = Categorical::from_labels((0..40).map(|i| (i % 2).to_string()));
+        let refused = enrichment_exact_within(&graph, &labels, &two).unwrap_err();
+        assert!(matches!(refused, Error::EdgeBetweenSamples { .. }));
+        let short = Categorical::from_labels(["s"]);
+        assert!(enrichment_exact_within(&graph, &labels, &short).is_err());
     }
 
     #[test]

@@ -61,6 +61,24 @@ pub enum Error {
         /// The number of nodes.
         nodes: usize,
     },
+    /// A node has more neighbors than its lattice allows.
+    #[error("node {node} has {found} neighbors, expected at most {expected}")]
+    Degree {
+        /// The node.
+        node: usize,
+        /// The most neighbors that a node of the lattice has.
+        expected: usize,
+        /// The number of its neighbors.
+        found: usize,
+    },
+    /// An edge links samples that must be apart.
+    #[error("the edge from node {from} to node {to} links two samples")]
+    EdgeBetweenSamples {
+        /// The node that the edge leaves.
+        from: usize,
+        /// The node that it leads to.
+        to: usize,
+    },
     /// A label is missing where every point needs one.
     #[error("row {row} has no label")]
     MissingLabel {

@@ -29,10 +29,17 @@
 //! | Which types lie beside which? | [`interactions::interaction_matrix`] |
 //! | Which types lie how far from each other? | [`co_occurrence::co_occurrence`] |
 //! | Are cells of a type clustered or spread, and at which scale? | [`ripley::ripley`] |
-//! | More often than by chance? | [`enrichment::enrichment_exact`], [`enrichment::enrichment_permuted`] |
-//! | Which types are in the middle of things? | [`centrality::group_centrality`], [`centrality::clustering_coefficients`] |
+//! | More often than by chance? | [`enrichment::enrichment_exact`], [`enrichment::enrichment_exact_within`] samples, [`enrichment::enrichment_permuted`] |
+//! | Do edges link like with like? | [`assortativity::assortativity`], [`assortativity::numeric_assortativity`] |
+//! | What are the neighbors of every cell, and how mixed? | [`neighborhood::neighborhood_composition`], [`neighborhood::neighborhood_entropy`], [`neighborhood::mixing_entropy`], [`neighborhood::label_entropy`] |
+//! | Which types are in the middle of things? | [`centrality::group_centrality`], [`centrality::group_betweenness`], [`centrality::clustering_coefficients`] |
+//! | Which cells are? | [`centrality::degree_centrality`], [`centrality::closeness_centrality`], [`centrality::betweenness_centrality`] |
 //! | How crowded is it, and what hangs together? | [`connectivity::degree_statistics`], [`connectivity::connected_components`] |
-//! | Do neighbors resemble each other? | [`autocorrelation::moran_i`], [`autocorrelation::geary_c`], with p-values [`autocorrelation::moran_test`], [`autocorrelation::geary_test`] |
+//! | Do neighbors resemble each other? | [`autocorrelation::moran_i`], [`autocorrelation::geary_c`] |
+//! | More than by chance? | [`autocorrelation::moran_test`], [`autocorrelation::geary_test`], [`autocorrelation::moran_permuted`], [`autocorrelation::geary_permuted`], [`autocorrelation::adjust_fdr`] |
+//! | Where are hot and cold spots, and outliers? | [`autocorrelation::local_moran`], [`autocorrelation::local_geary`] |
+//! | Does one feature go with the neighbors' values of another? | [`autocorrelation::bivariate_moran`], [`autocorrelation::local_bivariate_moran`], [`autocorrelation::lee_l`] |
+//! | Which features have a spatial pattern at all? | [`autocorrelation::moran_test`]; on a lattice of spots [`sepal::sepal`] |
 //! | How large are the structures? | [`hull::hull_components`], [`hull::convex_hull`] |
 //! | What does a sample consist of? | [`composition::composition`] |
 //! | What is a cell like together with its neighbors? | [`smooth::message_passing`] |
@@ -53,6 +60,7 @@
 //! Every item lists its own. `Compat` variants ([`summary::Mode::Compat`], [`smooth::Smoothing::Compat`]) give the original's
 //! numbers.
 
+pub mod assortativity;
 pub mod autocorrelation;
 pub mod centrality;
 pub mod co_occurrence;
@@ -63,11 +71,13 @@ pub mod enrichment;
 mod error;
 pub mod hull;
 pub mod interactions;
+pub mod neighborhood;
 pub mod neighbors;
 mod pairs;
 mod predicates;
 mod reduce;
 pub mod ripley;
+pub mod sepal;
 pub mod smooth;
 pub mod subunits;
 pub mod summary;

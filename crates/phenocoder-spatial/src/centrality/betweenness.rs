@@ -1,0 +1,490 @@
+//! How many shortest paths pass through a cell or a cluster.
+
+use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ConfigError, Result};
+use crate::neighbors::undirected;
+use crate::reduce::add;
+
+/// What a betweenness is a part of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BetweennessScale {
+    /// The part of the pairs of other nodes, from 0 to 1; NaN where there is no such pair.
+    #[default]
+    Fraction,
+    /// The number of pairs, in parts where several paths are shortest.
+    Pairs,
+}
+
+/// Settings of [`betweenness_centrality`] and [`group_betweenness`].
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::Seed;
+/// use phenocoder_spatial::centrality::BetweennessConfig;
+///
+/// let estimate = BetweennessConfig::new().with_pivots(500).with_seed(Seed::new(1));
+/// assert!(estimate.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BetweennessConfig {
+    /// What the result is a part of (default: pairs of other nodes).
+    #[doc(alias = "normalized")]
+    pub scale: BetweennessScale,
+    /// From how many random nodes paths are followed; `None`, the default: from all.
+    ///
+    /// The result is then an estimate without bias (Brandes and Pich 2007, doi:10.1142/S0218127407018403), at the cost of
+    /// O(pivots · edges).
+    #[doc(alias = "k")]
+    pub pivots: Option<usize>,
+    /// The seed that chooses them (default 0).
+    pub seed: Seed,
+}
+
+impl BetweennessConfig {
+    /// The default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what the result is a part of.
+    #[must_use]
+    pub fn with_scale(mut self, scale: BetweennessScale) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Sets from how many nodes paths are followed.
+    #[must_use]
+    pub fn with_pivots(mut self, pivots: usize) -> Self {
+        self.pivots = Some(pivots);
+        self
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Zero`] for no pivots.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let setting = "pivots";
+        match self.pivots {
+            Some(0) => Err(ConfigError::Zero { setting }),
+            _ => Ok(()),
+        }
+    }
+
+    fn sources(&self, n: usize) -> Vec<usize> {
+        match self.pivots {
+            None => (0..n).collect(),
+            Some(pivots) => self.seed.stream("pivots", 0).choose(n, pivots),
+        }
+    }
+}
+
+/// Computes how many shortest paths between other nodes pass through every node.
+///
+/// b(v) = Σ σₛₜ(v) / σₛₜ over the pairs s, t of other nodes, with the number σ of shortest paths between them and of those by
+/// way of v (Freeman 1977, doi:10.2307/3033543).
+/// The graph is taken as undirected and unweighted, without loops.
+/// Pairs that are not linked by any path have none.
+/// The cost is O(n · edges) (Brandes 2001, doi:10.1080/0022250X.2001.9990249), sources in parallel, or with
+/// [`BetweennessConfig::pivots`] O(pivots · edges); sums are made in fixed parts, so the number of threads does not change a
+/// bit.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_spatial::centrality::{BetweennessConfig, betweenness_centrality};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0]].view(), 1.0)?;
+/// let b = betweenness_centrality(&graph, &BetweennessConfig::new(), &NoProgress)?;
+/// assert_eq!(b, [0.0, 2.0 / 3.0, 2.0 / 3.0, 0.0]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`BetweennessConfig::validate`], [`Error::Cancelled`](crate::Error::Cancelled) when `progress` asks to stop.
+pub fn betweenness_centrality(
+    graph: &CsrGraph,
+    config: &BetweennessConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<f64>> {
+    config.validate()?;
+    let graph = undirected(graph);
+    let n = graph.n_nodes();
+    let sources = config.sources(n);
+    let mut sums = over_sources(&graph, &sources, n, 1, progress, |paths, _, sums| {
+        let dependency = &mut paths.extra;
+        dependency.fill(0.0);
+        for (&node, level) in paths.order.iter().zip(&paths.level_of).rev() {
+            let node = node as usize;
+            let count = paths.count[node] * paths.shrunk[*level as usize];
+            let share = (1.0 + dependency[node]) / count;
+            for &before in graph.neighbors(node) {
+                if paths.steps[before as usize] + 1 == *level && count > 0.0 {
+                    dependency[before as usize] += paths.count[before as usize] * share;
+                }
+            }
+            if *level > 0 {
+                sums[node] += dependency[node];
+            }
+        }
+    })?;
+    let n = n as f64;
+    let all = n / sources.len() as f64;
+    let scale = match config.scale {
+        BetweennessScale::Fraction => all / ((n - 1.0) * (n - 2.0)),
+        // Every pair was met from both ends.
+        BetweennessScale::Pairs => all / 2.0,
+    };
+    sums.iter_mut().for_each(|sum| *sum *= scale);
+    Ok(sums)
+}
+
+/// Computes how many shortest paths between nodes outside a cluster pass through it, for every cluster.
+///
+/// b(S) = Σ σₛₜ(S) / σₛₜ over the pairs s, t of nodes outside S, where σₛₜ(S) is the number of shortest paths by way of any of
+/// its members (Everett and Borgatti 1999, doi:10.1080/0022250X.1999.9990219).
+/// Nodes without a label belong to no cluster but are ends of paths and part of them.
+/// 0 for a cluster without members; NaN as a fraction for one beside which there are fewer than two nodes, and where no pivot
+/// lies outside.
+/// The cost is O(n · edges · k), or with [`BetweennessConfig::pivots`] O(pivots · edges · k).
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::{Categorical, NoProgress};
+/// use phenocoder_spatial::centrality::{BetweennessConfig, group_betweenness};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0]].view(), 1.0)?;
+/// let labels = Categorical::from_labels(["end", "middle", "middle", "end"]);
+/// let b = group_betweenness(&graph, &labels, &BetweennessConfig::new(), &NoProgress)?;
+/// assert_eq!(b, [0.0, 1.0]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`ShapeError::Length`] when there is not one label per node, and as [`betweenness_centrality`].
+#[doc(alias = "group_betweenness_centrality")]
+pub fn group_betweenness(
+    graph: &CsrGraph,
+    labels: &Categorical,
+    config: &BetweennessConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<f64>> {
+    config.validate()?;
+    ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
+    let graph = undirected(graph);
+    let (n, k) = (graph.n_nodes(), labels.categories().len());
+    let sources = config.sources(n);
+    let sums = over_sources(&graph, &sources, k, k, progress, |paths, source, sums| {
+        // The shortest paths that avoid each cluster.
+        let avoiding = &mut paths.extra;
+        let mut here = vec![0.0; k];
+        for (&node, &level) in paths.order.iter().zip(&paths.level_of) {
+            let node = node as usize;
+            here.fill(f64::from(u8::from(level == 0)));
+            if level > 0 {
+                for &before in graph.neighbors(node) {
+                    if paths.steps[before as usize] + 1 == level {
+                        let before = before as usize;
+                        add(&mut here, &avoiding[before * k..][..k]);
+                    }
+                }
+                let shrunk = paths.shrunk[level as usize];
+                here.iter_mut().for_each(|here| *here /= shrunk);
+            }
+            let own = labels.code(node);
+            for (code, here) in here.iter_mut().enumerate() {
+                if own == Some(code) {
+                    *here = 0.0;
+                } else if level > 0 && labels.code(source) != Some(code) {
+                    sums[code] += 1.0 - *here / paths.count[node];
+                }
+            }
+            avoiding[node * k..][..k].copy_from_slice(&here);
+        }
+    })?;
+    let group = |(code, sum): (usize, f64)| {
+        let of_group = |&&node: &&usize| labels.code(node) == Some(code);
+        let met = sources.len() - sources.iter().filter(of_group).count();
+        let outside = n as f64 - labels.counts()[code] as f64;
+        let pairs = sum * outside / met as f64;
+        match config.scale {
+            _ if labels.counts()[code] == 0 => 0.0,
+            BetweennessScale::Pairs if outside == 0.0 => 0.0,
+            BetweennessScale::Pairs => pairs / 2.0,
+            BetweennessScale::Fraction => pairs / (outside * (outside - 1.0)),
+        }
+    };
+    Ok(sums.into_iter().enumerate().map(group).collect())
+}
+
+/// Parts of the sources whose sums are made one after the other: a constant, so that rounding is the same on every machine.
+const PARTS: usize = 64;
+
+/// Adds up what `work` makes of the shortest paths from every source.
+fn over_sources(
+    graph: &CsrGraph,
+    sources: &[usize],
+    width: usize,
+    extra: usize,
+    progress: &dyn Progress,
+    work: impl Fn(&mut Paths, usize, &mut [f64]) + Sync,
+) -> Result<Vec<f64>> {
+    progress.start("betweenness", Some(sources.len() as u64));
+    let size = sources.len().div_ceil(PARTS).max(1);
+    let mut total = vec![0.0; width];
+    // As many parts at a time as there are threads: each has a sum of its own.
+    for group in sources.chunks(size * rayon::current_num_threads()) {
+        let parts: Vec<Vec<f64>> = group
+            .par_chunks(size)
+            .map(|sources| {
+                let mut paths = Paths::new(graph.n_nodes(), extra);
+                let mut sums = vec![0.0; width];
+                for &source in sources {
+                    progress.check()?;
+                    paths.follow(graph, source);
+                    work(&mut paths, source, &mut sums);
+                    progress.advance(1);
+                }
+                Ok(sums)
+            })
+            .collect::<Result<_>>()?;
+        parts.iter().for_each(|part| add(&mut total, part));
+    }
+    progress.finish();
+    Ok(total)
+}
+
+/// Above this the path counts of a level are divided by it: ratios of neighboring levels are all that is needed, and counts
+/// would grow beyond all numbers within a few hundred steps.
+const MANY: f64 = (1_u128 << 127) as f64;
+
+/// The shortest paths from one node.
+struct Paths {
+    /// The nodes that can be reached, nearest first, and their distances.
+    order: Vec<u32>,
+    level_of: Vec<u32>,
+    /// The distance of every node, or `u32::MAX`.
+    steps: Vec<u32>,
+    /// The number of shortest paths to every node, in units of its level.
+    count: Vec<f64>,
+    /// By how much the unit of each level is larger than that of the one before.
+    shrunk: Vec<f64>,
+    /// Room for what is made of them.
+    extra: Vec<f64>,
+}
+
+impl Paths {
+    fn new(n: usize, extra: usize) -> Self {
+        Self {
+            order: Vec::new(),
+            level_of: Vec::new(),
+            steps: vec![u32::MAX; n],
+            count: vec![0.0; n],
+            shrunk: Vec::new(),
+            extra: vec![0.0; n * extra],
+        }
+    }
+
+    fn follow(&mut self, graph: &CsrGraph, source: usize) {
+        for &node in &self.order {
+            self.steps[node as usize] = u32::MAX;
+            self.count[node as usize] = 0.0;
+        }
+        self.order.clear();
+        self.level_of.clear();
+        self.shrunk.clear();
+        self.order.push(source as u32);
+        self.level_of.push(0);
+        self.shrunk.push(1.0);
+        self.steps[source] = 0;
+        self.count[source] = 1.0;
+        let (mut first, mut level) = (0, 0);
+        while first < self.order.len() {
+            let last = self.order.len();
+            level += 1;
+            for i in first..last {
+                let node = self.order[i] as usize;
+                for &other in graph.neighbors(node) {
+                    let steps = &mut self.steps[other as usize];
+                    if *steps == u32::MAX {
+                        *steps = level;
+                        self.order.push(other);
+                        self.level_of.push(level);
+                    }
+                    if *steps == level {
+                        self.count[other as usize] += self.count[node];
+                    }
+                }
+            }
+            let fresh = &self.order[last..];
+            let many = fresh.iter().any(|&node| self.count[node as usize] > MANY);
+            if many {
+                for &node in fresh {
+                    self.count[node as usize] /= MANY;
+                }
+            }
+            self.shrunk.push(if many { MANY } else { 1.0 });
+            first = last;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use phenocoder_core::{CancelToken, NoProgress};
+
+    use super::*;
+    use crate::neighbors::lattice_graph;
+    use crate::radius_graph;
+
+    fn square(edge: usize) -> CsrGraph {
+        let at = |(i, axis): (usize, usize)| [i / edge, i % edge][axis] as f64;
+        let points = Array2::from_shape_fn((edge * edge, 2), at);
+        lattice_graph(points.view(), None, 4, 1).unwrap()
+    }
+
+    /// All shortest paths, one by one, as lists of the nodes between the ends.
+    fn all_paths(graph: &CsrGraph, s: usize, t: usize) -> Vec<Vec<usize>> {
+        let mut paths = vec![vec![s]];
+        let mut seen = vec![s];
+        while !paths.is_empty() && !paths.iter().any(|path| path.last() == Some(&t)) {
+            let mut longer = Vec::new();
+            for path in &paths {
+                for &next in graph.neighbors(*path.last().unwrap()) {
+                    if !seen.contains(&(next as usize)) {
+                        let mut path = path.clone();
+                        path.push(next as usize);
+                        longer.push(path);
+                    }
+                }
+            }
+            seen.extend(longer.iter().map(|path| *path.last().unwrap()));
+            paths = longer;
+        }
+        paths.retain(|path| path.last() == Some(&t));
+        paths.iter().map(|p| p[1..p.len() - 1].to_vec()).collect()
+    }
+
+    #[test]
+    fn nodes_and_groups_have_the_paths_that_pass_through_them() {
+        let mut stream = Seed::new(4).stream("points", 0);
+        let points = Array2::from_shape_simple_fn((24, 2), || stream.uniform_in(0.0, 5.0));
+        let graph = radius_graph(points.view(), 1.5).unwrap();
+        let codes: Vec<i32> = (0..24).map(|i| i % 4 - 1).collect();
+        let names = ["a", "b", "c", "empty"].map(str::to_owned).to_vec();
+        let labels = Categorical::new(codes, names).unwrap();
+        let (mut nodes, mut groups) = (vec![0.0; 24], vec![0.0; 4]);
+        for s in 0..24 {
+            for t in s + 1..24 {
+                let paths = all_paths(&graph, s, t);
+                let share = 1.0 / paths.len() as f64;
+                for path in &paths {
+                    path.iter().for_each(|&node| nodes[node] += share);
+                    for (code, group) in groups.iter_mut().enumerate() {
+                        let member = |&node: &usize| labels.code(node) == Some(code);
+                        if !member(&s) && !member(&t) && path.iter().any(member) {
+                            *group += share;
+                        }
+                    }
+                }
+            }
+        }
+        let config = BetweennessConfig::new().with_scale(BetweennessScale::Pairs);
+        let found = betweenness_centrality(&graph, &config, &NoProgress).unwrap();
+        let found_groups = group_betweenness(&graph, &labels, &config, &NoProgress).unwrap();
+        let pairs = nodes
+            .iter()
+            .zip(&found)
+            .chain(groups.iter().zip(&found_groups));
+        for (expected, found) in pairs {
+            assert!((expected - found).abs() < 1e-10, "{found} ≠ {expected}");
+        }
+    }
+
+    #[test]
+    fn more_paths_than_a_number_can_count_are_compared_all_the_same() {
+        // From corner to corner of 100 × 100 nodes there are 198! / 99!² > 2¹⁹³ shortest paths.
+        let graph = square(100);
+        let mut paths = Paths::new(10_000, 0);
+        paths.follow(&graph, 0);
+        assert!(paths.shrunk.iter().any(|&shrunk| shrunk > 1.0));
+        let config = BetweennessConfig::new().with_pivots(2);
+        let found = betweenness_centrality(&graph, &config, &NoProgress).unwrap();
+        assert!(found.iter().all(|b| b.is_finite() && *b >= 0.0));
+        // Every node of the middle row is passed, or lies beside one that is.
+        let rows = Categorical::from_labels((0..100 * 100).map(|i| (i / 100 == 50).to_string()));
+        let groups = group_betweenness(&graph, &rows, &config, &NoProgress).unwrap();
+        let crossing = 2.0 * 50.0 * 49.0 * 1e4 / (9_900.0 * 9_899.0);
+        assert!((groups[1] - crossing).abs() < 0.2, "{groups:?}");
+    }
+
+    #[test]
+    fn pivots_estimate_what_all_nodes_give() {
+        let graph = square(12);
+        let labels = Categorical::from_labels((0..144).map(|i| (i % 12 / 4).to_string()));
+        let all = BetweennessConfig::new();
+        let some = all.with_pivots(100).with_seed(Seed::new(2));
+        let exact = betweenness_centrality(&graph, &all, &NoProgress).unwrap();
+        let estimate = betweenness_centrality(&graph, &some, &NoProgress).unwrap();
+        let error = exact.iter().zip(&estimate).map(|(a, b)| (a - b).abs());
+        assert!(error.fold(0.0, f64::max) < 0.02);
+        let exact = group_betweenness(&graph, &labels, &all, &NoProgress).unwrap();
+        let estimate = group_betweenness(&graph, &labels, &some, &NoProgress).unwrap();
+        assert!(
+            exact
+                .iter()
+                .zip(&estimate)
+                .all(|(a, b)| (a - b).abs() < 0.05)
+        );
+        let as_many = all.with_pivots(144);
+        let found = betweenness_centrality(&graph, &as_many, &NoProgress).unwrap();
+        assert_eq!(
+            found,
+            betweenness_centrality(&graph, &all, &NoProgress).unwrap()
+        );
+    }
+
+    #[test]
+    fn what_has_no_pairs_is_undefined_and_bad_settings_are_refused() {
+        let config = BetweennessConfig::new();
+        let one = CsrGraph::empty(1);
+        let b = betweenness_centrality(&one, &config, &NoProgress).unwrap();
+        assert!(b[0].is_nan());
+        let whole = Categorical::from_labels(["a"]);
+        let b = group_betweenness(&one, &whole, &config, &NoProgress).unwrap();
+        assert!(b[0].is_nan());
+        let none = betweenness_centrality(&one, &config.with_pivots(0), &NoProgress);
+        assert!(none.is_err());
+        let token = CancelToken::new();
+        token.cancel();
+        assert!(betweenness_centrality(&one, &config, &token).is_err());
+        assert!(group_betweenness(&CsrGraph::empty(2), &whole, &config, &NoProgress).is_err());
+    }
+}
