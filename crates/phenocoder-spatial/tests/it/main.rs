@@ -1,16 +1,18 @@
 //! Tests against reference values and invariants; one binary, so that the crate is linked once.
 //!
 //! `organoid`: the original's numbers of two real wells. `reference_sets`: those of squidpy, networkx and esda for two
-//! synthetic point sets, `graphs` their graphs. `invariants`: what must hold for any points. `degenerate`: input at the edge of definition.
+//! synthetic point sets, `graphs` their graphs; `peers` what these lack; `every_entry` all of both, in a table. `invariants`: what must hold for any points. `degenerate`: input at the edge of definition.
 //! `groups`: samples in which something was planted to differ.
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stdout, reason = "tests report the errors they measured")]
 
 mod degenerate;
 mod distances;
+mod every_entry;
 mod graphs;
 mod groups;
 mod invariants;
 mod organoid;
+mod peers;
 mod reference_sets;
 mod sets;
