@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::permutation::exceeding;
+use super::significance::{beyond_rounding, score};
 use super::weights::Weights;
 use super::{Centered, SpatialWeights, Tail, adjust_fdr};
 use crate::error::Result;
@@ -152,7 +153,7 @@ pub struct LocalAutocorrelation {
     pub expected: Array2<f64>,
     /// Its variance by chance.
     pub variance: Array2<f64>,
-    /// (statistic − expected) / √variance.
+    /// (statistic − expected) / √variance; NaN where the statistic cannot vary, as for a cell that is linked with all others.
     pub z: Array2<f64>,
     /// The probability of such a z, by the normal distribution.
     pub p_value_normal: Array2<f64>,
@@ -466,7 +467,7 @@ fn run(
     let z = Zip::from(&statistic)
         .and(&expected)
         .and(&variance)
-        .map_collect(|s, e, v| (s - e) / v.sqrt());
+        .map_collect(|&s, &e, &v| score(s, e, v));
     Ok(LocalAutocorrelation {
         p_value_normal: z.mapv(|z| config.tail.of_normal(z)),
         p_value: (config.permutations > 0).then(|| matrix(|e| e.p_value)),
@@ -506,7 +507,8 @@ impl Cells<'_> {
         let squares: f64 = edges.iter().map(|(_, w)| w * w).sum();
         // The variance of a weighted sum of draws without replacement, for a variance of 1.
         let spread = if n > 2.0 {
-            ((n - 1.0) * squares - sum * sum).max(0.0) / (n - 2.0)
+            let spread = (n - 1.0) * squares - sum * sum;
+            beyond_rounding(spread, sum * sum).max(0.0) / (n - 2.0)
         } else {
             0.0
         };

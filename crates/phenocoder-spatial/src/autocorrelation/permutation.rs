@@ -5,7 +5,7 @@ use phenocoder_core::{CsrGraph, Progress, Seed};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::significance::RowSums;
+use super::significance::{RowSums, beyond_rounding, score};
 use super::weights::Weights;
 use super::{Centered, SpatialWeights, Tail, geary_c, moran_i};
 use crate::error::{ConfigError, Result};
@@ -130,7 +130,7 @@ pub struct PermutedAutocorrelation {
     /// Its variance over the permutations (divided by their number).
     #[doc(alias = "var_sim")]
     pub variance: Vec<f64>,
-    /// (statistic − mean) / √variance.
+    /// (statistic − mean) / √variance; NaN where the statistic cannot vary.
     pub z: Vec<f64>,
     /// The probability of such a z, by the normal distribution.
     #[doc(alias = "pval_z_sim")]
@@ -483,7 +483,8 @@ pub(super) fn compare(
         let square = drawn.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / n as f64;
         let defined = !out.statistic[f].is_nan();
         let or_nan = |value: f64| if defined { value } else { f64::NAN };
-        let z = or_nan((found - mean) / square.sqrt());
+        let square = beyond_rounding(square.sqrt(), 10.0 * found.abs()).powi(2);
+        let z = or_nan(score(found, mean, square));
         let [above, below] = exceeding(found, drawn.iter().copied());
         out.mean.push(or_nan(mean * factor(f)));
         out.variance.push(or_nan(square * factor(f).powi(2)));

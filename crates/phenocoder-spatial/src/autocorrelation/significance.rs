@@ -73,7 +73,8 @@ pub struct Autocorrelation {
     pub expected: Vec<f64>,
     /// Its variance by chance.
     pub variance: Vec<f64>,
-    /// How many standard deviations the statistic is away from what is expected.
+    /// How many standard deviations the statistic is away from what is expected; NaN where it cannot vary, as in a graph that
+    /// links all with all.
     pub z: Vec<f64>,
     /// The probability of a value at least as far away, by the normal distribution.
     pub p_value: Vec<f64>,
@@ -86,11 +87,16 @@ impl Autocorrelation {
         moments: impl Fn(usize) -> (f64, f64),
         tail: Tail,
     ) -> Self {
-        let (expected, variance): (Vec<f64>, Vec<f64>) = (0..statistic.len()).map(moments).unzip();
+        // Of a single node: 1 / 0.
+        let finite = |value: f64| if value.is_finite() { value } else { f64::NAN };
+        let (expected, variance): (Vec<f64>, Vec<f64>) = (0..statistic.len())
+            .map(moments)
+            .map(|(expected, variance)| (finite(expected), finite(variance)))
+            .unzip();
         let z: Vec<f64> = statistic
             .iter()
             .zip(expected.iter().zip(&variance))
-            .map(|(s, (expected, variance))| (s - expected) / variance.sqrt())
+            .map(|(s, (expected, variance))| score(*s, *expected, *variance))
             .collect();
         let p_value = z.iter().map(|&z| tail.of_normal(z)).collect();
         Self {
@@ -150,7 +156,8 @@ pub fn moran_test(
         Assumption::Normality => {
             let [s0, s1, s2] = weights.sums();
             let square = (n * n * s1 - n * s2 + 3.0 * s0 * s0) / ((n - 1.0) * (n + 1.0) * s0 * s0);
-            vec![(expected, square - expected * expected); statistic.len()]
+            let variance = beyond_rounding(square - expected * expected, square);
+            vec![(expected, variance); statistic.len()]
         }
         Assumption::Randomization => {
             let [s0, s1, s2] = weights.sums();
@@ -158,7 +165,8 @@ pub fn moran_test(
                 let a = n * ((n * n - 3.0 * n + 3.0) * s1 - n * s2 + 3.0 * s0 * s0);
                 let b = b2 * ((n * n - n) * s1 - 2.0 * n * s2 + 6.0 * s0 * s0);
                 let square = (a - b) / ((n - 1.0) * (n - 2.0) * (n - 3.0) * s0 * s0);
-                (expected, four_or_more(n, square - expected * expected))
+                let variance = beyond_rounding(square - expected * expected, square);
+                (expected, four_or_more(n, variance))
             };
             z.kurtosis().into_iter().map(moments).collect()
         }
@@ -203,6 +211,7 @@ pub fn geary_test(
             let [s0, s1, s2] = weights.sums();
             let variance =
                 ((2.0 * s1 + s2) * (n - 1.0) - 4.0 * s0 * s0) / (2.0 * (n + 1.0) * s0 * s0);
+            let variance = beyond_rounding(variance, 2.0 / (n + 1.0));
             vec![(1.0, variance); statistic.len()]
         }
         Assumption::Randomization => {
@@ -212,6 +221,8 @@ pub fn geary_test(
                 let b = 0.25 * (n - 1.0) * s2 * (n * n + 3.0 * n - 6.0 - (n * n - n + 2.0) * b2);
                 let c = s0 * s0 * (n * n - 3.0 - (n - 1.0).powi(2) * b2);
                 let variance = (a - b + c) / (n * (n - 2.0) * (n - 3.0) * s0 * s0);
+                let terms = (a.abs() + b.abs() + c.abs()) / (n * (n - 2.0) * (n - 3.0) * s0 * s0);
+                let variance = beyond_rounding(variance, terms);
                 (1.0, four_or_more(n, variance))
             };
             z.kurtosis().into_iter().map(moments).collect()
@@ -242,6 +253,24 @@ pub fn geary_test(
         }
     };
     Ok(Autocorrelation::new(statistic, |f| moments[f], tail))
+}
+
+/// A variance that is a difference of larger terms, 0 where rounding may be all of it.
+pub(super) fn beyond_rounding(variance: f64, terms: f64) -> f64 {
+    if variance.abs() <= 1e-13 * terms {
+        0.0
+    } else {
+        variance
+    }
+}
+
+/// How many standard deviations a value is away from what is expected; NaN for what cannot vary.
+pub(super) fn score(value: f64, expected: f64, variance: f64) -> f64 {
+    if variance > 0.0 {
+        (value - expected) / variance.sqrt()
+    } else {
+        f64::NAN
+    }
 }
 
 /// The fourth moments of arrangements are those of four different nodes.
