@@ -39,6 +39,8 @@ pub(super) fn without_case(path: &Path) -> PathBuf {
 pub(crate) enum Fault {
     /// An input or output error (`EIO`).
     Broken,
+    /// An input or output error of whatever changes the disk; what it holds can be read.
+    Unwritable,
     /// The disk is full (`ENOSPC`); operations that take no room succeed.
     Full,
     /// A read ends early, a write stores half of the bytes and then nothing; other operations succeed.
@@ -52,6 +54,7 @@ impl Fault {
         use Operation as O;
         match self {
             Self::Broken => true,
+            Self::Unwritable => !matches!(operation, O::Look | O::List | O::Open | O::Read),
             Self::Full => matches!(
                 operation,
                 O::Create | O::Write | O::Sync | O::Link | O::Rename
@@ -122,7 +125,9 @@ impl Faults {
             state.hit = Some((operation, path.to_owned()));
         }
         match self.fault {
-            Fault::Broken => Err(io::Error::other("injected input or output error")),
+            Fault::Broken | Fault::Unwritable => {
+                Err(io::Error::other("injected input or output error"))
+            }
             Fault::Full => Err(ErrorKind::StorageFull.into()),
             // A request for one byte cannot be cut to a half: it is refused.
             Fault::Short => Ok(len / 2),

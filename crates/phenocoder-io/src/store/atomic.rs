@@ -341,20 +341,34 @@ impl Swap {
         Ok(())
     }
 
-    /// Puts everything back. What cannot be put back now is put back by the next to open the store.
+    /// Puts everything back, as far as it can be.
+    ///
+    /// Elements go back before metadata files do. Where one cannot, for want of room or because the disk is gone, the
+    /// hidden files stay: by them the next to open the store writes the metadata anew, for the elements that it finds.
     fn undo(&mut self) {
+        if self.remove_new_files().is_err() || self.move_back().is_err() {
+            return;
+        }
         for (i, (staged, place, old)) in self.files.iter().enumerate() {
             let _ = match old {
                 Some(old) if i < self.replaced => old.rename(place),
-                None if i < self.replaced => place.remove(),
                 Some(old) => old.remove(),
                 None => Ok(()),
             };
             let _ = staged.remove();
         }
-        for (now, before) in self.moved.iter().rev() {
-            let _ = now.rename(before);
-        }
+    }
+
+    /// Removes metadata files in whose place nothing was: no hidden file would tell of them.
+    fn remove_new_files(&self) -> Result<()> {
+        let replaced = self.files.iter().take(self.replaced);
+        let new = replaced.filter(|(_, _, old)| old.is_none());
+        new.map(|(_, place, _)| place).try_for_each(Place::remove)
+    }
+
+    fn move_back(&self) -> Result<()> {
+        let mut moved = self.moved.iter().rev();
+        moved.try_for_each(|(now, before)| now.rename(before))
     }
 
     /// Removes what is no longer needed. What cannot be removed now is removed by the next to open the store.

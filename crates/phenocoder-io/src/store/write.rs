@@ -65,8 +65,9 @@ impl Store {
             _ => (kind.group(), name),
         };
         self.must_be_at_rest(group, &[name])?;
-        self.change(group, name).remove(&lock)?;
+        let removed = self.change(group, name).remove(&lock);
         self.cache.forget(&path::child(group, name));
+        self.look_again_unless(removed)?;
         self.elements.retain(|e| e.kind != kind || e.name != name);
         Ok(())
     }
@@ -118,8 +119,10 @@ impl Store {
                 path: place.path().to_owned(),
             });
         }
-        self.change(kind.group(), name).rename(&lock, to)?;
+        let renamed = self.change(kind.group(), name).rename(&lock, to);
         self.cache.forget(&key);
+        self.cache.forget(&path::child(kind.group(), to));
+        self.look_again_unless(renamed)?;
         self.elements.retain(|e| e.key != key);
         self.enter(kind, to);
         Ok(())
@@ -371,9 +374,17 @@ impl Store {
             ZarrFormat::V2 => (".zattrs", attributes.clone()),
         };
         let bytes = format!("{:#}", Value::Object(metadata)).into_bytes();
-        atomic::replace_root(&self.root, self.format, &lock, key, bytes)?;
-        self.attributes = attributes;
-        Ok(())
+        let replaced = atomic::replace_root(&self.root, self.format, &lock, key, bytes);
+        match &replaced {
+            Ok(()) => self.attributes = attributes,
+            // What is there now may be the old or the new.
+            Err(_) => {
+                if let Ok(node) = Node::open(&self.root, "", self.format) {
+                    self.attributes = node.attributes;
+                }
+            }
+        }
+        replaced
     }
 
     fn put(
@@ -413,11 +424,23 @@ impl Store {
             }
         }
         self.must_be_at_rest(kind.group(), &[name])?;
-        self.change(kind.group(), name)
-            .put(&lock, |staged| write(staged, existing.as_deref()))?;
+        let put = self
+            .change(kind.group(), name)
+            .put(&lock, |staged| write(staged, existing.as_deref()));
         self.cache.forget(&path::child(kind.group(), name));
+        self.look_again_unless(put)?;
         self.enter(kind, name);
         Ok(())
+    }
+
+    /// Sees what is there after a change that failed: it may be what was to be there.
+    fn look_again_unless(&mut self, changed: Result<()>) -> Result<()> {
+        if changed.is_err()
+            && let Ok(elements) = listing::list(&self.root)
+        {
+            self.elements = elements;
+        }
+        changed
     }
 
     /// Takes the right to write, and sees what others wrote since the store was opened.
