@@ -59,8 +59,8 @@ pub struct OpenOptions {
     pub max_depth: usize,
     /// How many requests may be sent to a server before [`Error::TooManyRequests`](crate::Error::TooManyRequests);
     /// `None` sets no limit. Folders and zip files need none.
-    /// Each attempt counts, also retries, pages of listings, deletions, parts of large files and questions for
-    /// credentials; redirections that the connection follows by itself do not.
+    /// Each attempt counts, also retries, redirections, pages of listings, deletions, parts of large files and questions
+    /// for credentials. One request is redirected ten times at most.
     pub max_requests: Option<u64>,
     /// How often a request that failed on its way is sent again.
     pub max_retries: usize,
@@ -68,6 +68,7 @@ pub struct OpenOptions {
     pub request_timeout: Duration,
     /// Settings of a server by the names that the crate `object_store` gives them, such as `aws_endpoint`, `aws_region`
     /// or `aws_skip_signature`; beside them, the environment is asked for credentials.
+    /// `randomize_addresses` changes nothing.
     pub storage_options: Vec<(String, String)>,
     /// Whether links of the file system may lead out of the store.
     pub follow_links: bool,

@@ -3,6 +3,7 @@
 //! What is asked of the server runs on a small runtime of its own, so that callers may be in any thread, also in one of
 //! an asynchronous program, where they wait.
 
+mod client;
 mod connection;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use object_store::{
 use tokio::runtime::Runtime;
 use url::Url;
 
-use self::connection::{Budget, build, is_used_up};
+use self::connection::{Budget, UsedUp, build, is_caused_by};
 use super::{RangeFile, ReadAt, Source, SourceEntry, folders_of, without_secrets};
 use crate::path::{child, join, prefix};
 use crate::{Error, OpenOptions, Result, json};
@@ -126,7 +127,7 @@ impl Server {
     }
 
     fn failed(&self, key: &str, error: object_store::Error) -> Error {
-        if is_used_up(&error) {
+        if is_caused_by::<UsedUp>(&error) {
             return self.used_up(key);
         }
         match error {

@@ -9,6 +9,8 @@ mod conformance;
 mod conformance_geo;
 #[cfg(unix)]
 mod full_disk;
+#[cfg(feature = "object-store")]
+mod http;
 mod kills;
 mod lazy;
 mod left_overs;
@@ -23,6 +25,8 @@ mod remote;
 mod round_trip;
 #[cfg(feature = "object-store")]
 mod secrets;
+#[cfg(feature = "object-store")]
+mod servers;
 mod strict;
 mod tables;
 mod vector;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,7 @@ use phenocoder_io::{
     TableData, WriteMode, validate, verify,
 };
 
+use super::http::{self, Reply};
 use super::vector::{points, polygons};
 
 const CHUNKS: ImageShape = ImageShape {
@@ -29,23 +30,23 @@ const CHUNKS: ImageShape = ImageShape {
     x: 16,
 };
 
-fn values(offset: usize) -> Array4<f32> {
+pub(super) fn values(offset: usize) -> Array4<f32> {
     Array4::from_shape_fn((2, 1, 40, 50), |(c, _, y, x)| {
         (c * 7 + y * 50 + x + offset) as f32
     })
 }
 
-fn image(offset: usize) -> MemoryImage {
+pub(super) fn image(offset: usize) -> MemoryImage {
     MemoryImage::new("i", values(offset), vec!["a".into(), "b".into()]).unwrap()
 }
 
-fn table(value: f64) -> TableData {
+pub(super) fn table(value: f64) -> TableData {
     TableData::new(vec!["a".into(), "b".into()], vec![], None)
         .with_obs_column("value", Column::Float(vec![value, 2.0]))
         .unwrap()
 }
 
-fn fill(store: &mut Store) {
+pub(super) fn fill(store: &mut Store) {
     let options = ImageWriteOptions::new(DataType::UInt16).with_chunks(CHUNKS);
     store
         .write_image("größe", &image(0), &options, &NoProgress)
@@ -63,7 +64,7 @@ fn fill(store: &mut Store) {
         .unwrap();
 }
 
-fn pixels(store: &Store) -> Vec<f32> {
+pub(super) fn pixels(store: &Store) -> Vec<f32> {
     let image = store.image("größe").unwrap();
     let region = image.shape().region();
     let mut out = vec![0.0; region.checked_len().unwrap()];
@@ -71,7 +72,7 @@ fn pixels(store: &Store) -> Vec<f32> {
     out
 }
 
-fn holds_everything(store: &Store) {
+pub(super) fn holds_everything(store: &Store) {
     assert_eq!(store.image_names(), ["größe"]);
     assert_eq!(store.label_names(), ["m"]);
     assert_eq!(pixels(store), values(0).into_raw_vec_and_offset().0);
@@ -101,115 +102,36 @@ fn serve_pages(root: &Path) -> Server {
 }
 
 fn serve_with(root: &Path, failing_attempts: usize, page: Option<&'static str>) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let (requests, paths) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::default()));
-    let server = Server {
-        address,
-        requests: Arc::clone(&requests),
-        paths: Arc::clone(&paths),
-    };
+    let counts: (Arc<AtomicUsize>, Arc<Mutex<BTreeMap<String, usize>>>) =
+        (Arc::clone(&requests), Arc::clone(&paths));
     let root = root.to_owned();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (root, requests, paths) = (root.clone(), Arc::clone(&requests), Arc::clone(&paths));
-            std::thread::spawn(move || {
-                // A client that hangs up ends the thread.
-                let counts = (&*requests, &*paths);
-                let _ = answer(&stream.unwrap(), &root, counts, failing_attempts, page);
-            });
-        }
-    });
-    server
-}
-
-fn answer(
-    mut stream: &TcpStream,
-    root: &Path,
-    (requests, paths): (&AtomicUsize, &Mutex<BTreeMap<String, usize>>),
-    failing_attempts: usize,
-    page: Option<&'static str>,
-) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    loop {
-        let mut byte = [0];
-        if stream.read(&mut byte)? == 0 {
-            return Ok(());
-        }
-        head.push(byte[0]);
-        if !head.ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
-        let mut words = text.split_whitespace();
-        let (method, path) = (words.next().unwrap(), words.next().unwrap().to_owned());
-        let range = text.lines().find_map(|line| {
-            let (name, value) = line.split_once(": bytes=")?;
-            let (from, to) = value.split_once('-')?;
-            name.eq_ignore_ascii_case("range")
-                .then(|| (from.parse::<usize>().unwrap(), to.parse::<usize>().unwrap()))
-        });
+    let address = http::serve(move |request| {
+        let (requests, paths) = &counts;
         requests.fetch_add(1, Ordering::SeqCst);
         let attempt = {
             let mut paths = paths.lock().unwrap();
-            let count = paths.entry(path.clone()).or_default();
+            let count = paths.entry(request.path.clone()).or_default();
             *count += 1;
             *count
         };
-        let (status, body) = if attempt <= failing_attempts {
-            ("503 Service Unavailable", Vec::new())
-        } else {
-            let file = std::fs::read(root.join(decode(&path).trim_start_matches('/')));
-            // Pages are for people: not where a file of metadata is asked for.
-            let page = page
-                .filter(|_| path.contains("parquet"))
-                .map(|page| page.as_bytes().to_vec());
-            match file.or_else(|error| page.ok_or(error)) {
-                Err(_) => ("404 Not Found", Vec::new()),
-                Ok(bytes) => match range {
-                    Some((from, to)) => {
-                        let part = bytes[from..=to.min(bytes.len() - 1)].to_vec();
-                        write!(
-                            stream,
-                            "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{to}/{}\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n",
-                            part.len(),
-                            bytes.len()
-                        )?;
-                        stream.write_all(&part)?;
-                        continue;
-                    }
-                    None => ("200 OK", bytes),
-                },
-            }
-        };
-        write!(
-            stream,
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n",
-            body.len()
-        )?;
-        if method != "HEAD" {
-            stream.write_all(&body)?;
+        if attempt <= failing_attempts {
+            return Reply::new("503 Service Unavailable");
         }
+        // Pages are for people: not where a file of metadata is asked for.
+        let page = page.filter(|_| request.path.contains("parquet"));
+        let page = || page.map(|page| Reply::bytes(page.as_bytes().to_vec(), request));
+        let file = Reply::file(&root, request).or_else(page);
+        file.unwrap_or_else(|| Reply::new("404 Not Found"))
+    });
+    Server {
+        address,
+        requests,
+        paths,
     }
 }
 
-fn decode(path: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = path.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        if first == b'%' {
-            let hex = std::str::from_utf8(&tail[..2]).unwrap();
-            bytes.push(u8::from_str_radix(hex, 16).unwrap());
-            rest = &tail[2..];
-        } else {
-            bytes.push(first);
-            rest = tail;
-        }
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
-fn local(folder: &Path, version: ContainerVersion) -> PathBuf {
+pub(super) fn local(folder: &Path, version: ContainerVersion) -> PathBuf {
     let path = folder.join("s.zarr");
     fill(&mut Store::create(&path, version).unwrap());
     path
@@ -323,7 +245,7 @@ fn each_attempt_counts_against_the_budget() {
 }
 
 /// Points in so many files, or in one that is no folder, and shapes.
-fn vectors(folder: &Path, version: ContainerVersion, parts: Option<usize>) -> PathBuf {
+pub(super) fn vectors(folder: &Path, version: ContainerVersion, parts: Option<usize>) -> PathBuf {
     let path = folder.join("s.zarr");
     let mut store = Store::create(&path, version).unwrap();
     let options =
@@ -343,7 +265,7 @@ fn vectors(folder: &Path, version: ContainerVersion, parts: Option<usize>) -> Pa
 }
 
 /// Takes what this crate notes of files out of all metadata, as in stores that others wrote.
-fn forget_files(store: &Path) {
+pub(super) fn forget_files(store: &Path) {
     fn forget(value: &mut serde_json::Value) {
         match value {
             serde_json::Value::Object(map) => {
@@ -371,7 +293,7 @@ fn forget_files(store: &Path) {
     }
 }
 
-fn holds_vectors(store: &Store, parts: usize) {
+pub(super) fn holds_vectors(store: &Store, parts: usize) {
     let read = store.points("p").unwrap();
     assert_eq!(read.n_parts(), parts);
     let columns = read.read(&["x", "note", "gene"]).unwrap();
@@ -509,7 +431,7 @@ fn ragged_shapes_behind_plain_http_are_read() {
 }
 
 /// The address of a new bucket on the server that the environment names.
-fn bucket(name: &str) -> Option<(String, OpenOptions)> {
+pub(super) fn bucket(name: &str) -> Option<(String, OpenOptions)> {
     let Ok(server) = std::env::var("PHENOCODER_S3") else {
         println!("skipped: PHENOCODER_S3 names no server");
         return None;

@@ -13,7 +13,6 @@ use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
 };
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
@@ -24,11 +23,13 @@ use object_store::{
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::client;
 use crate::OpenOptions;
 
 /// How many requests were sent, and how many may be.
 ///
-/// Each attempt counts: retries, pages of listings, deletions, parts of uploads, and requests for credentials.
+/// Each attempt counts: retries, redirections, pages of listings, deletions, parts of uploads, and requests for
+/// credentials.
 #[derive(Debug)]
 pub(super) struct Budget {
     state: AtomicU64,
@@ -83,11 +84,11 @@ impl Budget {
     }
 }
 
-/// Whether an error goes back to a request that was not sent for want of budget.
-pub(super) fn is_used_up(error: &(dyn StdError + 'static)) -> bool {
+/// Whether an error goes back to one of a type.
+pub(super) fn is_caused_by<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<UsedUp>() {
+        if error.is::<T>() {
             return true;
         }
         cause = error.source();
@@ -116,7 +117,7 @@ impl fmt::Debug for Query {
 impl HttpConnector for Counting {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(CountingClient {
-            client: ReqwestConnector::default().connect(options)?,
+            client: client::client(options, &self.budget)?,
             budget: Arc::clone(&self.budget),
             query: self.query.clone(),
         }))

@@ -1,0 +1,102 @@
+//! Servers that send from place to place.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use phenocoder_core::ImageSource;
+use phenocoder_io::{ContainerVersion, Error, OpenOptions, Store};
+
+use super::http::{Reply, Request, serve};
+use super::remote::{holds_everything, local};
+
+fn files(root: &Path, request: &Request) -> Reply {
+    Reply::file(root, request).unwrap_or_else(|| Reply::new("404 Not Found"))
+}
+
+/// Serves a folder and keeps what was asked.
+fn keeping(root: &Path) -> (String, Arc<Mutex<Vec<Request>>>) {
+    let asked: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let (root, kept) = (root.to_owned(), Arc::clone(&asked));
+    let address = serve(move |request| {
+        kept.lock().unwrap().push(request.clone());
+        files(&root, request)
+    });
+    (address, asked)
+}
+
+/// Serves nothing: sends everybody to another place.
+fn sending_to(place: String) -> (String, Arc<Mutex<Vec<Request>>>) {
+    let asked: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let kept = Arc::clone(&asked);
+    let address = serve(move |request| {
+        kept.lock().unwrap().push(request.clone());
+        let path = request.path.split('?').next().unwrap();
+        Reply::redirect(format!("{place}{path}"))
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_server_that_one_is_sent_to_learns_neither_whence_nor_who() {
+    let folder = tempfile::tempdir().unwrap();
+    local(folder.path(), ContainerVersion::V02);
+    let (second, asked_second) = keeping(folder.path());
+    let (first, asked_first) = sending_to(second);
+    let host = first.strip_prefix("http://").unwrap();
+    let address = format!("http://user:password@{host}/s.zarr?token=hidden");
+    holds_everything(&Store::open(address).unwrap());
+    let (first, second) = (asked_first.lock().unwrap(), asked_second.lock().unwrap());
+    assert_eq!(first.len(), second.len());
+    for request in first.iter() {
+        assert!(request.path.ends_with("?token=hidden"), "{request:?}");
+        assert!(request.header("authorization").is_some(), "{request:?}");
+    }
+    for request in second.iter() {
+        assert_eq!(request.header("referer"), None);
+        assert_eq!(request.header("authorization"), None);
+        assert!(!format!("{request:?}").contains("hidden"), "{request:?}");
+    }
+}
+
+#[test]
+fn each_redirection_counts_against_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    local(folder.path(), ContainerVersion::V02);
+    for budget in [1, 2, 9, 10] {
+        let (second, asked_second) = keeping(folder.path());
+        let (first, asked_first) = sending_to(second);
+        let options = OpenOptions::default().with_max_requests(Some(budget));
+        let read = Store::open_with(format!("{first}/s.zarr"), options)
+            .and_then(|store| store.image("größe"))
+            .and_then(|image| {
+                let region = image.shape().region();
+                image.read_region(&region, &mut vec![0.0; region.checked_len().unwrap()])?;
+                Ok(())
+            });
+        let refused = read.unwrap_err();
+        assert!(
+            format!("{refused:?}").contains("TooManyRequests"),
+            "{refused:?}"
+        );
+        let sent = asked_first.lock().unwrap().len() + asked_second.lock().unwrap().len();
+        assert_eq!(sent as u64, budget);
+    }
+}
+
+#[test]
+fn a_server_that_sends_round_in_circles_is_an_error_after_ten_times() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let address = serve(move |request| {
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        Reply::redirect(format!("{}?{n}", request.path.split('?').next().unwrap()))
+    });
+    let lost = Store::open(format!("{address}/s.zarr")).unwrap_err();
+    assert!(matches!(lost, Error::Remote { .. }), "{lost:?}");
+    assert!(
+        format!("{lost:?}").contains("TooManyRedirections"),
+        "{lost:?}"
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 11);
+}
