@@ -53,6 +53,8 @@ pub(crate) struct Entry {
 /// A handle on the file system.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
+    /// Whether nothing is waited for until it is on the disk: what is made will not outlive the program.
+    volatile: bool,
     #[cfg(test)]
     faults: Option<std::sync::Arc<faults::Faults>>,
     #[cfg(test)]
@@ -60,6 +62,18 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// A handle for what will not outlive the program.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn volatile() -> Self {
+        Self {
+            volatile: true,
+            #[cfg(test)]
+            faults: None,
+            #[cfg(test)]
+            folds_case: false,
+        }
+    }
+
     /// How many of `len` bytes the operation may move, or why it fails; always all of them outside of tests.
     #[cfg(not(test))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as in tests")]
@@ -178,6 +192,9 @@ impl Disk {
 
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         self.allow(Operation::Sync, path, 0)?;
+        if self.volatile {
+            return Ok(());
+        }
         file.sync_all()
     }
 

@@ -54,6 +54,16 @@ pub enum Error {
         /// The store, or what a writer has in its hands.
         path: PathBuf,
     },
+    /// Somebody took the lock of this writer away while it wrote to a server; it has stopped, and made nothing public
+    /// since.
+    ///
+    /// That is what [`Store::repair`](crate::Store::repair) does to a writer that it takes for dead.
+    /// An element that was to be replaced may be missing: open the store anew and write it again.
+    #[error("the lock of `{}` was taken away by somebody else while it was written to", path.display())]
+    LockLost {
+        /// The store.
+        path: PathBuf,
+    },
     /// A metadata file is not JSON, or nested too deeply.
     #[error("`{key}`: the metadata is not valid JSON")]
     Json {
@@ -373,6 +383,7 @@ impl Error {
             Self::Remote { .. }
             | Self::TooManyRequests { .. }
             | Self::Locked { .. }
+            | Self::LockLost { .. }
             | Self::Cancelled(_) => true,
             // Pixels are read through traits that know this error as a cause.
             Self::Source(error) => {
@@ -382,6 +393,11 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether a server refused to tell.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Remote { source, .. } if is_refusal(&**source))
     }
 
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
@@ -463,6 +479,17 @@ fn is_of_the_store(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::InvalidFilename | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
     ) || (cfg!(unix) && error.raw_os_error() == Some(circle))
+}
+
+#[cfg(feature = "object-store")]
+fn is_refusal(source: &(dyn std::error::Error + 'static)) -> bool {
+    let cause = source.downcast_ref::<object_store::Error>();
+    matches!(cause, Some(object_store::Error::PermissionDenied { .. }))
+}
+
+#[cfg(not(feature = "object-store"))]
+fn is_refusal(_: &(dyn std::error::Error + 'static)) -> bool {
+    false
 }
 
 /// Keeps what a file says from filling a screen.

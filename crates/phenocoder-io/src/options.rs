@@ -59,8 +59,8 @@ pub struct OpenOptions {
     pub max_depth: usize,
     /// How many requests may be sent to a server before [`Error::TooManyRequests`](crate::Error::TooManyRequests);
     /// `None` sets no limit. Folders and zip files need none.
-    /// Each attempt counts, also retries, redirections, pages of listings, deletions, parts of large files and questions
-    /// for credentials. One request is redirected ten times at most.
+    /// Each attempt counts, also retries, redirections, pages of listings, deletions, parts of large files, renewals of
+    /// the lock of a writer and questions for credentials. One request is redirected ten times at most.
     pub max_requests: Option<u64>,
     /// How often a request that failed on its way is sent again.
     pub max_retries: usize,

@@ -4,7 +4,7 @@
 
 mod folder;
 #[cfg(feature = "object-store")]
-mod remote;
+pub(crate) mod remote;
 mod zip;
 
 use std::fmt::Debug;
@@ -15,7 +15,7 @@ use crate::{Error, OpenOptions, Result};
 
 pub(crate) use folder::Folder;
 #[cfg(feature = "object-store")]
-pub(crate) use remote::{Remote, Server, Version};
+pub(crate) use remote::{Remote, Server, Stored, Version};
 pub(crate) use zip::ZipFile;
 
 /// Something that holds files under keys such as `images/a/zarr.json`.
@@ -27,6 +27,16 @@ pub(crate) trait Source: Debug + Send + Sync {
 
     /// A file, or `None` where there is none.
     fn file(&self, key: &str) -> Result<Option<RangeFile>>;
+
+    /// As [`file`](Self::file), for one that need not be there.
+    fn probe(&self, key: &str) -> Result<Option<RangeFile>> {
+        self.file(key)
+    }
+
+    /// Why nothing could be read, where that was taken for nothing being there.
+    fn refusal(&self) -> Option<Error> {
+        None
+    }
 
     /// The names of the folders and files in a folder, sorted; empty where there is none.
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>>;
@@ -226,6 +236,16 @@ impl Root {
     /// A file that is read in ranges, or `None` where there is none.
     pub(crate) fn ranges(&self, key: &str) -> Result<Option<RangeFile>> {
         self.source.file(key)
+    }
+
+    /// As [`ranges`](Self::ranges), for a file that need not be there.
+    pub(crate) fn probe(&self, key: &str) -> Result<Option<RangeFile>> {
+        self.source.probe(key)
+    }
+
+    /// Why nothing could be read, where that was taken for nothing being there.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.source.refusal()
     }
 
     /// Whether folders can be listed; not on a web server.

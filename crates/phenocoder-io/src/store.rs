@@ -100,7 +100,11 @@ impl Store {
             Some(node) => (node, ZarrFormat::V3),
             None => match Node::find(&root, "", ZarrFormat::V2)? {
                 Some(node) => (node, ZarrFormat::V2),
-                None => return Err(not_a_store("it has neither zarr.json nor .zgroup")),
+                None => {
+                    let refusal = root.refusal();
+                    let nothing = || not_a_store("it has neither zarr.json nor .zgroup");
+                    return Err(refusal.unwrap_or_else(nothing));
+                }
             },
         };
         if !node.is_group() {

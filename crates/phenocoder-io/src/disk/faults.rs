@@ -9,8 +9,8 @@ use super::{Disk, Operation};
 /// A disk on which `a` and `A` are one name, as they are for macOS and Windows.
 pub(crate) fn disk_that_folds_case() -> Disk {
     Disk {
-        faults: None,
         folds_case: true,
+        ..Disk::default()
     }
 }
 
@@ -91,7 +91,7 @@ impl Faults {
         });
         let disk = Disk {
             faults: Some(Arc::clone(&faults)),
-            folds_case: false,
+            ..Disk::default()
         };
         (disk, faults)
     }

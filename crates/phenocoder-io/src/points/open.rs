@@ -305,7 +305,11 @@ fn files(root: &Arc<Root>, key: &str, seals: &Seals) -> Result<Vec<String>> {
         return unlisted(root, key, &place, seals);
     }
     let missing = || Error::missing(&place, "a Parquet file or a folder of such");
-    let entries = root.entries(key)?;
+    let entries = match root.entries(key) {
+        // A bucket that may be read and not listed.
+        Err(error) if error.is_refusal() => return unlisted(root, key, &place, seals),
+        entries => entries?,
+    };
     let entry = entries.into_iter().find(|e| e.name == "points.parquet");
     if !entry.ok_or_else(missing)?.is_folder {
         return Ok(vec![place]);
@@ -331,7 +335,7 @@ fn unlisted(root: &Arc<Root>, key: &str, place: &str, seals: &Seals) -> Result<V
     let mut files: Vec<String> = seals.paths().map(|path| child(key, path)).collect();
     files.sort_by(|a, b| natural(a, b));
     if let Some(first) = files.first()
-        && (root.ranges(first)?.is_none() || Parts::are_told(root, key, first, seals)?)
+        && (root.probe(first)?.is_none() || Parts::are_told(root, key, first, seals)?)
     {
         return Ok(files);
     }
@@ -339,7 +343,7 @@ fn unlisted(root: &Arc<Root>, key: &str, place: &str, seals: &Seals) -> Result<V
     files.clear();
     // Some servers have a page for every address.
     let is_parquet = |file: &str| -> Result<bool> {
-        match root.ranges(file)? {
+        match root.probe(file)? {
             Some(found) if found.size >= 12 => Ok(found.read(0, 4)? == b"PAR1"),
             _ => Ok(false),
         }

@@ -5,33 +5,31 @@
 
 mod client;
 mod connection;
+#[cfg(test)]
+pub(crate) mod faults;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    MultipartUpload, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions,
-    PutPayload, UpdateVersion,
+    ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions, PutPayload, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 use url::Url;
 
 use self::connection::{Budget, UsedUp, build, is_caused_by};
+use self::upload::{Room, Stopped};
 use super::{RangeFile, ReadAt, Source, SourceEntry, folders_of, without_secrets};
 use crate::path::{child, join, prefix};
 use crate::{Error, OpenOptions, Result, json};
-
-/// How many small files are sent or removed at the same time.
-const TOGETHER: usize = 16;
-
-/// Files larger than this are sent in parts.
-const PART_BYTES: usize = 16 << 20;
 
 /// A store on a server.
 #[derive(Debug)]
@@ -58,6 +56,19 @@ pub(crate) struct Server {
     /// Whether the server lists what it has; plain HTTP does not.
     lists: bool,
     budget: Arc<Budget>,
+    room: Room,
+    readable: Mutex<Readable>,
+    /// How often a lock is renewed.
+    renewal: Duration,
+}
+
+/// What is known of the right to read.
+#[derive(Debug, Default)]
+struct Readable {
+    /// A file that was read.
+    proof: Option<String>,
+    /// The first refusal, while nothing was read.
+    refusal: Option<Error>,
 }
 
 impl fmt::Debug for Server {
@@ -79,8 +90,24 @@ impl Drop for Server {
 }
 
 /// A version of a file, to replace no other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Version(UpdateVersion);
+
+/// A file as it was stored at some time.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) version: Version,
+    /// When, by the clock of the server.
+    written: SystemTime,
+}
+
+impl Stored {
+    /// How long ago it was written, by the clocks of the server and of this machine.
+    pub(crate) fn age(&self) -> Duration {
+        self.written.elapsed().unwrap_or_default()
+    }
+}
 
 impl Server {
     fn connect(address: &str, options: &OpenOptions) -> Result<Self> {
@@ -111,7 +138,31 @@ impl Server {
             address: shown,
             lists,
             budget,
+            room: Room::default(),
+            readable: Mutex::default(),
+            renewal: Duration::from_secs(60),
         })
+    }
+
+    /// As one that is connected to `objects`, which tests make.
+    #[cfg(test)]
+    pub(crate) fn on(objects: Arc<dyn ObjectStore>, part: u32) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            runtime: Some(runtime),
+            objects,
+            prefix: Path::from("s.zarr"),
+            address: "test://s.zarr".to_owned(),
+            lists: true,
+            budget: Arc::new(Budget::new(None)),
+            room: Room::new(4 * part, part),
+            readable: Mutex::default(),
+            renewal: Duration::from_millis(20),
+        }
     }
 
     fn path(&self, key: &str) -> Result<Path> {
@@ -130,10 +181,11 @@ impl Server {
         if is_caused_by::<UsedUp>(&error) {
             return self.used_up(key);
         }
+        if is_caused_by::<Stopped>(&error) {
+            return self.lock_lost();
+        }
         match error {
-            object_store::Error::Precondition { .. } => Error::Locked {
-                path: self.address.clone().into(),
-            },
+            object_store::Error::Precondition { .. } => self.locked(),
             error => Error::Remote {
                 address: self.address.clone(),
                 key: key.to_owned(),
@@ -147,6 +199,34 @@ impl Server {
             key: key.to_owned(),
             address: self.address.clone(),
             limit: self.budget.limit().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The error while somebody else has the lock.
+    pub(crate) fn locked(&self) -> Error {
+        Error::Locked {
+            path: self.address.clone().into(),
+        }
+    }
+
+    /// The error of what failed on this machine.
+    pub(crate) fn failed_here(&self, key: &str, error: std::io::Error) -> Error {
+        Error::Remote {
+            address: self.address.clone(),
+            key: key.to_owned(),
+            source: error.into(),
+        }
+    }
+
+    /// How often a lock is renewed.
+    pub(crate) fn renewal(&self) -> Duration {
+        self.renewal
+    }
+
+    /// The error of a writer whose lock somebody else took away.
+    pub(crate) fn lock_lost(&self) -> Error {
+        Error::LockLost {
+            path: self.address.clone().into(),
         }
     }
 
@@ -202,14 +282,15 @@ impl Server {
         }
     }
 
-    /// A whole file with its version; `None` where there is none.
-    pub(crate) fn get(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, Version)>> {
+    /// A whole file; `None` where there is none.
+    pub(crate) fn get(&self, key: &str, limit: u64) -> Result<Option<Stored>> {
         let found = self.ask(key, |objects, path| async move {
             let result = objects.get(&path).await?;
             let version = UpdateVersion {
                 e_tag: result.meta.e_tag.clone(),
                 version: result.meta.version.clone(),
             };
+            let written = SystemTime::from(result.meta.last_modified);
             let size = result.meta.size;
             // The body of one that is too large is not asked for.
             let bytes = if size > limit {
@@ -217,18 +298,69 @@ impl Server {
             } else {
                 Some(result.bytes().await?)
             };
-            Ok((size, bytes, version))
+            Ok((size, bytes, version, written))
         })?;
         match found {
             None => Ok(None),
-            Some((_, Some(bytes), version)) => Ok(Some((bytes.into(), Version(version)))),
-            Some((size, None, _)) => Err(Error::TooLarge {
+            Some((_, Some(bytes), version, written)) => Ok(Some(Stored {
+                bytes: bytes.into(),
+                version: Version(version),
+                written,
+            })),
+            Some((size, None, ..)) => Err(Error::TooLarge {
                 key: key.to_owned(),
                 what: "a file with bytes",
                 found: size.into(),
                 limit,
             }),
         }
+    }
+
+    /// As [`get`](Self::get), for a file that need not be there.
+    ///
+    /// Buckets that may not be listed answer for what is not there as for what may not be read (403).
+    fn find(&self, key: &str, limit: u64) -> Result<Option<Stored>> {
+        let found = self.get(key, limit);
+        if let Ok(Some(_)) = found {
+            let mut readable = self.readable();
+            if readable.proof.is_none() {
+                *readable = Readable {
+                    proof: Some(key.to_owned()),
+                    refusal: None,
+                };
+            }
+        }
+        self.absent_if_refused(found)
+    }
+
+    /// Takes a refusal for the answer of a server that has no such file, if a file of the store that was read before can
+    /// be read now.
+    ///
+    /// While none was, as in the middle of opening, it is kept for [`refusal`](Self::refusal).
+    fn absent_if_refused<T>(&self, found: Result<Option<T>>) -> Result<Option<T>> {
+        let refusal = match found {
+            Err(error) if error.is_refusal() => error,
+            found => return found,
+        };
+        let mut readable = self.readable();
+        let Some(proof) = readable.proof.clone() else {
+            readable.refusal.get_or_insert(refusal);
+            return Ok(None);
+        };
+        drop(readable);
+        match self.ask(&proof, head) {
+            Ok(Some(_)) => Ok(None),
+            _ => Err(refusal),
+        }
+    }
+
+    fn readable(&self) -> MutexGuard<'_, Readable> {
+        self.readable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why nothing could be read, where the server refused.
+    fn refusal(&self) -> Option<Error> {
+        self.readable().refusal.take()
     }
 
     /// Writes a file, whole or not at all; with a version only in its place.
@@ -246,42 +378,25 @@ impl Server {
     }
 
     /// Writes a file where there is none.
-    pub(crate) fn create(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+    pub(crate) fn create(&self, key: &str, bytes: Vec<u8>) -> Result<Version> {
         let created = self.ask(key, |objects, path| async move {
             let payload = PutPayload::from(bytes);
             match objects
                 .put_opts(&path, payload, PutMode::Create.into())
                 .await
             {
-                Ok(_) => Ok(true),
-                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                Ok(created) => Ok(Some(created)),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
         })?;
         match created {
-            Some(true) => Ok(()),
-            Some(false) => Err(Error::Exists {
+            Some(Some(created)) => Ok(Version(created.into())),
+            Some(None) => Err(Error::Exists {
                 path: self.address.clone().into(),
             }),
             None => Err(self.no_bucket(key)),
         }
-    }
-
-    /// How long ago a file was written, by the clocks of the server and of this machine, and its version.
-    pub(crate) fn age(&self, key: &str) -> Result<Option<(Duration, Version)>> {
-        let meta = self.ask(
-            key,
-            |objects, path| async move { objects.head(&path).await },
-        )?;
-        Ok(meta.map(|meta| {
-            let written = SystemTime::from(meta.last_modified);
-            let age = written.elapsed().unwrap_or_default();
-            let version = UpdateVersion {
-                e_tag: meta.e_tag,
-                version: meta.version,
-            };
-            (age, Version(version))
-        }))
     }
 
     fn no_bucket(&self, key: &str) -> Error {
@@ -292,19 +407,18 @@ impl Server {
         }
     }
 
-    /// Sends files, several at a time; each appears whole.
-    pub(crate) fn put_all(&self, files: Vec<(String, std::path::PathBuf)>) -> Result<()> {
-        let paths: Vec<(Path, std::path::PathBuf)> = files
+    /// Sends files, several at a time, until `stop` is set; each appears whole.
+    pub(crate) fn put_all(
+        &self,
+        files: Vec<(String, std::path::PathBuf)>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<()> {
+        let files: Vec<(Path, std::path::PathBuf)> = files
             .into_iter()
             .map(|(key, file)| Ok((self.path(&key)?, file)))
             .collect::<Result<_>>()?;
-        self.ask("", |objects, _| async move {
-            futures_util::stream::iter(paths)
-                .map(|(path, file)| send(Arc::clone(&objects), path, file))
-                .buffer_unordered(TOGETHER)
-                .try_collect::<Vec<()>>()
-                .await
-        })?;
+        let (room, stop) = (self.room.clone(), Arc::clone(stop));
+        self.ask("", |objects, _| room.send_all(objects, files, stop))?;
         Ok(())
     }
 
@@ -332,72 +446,6 @@ impl Server {
     }
 }
 
-/// Sends a file, in parts where it is large.
-async fn send(
-    objects: Arc<dyn ObjectStore>,
-    path: Path,
-    file: std::path::PathBuf,
-) -> object_store::Result<()> {
-    let mut parts = Parts {
-        file: std::fs::File::open(file).map_err(unreadable)?,
-    };
-    let first = parts.next()?;
-    if first.len() < PART_BYTES {
-        return objects
-            .put(&path, PutPayload::from(first))
-            .await
-            .map(|_| ());
-    }
-    let mut upload = objects.put_multipart(&path).await?;
-    send_parts(upload.as_mut(), first, &mut parts).await
-}
-
-/// Sends parts, which become visible together when the last is there.
-async fn send_parts(
-    upload: &mut dyn MultipartUpload,
-    first: Vec<u8>,
-    parts: &mut Parts<impl std::io::Read + Send>,
-) -> object_store::Result<()> {
-    let mut part = first;
-    let sent: object_store::Result<()> = async {
-        while !part.is_empty() {
-            let bytes = std::mem::take(&mut part);
-            upload.put_part(PutPayload::from(bytes)).await?;
-            part = parts.next()?;
-        }
-        upload.complete().await.map(|_| ())
-    }
-    .await;
-    if sent.is_err() {
-        // The first error says why; the server drops parts of uploads that are never completed.
-        let _ = upload.abort().await;
-    }
-    sent
-}
-
-/// A file to be sent.
-struct Parts<R> {
-    file: R,
-}
-
-impl<R: std::io::Read> Parts<R> {
-    fn next(&mut self) -> object_store::Result<Vec<u8>> {
-        use std::io::Read;
-        let mut part = Vec::new();
-        let limit = PART_BYTES as u64;
-        let read = (&mut self.file).take(limit).read_to_end(&mut part);
-        read.map_err(unreadable)?;
-        Ok(part)
-    }
-}
-
-fn unreadable(error: std::io::Error) -> object_store::Error {
-    object_store::Error::Generic {
-        store: "local file",
-        source: error.into(),
-    }
-}
-
 impl Remote {
     pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<Self> {
         let server = Server::connect(address.trim_end_matches('/'), options)?;
@@ -408,7 +456,17 @@ impl Remote {
         })
     }
 
-    pub(crate) fn server(&self) -> &Server {
+    /// As one that was opened, on what tests make.
+    #[cfg(test)]
+    pub(crate) fn on(server: Server) -> Self {
+        Self {
+            server: Arc::new(server),
+            consolidated: Mutex::new(None),
+            metadata_limit: 1 << 20,
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
     }
 
@@ -437,7 +495,7 @@ impl Remote {
     fn read_consolidated(&self) -> Result<Option<Nodes>> {
         let limit = self.metadata_limit.saturating_mul(8);
         for file in ["zarr.json", ".zmetadata", "zmetadata"] {
-            let Some((bytes, _)) = self.server.get(file, limit)? else {
+            let Some(Stored { bytes, .. }) = self.server.find(file, limit)? else {
                 continue;
             };
             let metadata = json::parse_object(file, &bytes)?;
@@ -519,15 +577,23 @@ impl Source for Remote {
         }))
     }
 
+    fn probe(&self, key: &str) -> Result<Option<RangeFile>> {
+        self.server.absent_if_refused(self.file(key))
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        self.server.refusal()
+    }
+
     fn read(&self, key: &str, limit: u64, out: &mut Vec<u8>) -> Result<bool> {
         let found = self.server.get(key, limit)?;
-        Ok(found.map(|(bytes, _)| *out = bytes).is_some())
+        Ok(found.map(|stored| *out = stored.bytes).is_some())
     }
 
     fn read_metadata(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         match self.known(key)? {
             Some(known) => Ok(known),
-            None => Ok(self.server.get(key, limit)?.map(|(bytes, _)| bytes)),
+            None => Ok(self.server.find(key, limit)?.map(|stored| stored.bytes)),
         }
     }
 
@@ -604,82 +670,5 @@ impl ReadAt for RemoteBytes {
             }
             None => Err(Error::missing(self.key.as_str(), "a file")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::Pin;
-
-    use object_store::{PutResult, UploadPart};
-
-    use super::*;
-
-    /// What was asked of an upload.
-    #[derive(Debug, Default)]
-    struct Upload(Vec<&'static str>);
-
-    type Answer<'a, T> = Pin<Box<dyn Future<Output = object_store::Result<T>> + Send + 'a>>;
-
-    impl MultipartUpload for Upload {
-        fn put_part(&mut self, _: PutPayload) -> UploadPart {
-            self.0.push("part");
-            Box::pin(async { Ok(()) })
-        }
-
-        fn complete<'a, 'b>(&'a mut self) -> Answer<'b, PutResult>
-        where
-            'a: 'b,
-            Self: 'b,
-        {
-            self.0.push("complete");
-            Box::pin(async {
-                Err(object_store::Error::NotImplemented {
-                    operation: "complete".to_owned(),
-                    implementer: "a test".to_owned(),
-                })
-            })
-        }
-
-        fn abort<'a, 'b>(&'a mut self) -> Answer<'b, ()>
-        where
-            'a: 'b,
-            Self: 'b,
-        {
-            self.0.push("abort");
-            Box::pin(async { Ok(()) })
-        }
-    }
-
-    /// A file whose reading fails at its second part.
-    struct Failing;
-
-    impl std::io::Read for Failing {
-        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::other("the disk is gone"))
-        }
-    }
-
-    #[test]
-    fn an_upload_is_aborted_when_reading_or_completing_fails() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let mut upload = Upload::default();
-        let mut parts = Parts { file: Failing };
-        let sent = send_parts(&mut upload, vec![1], &mut parts);
-        let refused = runtime.block_on(sent).unwrap_err();
-        assert!(
-            refused.to_string().contains("the disk is gone"),
-            "{refused}"
-        );
-        assert_eq!(upload.0, ["part", "abort"]);
-        let mut upload = Upload::default();
-        let mut parts = Parts {
-            file: std::io::empty(),
-        };
-        let sent = send_parts(&mut upload, vec![1], &mut parts);
-        runtime.block_on(sent).unwrap_err();
-        assert_eq!(upload.0, ["part", "complete", "abort"]);
     }
 }

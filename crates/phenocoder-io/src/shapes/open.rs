@@ -90,7 +90,7 @@ impl Shapes {
         let is_ragged = match attrs.and_then(|attrs| attrs.get("version")) {
             Some(Value::String(version)) if version == "0.1" => true,
             Some(Value::String(version)) if matches!(version.as_str(), "0.2" | "0.3") => false,
-            None => root.ranges(&child(key, "shapes.parquet"))?.is_none(),
+            None => root.probe(&child(key, "shapes.parquet"))?.is_none(),
             Some(other) => {
                 return Err(Error::UnsupportedVersion {
                     key: key.to_owned(),

@@ -56,7 +56,7 @@ pub(crate) fn build(
             let bytes = render_v2(nodes);
             let mut files = vec![(".zmetadata".to_owned(), bytes.clone())];
             // SpatialData up to 0.5 reads and writes it without the dot.
-            if root.ranges("zmetadata")?.is_some() {
+            if root.probe("zmetadata")?.is_some() {
                 files.push(("zmetadata".to_owned(), bytes));
             }
             Ok(files)

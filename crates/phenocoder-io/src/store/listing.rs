@@ -11,6 +11,9 @@ use crate::path::child;
 use crate::root::Root;
 use crate::{Error, Result};
 
+/// The file that one writer at a time creates on a server.
+pub(super) const LOCK: &str = ".phenocoder-lock";
+
 /// Where SpatialData before 0.1 kept its only table.
 const OLD_TABLES: &str = "table";
 

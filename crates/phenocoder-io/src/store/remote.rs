@@ -7,58 +7,35 @@
 //! files that nobody is told of.
 //! Two writers do not meet: a file that only one can create keeps the other out, and each replaces the root only if it
 //! is the version that it has read.
+//! Few files outside of elements repeat what the table of contents says: the list of masks and, in Zarr v2, the
+//! attributes of the root. They are written after it; the lock notes them before, so that whoever puts the store in order
+//! after a writer that died between writes them.
+
+mod lock;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use self::lock::{RemoteLock, new_id};
 use super::atomic::list_labels;
 use super::consolidated::{self, node_of, render_v2, render_v3};
 use super::element::{ContainerVersion, ElementKind, WriteMode};
 use super::{Store, listing, new_root};
-use crate::disk::Place;
-use crate::node::ZarrFormat;
+use crate::disk::{Disk, Place};
+use crate::node::{Node, ZarrFormat};
 use crate::path::{check_name, child, prefix};
 use crate::root::{Remote, Root, Server, Version};
 use crate::{Error, OpenOptions, Result};
 
-/// The file that one writer at a time creates.
-pub(super) const LOCK: &str = ".phenocoder-lock";
-
-/// The right to change a store on a server.
-struct RemoteLock<'a>(&'a Server);
-
-impl<'a> RemoteLock<'a> {
-    fn acquire(server: &'a Server) -> Result<Self> {
-        // One request is kept for the removal.
-        server.keep_requests(LOCK, 1)?;
-        let who = format!("process {}", std::process::id());
-        let created = match server.create(LOCK, who.into_bytes()) {
-            Ok(()) => return Ok(Self(server)),
-            Err(Error::Exists { path }) => Err(Error::Locked { path }),
-            Err(other) => Err(other),
-        };
-        server.put_back_requests(1);
-        created
-    }
-}
-
-impl Drop for RemoteLock<'_> {
-    fn drop(&mut self) {
-        self.0.put_back_requests(1);
-        // What cannot be removed now is named by the error that the next writer gets.
-        let _ = self.0.delete(LOCK);
-    }
-}
-
 /// The table of contents of a store on a server.
 struct Contents<'a> {
-    _lock: RemoteLock<'a>,
+    lock: RemoteLock,
+    remote: &'a Remote,
     server: &'a Server,
     format: ZarrFormat,
     /// The root's own metadata, in Zarr v3.
@@ -66,6 +43,8 @@ struct Contents<'a> {
     /// The text of each metadata file.
     nodes: BTreeMap<String, String>,
     version: Option<Version>,
+    /// Files that repeat what is in it, with their new text.
+    copies: BTreeMap<String, String>,
 }
 
 impl<'a> Contents<'a> {
@@ -77,11 +56,15 @@ impl<'a> Contents<'a> {
             });
         }
         let lock = RemoteLock::acquire(server)?;
+        // What is read from here on is not what others are about to change.
         remote.forget();
         let limit = root.options.max_metadata_bytes.saturating_mul(8);
         let file = Self::file(format);
         let (group, version) = match server.get(file, limit)? {
-            Some((bytes, version)) => (crate::json::parse_object(file, &bytes)?, Some(version)),
+            Some(found) => {
+                let group = crate::json::parse_object(file, &found.bytes)?;
+                (group, Some(found.version))
+            }
             None if format == ZarrFormat::V2 => (Map::new(), None),
             None => return Err(Error::missing(file, "the metadata of the store")),
         };
@@ -92,12 +75,14 @@ impl<'a> Contents<'a> {
             nodes.remove(file);
         }
         Ok(Self {
-            _lock: lock,
+            lock,
+            remote,
             server,
             format,
             group,
             nodes,
             version,
+            copies: BTreeMap::new(),
         })
     }
 
@@ -119,8 +104,29 @@ impl<'a> Contents<'a> {
         self.nodes.retain(|key, _| !key.starts_with(&prefix));
     }
 
-    /// Makes the table of contents public, unless somebody else did.
+    /// Makes the table of contents public, unless somebody else did or has the lock, and then what repeats it.
     fn publish(&mut self) -> Result<()> {
+        if self.copies.is_empty() {
+            self.lock.check()?;
+            return self.put_contents();
+        }
+        self.lock.note(self.copies.keys().cloned())?;
+        let published = self.put_contents().and_then(|()| {
+            std::mem::take(&mut self.copies)
+                .into_iter()
+                .try_for_each(|(key, text)| self.put(&key, text))
+        });
+        match &published {
+            Ok(()) => self.lock.finish(),
+            // The lock stays where this fails too: repairing goes on from there.
+            Err(_) => {
+                let _ = settle(self.remote, &self.lock);
+            }
+        }
+        published
+    }
+
+    fn put_contents(&mut self) -> Result<()> {
         let bytes = match self.format {
             ZarrFormat::V3 => {
                 let by_node = self
@@ -132,15 +138,36 @@ impl<'a> Contents<'a> {
             ZarrFormat::V2 => render_v2(self.nodes.clone()),
         };
         let file = Self::file(self.format);
-        self.version = Some(self.server.put(file, bytes, self.version.take())?);
+        self.version = Some(match self.version.take() {
+            Some(version) => self.server.put(file, bytes, Some(version))?,
+            None => self.server.create(file, bytes)?,
+        });
+        Ok(())
+    }
+
+    fn put(&self, key: &str, text: String) -> Result<()> {
+        self.lock.check_now_and_then()?;
+        self.server.put(key, text.into_bytes(), None)?;
         Ok(())
     }
 
     /// Writes a metadata file and takes note of it.
     fn write(&mut self, key: &str, text: String) -> Result<()> {
-        self.server.put(key, text.clone().into_bytes(), None)?;
+        self.put(key, text.clone())?;
         self.nodes.insert(key.to_owned(), text);
         Ok(())
+    }
+
+    /// Takes note of a metadata file that is there already, and writes it when the table of contents is public.
+    fn write_copy(&mut self, key: &str, text: String) {
+        self.nodes.insert(key.to_owned(), text.clone());
+        self.copies.insert(key.to_owned(), text);
+    }
+
+    /// Removes what is stored below a key.
+    fn clear(&self, key: &str) -> Result<()> {
+        self.lock.check()?;
+        self.server.remove_folder(key)
     }
 
     /// Has the group of new elements there.
@@ -174,8 +201,26 @@ impl<'a> Contents<'a> {
             .filter_map(|rest| Some(rest.split_once('/')?.0.to_owned()))
             .collect();
         names.dedup();
-        self.write(key, list_labels(metadata, self.format, names))
+        self.write_copy(key, list_labels(metadata, self.format, names));
+        Ok(())
     }
+}
+
+/// Writes the files that the lock notes as the table of contents has them.
+fn settle(remote: &Remote, lock: &RemoteLock) -> Result<()> {
+    lock.check()?;
+    remote.forget();
+    if let Some(nodes) = remote.consolidated()? {
+        for key in lock.unfinished() {
+            if let Some(bytes) = nodes.get(&key) {
+                let node = crate::json::parse(&key, bytes)?;
+                let text = format!("{node:#}").into_bytes();
+                remote.server().put(&key, text, None)?;
+            }
+        }
+    }
+    lock.finish();
+    Ok(())
 }
 
 impl Store {
@@ -186,8 +231,16 @@ impl Store {
     ) -> Result<Self> {
         let remote = Remote::open(address, &options)?;
         // The first file decides who of two creates the store.
+        let mut made = Vec::new();
         for (name, bytes) in new_root(version) {
-            remote.server().create(name, bytes)?;
+            if let Err(error) = remote.server().create(name, bytes) {
+                // The first error says why.
+                for name in made {
+                    let _ = remote.server().delete(name);
+                }
+                return Err(error);
+            }
+            made.push(name);
         }
         Self::from_root(Root::new(remote, options))
     }
@@ -200,15 +253,21 @@ impl Store {
         write: impl FnOnce(&Place, Option<&str>) -> Result<()>,
     ) -> Result<()> {
         let result = self.try_put_remote(kind, name, mode, write);
-        if let (Err(_), Some(remote)) = (&result, self.root.remote()) {
-            // What is there now is not what this handle knew.
+        self.cache.forget(&child(kind.group(), name));
+        self.see_anew_unless(result)
+    }
+
+    /// Reads the table of contents anew after a change that failed: what is there is not what this handle knew.
+    fn see_anew_unless(&mut self, changed: Result<()>) -> Result<()> {
+        if changed.is_err()
+            && let Some(remote) = self.root.remote()
+        {
             remote.forget();
-            self.cache.forget(&child(kind.group(), name));
-            if let Ok(elements) = listing::list(&self.root) {
-                self.elements = elements;
+            if let Ok(node) = Node::open(&self.root, "", self.format) {
+                self.attributes = node.attributes;
             }
         }
-        result
+        self.look_again_unless(changed)
     }
 
     fn try_put_remote(
@@ -244,20 +303,20 @@ impl Store {
         write(&staged, exists.then_some(key.as_str()))?;
         let files = scratch.files(&key, &staged)?;
         // An element that is taken out and cannot be put back for want of requests would be lost: at least each file
-        // is one, and the group, the list of masks and the table of contents are five.
+        // is one, and the group, the list of masks, the table of contents and looking after the lock are twelve.
         contents
             .server
-            .must_have_requests(&key, files.len() as u64 + 5)?;
+            .must_have_requests(&key, files.len() as u64 + 12)?;
         if exists {
             contents.take_out(&key);
             contents.publish()?;
         }
         // What is there, of the old element or of a writer that died, must not mix with the new.
-        contents.server.remove_folder(&key)?;
+        contents.clear(&key)?;
         contents.make_group(kind.group())?;
         let (metadata, data): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|(key, _)| is_metadata(key));
-        contents.server.put_all(data)?;
+        contents.server.put_all(data, contents.lock.taken())?;
         for (key, file) in metadata {
             let text = fs::read_to_string(&file).map_err(Error::io(&file, "read"))?;
             contents.write(&key, text)?;
@@ -267,35 +326,32 @@ impl Store {
         }
         contents.publish()?;
         remote.forget();
-        self.cache.forget(&key);
         self.enter(kind, name);
         Ok(())
     }
 
     /// Replaces the user's attributes; the table of contents, one file, holds them.
-    pub(super) fn write_attributes_remote(
-        &mut self,
-        attributes: &Map<String, Value>,
-    ) -> Result<()> {
-        let root = Arc::clone(&self.root);
-        let Some(remote) = root.remote() else {
+    pub(super) fn write_attributes_remote(&mut self, attributes: Map<String, Value>) -> Result<()> {
+        let written = self.try_write_attributes_remote(&attributes);
+        if written.is_ok() {
+            self.attributes = attributes;
+        }
+        self.see_anew_unless(written)
+    }
+
+    fn try_write_attributes_remote(&self, attributes: &Map<String, Value>) -> Result<()> {
+        let Some(remote) = self.root.remote() else {
             return Ok(());
         };
-        let mut contents = Contents::read(&root, remote, self.format)?;
+        let mut contents = Contents::read(&self.root, remote, self.format)?;
+        let attributes = Value::Object(attributes.clone());
         match self.format {
             ZarrFormat::V3 => {
-                let attributes = Value::Object(attributes.clone());
                 contents.group.insert("attributes".to_owned(), attributes);
-                contents.publish()?;
             }
-            ZarrFormat::V2 => {
-                let text = format!("{:#}", Value::Object(attributes.clone()));
-                contents.nodes.insert(".zattrs".to_owned(), text.clone());
-                contents.publish()?;
-                // For those who do not read the table of contents.
-                contents.write(".zattrs", text)?;
-            }
+            ZarrFormat::V2 => contents.write_copy(".zattrs", format!("{attributes:#}")),
         }
+        contents.publish()?;
         remote.forget();
         Ok(())
     }
@@ -312,23 +368,23 @@ impl Store {
                 place: root.address(),
             });
         }
-        let Some((found, version)) = server.age(LOCK)? else {
+        let Some(lock) = RemoteLock::take_over(server, age)? else {
             return Ok(false);
         };
-        if found < age {
-            return Err(Error::Locked {
-                path: child(&root.address(), LOCK).into(),
-            });
-        }
-        // Only one of several who repair replaces this version of the file; it is then theirs to remove.
-        server.put(LOCK, b"repair".to_vec(), Some(version))?;
-        server.delete(LOCK)?;
+        settle(remote, &lock)?;
+        lock.release()?;
         remote.forget();
         self.elements = listing::list(&self.root)?;
         Ok(true)
     }
 
     pub(super) fn remove_remote(&mut self, kind: ElementKind, name: &str) -> Result<()> {
+        let removed = self.try_remove_remote(kind, name);
+        self.cache.forget(&child(kind.group(), name));
+        self.see_anew_unless(removed)
+    }
+
+    fn try_remove_remote(&mut self, kind: ElementKind, name: &str) -> Result<()> {
         let root = Arc::clone(&self.root);
         let Some(remote) = root.remote() else {
             return Ok(());
@@ -341,9 +397,8 @@ impl Store {
             contents.list_labels()?;
         }
         contents.publish()?;
-        contents.server.remove_folder(&key)?;
+        contents.clear(&key)?;
         remote.forget();
-        self.cache.forget(&key);
         self.elements.retain(|e| e.key != key);
         Ok(())
     }
@@ -360,10 +415,9 @@ struct Scratch(Place);
 impl Scratch {
     fn new() -> Result<Self> {
         loop {
-            // Numbers of the operating system that nobody can guess and take before us.
-            let random = || RandomState::new().build_hasher().finish();
-            let name = format!("phenocoder-{:016x}{:016x}", random(), random());
-            let place = Place::new(std::env::temp_dir().join(name));
+            // A name that nobody can guess and take before us.
+            let name = format!("phenocoder-{}", new_id());
+            let place = Place::on(&Disk::volatile(), std::env::temp_dir().join(name));
             if place.create_private_folder()? {
                 return Ok(Self(place));
             }
@@ -397,23 +451,4 @@ impl Drop for Scratch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn elements_are_made_where_only_this_user_looks() {
-        let (a, b) = (Scratch::new().unwrap(), Scratch::new().unwrap());
-        assert_ne!(a.0.path(), b.0.path());
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(a.0.path()).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o700);
-        }
-        assert!(!b.0.create_private_folder().unwrap(), "it is there already");
-        let path = a.0.path().to_owned();
-        a.0.join("x/y").write(b"z").unwrap();
-        drop(a);
-        assert!(!path.exists());
-    }
-}
+mod tests;

@@ -40,8 +40,11 @@ impl Repair {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RepairOptions {
-    /// How long ago the lock on a server must have been made to be taken for that of a writer that died (default a day);
-    /// zero takes away any.
+    /// How long ago the lock on a server must have been renewed to be taken for that of a writer that died (default a
+    /// day); zero takes away any.
+    ///
+    /// Writers renew their lock every minute. The age is the difference of the clocks of the server and of this machine:
+    /// leave room for what they differ, and for a writer whose machine sleeps.
     pub lock_age: Duration,
 }
 
@@ -72,8 +75,11 @@ impl Store {
     /// out of one place, all stay and [`Repair::problems`] names them.
     /// Elements are not touched: what is damaged in them cannot be made up.
     ///
-    /// On a server a lock that was made more than a day ago is removed, and nothing else: be sure that its writer is not at
-    /// work. The element that it was writing is not listed, and writing it again removes its files.
+    /// On a server a lock that was not renewed for a day is taken and removed, and what it notes as unfinished put in
+    /// order: the list of masks and the attributes of the root. Nothing else is.
+    /// A writer that is alive all the same notices at its next step and stops with
+    /// [`Error::LockLost`](crate::Error::LockLost).
+    /// The element that it was writing is not listed, and writing it again removes its files.
     ///
     /// # Errors
     ///
@@ -112,7 +118,7 @@ impl Store {
         #[cfg(feature = "object-store")]
         if self.root.remote().is_some() {
             if self.repair_remote(options.lock_age)? {
-                done.removed.push(super::remote::LOCK.to_owned());
+                done.removed.push(listing::LOCK.to_owned());
             }
             return Ok(done);
         }
@@ -181,6 +187,7 @@ fn partial_files(store: &Store) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Whether zarr-python has such a name for a file that it is about to write.
 fn is_partial(name: &str) -> bool {
     let id = name
         .strip_prefix('.')

@@ -356,9 +356,7 @@ impl Store {
         #[cfg(feature = "object-store")]
         if self.root.remote().is_some() {
             keep_own(&mut attributes, &self.attributes);
-            self.write_attributes_remote(&attributes)?;
-            self.attributes = attributes;
-            return Ok(());
+            return self.write_attributes_remote(attributes);
         }
         let lock = Lock::acquire(&self.root.writable()?.place(""))?;
         atomic::tidy(&self.root, &lock)?;
@@ -434,7 +432,7 @@ impl Store {
     }
 
     /// Sees what is there after a change that failed: it may be what was to be there.
-    fn look_again_unless(&mut self, changed: Result<()>) -> Result<()> {
+    pub(super) fn look_again_unless(&mut self, changed: Result<()>) -> Result<()> {
         if changed.is_err()
             && let Ok(elements) = listing::list(&self.root)
         {

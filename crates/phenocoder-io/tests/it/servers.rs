@@ -1,14 +1,16 @@
-//! Servers that send from place to place.
+//! Servers that send from place to place, or refuse what they do not have.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use phenocoder_core::ImageSource;
 use phenocoder_io::{ContainerVersion, Error, OpenOptions, Store};
 
 use super::http::{Reply, Request, serve};
-use super::remote::{holds_everything, local};
+use super::remote::{forget_files, holds_everything, holds_vectors, local, vectors};
+
+const REFUSED: &str = "403 Forbidden";
 
 fn files(root: &Path, request: &Request) -> Reply {
     Reply::file(root, request).unwrap_or_else(|| Reply::new("404 Not Found"))
@@ -99,4 +101,76 @@ fn a_server_that_sends_round_in_circles_is_an_error_after_ten_times() {
         "{lost:?}"
     );
     assert_eq!(asked.load(Ordering::SeqCst), 11);
+}
+
+/// Serves a folder, refuses what is not in it, and everything once told so.
+fn refusing(root: &Path) -> (String, Arc<AtomicBool>) {
+    let everything = Arc::new(AtomicBool::new(false));
+    let (root, refuses) = (root.to_owned(), Arc::clone(&everything));
+    let address = serve(move |request| {
+        let file = Reply::file(&root, request).filter(|_| !refuses.load(Ordering::SeqCst));
+        file.unwrap_or_else(|| Reply::new(REFUSED))
+    });
+    (address, everything)
+}
+
+#[test]
+fn a_server_that_refuses_what_it_does_not_have_is_read() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        local(folder.path(), version);
+        let (address, _) = refusing(folder.path());
+        holds_everything(&Store::open(format!("{address}/s.zarr")).unwrap());
+        // As SpatialData up to 0.5 has it.
+        if version == ContainerVersion::V01 {
+            let path = folder.path().join("s.zarr");
+            std::fs::rename(path.join(".zmetadata"), path.join("zmetadata")).unwrap();
+            holds_everything(&Store::open(format!("{address}/s.zarr")).unwrap());
+        }
+        for parts in [Some(3), None] {
+            let folder = tempfile::tempdir().unwrap();
+            forget_files(&vectors(folder.path(), version, parts));
+            let (address, _) = refusing(folder.path());
+            let store = Store::open(format!("{address}/s.zarr")).unwrap();
+            holds_vectors(&store, parts.unwrap_or(1));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_refuses_everything_holds_no_empty_store() {
+    let folder = tempfile::tempdir().unwrap();
+    forget_files(&vectors(folder.path(), ContainerVersion::V02, Some(3)));
+    let (address, everything) = refusing(folder.path());
+    everything.store(true, Ordering::SeqCst);
+    let refused = Store::open(format!("{address}/s.zarr")).unwrap_err();
+    assert!(matches!(refused, Error::Remote { .. }), "{refused:?}");
+    assert!(
+        format!("{refused:?}").contains("PermissionDenied"),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("zarr.json"), "{refused}");
+    let refused = Store::open(format!("{address}/other.zarr")).unwrap_err();
+    assert!(matches!(refused, Error::Remote { .. }), "{refused:?}");
+    // The right to read may end: then nothing is taken for absent either.
+    everything.store(false, Ordering::SeqCst);
+    let store = Store::open(format!("{address}/s.zarr")).unwrap();
+    everything.store(true, Ordering::SeqCst);
+    let refused = store.points("p").unwrap_err();
+    assert!(matches!(refused, Error::Remote { .. }), "{refused:?}");
+}
+
+#[test]
+fn pixels_that_a_server_refuses_are_never_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = local(folder.path(), ContainerVersion::V02);
+    std::fs::remove_file(path.join("images/größe/s0/c/0/0/0")).unwrap();
+    let (address, _) = refusing(folder.path());
+    let options = OpenOptions::default().with_missing_chunks(phenocoder_io::MissingChunks::Fill);
+    let store = Store::open_with(format!("{address}/s.zarr"), options).unwrap();
+    let image = store.image("größe").unwrap();
+    let region = image.shape().region();
+    let read = image.read_region(&region, &mut vec![0.0; region.checked_len().unwrap()]);
+    let refused = format!("{:?}", read.unwrap_err());
+    assert!(refused.contains("PermissionDenied"), "{refused}");
 }

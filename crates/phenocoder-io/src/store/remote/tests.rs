@@ -1,0 +1,365 @@
+//! Whatever request fails, a store on a server is as it was or as it was to be, and locks hold.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+
+use ndarray::Array3;
+use phenocoder_core::{MemoryLabels, NoProgress};
+
+use super::*;
+use crate::root::remote::faults::{Failure, Faulty};
+use crate::{LabelWriteOptions, RepairOptions, TableData};
+
+const PART: u32 = 1 << 10;
+
+fn open_on(server: &Faulty) -> Result<Store> {
+    let remote = Remote::on(Server::on(Arc::new(server.clone()), PART));
+    Store::from_root(Root::new(remote, OpenOptions::default()))
+}
+
+fn create(version: ContainerVersion) -> Faulty {
+    let files = new_root(version).into_iter();
+    Faulty::with(
+        &files
+            .map(|(name, bytes)| (format!("s.zarr/{name}"), bytes))
+            .collect(),
+    )
+}
+
+fn table(n: usize) -> TableData {
+    TableData::new((0..n).map(|i| format!("c{i}")).collect(), vec![], None)
+}
+
+fn write_mask(store: &mut Store, name: &str) -> Result<()> {
+    let mask = MemoryLabels::new(name, Array3::from_elem((1, 8, 8), 3));
+    store.write_labels(name, &mask, &LabelWriteOptions::default(), &NoProgress)
+}
+
+fn attributes(donor: u32) -> Map<String, Value> {
+    serde_json::from_value(json!({ "donor": donor })).unwrap()
+}
+
+/// A change of a store.
+type Step = (&'static str, fn(&mut Store) -> Result<()>);
+
+const STEPS: [Step; 8] = [
+    ("create a mask", |s| write_mask(s, "l")),
+    ("create another mask", |s| write_mask(s, "m")),
+    ("create a table", |s| {
+        s.write_table("t", &table(2), WriteMode::Create)
+    }),
+    ("replace a table", |s| {
+        s.write_table("t", &table(3), WriteMode::Replace)
+    }),
+    ("write attributes", |s| s.write_attributes(attributes(7))),
+    ("replace attributes", |s| s.write_attributes(attributes(8))),
+    ("delete a mask", |s| s.remove(ElementKind::Labels, "l")),
+    ("delete a table", |s| s.remove(ElementKind::Table, "t")),
+];
+
+fn lock_key() -> String {
+    format!("s.zarr/{}", listing::LOCK)
+}
+
+/// What a store says of itself, and the rows of its tables.
+fn shown(store: &Store) -> (Vec<(String, usize)>, Map<String, Value>) {
+    let elements = store.elements().iter().map(|element| {
+        let rows = match element.kind {
+            ElementKind::Table => store.table(&element.name).unwrap().n_obs(),
+            _ => 0,
+        };
+        (element.key.clone(), rows)
+    });
+    (elements.collect(), store.attributes().clone())
+}
+
+/// Every file of metadata is what the table of contents says, where it says something of it.
+fn agrees(server: &Faulty, case: &str) {
+    let content = server.content();
+    let parse = |bytes: &Vec<u8>| serde_json::from_slice::<Value>(bytes).unwrap();
+    let (root, field) = match content.get("s.zarr/zarr.json") {
+        Some(bytes) => (parse(bytes)["consolidated_metadata"].clone(), "/zarr.json"),
+        None => (parse(&content["s.zarr/.zmetadata"]), ""),
+    };
+    for (key, told) in root["metadata"].as_object().unwrap() {
+        let stored = parse(&content[&format!("s.zarr/{key}{field}")]);
+        assert_eq!(&stored, told, "{case}: {key}");
+    }
+}
+
+fn every_request_fails_once(version: ContainerVersion, failure: Failure, for_good: bool) -> usize {
+    let mut before = create(version).content();
+    let mut failures = 0;
+    for (what, step) in STEPS {
+        let old = shown(&open_on(&Faulty::with(&before)).unwrap());
+        let server = Faulty::with(&before);
+        step(&mut open_on(&server).unwrap()).unwrap();
+        agrees(&server, what);
+        let after = server.content();
+        assert!(!after.contains_key(&lock_key()), "{what}");
+        let new = shown(&open_on(&server).unwrap());
+        for n in 0.. {
+            let server = Faulty::with(&before);
+            let mut handle = open_on(&server).unwrap();
+            server.fail(n, failure, for_good);
+            let result = step(&mut handle);
+            let Some(hit) = server.heal() else {
+                result.unwrap();
+                assert!(n > 5, "{what}: too few requests failed");
+                break;
+            };
+            failures += 1;
+            let case = format!("{what}: {failure:?} {n} lost, {hit}");
+            let done = result.is_ok();
+            if let Err(error) = result {
+                let is_typed = matches!(
+                    error,
+                    Error::Remote { .. } | Error::Locked { .. } | Error::LockLost { .. }
+                );
+                assert!(is_typed, "{case}: {error:?}");
+            }
+            // Whoever opens it sees the old or the new state; an element that was to be replaced may be gone.
+            let mut store = open_on(&server).unwrap();
+            let found = shown(&store);
+            let mut without = old.clone();
+            without.0.retain(|(key, _)| key != "tables/t");
+            let is_gone = what == "replace a table" && found == without;
+            assert!(found == old || found == new || is_gone, "{case}: {found:?}");
+            assert!(found == new || !done, "{case}: said to be done");
+            if !for_good {
+                assert_eq!(
+                    shown(&handle),
+                    found,
+                    "{case}: the handle shows something else"
+                );
+            }
+            // Where the lock is left, it can be taken away; then all files agree.
+            if server.content().contains_key(&lock_key()) {
+                assert!(for_good || hit.contains(listing::LOCK), "{case}: locked");
+                let refused = store.write_attributes(attributes(9));
+                assert!(matches!(refused, Err(Error::Locked { .. })), "{case}");
+                let at_once = RepairOptions::default().with_lock_age(Duration::ZERO);
+                assert_eq!(
+                    store.repair_with(&at_once).unwrap().removed,
+                    [listing::LOCK],
+                    "{case}"
+                );
+            }
+            agrees(&server, &case);
+            assert_eq!(shown(&open_on(&server).unwrap()), found, "{case}");
+            if found == old && found != new {
+                step(&mut store).unwrap();
+                assert_eq!(shown(&open_on(&server).unwrap()), new, "{case}");
+                agrees(&server, &case);
+            }
+        }
+        before = after;
+    }
+    failures
+}
+
+#[test]
+fn every_request_that_fails_leaves_the_old_or_the_new_store() {
+    // Zarr v2 has more files that must agree.
+    for (version, for_good) in [
+        (ContainerVersion::V01, false),
+        (ContainerVersion::V01, true),
+        (ContainerVersion::V02, false),
+    ] {
+        let failures: usize = [Failure::Request, Failure::Reply]
+            .into_iter()
+            .map(|failure| every_request_fails_once(version, failure, for_good))
+            .sum();
+        let how = if for_good { "for good" } else { "once" };
+        println!("container {version:?}: {failures} requests that fail {how}");
+        assert!(failures > 250);
+    }
+}
+
+/// What another writer puts in the place of the lock.
+fn take(server: &Faulty) {
+    server.store(&lock_key(), br#"{"id": "somebody else"}"#);
+}
+
+fn put(store: &mut Store, name: &str, meanwhile: impl FnOnce()) -> Result<()> {
+    let write = |place: &Place, _: Option<&str>| {
+        meanwhile();
+        crate::node::write_group(place, ZarrFormat::V3, Map::new())
+    };
+    store.put_remote(ElementKind::Table, name, WriteMode::Replace, write)
+}
+
+#[test]
+fn a_writer_that_takes_long_renews_its_lock() {
+    let server = create(ContainerVersion::V02);
+    let mut store = open_on(&server).unwrap();
+    let mut other = open_on(&server).unwrap();
+    let age = RepairOptions::default().with_lock_age(Duration::from_secs(1));
+    put(&mut store, "t", || {
+        let first = server.content()[&lock_key()].clone();
+        sleep(Duration::from_millis(1500));
+        assert_ne!(server.content()[&lock_key()], first);
+        let refused = other.repair_with(&age);
+        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    })
+    .unwrap();
+    assert!(!server.content().contains_key(&lock_key()));
+    // The lock of one that died is not renewed.
+    take(&server);
+    sleep(Duration::from_millis(1100));
+    assert_eq!(other.repair_with(&age).unwrap().removed, [listing::LOCK]);
+    assert_eq!(open_on(&server).unwrap().table_names(), ["t"]);
+}
+
+#[test]
+fn a_writer_whose_lock_was_taken_stops_and_publishes_nothing() {
+    let server = create(ContainerVersion::V02);
+    let mut store = open_on(&server).unwrap();
+    put(&mut store, "t", || {}).unwrap();
+    let before = server.content();
+    let refused = put(&mut store, "t", || take(&server)).unwrap_err();
+    assert!(matches!(refused, Error::LockLost { .. }), "{refused:?}");
+    assert!(refused.is_environment());
+    let mut after = server.content();
+    // Nor is the lock of whoever took it removed.
+    let lock = after.remove(&lock_key());
+    assert_eq!(lock.as_deref(), Some(&br#"{"id": "somebody else"}"#[..]));
+    assert_eq!(after, before);
+    let refused = store.write_attributes(attributes(7)).unwrap_err();
+    assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
+    let at_once = RepairOptions::default().with_lock_age(Duration::ZERO);
+    // Repairing takes it, and a writer that goes on meanwhile finds none.
+    let mut other = open_on(&server).unwrap();
+    other.repair_with(&at_once).unwrap();
+    let refused = put(&mut store, "t", || {
+        other.repair_with(&at_once).unwrap();
+    });
+    assert!(
+        matches!(refused, Err(Error::LockLost { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(server.content(), before);
+}
+
+#[test]
+fn a_lock_is_looked_at_before_each_step_that_others_would_miss() {
+    // Whatever request it is that the lock is taken at, what comes after it changes nothing that is listed.
+    for (what, step) in STEPS {
+        let prepared = create(ContainerVersion::V01);
+        let mut store = open_on(&prepared).unwrap();
+        for (_, earlier) in STEPS.iter().take_while(|(name, _)| *name != what) {
+            earlier(&mut store).unwrap();
+        }
+        let before = prepared.content();
+        for n in 0.. {
+            let server = Faulty::with(&before);
+            let mut store = open_on(&server).unwrap();
+            let (asked, thief) = (Arc::new(AtomicUsize::new(0)), Faulty::clone(&server));
+            let at = Arc::clone(&asked);
+            let seen = Arc::new(AtomicUsize::new(0));
+            let changed = Arc::clone(&seen);
+            server.watch(move |kind, path| {
+                let path = path.as_ref();
+                let is_public = path.ends_with("s.zarr/.zmetadata");
+                match at.fetch_add(1, Ordering::SeqCst) {
+                    now if now == n && thief.content().contains_key(&lock_key()) => take(&thief),
+                    // The request on its way, and the one that the look was for.
+                    now if now > n + 1 && kind == "put" && is_public => {
+                        changed.fetch_add(1, Ordering::SeqCst);
+                    }
+                    _ => {}
+                }
+            });
+            let result = step(&mut store);
+            let requests = asked.load(Ordering::SeqCst);
+            server.watch(|_, _| {});
+            let is_taken = server.content().contains_key(&lock_key());
+            if is_taken {
+                assert_eq!(seen.load(Ordering::SeqCst), 0, "{what}: taken at {n}");
+            }
+            if n >= requests {
+                result.unwrap();
+                assert!(n > 5, "{what}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upload_stops_when_the_lock_is_taken() {
+    let mut server = create(ContainerVersion::V02);
+    server.delay = Duration::from_millis(5);
+    let mut store = open_on(&server).unwrap();
+    let (thief, sent) = (server.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&sent);
+    server.watch(move |kind, path| {
+        let is_chunk = path.as_ref().contains("tables/t/x/");
+        if kind == "put" && is_chunk && count.fetch_add(1, Ordering::SeqCst) == 3 {
+            take(&thief);
+        }
+    });
+    let before = server.content();
+    let write = |place: &Place, _: Option<&str>| {
+        for i in 0..2000 {
+            place.join(format!("x/{i}")).write(&[1])?;
+        }
+        crate::node::write_group(place, ZarrFormat::V3, Map::new())
+    };
+    let refused = store.put_remote(ElementKind::Table, "t", WriteMode::Create, write);
+    assert!(
+        matches!(refused, Err(Error::LockLost { .. })),
+        "{refused:?}"
+    );
+    assert!(sent.load(Ordering::SeqCst) < 1500, "{sent:?}");
+    let after = server.content();
+    assert_eq!(after["s.zarr/zarr.json"], before["s.zarr/zarr.json"]);
+    assert!(store.table_names().is_empty());
+}
+
+#[test]
+fn what_is_on_its_way_takes_no_more_memory_than_there_is_room_for() {
+    let mut server = create(ContainerVersion::V02);
+    server.delay = Duration::from_millis(2);
+    let mut store = open_on(&server).unwrap();
+    let part = PART as usize;
+    let write = |place: &Place, _: Option<&str>| {
+        // Files in parts, files of just one part, and small ones.
+        for i in 0..30 {
+            let len = [5 * part + 7, part, part / 2][i % 3];
+            place.join(format!("x/{i}")).write(&vec![i as u8; len])?;
+        }
+        crate::node::write_group(place, ZarrFormat::V3, Map::new())
+    };
+    store
+        .put_remote(ElementKind::Table, "t", WriteMode::Create, write)
+        .unwrap();
+    assert!(server.peak() <= 4 * part, "{} bytes", server.peak());
+    assert!(server.peak() > 2 * part, "several at a time");
+    let content = server.content();
+    for i in 0..30 {
+        let len = [5 * part + 7, part, part / 2][i % 3];
+        assert_eq!(
+            content[&format!("s.zarr/tables/t/x/{i}")],
+            vec![i as u8; len]
+        );
+    }
+}
+
+#[test]
+fn elements_are_made_where_only_this_user_looks() {
+    let (a, b) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+    assert_ne!(a.0.path(), b.0.path());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(a.0.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+    assert!(!b.0.create_private_folder().unwrap(), "it is there already");
+    let path = a.0.path().to_owned();
+    a.0.join("x/y").write(b"z").unwrap();
+    drop(a);
+    assert!(!path.exists());
+}
