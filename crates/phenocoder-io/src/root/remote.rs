@@ -399,6 +399,20 @@ impl Server {
         }
     }
 
+    /// The version of a file that is there now.
+    pub(crate) fn version(&self, key: &str) -> Result<Option<Version>> {
+        let meta = self.ask(
+            key,
+            |objects, path| async move { objects.head(&path).await },
+        )?;
+        Ok(meta.map(|meta| {
+            Version(UpdateVersion {
+                e_tag: meta.e_tag,
+                version: meta.version,
+            })
+        }))
+    }
+
     fn no_bucket(&self, key: &str) -> Error {
         Error::Remote {
             address: self.address.clone(),

@@ -6,24 +6,29 @@ use std::path::Path;
 
 use phenocoder_core::Progress;
 
-use super::Store;
 use super::atomic::Lock;
-use super::listing::locked;
+use super::listing::{self, LOCK, OLD_TABLES, locked};
+use super::repair::is_partial;
+use super::{ElementKind, Store};
 use crate::disk::{LeftOver, Place, left_over};
 use crate::path::child;
-use crate::root::{Root, address_of, without_secrets};
+use crate::root::{Root, SourceEntry, address_of, without_secrets};
 use crate::{Error, OpenOptions, Result};
 
 /// Copies a store to a place of the file system where there is nothing, whole or not at all.
 ///
 /// The source may be a folder, a zip file or, with the feature `object-store`, the address of a server that lists its
-/// files. A folder is kept from being changed meanwhile; what interrupted writers left in it is not copied.
+/// files. The elements that the store lists are copied with all that is below them, and the files beside them, in the
+/// root and in the groups of elements; every byte stays as it is. Left out are other folders, elements that the
+/// consolidated metadata of a server do not list, what interrupted writers left, and locks.
+/// A folder is kept from being changed meanwhile. A server that somebody writes to before or meanwhile is an error; the
+/// lock of a writer that did not renew it for a day is that of one who died.
 ///
 /// # Errors
 ///
 /// [`Error::Exists`] when something is there, [`Error::ReadOnly`] for an address, [`Error::Locked`] while somebody writes
-/// to the source or has taken one element out of its place twice, [`Error::InvalidPath`] for a link that leads out of the store and for one to a folder within an
-/// element, [`Error::Cancelled`], and those of [`Store::open`].
+/// to the source or has taken one element out of its place twice, [`Error::InvalidPath`] for a link that leads out of the
+/// store and for one to a folder within an element, [`Error::Cancelled`], and those of [`Store::open`].
 pub fn copy_store(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
@@ -50,33 +55,78 @@ pub fn copy_store_with(
     }
     let to = Place::new(to.as_ref());
     to.must_be_free()?;
-    let store = Store::open_with(from, options)?;
-    let root = &store.root;
-    let folder = root.folder();
+    copy_opened(&Store::open_with(from, options)?, &to, progress)
+}
+
+pub(super) fn copy_opened(store: &Store, to: &Place, progress: &dyn Progress) -> Result<()> {
+    let folder = store.root.folder();
     let _lock = folder
         .map(|folder| Lock::share(&folder.place("")))
         .transpose()?;
+    #[cfg(feature = "object-store")]
+    let rest = store.rest()?;
     let result = to.create_with(|staged| {
-        copy_tree(root, "", staged, progress)?;
+        let mut items = Vec::new();
+        list_store(store, &mut items)?;
+        copy_items(&store.root, &items, staged, progress)?;
+        #[cfg(feature = "object-store")]
+        store.must_rest_as(&rest)?;
         staged.sync_tree()
     });
     progress.finish();
     result
 }
 
+/// Lists what belongs to a store: the files of the root and of the groups of elements, and the elements.
+fn list_store(store: &Store, items: &mut Vec<Item>) -> Result<()> {
+    let root = &store.root;
+    // Its elements would be missing.
+    if let Some((_, error)) = listing::unlistable(root).into_iter().next() {
+        return Err(error);
+    }
+    let is_group =
+        |name: &str| name == OLD_TABLES || ElementKind::ALL.iter().any(|kind| kind.group() == name);
+    for (entry, name) in named(root, "")? {
+        if !entry.is_folder {
+            items.push(Item::new("", &entry, "", &name));
+        } else if is_group(&name) {
+            items.push(Item::new("", &entry, "", &name));
+            let files = named(root, &entry.name)?;
+            let files = files.iter().filter(|(entry, _)| !entry.is_folder);
+            items.extend(files.map(|(file, to)| Item::new(&entry.name, file, &name, to)));
+        }
+    }
+    for element in store.elements() {
+        listing::must_be_certain(root, element)?;
+        let (group, _) = element.key.split_once('/').unwrap_or_default();
+        let relative = child(group, &element.name);
+        items.push(Item {
+            key: element.key.clone(),
+            relative: relative.clone(),
+            is_folder: true,
+        });
+        list(root, &element.key, &relative, 2, items)?;
+    }
+    Ok(())
+}
+
 /// Copies a folder of a store with all it holds; nothing is read that lies outside of the store.
 pub(crate) fn copy_tree(root: &Root, key: &str, to: &Place, progress: &dyn Progress) -> Result<()> {
-    let mut entries = Vec::new();
-    list(root, key, "", 0, &mut entries)?;
-    progress.start("copy store", Some(entries.len() as u64));
+    let mut items = Vec::new();
+    list(root, key, "", 0, &mut items)?;
+    copy_items(root, &items, to, progress)
+}
+
+fn copy_items(root: &Root, items: &[Item], to: &Place, progress: &dyn Progress) -> Result<()> {
+    progress.start("copy store", Some(items.len() as u64));
     to.create_folder()?;
-    for entry in &entries {
+    for item in items {
         progress.check()?;
-        let target = to.join(&entry.relative);
-        if entry.is_folder {
+        let target = to.join(&item.relative);
+        if item.is_folder {
             target.create_folder()?;
         } else {
-            copy_file(root, &entry.key, &target)?;
+            copy_file(root, &item.key, &target)?;
         }
         progress.advance(1);
     }
@@ -109,6 +159,17 @@ struct Item {
     is_folder: bool,
 }
 
+impl Item {
+    /// An entry of a folder, which is called `name` in the copy of the folder.
+    fn new(folder: &str, entry: &SourceEntry, relative: &str, name: &str) -> Self {
+        Self {
+            key: child(folder, &entry.name),
+            relative: child(relative, name),
+            is_folder: entry.is_folder,
+        }
+    }
+}
+
 /// Lists files and folders, each folder before what it holds.
 fn list(
     root: &Root,
@@ -124,40 +185,48 @@ fn list(
             path: "folders nested too deeply".to_owned(),
         });
     }
-    let entries = root.entries(folder)?;
-    let mut taken: BTreeSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
-    let mut set_aside = BTreeSet::new();
-    for entry in &entries {
-        let name = match left_over(&entry.name) {
-            None => entry.name.as_str(),
-            Some(LeftOver::Old(name)) if set_aside.contains(name) => {
-                return Err(locked(root, &child(folder, &entry.name)));
-            }
-            // An element set aside by a writer that has not put another in its place.
-            Some(LeftOver::Old(name)) if taken.insert(name) => {
-                set_aside.insert(name);
-                name
-            }
-            Some(_) => continue,
-        };
-        let key = child(folder, &entry.name);
-        let relative = child(relative, name);
-        let is_folder = entry.is_folder;
+    for (entry, name) in named(root, folder)? {
+        let item = Item::new(folder, &entry, relative, &name);
         // Elements may be links; links to folders within them could lead round in circles.
-        if is_folder && entry.is_link && depth > 1 {
+        if entry.is_folder && entry.is_link && depth > 1 {
             return Err(Error::InvalidPath {
-                key,
+                key: item.key,
                 path: "a link to a folder".to_owned(),
             });
         }
-        items.push(Item {
-            key: key.clone(),
-            relative: relative.clone(),
-            is_folder,
-        });
-        if is_folder {
+        let (key, relative) = (item.key.clone(), item.relative.clone());
+        items.push(item);
+        if entry.is_folder {
             list(root, &key, &relative, depth + 1, items)?;
         }
     }
     Ok(())
+}
+
+/// The entries of a folder that are no temporaries, with the names that they have or had.
+fn named(root: &Root, folder: &str) -> Result<Vec<(SourceEntry, String)>> {
+    let entries = root.entries(folder)?;
+    let mut taken: BTreeSet<String> = entries.iter().map(|e| e.name.clone()).collect();
+    let mut set_aside = BTreeSet::new();
+    let mut found = Vec::new();
+    for entry in entries {
+        let is_lock = folder.is_empty() && entry.name == LOCK;
+        if is_lock || is_partial(&entry.name) {
+            continue;
+        }
+        let name = match left_over(&entry.name) {
+            None => entry.name.clone(),
+            Some(LeftOver::Old(name)) if set_aside.contains(name) => {
+                return Err(locked(root, &child(folder, &entry.name)));
+            }
+            // Set aside by a writer that has not put another in its place.
+            Some(LeftOver::Old(name)) if taken.insert(name.to_owned()) => {
+                set_aside.insert(name.to_owned());
+                name.to_owned()
+            }
+            Some(_) => continue,
+        };
+        found.push((entry, name));
+    }
+    Ok(found)
 }

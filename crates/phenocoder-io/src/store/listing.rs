@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub(super) const LOCK: &str = ".phenocoder-lock";
 
 /// Where SpatialData before 0.1 kept its only table.
-const OLD_TABLES: &str = "table";
+pub(super) const OLD_TABLES: &str = "table";
 
 /// The elements, by kind and then by name.
 pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {

@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use self::lock::{RemoteLock, new_id};
+use self::lock::{RemoteLock, must_be_at_rest, new_id};
 use super::atomic::list_labels;
 use super::consolidated::{self, node_of, render_v2, render_v3};
 use super::element::{ContainerVersion, ElementKind, WriteMode};
-use super::{Store, listing, new_root};
+use super::{RepairOptions, Store, listing, new_root};
 use crate::disk::{Disk, Place};
 use crate::node::{Node, ZarrFormat};
 use crate::path::{check_name, child, prefix};
@@ -354,6 +354,23 @@ impl Store {
         contents.publish()?;
         remote.forget();
         Ok(())
+    }
+
+    /// The table of contents on a server, of a store that nobody writes to.
+    pub(super) fn rest(&self) -> Result<Option<Version>> {
+        let Some(remote) = self.root.remote() else {
+            return Ok(None);
+        };
+        must_be_at_rest(remote.server(), RepairOptions::default().lock_age)?;
+        remote.server().version(Contents::file(self.format))
+    }
+
+    /// An error when the table of contents is another one, or somebody writes.
+    pub(super) fn must_rest_as(&self, before: &Option<Version>) -> Result<()> {
+        if self.rest()? == *before {
+            return Ok(());
+        }
+        Err(listing::locked(&self.root, ""))
     }
 
     /// Removes the lock of a writer that died at least `age` ago; whether there was one.

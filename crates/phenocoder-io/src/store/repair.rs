@@ -188,7 +188,7 @@ fn partial_files(store: &Store) -> Result<Vec<String>> {
 }
 
 /// Whether zarr-python has such a name for a file that it is about to write.
-fn is_partial(name: &str) -> bool {
+pub(super) fn is_partial(name: &str) -> bool {
     let id = name
         .strip_prefix('.')
         .or(Some(name))

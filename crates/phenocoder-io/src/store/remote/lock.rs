@@ -322,3 +322,11 @@ fn unfinished(found: &Stored) -> BTreeSet<String> {
         .filter_map(|key| Some(key.as_str()?.to_owned()))
         .collect()
 }
+
+/// An error while somebody writes, as far as the age of the lock tells.
+pub(super) fn must_be_at_rest(server: &Server, age: Duration) -> Result<()> {
+    match server.get(LOCK, LIMIT)? {
+        Some(found) if found.age() < age => Err(server.locked()),
+        _ => Ok(()),
+    }
+}

@@ -7,9 +7,10 @@ use std::thread::sleep;
 use ndarray::Array3;
 use phenocoder_core::{MemoryLabels, NoProgress};
 
+use super::super::copy::copy_opened;
 use super::*;
 use crate::root::remote::faults::{Failure, Faulty};
-use crate::{LabelWriteOptions, RepairOptions, TableData};
+use crate::{LabelWriteOptions, TableData};
 
 const PART: u32 = 1 << 10;
 
@@ -344,6 +345,71 @@ fn what_is_on_its_way_takes_no_more_memory_than_there_is_room_for() {
             content[&format!("s.zarr/tables/t/x/{i}")],
             vec![i as u8; len]
         );
+    }
+}
+
+#[test]
+fn a_copy_of_a_server_holds_what_is_listed_and_is_refused_while_somebody_writes() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let server = create(version);
+        let mut store = open_on(&server).unwrap();
+        write_mask(&mut store, "l").unwrap();
+        store
+            .write_table("t", &table(2), WriteMode::Create)
+            .unwrap();
+        server.store("s.zarr/README.md", b"text");
+        let listed: BTreeMap<String, Vec<u8>> = server.content();
+        // Of a writer that died, of zarr-python, of programs that know nothing of the store.
+        let hidden = "0123456789abcdef0123456789abcdef.partial";
+        for other in [
+            "tables/half/zarr.json".to_owned(),
+            format!("tables/t/.zarr.json.{hidden}"),
+            format!(".zarr.json.{hidden}"),
+            "tables/.t.phenocoder-new-1".to_owned(),
+            "backup/zarr.json".to_owned(),
+        ] {
+            server.store(&format!("s.zarr/{other}"), b"{}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let copy = |name: &str| {
+            let store = open_on(&server).unwrap();
+            copy_opened(&store, &Place::new(folder.path().join(name)), &NoProgress)
+        };
+        take(&server);
+        let refused = copy("locked.zarr");
+        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+        let at_once = RepairOptions::default().with_lock_age(Duration::ZERO);
+        store.repair_with(&at_once).unwrap();
+        copy("copy.zarr").unwrap();
+        let path = folder.path().join("copy.zarr");
+        let mut copied = BTreeMap::new();
+        let mut folders = vec![path.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let file = entry.unwrap().path();
+                if file.is_dir() {
+                    folders.push(file);
+                } else {
+                    let key = file.strip_prefix(&path).unwrap().to_str().unwrap();
+                    copied.insert(format!("s.zarr/{key}"), fs::read(&file).unwrap());
+                }
+            }
+        }
+        assert!(copied == listed, "{:?}", copied.keys());
+        assert!(crate::validate(&Store::open(&path).unwrap()).is_empty());
+        // Somebody writes meanwhile, and is done before the end.
+        let writer = server.clone();
+        let file = Contents::file(store.format);
+        server.watch(move |kind, path| {
+            if kind == "get" && path.as_ref().ends_with("README.md") {
+                let key = format!("s.zarr/{file}");
+                let text = writer.content()[&key].clone();
+                writer.store(&key, &text);
+            }
+        });
+        let refused = copy("changed.zarr");
+        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+        assert!(!folder.path().join("changed.zarr").exists());
     }
 }
 
