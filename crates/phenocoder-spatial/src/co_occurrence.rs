@@ -119,6 +119,7 @@ pub fn co_occurrence(
     progress.start("co-occurrence", Some((k * (k + 1) / 2) as u64));
     for a in 0..k {
         for b in a..k {
+            progress.check()?;
             let counts = if a == b {
                 let once = pairs_within(&trees[a], &thresholds, progress)?;
                 once.into_iter().map(|pairs| 2 * pairs).collect()
