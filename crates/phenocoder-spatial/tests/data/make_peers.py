@@ -1,5 +1,6 @@
 """Writes peers.json: statistics of small sets by squidpy 1.8.3, networkx 3.7 and esda 2.10.0, which phenocoder-spatial must equal.
 
+pip install squidpy==1.8.3 networkx==3.7 esda==2.10.0 libpysal==4.15.1
 usage: python make_peers.py peers.json
 """
 

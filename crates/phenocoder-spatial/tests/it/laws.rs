@@ -2,13 +2,28 @@
 //! cells and after any rigid motion, and an answer or a typed error for input at the edge of definition.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use ndarray::{Array2, Axis, array};
-use phenocoder_core::{Categorical, Seed};
-use phenocoder_spatial::sepal::Lattice;
+use phenocoder_core::{CancelToken, Categorical, Seed};
+use phenocoder_spatial::autocorrelation::{
+    LocalConfig, LocalNull, PermutationConfig, Permuted, SpatialWeights, Tail,
+    bivariate_moran_permuted, geary_permuted, local_bivariate_moran, local_geary, local_moran,
+    moran_permuted,
+};
+use phenocoder_spatial::centrality::{
+    BetweennessConfig, BetweennessScale, NodeCloseness, betweenness_centrality,
+    closeness_centrality, group_betweenness,
+};
+use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
+use phenocoder_spatial::enrichment::enrichment_permuted;
+use phenocoder_spatial::interactions::EdgeWeight;
+use phenocoder_spatial::ripley::{RipleyConfig, RipleyFunction, ripley};
+use phenocoder_spatial::sepal::{Lattice, SepalConfig, sepal};
 use phenocoder_spatial::{Error, radius_graph};
 use phenocoder_testdata::max_relative_error;
 use proptest::prelude::*;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::catalogue::{Catalogue, Entry, Input, Kind, Of, all, sepal_of};
 
@@ -163,6 +178,102 @@ fn sepal_depends_neither_on_the_order_of_the_spots_nor_on_where_they_lie() {
             assert!(found.iter().zip(&times).all(close), "{found:?} {times:?}");
         }
     }
+}
+
+#[test]
+fn every_function_that_can_take_long_stops_when_asked() {
+    let token = CancelToken::new();
+    token.cancel();
+    let input = Input::clumps(60, 2, 3);
+    let graph = radius_graph(input.points.view(), input.radius).unwrap();
+    let (x, y, labels) = (input.x.view(), input.y.view(), &input.labels);
+    let (permuted, local) = (PermutationConfig::new(9), LocalConfig::new());
+    let paths = BetweennessConfig::new();
+    let square = SepalConfig::new(Lattice::Square);
+    let (points, spots) = lattice(5);
+    let grid = radius_graph(points.view(), 1.0).unwrap();
+    let distances = RipleyConfig::new();
+    let discs = Neighborhood::Disc;
+    let stopped: [(&str, Option<Error>); 13] = [
+        ("Moran", moran_permuted(&graph, x, &permuted, &token).err()),
+        ("Geary", geary_permuted(&graph, x, &permuted, &token).err()),
+        (
+            "bivariate",
+            bivariate_moran_permuted(&graph, x, y, &permuted, &token).err(),
+        ),
+        ("local Moran", local_moran(&graph, x, &local, &token).err()),
+        ("local Geary", local_geary(&graph, x, &local, &token).err()),
+        (
+            "local bivariate",
+            local_bivariate_moran(&graph, x, y, &local, &token).err(),
+        ),
+        (
+            "closeness",
+            closeness_centrality(&graph, NodeCloseness::Improved, &token).err(),
+        ),
+        (
+            "betweenness",
+            betweenness_centrality(&graph, &paths, &token).err(),
+        ),
+        (
+            "groups",
+            group_betweenness(&graph, labels, &paths, &token).err(),
+        ),
+        (
+            "sepal",
+            sepal(&grid, points.view(), spots.view(), &square, &token).err(),
+        ),
+        (
+            "enrichment",
+            enrichment_permuted(&graph, labels, None, 9, Seed::new(1), &token).err(),
+        ),
+        (
+            "Ripley",
+            ripley(
+                input.points.view(),
+                labels,
+                RipleyFunction::K,
+                &distances,
+                &token,
+            )
+            .err(),
+        ),
+        (
+            "co-occurrence",
+            co_occurrence(input.points.view(), labels, &[1.0], discs, &token).err(),
+        ),
+    ];
+    for (name, error) in stopped {
+        assert!(
+            matches!(error, Some(Error::Cancelled(_))),
+            "{name}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn settings_read_back_from_json_and_misspelt_ones_are_refused() {
+    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(config: T, field: &str) {
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(text.contains(field), "{text}");
+        assert_eq!(serde_json::from_str::<T>(&text).unwrap(), config);
+        let misspelt = text.replace(field, &format!("{field}s"));
+        assert!(serde_json::from_str::<T>(&misspelt).is_err(), "{misspelt}");
+        // Anything left out has its default.
+        assert!(serde_json::from_str::<T>("{}").is_ok());
+    }
+    let weights = SpatialWeights::default().with_edges(EdgeWeight::Value);
+    check(weights, "normalization");
+    let permuted = PermutationConfig::new(5).with_permuted(Permuted::Rows);
+    check(permuted.with_tail(Tail::Two), "permutations");
+    let local = LocalConfig::new().with_moments(LocalNull::Total);
+    check(local.with_seed(Seed::new(4)), "moments");
+    let pairs = BetweennessConfig::new().with_scale(BetweennessScale::Pairs);
+    check(pairs.with_pivots(3), "pivots");
+    check(
+        SepalConfig::new(Lattice::Square).with_threshold(1e-7),
+        "time_step",
+    );
 }
 
 fn categories(names: &[&str]) -> Vec<String> {
