@@ -76,6 +76,23 @@ pub fn bivariate_moran(
 /// [`PermutationConfig::permuted`] makes no difference.
 /// The cost is O(n · p) per permutation.
 ///
+/// # Examples
+///
+/// ```
+/// use ndarray::Array2;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_spatial::autocorrelation::{PermutationConfig, bivariate_moran_permuted};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let points = Array2::from_shape_fn((20, 1), |(i, _)| i as f64);
+/// let graph = radius_graph(points.view(), 1.0)?;
+/// let opposite = points.mapv(|x| -x);
+/// let config = PermutationConfig::new(99);
+/// let found = bivariate_moran_permuted(&graph, points.view(), opposite.view(), &config, &NoProgress)?;
+/// assert!(found.statistic[0] < -0.8 && found.p_value[0] <= 0.02);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`bivariate_moran`] and [`moran_permuted`](super::moran_permuted).

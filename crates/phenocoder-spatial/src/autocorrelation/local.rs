@@ -258,6 +258,23 @@ pub fn local_moran(
 ///
 /// `x`, `y`: `[n, p]` for a graph of n nodes.
 ///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_spatial::autocorrelation::{LocalConfig, Quadrant, local_bivariate_moran};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0]].view(), 1.0)?;
+/// let x = array![[1.0], [1.0], [3.0], [3.0]];
+/// let y = array![[5.0], [5.0], [1.0], [1.0]];
+/// let local = local_bivariate_moran(&graph, x.view(), y.view(), &LocalConfig::new(), &NoProgress)?;
+/// assert_eq!(local.statistic, array![[-1.0], [0.0], [0.0], [-1.0]]);
+/// assert_eq!(local.quadrant[[0, 0]], Some(Quadrant::LowHigh));
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`local_moran`], and [`ShapeError::Length`] when `y` has another shape.

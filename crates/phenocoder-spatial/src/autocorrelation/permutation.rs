@@ -209,6 +209,23 @@ pub fn moran_permuted(
 
 /// Computes [`geary_c`] beside that of permutations; otherwise as [`moran_permuted`].
 ///
+/// # Examples
+///
+/// ```
+/// use ndarray::Array2;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_spatial::autocorrelation::{PermutationConfig, Permuted, geary_permuted};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let points = Array2::from_shape_fn((20, 1), |(i, _)| i as f64);
+/// let graph = radius_graph(points.view(), 1.0)?;
+/// // As squidpy does it, with 100 permutations.
+/// let config = PermutationConfig::new(100).with_permuted(Permuted::Rows);
+/// let found = geary_permuted(&graph, points.view(), &config, &NoProgress)?;
+/// assert_eq!(found.p_value, [1.0 / 101.0]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`moran_permuted`].

@@ -192,6 +192,21 @@ pub fn moran_test(
 ///   S₀² (n² − 3 − (n − 1)² b₂)) / (n (n − 2)(n − 3) S₀²), NaN for n < 4;
 /// * row permutation: the exact moments of Σᵢ (zᵢ² rₚ − 2 zᵢ lₚ) over permutations p, with the sums r and lags l of the rows.
 ///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_spatial::autocorrelation::{Assumption, SpatialWeights, Tail, geary_test};
+/// use phenocoder_spatial::radius_graph;
+///
+/// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0], [4.0]].view(), 1.0)?;
+/// let x = array![[0.0], [0.1], [0.9], [1.0], [1.0]];
+/// let weights = SpatialWeights::default();
+/// let test = geary_test(&graph, x.view(), &weights, Assumption::Randomization, Tail::Two)?;
+/// assert!(test.statistic[0] < 1.0 && test.z[0] < -1.0);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`geary_c`].

@@ -154,6 +154,16 @@ pub fn mixing_entropy(graph: &CsrGraph, labels: &Categorical) -> Result<MixingEn
 /// # Shapes
 ///
 /// `edges`: `[k, k]`.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_spatial::neighborhood::mixing_entropy_of;
+///
+/// let found = mixing_entropy_of(&array![[2.0, 2.0], [2.0, 2.0]]);
+/// assert_eq!(found.mutual_information, 0.0);
+/// ```
 #[must_use]
 pub fn mixing_entropy_of(edges: &Array2<f64>) -> MixingEntropy {
     let joint = entropy(edges.iter().copied());
