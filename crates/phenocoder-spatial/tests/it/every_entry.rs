@@ -31,8 +31,8 @@ fn not_ours(path: &str) -> Option<&'static str> {
     Some(match first {
         "set" | "notes" | "versions" => "description of the set",
         "inputs" => "input",
-        "embed" => "of phenocoder-embed, compared there",
-        _ if path.starts_with("npz/e_") => "of phenocoder-embed, compared there",
+        "embed" => "results of phenocoder-embed",
+        _ if path.starts_with("npz/e_") => "results of phenocoder-embed",
         _ if path.starts_with("npz/in_") || last == "ripley_F_reference_points" => "input",
         "graphs" if path.contains("/params/") => "input",
         "graphs" if last.ends_with("_dtype") => "how the peer stores numbers; ours have 64 bits",
@@ -195,6 +195,7 @@ impl<'a> Ledger<'a> {
         for (reason, count) in &others {
             println!("not compared: {count:4} ({reason})");
         }
+        println!("of random results the error is the part of what chance allows");
         println!("{} entries in the two files", paths.len());
         let failed: Vec<&String> = self.groups.values().flat_map(|g| &g.failed).collect();
         assert!(failed.is_empty(), "{failed:#?}");
