@@ -45,7 +45,7 @@ pub(crate) use shard::encode_index;
 use shard::{ShardIndex, Sharding};
 pub use target::StoredPixel;
 pub(crate) use target::{Bytes, Converted, Exact, Target};
-pub(crate) use verify::ChunkFile;
+pub(crate) use verify::{ArrayFiles, ChunkFile};
 pub(crate) use vlen::encode as encode_texts;
 pub(crate) use window::{Pixel, indices, utf32};
 pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, say_all_stored, zarr_name};

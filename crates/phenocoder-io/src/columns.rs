@@ -39,7 +39,7 @@ use crate::{Error, OpenOptions, Result};
 
 pub(crate) use category::{Unifier, concat_columns};
 pub(crate) use pandas::{Index, Pandas};
-pub(crate) use parts::{Batches, Group, Parts};
+pub(crate) use parts::{Batches, Files, Group, Parts, Survey};
 pub(crate) use seal::Seals;
 pub use write::ParquetCompression;
 pub(crate) use write::{MOST_GROUP_ROWS, NewIndex, NewTable};
@@ -155,7 +155,7 @@ impl ColumnFile {
     }
 
     /// Whether this crate wrote the file, as one of an element, or it is what the element tells, as far as its size shows.
-    fn is_told(&self, seal: Option<Seal>) -> bool {
+    pub(crate) fn is_told(&self, seal: Option<Seal>) -> bool {
         self.headers.is_some() || seal.is_some_and(|seal| seal.bytes == self.seal.bytes)
     }
 

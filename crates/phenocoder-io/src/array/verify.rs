@@ -15,39 +15,55 @@ pub(crate) enum ChunkFile {
     Stray,
 }
 
+/// What lies below an array's folder, by its path in it.
+#[derive(Debug, Default)]
+pub(crate) struct ArrayFiles {
+    pub(crate) files: Vec<String>,
+    /// The folders that cannot be listed, and why.
+    pub(crate) unlisted: Vec<(String, Error)>,
+}
+
 impl ZarrArray {
-    /// The files below the array's folder, by their paths in it.
-    pub(crate) fn files(&self) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        self.collect_files("", 0, &mut found)?;
-        Ok(found)
+    /// The files below the array's folder.
+    pub(crate) fn files(&self) -> ArrayFiles {
+        let mut found = ArrayFiles::default();
+        self.collect_files("", 0, &mut found);
+        found
     }
 
-    fn collect_files(&self, folder: &str, depth: usize, found: &mut Vec<String>) -> Result<()> {
+    fn collect_files(&self, folder: &str, depth: usize, found: &mut ArrayFiles) {
         let key = if folder.is_empty() {
             self.key.clone()
         } else {
             child(&self.key, folder)
         };
-        if depth > self.root.options.max_depth {
-            return Err(Error::InvalidPath {
+        let entries = if depth > self.root.options.max_depth {
+            Err(Error::InvalidPath {
                 key,
                 path: "folders nested too deeply".to_owned(),
-            });
-        }
-        for entry in self.root.entries(&key)? {
+            })
+        } else {
+            self.root.entries(&key)
+        };
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                found.unlisted.push((folder.to_owned(), error));
+                return;
+            }
+        };
+        for entry in entries {
             let relative = child(folder, &entry.name);
             if entry.is_folder && entry.is_link {
                 // Links to folders could lead round in circles; readers find single chunks behind them all the same.
                 continue;
             }
             if entry.is_folder {
-                self.collect_files(&relative, depth + 1, found)?;
+                self.collect_files(&relative, depth + 1, found);
             } else {
-                found.push(relative);
+                found.files.push(relative);
             }
         }
-        Ok(())
     }
 
     /// What a file below the array's folder is.

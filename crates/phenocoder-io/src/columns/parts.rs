@@ -40,38 +40,95 @@ pub(crate) struct Group {
     pub(crate) rows: u64,
 }
 
-impl Parts {
-    /// Whether a file is one that the element tells of, or at least one of this crate.
-    pub(crate) fn are_told(
-        root: &Arc<Root>,
-        key: &str,
-        place: &str,
-        seals: &Seals,
-    ) -> Result<bool> {
-        let file = ColumnFile::open(root, place)?;
-        Ok(file.is_some_and(|file| file.is_told(seals.of(key, place))))
-    }
+/// The files of an element in their order, and the first of them where it is open already.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) keys: Vec<String>,
+    pub(crate) first: Option<ColumnFile>,
+}
 
+impl From<Vec<String>> for Files {
+    fn from(keys: Vec<String>) -> Self {
+        Self { keys, first: None }
+    }
+}
+
+/// What can be opened of some files, and what is wrong with the others.
+pub(crate) type Survey = (Option<Parts>, Vec<(String, Error)>);
+
+impl Parts {
     /// Opens the first of some files, of which the element tells what they should be.
     ///
     /// A file that is gone or has changed is an error, unless another program has written the files anew.
-    pub(crate) fn open(
+    pub(crate) fn open(root: &Arc<Root>, key: &str, files: Files, seals: &Seals) -> Result<Self> {
+        let place = files.keys.first().map_or(key, String::as_str);
+        let first = match files.first {
+            Some(first) => first,
+            None => open_file(root, place, seals.of(key, place))?,
+        };
+        let lost = match first.is_told(seals.of(key, place)) {
+            true => lost(key, &files.keys, seals).into_iter().next(),
+            false => None,
+        };
+        if let Some(key) = lost {
+            return Err(Error::MissingChunk { key });
+        }
+        Self::with_first(root, key, files.keys, seals, first)
+    }
+
+    /// Opens what can be opened, where nothing that is damaged or gone is to hide the rest.
+    ///
+    /// Files that are damaged before the first sound one are left out; those after it are opened when they are read.
+    pub(crate) fn survey(root: &Arc<Root>, key: &str, files: Files, seals: &Seals) -> Survey {
+        let mut gone = lost(key, &files.keys, seals);
+        let mut held = files.first;
+        let mut keys = files.keys.into_iter();
+        let mut problems = Vec::new();
+        let mut parts = None;
+        while let Some(place) = keys.next() {
+            let seal = seals.of(key, &place);
+            let opened = match held.take() {
+                Some(file) => Ok(file),
+                None => open_file(root, &place, seal),
+            };
+            let checked = opened.and_then(|file| {
+                if file.is_told(seal) {
+                    file.check(seal)?;
+                } else {
+                    // Another program has written the files anew.
+                    gone.clear();
+                }
+                Ok(file)
+            });
+            match checked {
+                Err(error) => problems.push((place, error)),
+                Ok(first) => {
+                    let rest = std::iter::once(place).chain(keys).collect();
+                    match Self::with_first(root, key, rest, seals, first) {
+                        Ok(opened) => parts = Some(opened),
+                        Err(error) => problems.push((key.to_owned(), error)),
+                    }
+                    break;
+                }
+            }
+        }
+        let gone = gone
+            .into_iter()
+            .map(|key| (key.clone(), Error::MissingChunk { key }));
+        problems.extend(gone);
+        (parts, problems)
+    }
+
+    fn with_first(
         root: &Arc<Root>,
         key: &str,
         keys: Vec<String>,
         seals: &Seals,
+        first: ColumnFile,
     ) -> Result<Self> {
-        let place = keys.first().map_or(key, String::as_str);
-        let first =
-            ColumnFile::open(root, place)?.ok_or_else(|| Error::missing(place, "a file"))?;
         let mut told: Vec<Option<Seal>> = keys.iter().map(|place| seals.of(key, place)).collect();
         let of_first = told.first().copied().flatten();
         if first.is_told(of_first) {
-            let there: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
-            let mut places = seals.paths().map(|path| child(key, path));
-            if let Some(gone) = places.find(|place| !there.contains(place.as_str())) {
-                return Err(Error::MissingChunk { key: gone });
-            }
             first.check(of_first)?;
         } else {
             told.fill(None);
@@ -156,9 +213,9 @@ impl Parts {
             return Ok(Arc::clone(open));
         }
         let key = self.keys.get(file).ok_or_else(no_file)?;
-        let open =
-            ColumnFile::open(&self.root, key)?.ok_or_else(|| Error::missing(key, "a file"))?;
-        open.check(self.seals.get(file).copied().flatten())?;
+        let seal = self.seals.get(file).copied().flatten();
+        let open = open_file(&self.root, key, seal)?;
+        open.check(seal)?;
         Ok(Arc::clone(held.get_or_init(|| Arc::new(open))))
     }
 
@@ -396,6 +453,25 @@ impl Parts {
             failed: false,
         }
     }
+}
+
+/// Opens a file that must be there; one that the element tells of is lost otherwise.
+fn open_file(root: &Root, key: &str, seal: Option<Seal>) -> Result<ColumnFile> {
+    ColumnFile::open(root, key)?.ok_or_else(|| match seal {
+        Some(_) => Error::MissingChunk {
+            key: key.to_owned(),
+        },
+        None => Error::missing(key, "a file"),
+    })
+}
+
+/// The files that the element tells of and that are not there.
+fn lost(key: &str, keys: &[String], seals: &Seals) -> Vec<String> {
+    let there: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
+    let places = seals.paths().map(|path| child(key, path));
+    places
+        .filter(|place| !there.contains(place.as_str()))
+        .collect()
 }
 
 /// Keeps a range of the rows of pieces.

@@ -324,7 +324,7 @@ impl Seals {
     }
 
     /// What is told of the file at `place`, which lies in the element at `key`.
-    pub(super) fn of(&self, key: &str, place: &str) -> Option<Seal> {
+    pub(crate) fn of(&self, key: &str, place: &str) -> Option<Seal> {
         let path = place.strip_prefix(key)?.trim_start_matches('/');
         self.0.get(path).copied()
     }

@@ -10,7 +10,7 @@ use ndarray::Array2;
 use serde_json::Value;
 
 use super::write::PointsData;
-use crate::columns::{Batches, Parts, Seals, as_f64};
+use crate::columns::{Batches, ColumnFile, Files, Parts, Seals, Survey, as_f64};
 use crate::node::Node;
 use crate::path::child;
 use crate::root::Root;
@@ -63,13 +63,26 @@ pub struct Points {
 
 impl Points {
     pub(crate) fn open(root: &Arc<Root>, name: &str, node: &Node) -> Result<Self> {
+        check_version(&node.key, node.attributes.get("spatialdata_attrs"))?;
+        let seals = Seals::parse(&node.attributes);
+        let parts = Parts::open(root, &node.key, files(root, &node.key, &seals)?, &seals)?;
+        Self::with_parts(name, node, Arc::new(parts))
+    }
+
+    /// Opens what can be opened of the files.
+    pub(crate) fn survey(root: &Arc<Root>, node: &Node) -> Result<Survey> {
+        let seals = Seals::parse(&node.attributes);
+        let files = files(root, &node.key, &seals)?;
+        Ok(Parts::survey(root, &node.key, files, &seals))
+    }
+
+    /// Reads the metadata of the element, the files of which are open.
+    pub(crate) fn with_parts(name: &str, node: &Node, parts: Arc<Parts>) -> Result<Self> {
         let key = node.key.as_str();
         let attrs = node.attributes.get("spatialdata_attrs");
         check_version(key, attrs)?;
         let transformations =
             transform::parse_all(key, node.attributes.get("coordinateTransformations"))?;
-        let seals = Seals::parse(&node.attributes);
-        let parts = Parts::open(root, key, files(root, key, &seals)?, &seals)?;
         let axes = match node.attributes.get("axes") {
             Some(axes) => transform::spatial_axes(key, axes)?,
             None => ["x", "y", "z"]
@@ -107,7 +120,7 @@ impl Points {
             feature_key: text("feature_key"),
             instance_key: text("instance_key"),
             transformations,
-            parts: Arc::new(parts),
+            parts,
         })
     }
 
@@ -299,7 +312,7 @@ fn check_version(key: &str, attrs: Option<&Value>) -> Result<()> {
 }
 
 /// The file, or the files in the folder, in natural order.
-fn files(root: &Arc<Root>, key: &str, seals: &Seals) -> Result<Vec<String>> {
+fn files(root: &Arc<Root>, key: &str, seals: &Seals) -> Result<Files> {
     let place = child(key, "points.parquet");
     if !root.lists() {
         return unlisted(root, key, &place, seals);
@@ -312,7 +325,7 @@ fn files(root: &Arc<Root>, key: &str, seals: &Seals) -> Result<Vec<String>> {
     };
     let entry = entries.into_iter().find(|e| e.name == "points.parquet");
     if !entry.ok_or_else(missing)?.is_folder {
-        return Ok(vec![place]);
+        return Ok(vec![place].into());
     }
     let mut names: Vec<String> = root
         .entries(&place)?
@@ -324,25 +337,41 @@ fn files(root: &Arc<Root>, key: &str, seals: &Seals) -> Result<Vec<String>> {
         return Err(missing());
     }
     names.sort_by(|a, b| natural(a, b));
-    Ok(names.iter().map(|name| child(&place, name)).collect())
+    let keys: Vec<String> = names.iter().map(|name| child(&place, name)).collect();
+    Ok(keys.into())
 }
 
 /// The files where nothing can be listed, as on a web server: those that the element tells, parts as Python names
 /// them, or one file.
-fn unlisted(root: &Arc<Root>, key: &str, place: &str, seals: &Seals) -> Result<Vec<String>> {
+fn unlisted(root: &Arc<Root>, key: &str, place: &str, seals: &Seals) -> Result<Files> {
     /// The most parts that are asked for.
     const MOST: usize = 10_000;
     let mut files: Vec<String> = seals.paths().map(|path| child(key, path)).collect();
     files.sort_by(|a, b| natural(a, b));
-    if let Some(first) = files.first()
-        && (root.probe(first)?.is_none() || Parts::are_told(root, key, first, seals)?)
-    {
-        return Ok(files);
+    let mut opened = None;
+    if let Some(first) = files.first() {
+        // What cannot be read is told once more when it is read.
+        let Ok(Some(found)) = root.probe(first) else {
+            return Ok(files.into());
+        };
+        let Ok(file) = ColumnFile::read_footer(found, first, root.options.clone()) else {
+            return Ok(files.into());
+        };
+        if file.is_told(seals.of(key, first)) {
+            return Ok(Files {
+                keys: files,
+                first: Some(file),
+            });
+        }
+        opened = Some(file);
     }
     // Another program has written the files anew.
     files.clear();
     // Some servers have a page for every address.
     let is_parquet = |file: &str| -> Result<bool> {
+        if opened.as_ref().is_some_and(|open| open.key() == file) {
+            return Ok(true);
+        }
         match root.probe(file)? {
             Some(found) if found.size >= 12 => Ok(found.read(0, 4)? == b"PAR1"),
             _ => Ok(false),
@@ -369,7 +398,8 @@ fn unlisted(root: &Arc<Root>, key: &str, place: &str, seals: &Seals) -> Result<V
         }
         files.push(place.to_owned());
     }
-    Ok(files)
+    let first = opened.filter(|open| files.first().is_some_and(|first| first == open.key()));
+    Ok(Files { keys: files, first })
 }
 
 /// Compares names with numbers in them: `part.9` comes before `part.10`.

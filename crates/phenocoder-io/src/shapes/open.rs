@@ -12,7 +12,7 @@ use super::data::ShapesData;
 use super::geometry::{Geometries, GeometryKind};
 use super::native::{self, Encoding};
 use super::ragged::Ragged;
-use crate::columns::{Batches, Parts, Seals, as_f64};
+use crate::columns::{Batches, Parts, Seals, Survey, as_f64};
 use crate::node::Node;
 use crate::path::child;
 use crate::root::Root;
@@ -20,6 +20,8 @@ use crate::table::downcast;
 use crate::transform::{self, Transformation};
 use crate::{Error, Result};
 
+/// The file of an element.
+const FILE: &str = "shapes.parquet";
 /// The column of circles' radii.
 pub(super) const RADIUS: &str = "radius";
 
@@ -85,30 +87,45 @@ struct Table {
 
 impl Shapes {
     pub(crate) fn open(root: &Arc<Root>, name: &str, node: &Node) -> Result<Self> {
-        let key = node.key.as_str();
-        let attrs = node.attributes.get("spatialdata_attrs");
-        let is_ragged = match attrs.and_then(|attrs| attrs.get("version")) {
-            Some(Value::String(version)) if version == "0.1" => true,
-            Some(Value::String(version)) if matches!(version.as_str(), "0.2" | "0.3") => false,
-            None => root.probe(&child(key, "shapes.parquet"))?.is_none(),
-            Some(other) => {
-                return Err(Error::UnsupportedVersion {
-                    key: key.to_owned(),
-                    found: other.to_string(),
-                    supported: "shapes of version 0.1, 0.2 and 0.3",
-                });
+        let parts = match is_ragged(root, node)? {
+            true => None,
+            false => {
+                let seals = Seals::parse(&node.attributes);
+                let files = vec![child(&node.key, FILE)].into();
+                Some(Parts::open(root, &node.key, files, &seals)?)
             }
         };
+        Self::with_parts(root, name, node, parts)
+    }
+
+    /// Opens what can be opened of the file; `None` for ragged arrays.
+    pub(crate) fn survey(root: &Arc<Root>, node: &Node) -> Result<Option<Survey>> {
+        if is_ragged(root, node)? {
+            return Ok(None);
+        }
+        let seals = Seals::parse(&node.attributes);
+        let files = vec![child(&node.key, FILE)].into();
+        Ok(Some(Parts::survey(root, &node.key, files, &seals)))
+    }
+
+    /// Reads the metadata of the element, the file of which is open; without one it is of ragged arrays.
+    pub(crate) fn with_parts(
+        root: &Arc<Root>,
+        name: &str,
+        node: &Node,
+        parts: Option<Parts>,
+    ) -> Result<Self> {
+        let key = node.key.as_str();
         let transformations =
             transform::parse_all(key, node.attributes.get("coordinateTransformations"))?;
         let axes = match node.attributes.get("axes") {
             Some(axes) => transform::spatial_axes(key, axes)?,
             None => vec!["x".to_owned(), "y".to_owned()],
         };
-        let stored = if is_ragged {
-            Stored::Ragged(Arc::new(Ragged::open(root, node, attrs, axes.len())?))
-        } else {
-            Stored::Parquet(Arc::new(Table::open(root, node)?))
+        let attrs = node.attributes.get("spatialdata_attrs");
+        let stored = match parts {
+            None => Stored::Ragged(Arc::new(Ragged::open(root, node, attrs, axes.len())?)),
+            Some(parts) => Stored::Parquet(Arc::new(Table::new(key, parts)?)),
         };
         Ok(Self {
             name: name.to_owned(),
@@ -121,14 +138,6 @@ impl Shapes {
 
     pub(super) fn key(&self) -> &str {
         &self.key
-    }
-
-    /// The files, where they are Parquet.
-    pub(crate) fn parts(&self) -> Option<&Arc<Parts>> {
-        match &self.stored {
-            Stored::Parquet(table) => Some(&table.parts),
-            Stored::Ragged(_) => None,
-        }
     }
 
     /// The name of the element.
@@ -378,6 +387,21 @@ impl Shapes {
     }
 }
 
+/// Whether the element is of ragged arrays, as before SpatialData 0.2.2.
+fn is_ragged(root: &Arc<Root>, node: &Node) -> Result<bool> {
+    let attrs = node.attributes.get("spatialdata_attrs");
+    match attrs.and_then(|attrs| attrs.get("version")) {
+        Some(Value::String(version)) if version == "0.1" => Ok(true),
+        Some(Value::String(version)) if matches!(version.as_str(), "0.2" | "0.3") => Ok(false),
+        None => Ok(root.probe(&child(&node.key, FILE))?.is_none()),
+        Some(other) => Err(Error::UnsupportedVersion {
+            key: node.key.clone(),
+            found: other.to_string(),
+            supported: "shapes of version 0.1, 0.2 and 0.3",
+        }),
+    }
+}
+
 /// Checks that every radius is there and greater than 0.
 pub(super) fn check_radii(key: &str, radii: &Float64Array) -> Result<()> {
     let is_good = |radius: Option<f64>| radius.is_some_and(|r| r > 0.0 && r.is_finite());
@@ -396,11 +420,8 @@ pub(super) fn check_radii(key: &str, radii: &Float64Array) -> Result<()> {
 }
 
 impl Table {
-    fn open(root: &Arc<Root>, node: &Node) -> Result<Self> {
-        let key = node.key.as_str();
-        let place = child(key, "shapes.parquet");
-        let seals = Seals::parse(&node.attributes);
-        let parts = Parts::open(root, key, vec![place.clone()], &seals)?;
+    fn new(key: &str, parts: Parts) -> Result<Self> {
+        let place = child(key, FILE);
         let file = parts.file(0)?;
         let note = file
             .note("geo")

@@ -1,14 +1,17 @@
 //! Every stored byte of a store, decoded.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use phenocoder_core::Progress;
 
 use super::{ElementKind, Store};
-use crate::array::{ChunkFile, ZarrArray};
+use crate::array::{ArrayFiles, ChunkFile, ZarrArray};
 use crate::columns::Parts;
 use crate::node::Node;
-use crate::path::child;
+use crate::path::{child, prefix};
+use crate::points::Points;
+use crate::shapes::Shapes;
 use crate::{Error, Result, Violation};
 
 /// What [`verify`] found.
@@ -37,7 +40,9 @@ impl Verification {
 ///
 /// In arrays that say that all of their chunks are stored, as those of this crate do, missing ones are found too,
 /// a thousand per array at most.
-/// Damage is collected, not returned as an error: one broken chunk does not hide another.
+/// Damage is collected, not returned as an error: one broken chunk, lost file or folder that cannot be listed does not
+/// hide another.
+/// A file that the disk or the server does not give out is in the list as "not checked".
 /// Memory holds a chunk, or a batch of a column or of geometries at a time; of shapes before SpatialData 0.2.2, all.
 ///
 /// Points and shapes that this crate wrote have a checksum for every byte of their Parquet files; of others pages may
@@ -45,9 +50,9 @@ impl Verification {
 ///
 /// # Errors
 ///
-/// What [`Error::is_environment`] says is no damage, such as [`Error::Cancelled`] and [`Error::Remote`], and
-/// [`Error::NotAStore`] for a server that does not list its files, where arrays do not say that all of their chunks are
-/// stored.
+/// [`Error::Cancelled`]; [`Error::TooManyRequests`]; [`Error::Io`] and [`Error::Remote`] when, after a file that cannot be
+/// read, not even the metadata of the root can be; and [`Error::NotAStore`] for a server that does not list its files,
+/// where arrays do not say that all of their chunks are stored.
 ///
 /// # Examples
 ///
@@ -65,15 +70,23 @@ impl Verification {
 pub fn verify(store: &Store, progress: &dyn Progress) -> Result<Verification> {
     let mut found = Verification::default();
     progress.start("verify", Some(store.elements.len() as u64));
+    for (group, error) in store.unlistable_groups() {
+        note(store, group, Err(error), &mut found)?;
+    }
     for element in &store.elements {
+        progress.check()?;
+        let before = found.violations.len();
+        let checked = check_node(store, &element.key, 0, progress, &mut found);
+        note(store, &element.key, checked, &mut found)?;
+        let is_sound = found.violations.len() == before;
         let checked = match element.kind {
             ElementKind::Points => check_points(store, &element.name, progress, &mut found),
-            ElementKind::Shapes => check_shapes(store, &element.name, progress, &mut found),
+            ElementKind::Shapes => {
+                check_shapes(store, &element.name, is_sound, progress, &mut found)
+            }
             _ => Ok(()),
         };
-        let checked =
-            checked.and_then(|()| check_node(store, &element.key, 0, progress, &mut found));
-        note(&element.key, checked, &mut found)?;
+        note(store, &element.key, checked, &mut found)?;
         progress.advance(1);
     }
     progress.finish();
@@ -81,16 +94,33 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<Verification> {
 }
 
 /// Takes note of damage; errors that say nothing of the store are passed on.
-fn note(key: &str, checked: Result<()>, found: &mut Verification) -> Result<()> {
-    match checked {
-        Err(error @ Error::NotAStore { .. }) => Err(error),
-        Err(error) if error.is_environment() => Err(error),
-        Err(error) => {
-            found.violations.push(Violation::error(key, &error));
-            Ok(())
+fn note(store: &Store, key: &str, checked: Result<()>, found: &mut Verification) -> Result<()> {
+    let Err(error) = checked else {
+        return Ok(());
+    };
+    let ends = match error {
+        Error::NotAStore { .. } | Error::TooManyRequests { .. } | Error::Cancelled(_) => true,
+        // One file that cannot be read, or all.
+        Error::Io { .. } | Error::Remote { .. } => {
+            Node::open(&store.root, "", store.format).is_err()
         }
-        Ok(()) => Ok(()),
+        _ => false,
+    };
+    if ends {
+        return Err(error);
     }
+    found.violations.push(Violation::error(key, &error));
+    Ok(())
+}
+
+/// Takes note of each of some problems.
+fn note_all(
+    store: &Store,
+    problems: Vec<(String, Error)>,
+    found: &mut Verification,
+) -> Result<()> {
+    let mut problems = problems.into_iter();
+    problems.try_for_each(|(key, error)| note(store, &key, Err(error), found))
 }
 
 fn check_points(
@@ -99,22 +129,41 @@ fn check_points(
     progress: &dyn Progress,
     found: &mut Verification,
 ) -> Result<()> {
-    check_parts(store.points(name)?.parts(), progress, found)
+    let node = store.element_node(ElementKind::Points, name)?;
+    let (parts, problems) = Points::survey(&store.root, &node)?;
+    note_all(store, problems, found)?;
+    let Some(parts) = parts.map(Arc::new) else {
+        return Ok(());
+    };
+    check_parts(store, &parts, progress, found)?;
+    Points::with_parts(name, &node, parts).map(|_| ())
 }
 
+/// `is_sound` tells that all arrays of the element are.
 fn check_shapes(
     store: &Store,
     name: &str,
+    is_sound: bool,
     progress: &dyn Progress,
     found: &mut Verification,
 ) -> Result<()> {
-    let shapes = store.shapes(name)?;
-    let Some(parts) = shapes.parts() else {
-        found.rows += shapes.n_rows();
-        return shapes.read_all().map(|_| ());
+    let node = store.element_node(ElementKind::Shapes, name)?;
+    let Some((parts, problems)) = Shapes::survey(&store.root, &node)? else {
+        // What cannot be decoded was noted with the arrays.
+        if is_sound {
+            let shapes = Shapes::with_parts(&store.root, name, &node, None)?;
+            found.rows += shapes.n_rows();
+            shapes.read_all()?;
+        }
+        return Ok(());
+    };
+    note_all(store, problems, found)?;
+    let Some(parts) = parts else {
+        return Ok(());
     };
     let before = found.violations.len();
-    check_parts(parts, progress, found)?;
+    check_parts(store, &parts, progress, found)?;
+    let shapes = Shapes::with_parts(&store.root, name, &node, Some(parts))?;
     // What cannot be decoded was noted above.
     if found.violations.len() == before {
         for batch in shapes.batches(&[])? {
@@ -127,16 +176,21 @@ fn check_shapes(
 }
 
 /// Decodes every page of some Parquet files.
-fn check_parts(parts: &Parts, progress: &dyn Progress, found: &mut Verification) -> Result<()> {
+fn check_parts(
+    store: &Store,
+    parts: &Parts,
+    progress: &dyn Progress,
+    found: &mut Verification,
+) -> Result<()> {
     for at in 0..parts.n_files() {
         let file = match parts.file(at) {
             Ok(file) => file,
             Err(error) => {
-                note(parts.file_key(at), Err(error), found)?;
+                note(store, parts.file_key(at), Err(error), found)?;
                 continue;
             }
         };
-        note(file.key(), parts.check_columns(&file), found)?;
+        note(store, file.key(), parts.check_columns(&file), found)?;
         for group in 0..file.n_groups() {
             for column in 0..file.fields().len() {
                 let checked = file.values(group, column).and_then(|mut values| {
@@ -145,7 +199,7 @@ fn check_parts(parts: &Parts, progress: &dyn Progress, found: &mut Verification)
                         batch.map(|_| ())
                     })
                 });
-                note(file.key(), checked, found)?;
+                note(store, file.key(), checked, found)?;
             }
         }
         found.rows += file.n_rows();
@@ -173,7 +227,7 @@ fn check_node(
     let node = Node::open(&store.root, key, store.format)?;
     if !node.is_group() {
         let array = ZarrArray::from_node(&store.root, node)?;
-        return check_array(&array, progress, found);
+        return check_array(store, &array, progress, found);
     }
     // Links to folders could lead round in circles.
     for name in store.root.list_folders(key, false)? {
@@ -182,7 +236,7 @@ fn check_node(
             continue;
         }
         let checked = check_node(store, &key, depth + 1, progress, found);
-        note(&key, checked, found)?;
+        note(store, &key, checked, found)?;
     }
     Ok(())
 }
@@ -190,19 +244,28 @@ fn check_node(
 /// The most missing chunks of an array that are listed: metadata can claim any number.
 const MOST_MISSING: usize = 1000;
 
-fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verification) -> Result<()> {
-    let files = match (array.files(), array.required_chunks()) {
+fn check_array(
+    store: &Store,
+    array: &ZarrArray,
+    progress: &dyn Progress,
+    found: &mut Verification,
+) -> Result<()> {
+    if !store.root.lists()
+        && let Some(required) = array.required_chunks()
+    {
         // Where nothing is listed, what must be there is asked for.
-        (Err(Error::NotAStore { .. }), Some(required)) => {
-            return check_required(array, required, progress, found);
-        }
-        (files, _) => files?,
-    };
+        return check_required(store, array, required, progress, found);
+    }
+    let ArrayFiles { files, unlisted } = array.files();
     if let Some(required) = array.required_chunks() {
         let stored: BTreeSet<&str> = files.iter().map(String::as_str).collect();
+        let is_unlisted = |path: &str| {
+            let mut folders = unlisted.iter();
+            folders.any(|(folder, _)| path.starts_with(&prefix(folder)))
+        };
         let paths = required.map(|index| array.chunk_path(&index));
         for path in paths
-            .filter(|path| !stored.contains(path.as_str()))
+            .filter(|path| !stored.contains(path.as_str()) && !is_unlisted(path))
             .take(MOST_MISSING)
         {
             progress.check()?;
@@ -211,12 +274,20 @@ fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verificat
             found.violations.push(Violation::error(&key, &error));
         }
     }
+    let unlisted = unlisted.into_iter().map(|(folder, error)| {
+        let key = match folder.as_str() {
+            "" => array.key().to_owned(),
+            folder => child(array.key(), folder),
+        };
+        (key, error)
+    });
+    note_all(store, unlisted.collect(), found)?;
     for relative in files {
         progress.check()?;
         let key = child(array.key(), &relative);
         match array.classify(&relative) {
             ChunkFile::Chunk(index) => {
-                check_chunk(array, &index, &key, found)?;
+                check_chunk(store, array, &index, &key, found)?;
             }
             ChunkFile::Other => {}
             ChunkFile::Stray => {
@@ -229,6 +300,7 @@ fn check_array(array: &ZarrArray, progress: &dyn Progress, found: &mut Verificat
 }
 
 fn check_required(
+    store: &Store,
     array: &ZarrArray,
     required: impl Iterator<Item = Vec<u64>>,
     progress: &dyn Progress,
@@ -238,7 +310,7 @@ fn check_required(
     for index in required {
         progress.check()?;
         let key = child(array.key(), &array.chunk_path(&index));
-        missing += usize::from(!check_chunk(array, &index, &key, found)?);
+        missing += usize::from(!check_chunk(store, array, &index, &key, found)?);
         if missing == MOST_MISSING {
             break;
         }
@@ -248,6 +320,7 @@ fn check_required(
 
 /// Decodes a chunk; whether it is sound.
 fn check_chunk(
+    store: &Store,
     array: &ZarrArray,
     index: &[u64],
     key: &str,
@@ -259,6 +332,9 @@ fn check_chunk(
             found.without_checksum += without;
             Ok(true)
         }
-        Err(error) => note(key, Err(error), found).map(|()| false),
+        Err(error) => note(store, key, Err(error), found).map(|()| false),
     }
 }
+
+#[cfg(test)]
+mod tests;

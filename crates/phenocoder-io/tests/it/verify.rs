@@ -404,3 +404,41 @@ fn chunks_with_dots_in_their_keys_are_verified_too() {
     assert_eq!(found.violations.len(), 1);
     assert_eq!(found.violations[0].key, "images/i/s0/c.1.0.1");
 }
+
+#[test]
+fn lost_and_damaged_files_of_points_hide_no_others() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = vectors(folder.path(), version);
+        let files: Vec<PathBuf> = parquet_files(&path.join("points"));
+        let key = |at: usize| {
+            let relative = files[at].strip_prefix(&path).unwrap();
+            relative.display().to_string()
+        };
+        let whole: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        let found = || {
+            let found = verify(&Store::open(&path).unwrap(), &NoProgress).unwrap();
+            let mut keys: Vec<String> = found.violations.iter().map(|v| v.key.clone()).collect();
+            keys.dedup();
+            (keys, found.rows)
+        };
+        // The first is cut, the second gone, the third has a flipped bit in a page.
+        fs::write(&files[0], &whole[0][..whole[0].len() - 3]).unwrap();
+        fs::remove_file(&files[1]).unwrap();
+        let mut flipped = whole[2].clone();
+        flipped[100] ^= 4;
+        fs::write(&files[2], flipped).unwrap();
+        assert_eq!(found(), (vec![key(0), key(1), key(2)], 30 + 3));
+        // Only the last is there, and sound.
+        fs::remove_file(&files[0]).unwrap();
+        fs::write(&files[2], &whole[2]).unwrap();
+        assert_eq!(found(), (vec![key(0), key(1)], 30 + 3));
+        // None is sound.
+        fs::write(&files[2], b"PAR1").unwrap();
+        assert_eq!(found(), (vec![key(2), key(0), key(1)], 3));
+        for (file, bytes) in files.iter().zip(&whole) {
+            fs::write(file, bytes).unwrap();
+        }
+        assert_eq!(found(), (vec![], 153));
+    }
+}
