@@ -365,10 +365,12 @@ impl Transformation {
             Step::MapAxis(pairs) => {
                 let before = state.clone();
                 for (output, input) in pairs {
-                    let row = before
-                        .get(input)
-                        .ok_or_else(|| self.error(format!("the axis {input} is missing")))?;
-                    state.insert(output.clone(), row.clone());
+                    match before.get(input) {
+                        Some(row) => _ = state.insert(output.clone(), row.clone()),
+                        // Maps of z stand at elements in the plane, too, where nobody asks for it.
+                        None if !before.contains_key(output) => {}
+                        None => return Err(self.error(format!("the axis {input} is missing"))),
+                    }
                 }
             }
             Step::Sequence(steps) => {

@@ -86,6 +86,30 @@ fn steps_of_a_sequence_apply_from_first_to_last() {
     assert_eq!(affine.step_length("x"), Some(100.0));
 }
 
+/// As spatialdata 0.8.0 has it: `MapAxis(…).to_affine_matrix(("x", "y"), ("x", "y"))` asks for x and y only.
+#[test]
+fn an_axis_that_the_element_does_not_have_is_mapped_from_nothing_only_when_nobody_asks_for_it() {
+    let map = |pairs: Value| {
+        let value = json!([{
+            "type": "mapAxis", "mapAxis": pairs, "input": axes("yx"), "output": axes("yx"),
+        }]);
+        parse_all("k", Some(&value)).map(|maps| maps[0].to_affine().unwrap().matrix)
+    };
+    let swapped = ndarray::array![[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]];
+    let found = map(json!({"x": "y", "y": "x", "z": "z"})).unwrap();
+    assert_eq!(found, swapped);
+    for same in [json!({"z": "z"}), json!({"x": "x", "y": "y", "z": "x"})] {
+        assert_eq!(map(same).unwrap(), Array2::<f64>::eye(3));
+    }
+    for asked in [json!({"x": "z", "y": "y"}), json!({"y": "z"})] {
+        let refused = map(asked).unwrap_err();
+        assert!(
+            matches!(&refused, Error::InvalidTransform { problem, .. } if problem == "the axis z is missing"),
+            "{refused:?}"
+        );
+    }
+}
+
 #[test]
 fn rotations_and_maps_by_dimension_are_read() {
     let value = json!([{
