@@ -26,7 +26,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
-use parquet::basic::Type;
+use parquet::basic::{Encoding, Type};
 use parquet::column::page::{PageIterator, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -44,10 +44,12 @@ pub(crate) use seal::Seals;
 pub use write::ParquetCompression;
 pub(crate) use write::{MOST_GROUP_ROWS, NewIndex, NewTable};
 
+/// Tells that numbers are categories, in the metadata of a field of a file.
+const CATEGORIES: &str = "phenocoder.categories";
 /// How many rows are decoded at once.
 const BATCH_ROWS: usize = 1 << 16;
-/// How many bytes a batch of texts may take that are repeated from a dictionary.
-const BATCH_BYTES: usize = 16 << 20;
+/// How many bytes a batch of texts may take, as far as their lengths are known.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// A file and the limits under which it is read.
 #[derive(Debug)]
@@ -300,10 +302,20 @@ impl ColumnFile {
             let headers = self.headers.as_ref().map(|headers| headers.of(group, leaf));
             let mut pages = page::Pages::new(&self.source, chunk, headers, &failure);
             // Categories, too, become values where pages without the dictionary follow.
-            let longest = match chunk.column_type() {
+            let mut longest = match chunk.column_type() {
                 Type::FIXED_LEN_BYTE_ARRAY => chunk.column_descr().type_length().max(0) as usize,
                 _ => pages.longest_in_dictionary()?,
             };
+            if chunk.column_type() == Type::BYTE_ARRAY {
+                let bytes = chunk.uncompressed_size().cast_unsigned();
+                let average = bytes / chunk.num_values().cast_unsigned().max(1);
+                longest = longest.max(usize::try_from(average).unwrap_or(usize::MAX));
+                if chunk.encodings().any(|e| e == Encoding::DELTA_BYTE_ARRAY) {
+                    let repeated = page::Pages::longest_repeated(&self.source, chunk)?;
+                    longest = longest.max(usize::try_from(repeated).unwrap_or(usize::MAX));
+                    pages = pages.measured();
+                }
+            }
             batch_rows = batch_rows.min(BATCH_BYTES / longest.max(1)).max(1);
             readers.push((leaf, Mutex::new(Some(pages))));
         }
@@ -354,7 +366,31 @@ fn taken(failure: &page::Failure) -> Option<Error> {
         .take()
 }
 
-/// The field as this crate hands it out: text has one type, categories too.
+/// Numbers and truth values, which pandas may have as categories.
+fn is_number(data_type: &DataType) -> bool {
+    data_type.is_integer() || data_type.is_floating() || *data_type == DataType::Boolean
+}
+
+/// The field of a column of a table of which this is the first file: categories of numbers are such.
+fn field_of_table(field: &Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    let values = field.data_type().clone();
+    let data_type = match metadata.remove(CATEGORIES) {
+        Some(_) => DataType::Dictionary(Box::new(DataType::Int32), Box::new(values)),
+        None => values,
+    };
+    Field::new(field.name(), data_type, true).with_metadata(metadata)
+}
+
+/// The type in which a column of a table lies in its files.
+fn stored_type(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) if is_number(values) => values,
+        other => other,
+    }
+}
+
+/// The field as a file has it: text has one type, categories of text too.
 fn plain_field(field: &Field, pandas: &Pandas) -> Field {
     let is_text =
         |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
@@ -369,8 +405,15 @@ fn plain_field(field: &Field, pandas: &Pandas) -> Field {
         other => other.clone(),
     };
     let mut metadata = std::collections::HashMap::new();
+    let is_dictionary = matches!(field.data_type(), DataType::Dictionary(_, _))
+        || column.is_some_and(|c| c.is_categorical);
+    // Numbers are stored as such: a reader of the whole table makes their categories.
+    if is_dictionary && is_number(&data_type) {
+        metadata.insert(CATEGORIES.to_owned(), "true".to_owned());
+    }
     if let Some(column) = column {
-        let is_dictionary = matches!(data_type, DataType::Dictionary(_, _));
+        let is_dictionary = is_dictionary
+            && (is_number(&data_type) || matches!(data_type, DataType::Dictionary(_, _)));
         if column.is_ordered && is_dictionary {
             metadata.insert(ORDERED.to_owned(), "true".to_owned());
         }
@@ -512,7 +555,7 @@ pub(crate) fn read_differences(bytes: &[u8]) -> Option<u64> {
     let values = delta::after_levels(page, [level(0), level(1)])?;
     let n = u32::from(choice >> 2) * 16;
     delta::check_numbers(values, n).ok()?;
-    delta::expanded(values, n).ok()
+    Some(delta::expanded(values, n).ok()?.bytes)
 }
 
 /// Whether bytes are the note with the checksums of the headers of all pages.

@@ -1,12 +1,18 @@
 //! Categories that are the same over row groups and files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, StringArray, new_empty_array};
-use arrow::compute::concat;
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, StringArray,
+    UInt64Array, new_empty_array,
+};
+use arrow::compute::{cast, concat, nullif, take};
 use arrow::datatypes::{DataType, Int32Type};
+use arrow::error::ArrowError;
+use arrow::row::{OwnedRow, RowConverter, SortField};
 
+use super::is_number;
 use crate::table::downcast;
 use crate::{Error, Result};
 
@@ -15,8 +21,52 @@ use crate::{Error, Result};
 /// Each row group has a dictionary of its own.
 /// When all have the same, that is the result; otherwise new values are appended in the order in which they come.
 /// Codes that were handed out stay valid.
+///
+/// Numbers have no dictionary in files of Python: those of a piece that are new are appended in their order.
+#[derive(Debug)]
+pub(crate) enum Unifier {
+    Texts(Texts),
+    Numbers(Numbers),
+}
+
+impl Unifier {
+    /// For columns of a type; `None` for those without categories.
+    pub(crate) fn of(data_type: &DataType) -> Option<Self> {
+        match data_type {
+            DataType::Dictionary(_, values) if is_number(values) => {
+                Some(Self::Numbers(Numbers::new(values)))
+            }
+            DataType::Dictionary(_, _) => Some(Self::Texts(Texts::default())),
+            _ => None,
+        }
+    }
+
+    /// The same labels with codes of the common categories so far.
+    pub(crate) fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
+        match self {
+            Self::Texts(texts) => texts.add(key, array),
+            Self::Numbers(numbers) => numbers.add(key, array),
+        }
+    }
+
+    /// Codes with the categories so far.
+    pub(crate) fn column(&mut self, key: &str, codes: Int32Array) -> Result<ArrayRef> {
+        let values = match self {
+            Self::Texts(texts) => texts.shared(),
+            Self::Numbers(numbers) => Arc::clone(&numbers.values),
+        };
+        let column = DictionaryArray::try_new(codes, values).map_err(Error::arrow(key))?;
+        Ok(Arc::new(column))
+    }
+}
+
+fn next_code(key: &str, n: usize) -> Result<i32> {
+    i32::try_from(n).map_err(|_| Error::corrupt(key, "there are too many categories"))
+}
+
+/// Categories that are texts.
 #[derive(Debug, Default)]
-pub(crate) struct Unifier {
+pub(crate) struct Texts {
     codes: HashMap<String, i32>,
     values: Vec<String>,
     /// The dictionary seen last and what its codes became; `None` for the same codes.
@@ -25,9 +75,8 @@ pub(crate) struct Unifier {
     shared: Option<ArrayRef>,
 }
 
-impl Unifier {
-    /// The same labels with codes of the common categories so far.
-    pub(crate) fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
+impl Texts {
+    pub(super) fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
         let wrong = || Error::corrupt(key, "a column of categories is none");
         let array: &DictionaryArray<Int32Type> = downcast(array).ok_or_else(wrong)?;
         // Batches of a row group share their dictionary; comparing is cheaper than looking up.
@@ -60,26 +109,91 @@ impl Unifier {
         if let Some(&code) = self.codes.get(text) {
             return Ok(code);
         }
-        let code = i32::try_from(self.values.len())
-            .map_err(|_| Error::corrupt(key, "there are too many categories"))?;
+        let code = next_code(key, self.values.len())?;
         self.codes.insert(text.to_owned(), code);
         self.values.push(text.to_owned());
         Ok(code)
     }
 
-    /// Codes with the categories so far.
-    pub(crate) fn column(&mut self, key: &str, codes: Int32Array) -> Result<ArrayRef> {
-        let values = match &self.shared {
+    fn shared(&mut self) -> ArrayRef {
+        match &self.shared {
             Some(values) if values.len() == self.values.len() => Arc::clone(values),
             _ => {
                 let values: ArrayRef = Arc::new(StringArray::from_iter_values(&self.values));
                 self.shared = Some(Arc::clone(&values));
                 values
             }
-        };
-        let column = DictionaryArray::try_new(codes, values).map_err(Error::arrow(key))?;
-        Ok(Arc::new(column))
+        }
     }
+}
+
+/// Categories that are numbers or truth values.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    /// By their bytes, which sort as the numbers do.
+    codes: HashMap<OwnedRow, i32>,
+    values: ArrayRef,
+}
+
+impl Numbers {
+    fn new(data_type: &DataType) -> Self {
+        Self {
+            codes: HashMap::new(),
+            values: new_empty_array(data_type),
+        }
+    }
+
+    fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
+        let failed = Error::arrow(key);
+        let array = without_nan(array).map_err(failed)?;
+        let failed = || Error::arrow(key);
+        let field = SortField::new(array.data_type().clone());
+        let converter = RowConverter::new(vec![field]).map_err(failed())?;
+        let rows = converter
+            .convert_columns(&[Arc::clone(&array)])
+            .map_err(failed())?;
+        let mut new: Vec<(OwnedRow, u64)> = Vec::new();
+        let mut seen = HashSet::new();
+        for (at, row) in rows.iter().enumerate() {
+            if array.is_valid(at) {
+                let row = row.owned();
+                if !self.codes.contains_key(&row) && seen.insert(row.clone()) {
+                    new.push((row, at as u64));
+                }
+            }
+        }
+        if !new.is_empty() {
+            new.sort_unstable();
+            let places: UInt64Array = new.iter().map(|(_, at)| *at).collect();
+            let values = take(&array, &places, None).map_err(failed())?;
+            let first = self.values.len();
+            self.values = concat(&[&self.values, &values]).map_err(failed())?;
+            for (at, (row, _)) in new.into_iter().enumerate() {
+                self.codes.insert(row, next_code(key, first + at)?);
+            }
+        }
+        let codes = rows.iter().enumerate().map(|(at, row)| {
+            let code = self.codes.get(&row.owned()).copied();
+            code.filter(|_| array.is_valid(at))
+        });
+        Ok(codes.collect())
+    }
+}
+
+/// Floats with NaN as missing: it is no category.
+fn without_nan(array: &ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
+    if !array.data_type().is_floating() {
+        return Ok(Arc::clone(array));
+    }
+    let floats = cast(array, &DataType::Float64)?;
+    let floats: Option<&Float64Array> = downcast(&floats);
+    let is_nan = |v: Option<f64>| v.is_some_and(f64::is_nan);
+    let mask: BooleanArray = floats
+        .into_iter()
+        .flatten()
+        .map(|v| Some(is_nan(v)))
+        .collect();
+    nullif(array, &mask)
 }
 
 /// Puts the pieces of a column together.
@@ -88,8 +202,13 @@ pub(crate) fn concat_columns(
     data_type: &DataType,
     pieces: Vec<ArrayRef>,
 ) -> Result<ArrayRef> {
-    if let DataType::Dictionary(_, _) = data_type {
-        let mut unifier = Unifier::default();
+    let is_numbers = matches!(data_type, DataType::Dictionary(_, v) if is_number(v));
+    let mut pieces = pieces;
+    if is_numbers && pieces.len() > 1 {
+        let all: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+        pieces = vec![concat(&all).map_err(Error::arrow(key))?];
+    }
+    if let Some(mut unifier) = Unifier::of(data_type) {
         let mut codes = Vec::with_capacity(pieces.len());
         for piece in &pieces {
             codes.push(unifier.add(key, piece)?);
@@ -106,7 +225,6 @@ pub(crate) fn concat_columns(
         };
         return unifier.column(key, codes);
     }
-    let mut pieces = pieces;
     match pieces.len() {
         0 => Ok(new_empty_array(data_type)),
         1 => Ok(pieces.remove(0)),
@@ -177,6 +295,46 @@ mod tests {
         assert_eq!(codes, [Some(1), Some(0), Some(2), Some(0), None]);
         assert_eq!(values, ["b", "a", "c"]);
         assert_eq!(unified(&[]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn numbers_become_categories_in_their_order_and_codes_stay() {
+        let values = |column: &ArrayRef| {
+            let column: &DictionaryArray<Int32Type> = downcast(column).unwrap();
+            let keys: Vec<Option<i32>> = column.keys().iter().collect();
+            (keys, Arc::clone(column.values()))
+        };
+        let kind = |t| DataType::Dictionary(Box::new(DataType::Int32), Box::new(t));
+        let pieces: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from(vec![Some(7), None, Some(-3), Some(7)])),
+            Arc::new(Int32Array::from(vec![0, -3])),
+        ];
+        let column = concat_columns("k", &kind(DataType::Int32), pieces).unwrap();
+        // In one piece all are in their order.
+        let (codes, numbers) = values(&column);
+        assert_eq!(codes, [Some(2), None, Some(0), Some(2), Some(1), Some(0)]);
+        assert_eq!(
+            numbers.as_ref(),
+            &Int32Array::from(vec![-3, 0, 7]) as &dyn Array
+        );
+        // Batch by batch, new ones come at the end.
+        let mut unifier = Unifier::of(&kind(DataType::Float64)).unwrap();
+        let batch = |values: Vec<f64>| Arc::new(Float64Array::from(values)) as ArrayRef;
+        let first = unifier.add("k", &batch(vec![2.0, f64::NAN, 1.0])).unwrap();
+        let second = unifier.add("k", &batch(vec![0.5, 2.0])).unwrap();
+        assert_eq!(first, Int32Array::from(vec![Some(1), None, Some(0)]));
+        let (codes, numbers) = values(&unifier.column("k", second).unwrap());
+        assert_eq!(codes, [Some(2), Some(1)]);
+        let expected = Float64Array::from(vec![1.0, 2.0, 0.5]);
+        assert_eq!(numbers.as_ref(), &expected as &dyn Array);
+        let truths: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, true]));
+        let column = concat_columns("k", &kind(DataType::Boolean), vec![truths]).unwrap();
+        let (codes, numbers) = values(&column);
+        assert_eq!(codes, [Some(1), Some(0), Some(1)]);
+        let expected = BooleanArray::from(vec![false, true]);
+        assert_eq!(numbers.as_ref(), &expected as &dyn Array);
+        let none = concat_columns("k", &kind(DataType::Int64), Vec::new()).unwrap();
+        assert_eq!((none.len(), none.data_type()), (0, &kind(DataType::Int64)));
     }
 
     #[test]

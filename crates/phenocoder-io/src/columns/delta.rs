@@ -36,10 +36,21 @@ pub(super) fn check_numbers(bytes: &[u8], n: u32) -> Result<()> {
     Numbers::new(bytes, n).map(|_| ())
 }
 
-/// How many bytes texts take that begin with a part of the last one: at most `n` texts.
-pub(super) fn expanded(bytes: &[u8], n: u32) -> Result<u64> {
+/// What texts take once they are made of differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Expanded {
+    /// How many there are.
+    pub(super) texts: u64,
+    /// The bytes of all.
+    pub(super) bytes: u64,
+    /// The bytes of the longest.
+    pub(super) longest: u64,
+}
+
+/// What texts take that begin with a part of the last one: at most `n` texts.
+pub(super) fn expanded(bytes: &[u8], n: u32) -> Result<Expanded> {
     if bytes.is_empty() {
-        return Ok(0);
+        return Ok(Expanded::default());
     }
     // The second stream of numbers begins where the first ends.
     let mut first = Numbers::new(bytes, n)?;
@@ -49,7 +60,11 @@ pub(super) fn expanded(bytes: &[u8], n: u32) -> Result<u64> {
     if suffixes.left != prefixes.left {
         return Err(WRONG);
     }
-    let (mut total, mut last) = (0_u64, 0_u64);
+    let mut all = Expanded {
+        texts: prefixes.left,
+        ..Expanded::default()
+    };
+    let mut last = 0_u64;
     while let (Some(prefix), Some(suffix)) = (prefixes.next()?, suffixes.next()?) {
         let prefix = u64::try_from(prefix).map_err(|_| WRONG)?;
         let suffix = u64::try_from(suffix).map_err(|_| WRONG)?;
@@ -57,9 +72,10 @@ pub(super) fn expanded(bytes: &[u8], n: u32) -> Result<u64> {
             return Err(WRONG);
         }
         last = prefix + suffix;
-        total = total.saturating_add(last);
+        all.bytes = all.bytes.saturating_add(last);
+        all.longest = all.longest.max(last);
     }
-    Ok(total)
+    Ok(all)
 }
 
 /// Numbers of 32 bits as differences, read one by one.
@@ -244,16 +260,21 @@ mod tests {
         .concat();
         assert_eq!(numbers(&prefixes).unwrap(), [0, 7, 7, 7, 7]);
         assert_eq!(numbers(&suffixes).unwrap(), [7, 0, 0, 0, 0]);
-        assert_eq!(expanded(&[prefixes, suffixes].concat(), 5), Ok(35));
+        let five = Expanded {
+            texts: 5,
+            bytes: 35,
+            longest: 7,
+        };
+        assert_eq!(expanded(&[prefixes, suffixes].concat(), 5), Ok(five));
         let same_texts = [same(5, 0), same(5, 7)].concat();
-        assert_eq!(expanded(&same_texts, 5), Ok(35));
+        assert_eq!(expanded(&same_texts, 5), Ok(five));
         assert_eq!(
             expanded(&same_texts, 4),
             Err("there are more differences than values in a page")
         );
         assert_eq!(expanded(&[same(5, 1), same(5, 7)].concat(), 5), Err(WRONG));
         assert_eq!(expanded(&[same(4, 0), same(5, 7)].concat(), 5), Err(WRONG));
-        assert_eq!(expanded(&[], 5), Ok(0));
+        assert_eq!(expanded(&[], 5), Ok(Expanded::default()));
     }
 
     #[test]

@@ -10,13 +10,15 @@ use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::thrift::{Fault, PageHeader, PageKind};
 use super::unpack::unpack;
-use super::{Source, delta, seal};
+use super::{BATCH_BYTES, Source, delta, seal};
 use crate::{Error, Result};
 
 /// How much is read at once, so that a page is not a request each.
 const READ_AHEAD: u64 = 1 << 20;
 /// Headers may hold the least and greatest value of a page.
 const MOST_HEADER: u64 = 16 << 20;
+/// The most texts of a page that are stored as differences; writers have a million and mostly far less.
+const MOST_TEXTS: u64 = 1 << 24;
 /// What a file begins with.
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -39,6 +41,12 @@ pub(crate) struct Pages {
     bytes_left: u64,
     /// How many bytes texts take that are stored as differences, once they are texts again.
     expanded: u64,
+    /// The bytes of the longest of them.
+    longest: u64,
+    /// Whether the pages count as read.
+    is_counted: bool,
+    /// Whether batches are as short as the longest of them asks for.
+    is_measured: bool,
     /// The checksums of the headers to come, where the file tells them.
     headers: Option<std::vec::IntoIter<u32>>,
     position: u64,
@@ -80,6 +88,9 @@ impl Pages {
             values_left: chunk.num_values().cast_unsigned(),
             bytes_left: chunk.uncompressed_size().cast_unsigned(),
             expanded: 0,
+            longest: 0,
+            is_counted: true,
+            is_measured: false,
             headers: headers.map(|headers| Vec::from(headers).into_iter()),
             position,
             end: position + length,
@@ -217,22 +228,63 @@ impl Pages {
         let values = values.ok_or_else(|| self.corrupt("the levels of a page are cut short"))?;
         let expanded = match encoding {
             Encoding::DELTA_BYTE_ARRAY => delta::expanded(values, n),
-            _ => delta::check_numbers(values, n).map(|()| 0),
+            _ => delta::check_numbers(values, n).map(|()| delta::Expanded {
+                texts: n.into(),
+                ..delta::Expanded::default()
+            }),
         };
         let expanded = expanded.map_err(|problem| self.corrupt(problem))?;
-        self.expanded = self
-            .expanded
-            .saturating_add(if is_text { expanded } else { 0 });
+        // Their lengths are made at once: for pages of numbers they are the numbers, which are not.
+        let n = match encoding {
+            Encoding::DELTA_BINARY_PACKED => 0,
+            _ => expanded.texts,
+        };
+        self.check_size("a page with so many texts", n, MOST_TEXTS)?;
+        if !is_text {
+            return Ok(());
+        }
+        let limit = self.source.limits.max_chunk_bytes;
+        self.check_size("a page of text with bytes", expanded.bytes, limit)?;
+        self.longest = self.longest.max(expanded.longest);
+        self.expanded = self.expanded.saturating_add(expanded.bytes);
         let limit = self.source.limits.max_array_bytes;
-        if self.expanded > limit {
-            return Err(Error::TooLarge {
-                key: self.source.key.clone(),
-                what: "a column of text with bytes",
-                found: self.expanded.into(),
-                limit,
-            });
+        self.check_size("a column of text with bytes", self.expanded, limit)?;
+        if !self.is_measured && expanded.bytes > BATCH_BYTES as u64 {
+            return Err(self.corrupt("its footer does not tell of texts that repeat others"));
         }
         Ok(())
+    }
+
+    fn check_size(&self, what: &'static str, found: u64, limit: u64) -> Result<()> {
+        if found <= limit {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            key: self.source.key.clone(),
+            what,
+            found: found.into(),
+            limit,
+        })
+    }
+
+    /// Unpacks all pages to see how long the texts in them are that repeat others; 0 where there are none.
+    ///
+    /// Only what the footer says to be stored so is unpacked twice.
+    pub(crate) fn longest_repeated(
+        source: &Arc<Source>,
+        chunk: &ColumnChunkMetaData,
+    ) -> Result<u64> {
+        let mut pages = Self::new(source, chunk, None, &Failure::default());
+        pages.is_measured = true;
+        pages.is_counted = false;
+        while pages.next_page()?.is_some() {}
+        Ok(pages.longest)
+    }
+
+    /// Tells that batches are as short as [`longest_repeated`](Self::longest_repeated) asks for.
+    pub(crate) fn measured(mut self) -> Self {
+        self.is_measured = true;
+        self
     }
 
     fn skip(&mut self, n: u32) -> Result<()> {
@@ -283,7 +335,7 @@ impl Pages {
         };
         self.header = None;
         let packed = u64::from(header.packed);
-        let compression = self.compression;
+        let (compression, is_counted) = (self.compression, self.is_counted);
         let key = self.source.key.clone();
         let source = Arc::clone(&self.source);
         let bytes = self.ahead(packed)?;
@@ -292,10 +344,12 @@ impl Pages {
             Some(expected) if seal::crc32(bytes) != expected => {
                 return Err(Error::Checksum { key });
             }
-            Some(_) => {}
-            None => _ = source.unsealed.fetch_add(1, Ordering::Relaxed),
+            None if is_counted => _ = source.unsealed.fetch_add(1, Ordering::Relaxed),
+            _ => {}
         }
-        source.pages.fetch_add(1, Ordering::Relaxed);
+        if is_counted {
+            source.pages.fetch_add(1, Ordering::Relaxed);
+        }
         let size = header.unpacked as usize;
         let mut out = Vec::new();
         // Levels are not packed in the second version, and nothing is when it says so.

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rayon::prelude::*;
 
 use super::seal::{Seal, Seals};
-use super::{Aligned, ColumnFile, Index, Unifier, concat_columns};
+use super::{Aligned, ColumnFile, Index, Unifier, concat_columns, field_of_table, stored_type};
 use crate::path::child;
 use crate::root::Root;
 use crate::{Error, Result};
@@ -147,7 +147,7 @@ impl Parts {
             index: None,
         };
         let first = parts.file(0)?;
-        let fields = first.fields().iter().map(|field| field.as_ref().clone());
+        let fields = first.fields().iter().map(|field| field_of_table(field));
         let index = match &first.pandas().index {
             Some(Index::Column(name)) => first.position(name).map(|_| name.clone()),
             Some(Index::Range { .. }) => None,
@@ -281,10 +281,11 @@ impl Parts {
             .position(field.name())
             .ok_or_else(|| Error::missing(file.key(), format!("the column `{}`", field.name())))?;
         let found = file.fields().get(column).map(|f| f.data_type().clone());
-        if found.as_ref() == Some(field.data_type()) {
+        let expected = stored_type(field.data_type());
+        if found.as_ref() == Some(expected) {
             return Ok(column);
         }
-        let expected = format!("{} in column `{}`", field.data_type(), field.name());
+        let expected = format!("{expected} in column `{}`", field.name());
         let found = found.map_or_else(String::new, |t| t.to_string());
         Err(Error::invalid(file.key(), expected, found))
     }
@@ -324,22 +325,28 @@ impl Parts {
         // What a footer claims is one thing: a short dictionary can stand for any number of long texts.
         let held = AtomicU64::new(0);
         let count = |piece: Result<ArrayRef>, dictionary: &mut Option<ArrayRef>| {
-            let piece = piece?;
+            let mut piece = piece?;
+            if is_variable(piece.data_type())
+                && let Some(array) = Arc::get_mut(&mut piece)
+            {
+                // Decoders take room for more than comes.
+                array.shrink_to_fit();
+            }
             let size = match piece.as_any_dictionary_opt() {
                 // The pieces of a column share their dictionary, unless each had to make one.
                 Some(categories) => {
                     let values = categories.values();
                     let is_known = dictionary.as_ref().is_some_and(|d| Arc::ptr_eq(d, values));
-                    let keys = categories.keys().get_array_memory_size();
+                    let keys = self.held(categories.keys())?;
                     if is_known {
                         keys
                     } else {
                         *dictionary = Some(Arc::clone(values));
-                        keys + values.get_array_memory_size()
+                        keys.saturating_add(self.held(values)?)
                     }
                 }
-                None => piece.get_array_memory_size(),
-            } as u64;
+                None => self.held(&piece)?,
+            };
             let all = held.fetch_add(size, Ordering::Relaxed).saturating_add(size);
             self.check_bytes("decoded columns with bytes", all.into())?;
             Ok(piece)
@@ -380,6 +387,12 @@ impl Parts {
             .zip(pieces)
             .map(|(field, pieces)| concat_columns(&self.key, field.data_type(), pieces))
             .collect()
+    }
+
+    /// The bytes that an array holds.
+    fn held(&self, array: &dyn Array) -> Result<u64> {
+        let held = array.to_data().get_slice_memory_size();
+        Ok(held.map_err(Error::arrow(&self.key))? as u64)
     }
 
     fn check_bytes(&self, what: &'static str, found: u128) -> Result<()> {
@@ -439,10 +452,7 @@ impl Parts {
 
     /// Reads some columns batch by batch, each at most as long as a row group.
     pub(crate) fn batches(self: &Arc<Self>, fields: Vec<Field>) -> Batches {
-        let unifiers = fields
-            .iter()
-            .map(|f| matches!(f.data_type(), DataType::Dictionary(_, _)).then(Unifier::default))
-            .collect();
+        let unifiers = fields.iter().map(|f| Unifier::of(f.data_type())).collect();
         Batches {
             parts: Arc::clone(self),
             schema: Arc::new(Schema::new(fields)),
@@ -453,6 +463,10 @@ impl Parts {
             failed: false,
         }
     }
+}
+
+fn is_variable(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::Binary)
 }
 
 /// Opens a file that must be there; one that the element tells of is lost otherwise.

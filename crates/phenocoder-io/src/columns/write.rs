@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, DictionaryArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use parquet::arrow::ArrowWriter;
@@ -14,9 +14,10 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use rayon::prelude::*;
 
+use super::category::{Texts, Unifier};
 use super::pandas::PandasWriter;
 use super::seal::{CREATED_BY, HEADERS, Headers, Seal, SealedChunk, Shelves, Tail};
-use super::{Unifier, dictionary};
+use super::{dictionary, is_number};
 use crate::disk::{FileWriter, Place};
 use crate::table::{ENCODING, ORDERED, downcast};
 use crate::{Error, Result};
@@ -156,8 +157,14 @@ impl NewTable {
             .metadata()
             .get(ENCODING)
             .is_some_and(|e| e.starts_with("nullable"));
-        let categories = downcast::<DictionaryArray<Int32Type>>(plain.as_ref())
-            .map(|d| (d.values().len(), is_ordered));
+        let categories = match column.as_any_dictionary_opt() {
+            // Those of numbers are not stored: Python takes the numbers that occur, in their order.
+            Some(categories) if is_number(plain.data_type()) => {
+                Some((categories.values().len(), is_ordered))
+            }
+            _ => downcast::<DictionaryArray<Int32Type>>(plain.as_ref())
+                .map(|d| (d.values().len(), is_ordered)),
+        };
         pandas.column(
             field.name(),
             name,
@@ -289,7 +296,7 @@ fn plain(key: &str, column: &ArrayRef) -> Result<ArrayRef> {
         DataType::Dictionary(_, values) if is_text(values) => {
             DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
         }
-        // Categories of numbers: Python writes their values, too.
+        // Categories of numbers: Python writes their values, too, and tells that they are categories.
         DataType::Dictionary(_, values) => values.as_ref().clone(),
         other => {
             return Err(Error::DataType {
@@ -318,7 +325,7 @@ fn plain(key: &str, column: &ArrayRef) -> Result<ArrayRef> {
             .flatten()
             .all(|value| seen.insert(value))
         {
-            let mut unifier = Unifier::default();
+            let mut unifier = Unifier::Texts(Texts::default());
             let codes = unifier.add(key, &column)?;
             return unifier.column(key, codes);
         }

@@ -95,6 +95,7 @@ struct Column {
     unpacked: Vec<usize>,
     values: i64,
     unpacked_in_footer: i64,
+    encodings: Vec<Encoding>,
 }
 
 fn packed(bytes: &[u8]) -> Bytes {
@@ -108,7 +109,14 @@ impl Column {
             unpacked: Vec::new(),
             values,
             unpacked_in_footer: 0,
+            encodings: vec![Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY],
         }
+    }
+
+    /// Has the footer tell of another encoding.
+    fn telling(mut self, encoding: Encoding) -> Self {
+        self.encodings.push(encoding);
+        self
     }
 
     fn add(mut self, page: Page, unpacked: usize) -> Self {
@@ -246,11 +254,7 @@ fn write(place: &Path, schema: &str, rows: u64, columns: Vec<Column>, notes: &[(
         let bytes = Bytes::from(sink.into_inner().unwrap());
         let metadata = ColumnChunkMetaData::builder(description)
             .set_compression(codec)
-            .set_encodings(vec![
-                Encoding::PLAIN,
-                Encoding::RLE,
-                Encoding::RLE_DICTIONARY,
-            ])
+            .set_encodings(column.encodings)
             .set_num_values(column.values)
             .set_total_uncompressed_size(column.unpacked_in_footer)
             .set_total_compressed_size(bytes.len() as i64)
@@ -332,8 +336,8 @@ fn vertices(n: u32, claimed: i64) -> Column {
 }
 
 /// Texts that each repeat the last one; the first is a mebibyte.
-fn repeating_texts() -> Vec<u8> {
-    let (n, long) = (ROWS as usize, MIB as i64);
+fn repeating_texts(n: u32) -> Vec<u8> {
+    let (n, long) = (n as usize, MIB as i64);
     let mut prefixes = vec![long; n];
     prefixes[0] = 0;
     let mut suffixes = vec![0; n];
@@ -426,7 +430,7 @@ const CASES: [Case; 12] = [
     ),
     ("40,000 texts that repeat the first", "points", 8, |place| {
         let column =
-            Column::new(ROWS.into()).data(ROWS, Encoding::DELTA_BYTE_ARRAY, &repeating_texts());
+            Column::new(ROWS.into()).data(ROWS, Encoding::DELTA_BYTE_ARRAY, &repeating_texts(ROWS));
         hostile_points(place, POINTS, ROWS, column, &[]);
     }),
     ("2^40 lengths of texts", "points", 8, |place| {
@@ -563,4 +567,97 @@ fn hostile_files_cost_no_more_than_the_limits_allow() {
             || (error == "Ok(())" && what.starts_with("a category"));
         assert!(is_typed, "{what}: {text}");
     }
+}
+
+/// Not run by itself: the child whose memory is measured.
+#[test]
+fn child_that_reads_repeated_texts() {
+    let Some(path) = std::env::var_os("PHENOCODER_IO_REPEATED") else {
+        return;
+    };
+    let bytes = |name: &str| {
+        let points = Store::open(Path::new(&path).join(name))?.points("e")?;
+        let mut sum = 0;
+        for batch in points.batches(&["t"])? {
+            sum += batch?.column(0).as_string::<i32>().value_data().len();
+        }
+        Ok::<usize, Error>(sum)
+    };
+    bytes("sound.zarr").unwrap_err();
+    let before = peak();
+    let result = bytes("s.zarr");
+    println!("grew by {} bytes: {result:?}", peak() - before);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_page_of_texts_that_repeat_others_costs_a_batch_under_default_limits() {
+    for (n, is_told, expected) in [
+        // 1.9 GiB, and 3 GiB.
+        (1900, true, "Ok(1992294400)"),
+        (1900, false, "Err(CorruptChunk"),
+        (3000, true, "Err(TooLarge"),
+        (ROWS, true, "Err(TooLarge"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = store_with(folder.path(), "points");
+        fs::rename(path, folder.path().join("sound.zarr")).unwrap();
+        let (_, place) = store_with(folder.path(), "points");
+        let mut column =
+            Column::new(n.into()).data(n, Encoding::DELTA_BYTE_ARRAY, &repeating_texts(n));
+        if is_told {
+            column = column.telling(Encoding::DELTA_BYTE_ARRAY);
+        }
+        hostile_points(&place, POINTS, n, column, &[]);
+        let size = fs::metadata(&place).unwrap().len();
+        assert!(size < 2000, "{size}");
+        let test = "parquet::child_that_reads_repeated_texts";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env("PHENOCODER_IO_REPEATED", folder.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{n}: {text}");
+        let (grown, said) = text
+            .split("grew by ")
+            .nth(1)
+            .unwrap()
+            .split_once(" bytes: ")
+            .unwrap();
+        let grown: u64 = grown.parse().unwrap();
+        println!("{n} texts of 1 MiB in {size} bytes, told {is_told}, cost {grown} bytes: {said}");
+        assert!(grown < 32 * MIB as u64, "{n}: {text}");
+        assert!(said.starts_with(expected), "{n}: {text}");
+    }
+}
+
+#[test]
+fn a_column_of_text_is_counted_by_what_it_holds() {
+    // Buffers grow by doubling: the last one is more than half empty.
+    let n = 70_000_u32;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, place) = store_with(folder.path(), "points");
+    let mut page = Vec::new();
+    for row in 0..n {
+        let text = format!("{row:033}");
+        page.extend((text.len() as u32).to_le_bytes());
+        page.extend(text.into_bytes());
+    }
+    let column = Column::new(n.into()).data(n, Encoding::PLAIN, &page);
+    hostile_points(&place, POINTS, n, column, &[]);
+    // What the footer says, the texts with their offsets, is what is held but for a few bytes.
+    let open = |limit| {
+        let options = OpenOptions::default().with_max_array_bytes(limit);
+        Store::open_with(&path, options)
+            .unwrap()
+            .points("e")
+            .unwrap()
+    };
+    let held = page.len() as u64;
+    let read = open(held + 200).read(&["t"]).unwrap();
+    let texts = read.column(0).as_string::<i32>();
+    assert_eq!(texts.value(69_999), format!("{:033}", 69_999));
+    let refused = open(held - 1).read(&["t"]).unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { .. }), "{refused:?}");
 }
