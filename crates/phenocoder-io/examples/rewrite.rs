@@ -48,7 +48,7 @@ fn rewrite(from: &Store, element: &Element, to: &mut Store) -> Result<(), Error>
             to.copy_labels(name, &labels, &options, &NoProgress)
         }
         ElementKind::Points => {
-            let points = from.points(name)?.read_data()?;
+            let points = from.points(name)?.read_all()?;
             to.write_points(name, &points, &PointsWriteOptions::default())
         }
         ElementKind::Shapes => {

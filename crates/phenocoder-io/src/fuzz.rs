@@ -610,7 +610,7 @@ pub fn points(bytes: &[u8]) -> Result<()> {
     let node = Node::open(&root, "points/a", ZarrFormat::V3)?;
     let _ = transform::targets(&node.attributes);
     let points = Points::open(&root, "a", &node)?;
-    points.read_data()?;
+    points.read_all()?;
     points.index()?;
     points.coordinates().map(|_| ())
 }

@@ -49,7 +49,7 @@
 //! |---|---|---|---|
 //! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
 //! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, pyramids, shards, every number type |
-//! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` | yes |
+//! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` and complex numbers | yes |
 //! | points | 0.1, 0.2 | one file or parts; snappy, zstd, gzip, lz4_raw, none | yes |
 //! | shapes | 0.1, 0.2, 0.3 | WKB, native geometries, ragged arrays | 0.2, 0.3, as WKB |
 //!

@@ -8,7 +8,7 @@ use super::rasters::transforms;
 use super::values::{LISTED, float, sha};
 
 pub(crate) fn points(points: &Points) -> Result<Value, Error> {
-    let columns = points.read_all()?;
+    let columns = points.read_columns()?;
     Ok(json!({
         "axes": points.axes(),
         "n_rows": columns.num_rows(),

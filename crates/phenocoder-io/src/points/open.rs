@@ -22,7 +22,8 @@ use crate::{Error, Result};
 /// Opening reads the metadata of the element and the footer of its first file.
 /// Columns are read when they are asked for, whole, by rows, or batch by batch for more than fits into memory.
 ///
-/// Text is `utf8` and categories are `dictionary<int32, utf8>`, however a file stores them.
+/// Text is `utf8` and categories are `dictionary<int32, utf8>`, however a file stores them; categories of numbers or
+/// truth values have these as values, those that occur, in their order.
 /// Each file, and each row group of it, has its own list of categories: where all are the same, that is the list,
 /// otherwise values are added in the order in which they are seen.
 /// The field of a column with ordered categories has the metadata `anndata.ordered`.
@@ -199,12 +200,12 @@ impl Points {
         self.read_rows(columns, 0..self.n_rows()?)
     }
 
-    /// Reads all columns.
+    /// Reads all columns, without the index.
     ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn read_all(&self) -> Result<RecordBatch> {
+    pub fn read_columns(&self) -> Result<RecordBatch> {
         self.read(&self.column_names())
     }
 
@@ -213,9 +214,9 @@ impl Points {
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn read_data(&self) -> Result<PointsData> {
+    pub fn read_all(&self) -> Result<PointsData> {
         let mut data =
-            PointsData::new(self.read_all()?).with_index(self.index_name()?, self.index()?);
+            PointsData::new(self.read_columns()?).with_index(self.index_name()?, self.index()?);
         data.feature_key = self.feature_key.clone();
         data.instance_key = self.instance_key.clone();
         data.transformations = self.transformations.clone();

@@ -339,7 +339,17 @@ impl Shapes {
         Ok(Some(radii.values().to_vec()))
     }
 
-    /// Reads everything.
+    /// Reads all columns, without index and geometry.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_columns(&self) -> Result<RecordBatch> {
+        let names: Vec<&str> = self.fields().iter().map(|f| f.name().as_str()).collect();
+        self.read(&names)
+    }
+
+    /// Reads everything, as it can be written again.
     ///
     /// # Errors
     ///
@@ -349,9 +359,8 @@ impl Shapes {
         if geometries.kinds().first() == Some(&GeometryKind::Point) {
             self.radii()?;
         }
-        let names: Vec<&str> = self.fields().iter().map(|f| f.name().as_str()).collect();
         let mut data = ShapesData::new(geometries)
-            .with_columns(self.read(&names)?)
+            .with_columns(self.read_columns()?)
             .with_index(self.index_name()?, self.index()?);
         data.geometry_column = self.geometry_column().to_owned();
         data.geometry_place = self.geometry_place();

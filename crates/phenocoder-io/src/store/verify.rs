@@ -114,11 +114,7 @@ fn note(store: &Store, key: &str, checked: Result<()>, found: &mut Verification)
 }
 
 /// Takes note of each of some problems.
-fn note_all(
-    store: &Store,
-    problems: Vec<(String, Error)>,
-    found: &mut Verification,
-) -> Result<()> {
+fn note_all(store: &Store, problems: Vec<(String, Error)>, found: &mut Verification) -> Result<()> {
     let mut problems = problems.into_iter();
     problems.try_for_each(|(key, error)| note(store, &key, Err(error), found))
 }

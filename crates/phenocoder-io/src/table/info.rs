@@ -5,10 +5,10 @@ use phenocoder_core::DataType;
 use super::foreign;
 use super::matrix::SparseFormat;
 use super::value::Context;
-use crate::Result;
 use crate::array::{ElementType, ZarrArray};
 use crate::node::Node;
 use crate::path::child;
+use crate::{Error, Result};
 
 /// What the metadata of a matrix say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct ColumnInfo {
     pub name: String,
     /// Its AnnData encoding: `array`, `categorical`, `nullable-integer` and so on.
     pub encoding: String,
-    /// The type of its values, where they are numbers or truth values; of the categories, where it has some.
+    /// The type of its values, where they are numbers or truth values that can be read; of the categories, where it has some.
     pub data_type: Option<DataType>,
     /// The number of categories, where it has some.
     pub n_categories: Option<u64>,
@@ -58,7 +58,18 @@ impl ColumnInfo {
                 let n = categories.len();
                 (categories, Some(n))
             }
-            _ => (open_values(context, node.clone())?, None),
+            _ => match open_values(context, node.clone()) {
+                // Complex numbers and the like are errors of whoever reads the column, not of the others.
+                Err(Error::DataType { .. }) => {
+                    return Ok(Self {
+                        name: name.to_owned(),
+                        encoding: encoding.unwrap_or("array").to_owned(),
+                        data_type: None,
+                        n_categories: None,
+                    });
+                }
+                values => (values?, None),
+            },
         };
         let data_type = match values.element() {
             ElementType::Number(data_type) => Some(data_type),

@@ -52,7 +52,7 @@ fn what_the_metadata_say_is_handed_out() {
     let coordinates = points.coordinates().unwrap();
     assert!(coordinates[[0, 0]] == 1.0 && coordinates[[1, 0]].is_nan());
     assert_eq!(coordinates.column(1), array![3.0, 4.0]);
-    let data = points.read_data().unwrap();
+    let data = points.read_all().unwrap();
     assert_eq!(data.feature_key.as_deref(), Some("gene"));
     // Axes are those of the columns where the metadata name none.
     edit(&path, |attributes| {

@@ -11,7 +11,7 @@ type Check = Result<(), String>;
 /// Batches and single rows are parts of the whole.
 fn points(points: &Points) -> Check {
     let failed = |e: phenocoder_io::Error| format!("{e:?}");
-    let whole = points.read_all().map_err(failed)?;
+    let whole = points.read_columns().map_err(failed)?;
     // Batches hold the same rows, and categories keep their codes.
     let mut at = 0;
     for batch in points.batches(&points.column_names()).map_err(failed)? {

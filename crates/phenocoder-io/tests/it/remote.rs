@@ -341,6 +341,20 @@ fn points_and_shapes_behind_plain_http_are_read_and_verified() {
 }
 
 #[test]
+fn opening_points_behind_plain_http_reads_the_footer_of_the_first_file_once() {
+    for parts in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        vectors(folder.path(), ContainerVersion::V02, Some(parts));
+        let server = serve(folder.path(), 0);
+        let store = Store::open(format!("{}/s.zarr", server.address)).unwrap();
+        let before = server.requests.load(Ordering::SeqCst);
+        store.points("p").unwrap();
+        // How large it is, and its end.
+        assert_eq!(server.requests.load(Ordering::SeqCst) - before, 2);
+    }
+}
+
+#[test]
 fn a_lost_part_behind_plain_http_is_an_error_where_the_element_tells_its_parts() {
     let folder = tempfile::tempdir().unwrap();
     let path = vectors(folder.path(), ContainerVersion::V02, Some(3));
@@ -349,6 +363,16 @@ fn a_lost_part_behind_plain_http_is_an_error_where_the_element_tells_its_parts()
     let store = Store::open(format!("{}/s.zarr", server.address)).unwrap();
     let lost = store.points("p").unwrap().read(&["x"]).unwrap_err();
     assert!(lost.key().unwrap().ends_with("part.2.parquet"), "{lost:?}");
+    let first = path.join("points/p/points.parquet/part.0.parquet");
+    std::fs::remove_file(first).unwrap();
+    let lost = store.points("p").unwrap_err();
+    assert!(matches!(lost, Error::MissingChunk { .. }), "{lost:?}");
+    assert!(lost.key().unwrap().ends_with("part.0.parquet"), "{lost:?}");
+    let found = verify(&store, &NoProgress).unwrap();
+    let keys: Vec<&str> = found.violations.iter().map(|v| v.key.as_str()).collect();
+    let part = |n| format!("points/p/points.parquet/part.{n}.parquet");
+    assert_eq!(keys, [part(0), part(2)], "{found:?}");
+    assert_eq!(found.rows, 20 + 3);
 }
 
 #[test]

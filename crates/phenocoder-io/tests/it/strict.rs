@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Array4};
-use phenocoder_core::{DataType, MemoryImage, NoProgress};
+use phenocoder_core::{Column, DataType, MemoryImage, NoProgress};
 use phenocoder_io::{
     ContainerVersion, Error, Geometries, ImageWriteOptions, ShapesData, ShapesWriteOptions, Store,
     TableData, Uns, WriteMode,
 };
 use serde_json::{Map, Value, json};
+
+use crate::files;
 
 /// An image, a table of two rows and one polygon.
 fn store(folder: &tempfile::TempDir) -> PathBuf {
@@ -152,6 +154,62 @@ fn an_entry_that_does_not_fit_is_left_out_and_read_for_its_error() {
     assert!(matches!(error, Error::UnsupportedEncoding { encoding, .. } if encoding == "strange"));
     let error = stored.read_entry("uns/../obs").unwrap_err();
     assert!(matches!(error, Error::InvalidPath { .. }));
+}
+
+/// As zarr-python describes them.
+#[test]
+fn complex_numbers_are_an_error_of_their_value_only() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.zarr");
+        let mut store = Store::create(&path, version).unwrap();
+        let table = TableData::new(vec!["a".into(), "b".into()], vec![], None)
+            .with_obs_column("phase", Column::Float(vec![1.0, 2.0]))
+            .unwrap()
+            .with_obs_column("kept", Column::Int(vec![3, 4]))
+            .unwrap()
+            .with_uns("signal", Array2::<f64>::zeros((2, 2)))
+            .with_uns("kept", 1.0);
+        store.write_table("t", &table, WriteMode::Create).unwrap();
+        let table = path.join("tables/t");
+        let make_complex = |entry: &str| {
+            let (file, name, complex) = match version {
+                ContainerVersion::V01 => (".zarray", "dtype", "<c16"),
+                _ => ("zarr.json", "data_type", "complex128"),
+            };
+            let file = table.join(entry).join(file);
+            let mut metadata: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            metadata[name] = json!(complex);
+            metadata["fill_value"] = json!([0.0, 0.0]);
+            fs::write(file, metadata.to_string()).unwrap();
+        };
+        make_complex("uns/signal");
+        let stored = Store::open(&path).unwrap().table("t").unwrap();
+        let data = stored.read_all().unwrap();
+        let said = |why: &str| why.contains("tables/t/uns/signal") && why.contains("c");
+        assert!(matches!(&data.uns["signal"], Uns::Unsupported(why) if said(why)));
+        assert_eq!(data.uns["kept"], Uns::Float(1.0));
+        let error = stored.read_entry("uns/signal").unwrap_err();
+        assert!(matches!(&error, Error::DataType { key, .. } if key == "tables/t/uns/signal"));
+        // It stays when the table is replaced.
+        let chunks = || files(&table.join("uns/signal")).into_iter().map(fs::read);
+        let before: Vec<_> = chunks().map(Result::unwrap).collect();
+        store.write_table("t", &data, WriteMode::Replace).unwrap();
+        assert_eq!(chunks().map(Result::unwrap).collect::<Vec<_>>(), before);
+
+        make_complex("obs/phase");
+        let stored = Store::open(&path).unwrap().table("t").unwrap();
+        let kept = stored.obs_column("kept").unwrap();
+        assert_eq!(kept, Column::Int(vec![3, 4]));
+        assert_eq!(stored.obs_names().unwrap(), ["a", "b"]);
+        let columns = stored.obs_info().unwrap();
+        let types: Vec<_> = columns.iter().map(|c| (c.name.as_str(), c.data_type)).collect();
+        assert_eq!(types, [("phase", None), ("kept", Some(DataType::Int64))]);
+        for error in [stored.obs_column("phase").err(), stored.read_all().err()] {
+            let error = error.unwrap();
+            assert!(matches!(&error, Error::DataType { key, .. } if key == "tables/t/obs/phase"));
+        }
+    }
 }
 
 #[test]

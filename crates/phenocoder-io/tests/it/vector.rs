@@ -121,7 +121,7 @@ fn points_are_read_as_they_were_written_by_every_compression_and_partition() {
             assert_eq!((points.n_parts(), points.n_rows().unwrap()), (12, 1000));
             assert_eq!(points.axes(), ["x", "y", "z"]);
             assert_eq!(points.feature_key(), Some("gene"));
-            let all = points.read_all().unwrap();
+            let all = points.read_columns().unwrap();
             assert_same_values(&all, &data.columns);
             let gene: &DictionaryArray<Int32Type> = all.column(3).as_any().downcast_ref().unwrap();
             let categories: Vec<&str> = gene
@@ -208,7 +208,7 @@ fn no_points_are_points() {
         .unwrap();
     let points = store.points("none").unwrap();
     assert_eq!(points.n_rows().unwrap(), 0);
-    assert_eq!(points.read_all().unwrap().num_rows(), 0);
+    assert_eq!(points.read_columns().unwrap().num_rows(), 0);
     assert_eq!(points.coordinates().unwrap().dim(), (0, 3));
     assert_eq!(points.batches(&["x"]).unwrap().count(), 0);
 }
@@ -469,7 +469,7 @@ proptest! {
         let mut store = store(&folder, ContainerVersion::V02);
         let options = PointsWriteOptions::default().with_rows_per_group(group).with_rows_per_part(part);
         store.write_points("p", &PointsData::new(columns.clone()), &options).unwrap();
-        let found = store.points("p").unwrap().read_all().unwrap();
+        let found = store.points("p").unwrap().read_columns().unwrap();
         // By bits, as NaN differs from itself.
         let bits = |batch: &RecordBatch| {
             let x: &Float64Array = batch.column(0).as_any().downcast_ref().unwrap();
@@ -506,4 +506,145 @@ proptest! {
         store.write_shapes("s", &ShapesData::new(geometries.clone()), &ShapesWriteOptions::default()).unwrap();
         prop_assert_eq!(store.shapes("s").unwrap().geometries().unwrap(), geometries);
     }
+}
+
+fn categories(values: ArrayRef, codes: Vec<Option<i32>>) -> ArrayRef {
+    let codes = Int32Array::from(codes);
+    Arc::new(DictionaryArray::<Int32Type>::try_new(codes, values).unwrap())
+}
+
+/// pandas' note of a file: the kind of each column.
+fn kinds(file: &Path) -> Vec<(String, bool)> {
+    let file = parquet::file::reader::SerializedFileReader::try_from(file).unwrap();
+    let notes = parquet::file::reader::FileReader::metadata(&file)
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap();
+    let note = notes.iter().find(|note| note.key == "pandas").unwrap();
+    let note: serde_json::Value = serde_json::from_str(note.value.as_ref().unwrap()).unwrap();
+    let columns = note["columns"].as_array().unwrap().iter();
+    columns
+        .map(|column| {
+            let kind = column["pandas_type"].as_str().unwrap().to_owned();
+            (kind, column["metadata"]["ordered"] == true)
+        })
+        .collect()
+}
+
+#[test]
+fn categories_of_numbers_come_back_as_categories() {
+    let x: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0, 4.0]));
+    let codes = || vec![Some(1), None, Some(0), Some(1)];
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![9, -2, 5]));
+    let halves: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 0.25]));
+    let truths: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
+    let columns = RecordBatch::try_from_iter([
+        ("x", x.clone()),
+        ("y", x),
+        ("layer", categories(numbers, codes())),
+        ("half", categories(halves, codes())),
+        ("truth", categories(truths, codes())),
+    ])
+    .unwrap();
+    let schema = columns.schema();
+    let ordered = HashMap::from([("anndata.ordered".to_owned(), "true".to_owned())]);
+    let fields = schema.fields().iter().map(|field| {
+        let field = field.as_ref().clone();
+        if field.name() == "layer" {
+            field.with_metadata(ordered.clone())
+        } else {
+            field
+        }
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let columns = columns.with_schema(schema).unwrap();
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(&folder, version);
+        // Two files, one with two row groups: each has other numbers.
+        let options = PointsWriteOptions::default()
+            .with_rows_per_group(2)
+            .with_rows_per_part(3);
+        let data = PointsData::new(columns.clone());
+        store.write_points("p", &data, &options).unwrap();
+        let points = store.points("p").unwrap();
+        let read = points.read_columns().unwrap();
+        // As pandas and dask make categories of numbers: those that occur, in their order.
+        let expected: [ArrayRef; 3] = [
+            Arc::new(Int64Array::from(vec![-2, 9])),
+            Arc::new(Float64Array::from(vec![0.25, 0.5])),
+            Arc::new(BooleanArray::from(vec![false, true])),
+        ];
+        for (column, expected) in read.columns()[2..].iter().zip(expected) {
+            let found: &DictionaryArray<Int32Type> = column.as_any().downcast_ref().unwrap();
+            assert_eq!(found.values(), &expected);
+            let codes: Vec<Option<i32>> = found.keys().iter().collect();
+            assert_eq!(codes, [Some(0), None, Some(1), Some(0)]);
+        }
+        let is_ordered = |at: usize| {
+            let field = read.schema().field(at).clone();
+            field.metadata().contains_key("anndata.ordered")
+        };
+        assert!(is_ordered(2) && !is_ordered(3));
+        // Batches hand out codes that stay.
+        let batches = points.batches(&["layer"]).unwrap();
+        let layers: Vec<_> = batches
+            .flat_map(|batch| {
+                let column = batch.unwrap().column(0).clone();
+                let column = arrow::compute::cast(&column, &arrow::datatypes::DataType::Int64);
+                let column = column.unwrap();
+                let column: &Int64Array = column.as_any().downcast_ref().unwrap();
+                column.iter().collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(layers, [Some(-2), None, Some(9), Some(-2)]);
+        let file = folder
+            .path()
+            .join("s.zarr/points/p/points.parquet/part.0.parquet");
+        let categorical = |ordered| ("categorical".to_owned(), ordered);
+        let found = kinds(&file);
+        assert_eq!(found[2..5], [true, false, false].map(categorical));
+        // What was read is written as it was.
+        let again = points.read_all().unwrap();
+        store.write_points("q", &again, &options).unwrap();
+        assert_eq!(store.points("q").unwrap().read_columns().unwrap(), read);
+    }
+}
+
+#[test]
+fn categories_of_numbers_that_pandas_wrote_are_categories() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder, ContainerVersion::V02);
+    let data = PointsData::new(points(4).columns.project(&[0, 1]).unwrap());
+    store
+        .write_points("p", &data, &PointsWriteOptions::default())
+        .unwrap();
+    let place = folder
+        .path()
+        .join("s.zarr/points/p/points.parquet/part.0.parquet");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/categories.parquet");
+    fs::copy(golden, place).unwrap();
+    let read = store.points("p").unwrap().read_columns().unwrap();
+    let schema = read.schema();
+    let types: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|f| f.data_type().to_string())
+        .collect();
+    let of = |values: &str| format!("Dictionary(Int32, {values})");
+    assert_eq!(
+        types[2..],
+        [
+            of("Int64"),
+            of("Float64"),
+            of("Boolean"),
+            of("Utf8"),
+            of("Int8")
+        ]
+    );
+    assert!(schema.field(6).metadata().contains_key("anndata.ordered"));
+    let small: &DictionaryArray<Int32Type> = read.column(6).as_any().downcast_ref().unwrap();
+    let values: ArrayRef = Arc::new(arrow::array::Int8Array::from(vec![1, 3]));
+    assert_eq!(small.values(), &values);
+    assert_eq!(small.keys().values(), &[1, 0, 1]);
 }

@@ -62,7 +62,11 @@ fn every_operation_that_fails_once_is_one_finding_and_hides_no_other_element() {
             .unwrap();
         let (mut failures, mut kinds) = (0, BTreeSet::new());
         for fault in [Fault::Broken, Fault::Short] {
-            let first = if fault == Fault::Broken { of_opening } else { 0 };
+            let first = if fault == Fault::Broken {
+                of_opening
+            } else {
+                0
+            };
             for n in first.. {
                 let (disk, faults) = Faults::disk(n, fault, false);
                 let Ok(store) = open_on(&disk, &path) else {
