@@ -59,6 +59,9 @@ pub(crate) struct Disk {
     faults: Option<std::sync::Arc<faults::Faults>>,
     #[cfg(test)]
     folds_case: bool,
+    /// Nothing was changed on it since 1970.
+    #[cfg(test)]
+    is_ancient: bool,
 }
 
 impl Disk {
@@ -126,6 +129,23 @@ impl Disk {
         } else {
             Kind::Other
         })
+    }
+
+    /// When what lies at a path was last changed or renamed, in seconds since 1970, where the system tells.
+    pub(crate) fn changed(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.allow(Operation::Look, path, 0)?;
+        let path = &self.real(path);
+        let metadata = fs::symlink_metadata(path)?;
+        #[cfg(test)]
+        if self.is_ancient {
+            return Ok(Some(0));
+        }
+        #[cfg(unix)]
+        let changed = u64::try_from(std::os::unix::fs::MetadataExt::ctime(&metadata)).ok();
+        // Elsewhere a rename does not count as a change.
+        #[cfg(not(unix))]
+        let changed = metadata.modified().ok().and(None);
+        Ok(changed)
     }
 
     /// Whether anything lies at a path, a broken link too.

@@ -14,6 +14,14 @@ pub(crate) fn disk_that_folds_case() -> Disk {
     }
 }
 
+/// A disk on which nothing was changed since 1970.
+pub(crate) fn ancient_disk() -> Disk {
+    Disk {
+        is_ancient: true,
+        ..Disk::default()
+    }
+}
+
 /// The path of what lies there, whatever the case of its names.
 pub(super) fn without_case(path: &Path) -> PathBuf {
     let mut real = PathBuf::new();

@@ -141,6 +141,11 @@ impl Place {
         Ok(())
     }
 
+    /// When this was last changed or renamed, in seconds since 1970, where the system tells.
+    pub(crate) fn changed(&self) -> Result<Option<u64>> {
+        self.disk.changed(&self.path).map_err(self.failed("read"))
+    }
+
     /// The entries of this folder, sorted by name.
     pub(crate) fn list(&self) -> Result<Vec<Entry>> {
         self.disk.list(&self.path).map_err(self.failed("listed"))

@@ -31,17 +31,18 @@ pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {
         elements.extend(of_kind);
     }
     // Tables written later do not hide the old one.
-    if !elements
+    if elements
         .iter()
         .any(|e| e.kind == ElementKind::Table && e.name == "table")
-        && folders(root, OLD_TABLES)?
-            .iter()
-            .any(|name| name == "table")
     {
+        return Ok(elements);
+    }
+    let old = folders(root, OLD_TABLES)?;
+    if let Some(place) = places(&old).get("table").and_then(|places| places.first()) {
         elements.push(Element {
             kind: ElementKind::Table,
             name: "table".to_owned(),
-            key: "table/table".to_owned(),
+            key: child(OLD_TABLES, place),
         });
         elements.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     }
@@ -88,11 +89,21 @@ pub(crate) fn must_be_certain(root: &Root, element: &Element) -> Result<()> {
     if !element.key.contains("/.") {
         return Ok(());
     }
-    let folders = root.folders(element.kind.group())?;
+    let folders = root.folders(group_of(element))?;
     let places = places(&folders);
     match places.get(element.name.as_str()) {
         Some(places) if places.len() > 1 => Err(locked(root, &element.key)),
         _ => Ok(()),
+    }
+}
+
+/// The group in which an element lies.
+pub(crate) fn group_of(element: &Element) -> &'static str {
+    let group = element.key.split('/').next();
+    if element.kind == ElementKind::Table && group == Some(OLD_TABLES) {
+        OLD_TABLES
+    } else {
+        element.kind.group()
     }
 }
 

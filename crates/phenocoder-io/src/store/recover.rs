@@ -9,7 +9,7 @@ use super::listing::locked;
 use crate::disk::{LeftOver, left_over, owner_of};
 use crate::node::ZarrFormat;
 use crate::path::child;
-use crate::root::Root;
+use crate::root::{Folder, Root};
 use crate::{Error, Result};
 
 /// Puts a store in order when a writer was killed; does nothing while one is at work or where nothing may be written.
@@ -18,9 +18,8 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
         return Ok(());
     };
     // What others left stays where it is: nobody is to wait for that.
-    let mut found = left_overs(root)?;
-    found.retain(|(_, name)| Whose::OfThisMachine.includes(name));
-    if found.is_empty() {
+    let all = left_overs(root)?;
+    if Whose::OfThisMachine.of(folder, &all).is_empty() {
         return Ok(());
     }
     match Lock::acquire(&folder.place("")) {
@@ -41,6 +40,7 @@ pub(crate) fn tidy(root: &Root) -> Result<()> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
     /// Those of processes of this machine that have ended: locks keep those that run out.
+    /// What was set aside before the machine was started anew is among them.
     OfThisMachine,
     /// All, on request: nobody can see from here whether a process of another machine still writes.
     /// One that is seen to run is an error.
@@ -48,8 +48,23 @@ pub(crate) enum Whose {
 }
 
 impl Whose {
-    fn includes(self, name: &str) -> bool {
-        self == Self::All || owner_of(name).is_some_and(|owner| owner.is_here() && !owner.runs())
+    /// Those of some left-overs, by folder and name.
+    fn of<'a>(self, store: &Folder, all: &[(&'a str, String)]) -> Vec<(&'a str, String)> {
+        let includes = |folder: &str, name: &str| {
+            let Some(owner) = owner_of(name) else {
+                return self == Self::All;
+            };
+            // What cannot be looked at is left to repair.
+            let was_here = || {
+                let changed = store.place(folder).join(name).changed().ok().flatten();
+                owner.is_of_earlier_boot(changed)
+            };
+            self == Self::All
+                || (owner.is_here() && !owner.runs())
+                || (matches!(left_over(name), Some(LeftOver::Old(_))) && was_here())
+        };
+        let all = all.iter().filter(|(folder, name)| includes(folder, name));
+        all.cloned().collect()
     }
 }
 
@@ -69,8 +84,8 @@ pub(crate) fn tidy_locked(root: &Root, lock: &Lock, whose: Whose) -> Result<Tidi
         return Ok(done);
     }
     let all = left_overs(root)?;
-    let mut found = all.clone();
-    found.retain(|(_, name)| whose.includes(name));
+    let store = root.writable()?;
+    let mut found = whose.of(store, &all);
     if found.is_empty() {
         return Ok(done);
     }
@@ -80,7 +95,6 @@ pub(crate) fn tidy_locked(root: &Root, lock: &Lock, whose: Whose) -> Result<Tidi
     {
         return Err(locked(root, &child(folder, name)));
     }
-    let store = root.writable()?;
     // Of several that were set aside in one place, nobody knows which belongs there.
     let mut set_aside: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for (folder, entry) in &all {
@@ -174,3 +188,6 @@ pub(crate) fn left_overs(root: &Root) -> Result<Vec<(&'static str, String)>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

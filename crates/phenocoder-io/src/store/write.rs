@@ -59,11 +59,8 @@ impl Store {
             return self.remove_remote(kind, name);
         }
         let lock = self.prepare()?;
-        let (group, name) = match self.element(kind, name)?.key.as_str() {
-            // Where SpatialData before 0.1 kept its only table.
-            "table/table" => ("table", "table"),
-            _ => (kind.group(), name),
-        };
+        // That of SpatialData before 0.1 for its only table.
+        let group = listing::group_of(self.element(kind, name)?);
         self.must_be_at_rest(group, &[name])?;
         let removed = self.change(group, name).remove(&lock);
         self.cache.forget(&path::child(group, name));
@@ -97,8 +94,9 @@ impl Store {
     /// ```
     pub fn rename(&mut self, kind: ElementKind, name: &str, to: &str) -> Result<()> {
         let lock = self.prepare()?;
-        let key = self.element(kind, name)?.key.clone();
-        if key == "table/table" {
+        let element = self.element(kind, name)?;
+        let (key, group) = (element.key.clone(), listing::group_of(element));
+        if group != kind.group() {
             let found = "the place of SpatialData before 0.1; write the table anew and remove it";
             return Err(Error::invalid(key, "a table in `tables/`", found));
         }

@@ -12,6 +12,8 @@ use phenocoder_io::{
 };
 use tempfile::TempDir;
 
+use crate::of_this_machine;
+
 const ROWS: usize = 50;
 
 fn table(value: f64) -> TableData {
@@ -184,7 +186,7 @@ fn a_table_of_the_first_releases_is_not_hidden_by_new_ones() {
     assert_eq!(old, Column::Float(vec![1.0; ROWS]));
 
     // A removal that was killed before its end is undone.
-    let aside = path.join("table/.table.phenocoder-old-1");
+    let aside = path.join(format!("table/.table.phenocoder-old-{}", of_this_machine()));
     fs::rename(path.join("table/table"), &aside).unwrap();
     let mut store = Store::open(&path).unwrap();
     assert_eq!(store.table_names(), ["a", "table"]);
@@ -305,8 +307,9 @@ fn somebody_elses_write_is_waited_for_by_an_error() {
 fn a_store_left_between_the_two_renames_gets_its_old_table_back() {
     let (_folder, path, _) = store_with_table();
     let tables = path.join("tables");
-    fs::rename(tables.join("t"), tables.join(".t.phenocoder-old-77")).unwrap();
-    fs::create_dir(tables.join(".t.phenocoder-new-77")).unwrap();
+    let own = |what| tables.join(format!(".t.phenocoder-{what}-{}", of_this_machine()));
+    fs::rename(tables.join("t"), own("old")).unwrap();
+    fs::create_dir(own("new")).unwrap();
     let store = Store::open(&path).unwrap();
     assert_eq!(value(&store), 1.0);
     let mut names: Vec<_> = fs::read_dir(&tables)
@@ -402,8 +405,9 @@ fn nothing_but_an_element_is_replaced_and_strays_do_not_hide_a_store() {
 fn a_left_over_beside_a_broken_group_does_not_close_the_store() {
     let (_folder, path, _) = store_with_table();
     fs::create_dir_all(path.join("labels/l")).unwrap();
-    fs::write(path.join("tables/.x.phenocoder-new-1"), b"half").unwrap();
+    let left = path.join(format!("tables/.x.phenocoder-new-{}", of_this_machine()));
+    fs::write(&left, b"half").unwrap();
     let store = Store::open(&path).unwrap();
     assert_eq!(value(&store), 1.0);
-    assert!(!path.join("tables/.x.phenocoder-new-1").exists());
+    assert!(!left.exists());
 }

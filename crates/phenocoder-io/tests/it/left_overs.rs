@@ -86,6 +86,65 @@ fn what_another_machine_has_in_its_hands_is_read_shown_and_moved_by_repair_only(
 }
 
 #[test]
+fn the_only_table_of_old_stores_is_read_where_another_machine_set_it_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V01).unwrap();
+    store
+        .write_table("t", &table(1.0), WriteMode::Create)
+        .unwrap();
+    fs::rename(path.join("tables"), path.join("table")).unwrap();
+    let aside = path.join(format!("table/.table.phenocoder-old-{ELSEWHERE}"));
+    fs::rename(path.join("table/t"), &aside).unwrap();
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(store.table_names(), ["table"]);
+    let read = store.table("table").unwrap().obs_column("value").unwrap();
+    assert_eq!(read, Column::Float(vec![1.0]));
+    for refused in [
+        store.remove(ElementKind::Table, "table"),
+        store
+            .write_table("u", &table(1.0), WriteMode::Create)
+            .and(store.rename(ElementKind::Table, "table", "v")),
+    ] {
+        refused.unwrap_err();
+    }
+    assert!(aside.exists());
+    let second = path.join(format!("table/.table.phenocoder-old-{ELSEWHERE}0"));
+    fs::create_dir(&second).unwrap();
+    let refused = store.table("table").map(|_| ());
+    assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    fs::remove_dir(second).unwrap();
+    store.repair().unwrap();
+    assert!(path.join("table/table").exists() && !aside.exists());
+    let read = store.table("table").unwrap().obs_column("value").unwrap();
+    assert_eq!(read, Column::Float(vec![1.0]));
+    store.remove(ElementKind::Table, "table").unwrap();
+    assert_eq!(Store::open(&path).unwrap().table_names(), ["u"]);
+}
+
+#[test]
+fn what_nobody_known_left_is_not_of_a_machine_that_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, names) = interrupted(folder.path());
+    let unknown = ["0000000000000000-1-0", "77"];
+    for (name, owner) in names.iter().zip(unknown) {
+        fs::rename(path.join(name), path.join(name.replace(ELSEWHERE, owner))).unwrap();
+    }
+    let left = || {
+        let names = fs::read_dir(path.join("tables")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with('.')).count()
+    };
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(store.table("t").unwrap().read_all().unwrap(), table(1.0));
+    // Where the system does not tell which machine this is, it may be any that is not known.
+    assert_eq!(left(), if cfg!(target_os = "linux") { 2 } else { 0 });
+    store.repair().unwrap();
+    assert_eq!(left(), 0);
+    assert_eq!(store.table("t").unwrap().read_all().unwrap(), table(1.0));
+}
+
+#[test]
 fn a_copy_holds_each_element_in_its_place_and_no_left_overs() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = interrupted(folder.path());

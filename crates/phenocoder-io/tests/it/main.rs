@@ -7,6 +7,7 @@ mod bombs;
 mod broken_points;
 mod conformance;
 mod conformance_geo;
+mod forms;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(feature = "object-store")]
@@ -30,6 +31,7 @@ mod servers;
 mod strict;
 mod tables;
 mod vector;
+mod vector_metadata;
 mod verify;
 mod windows;
 mod zip_store;
@@ -50,4 +52,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// A process of this machine that has ended, as the names of left-overs have it; see `disk::owner`.
+fn of_this_machine() -> String {
+    let hash = |bytes: &[u8]| {
+        let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        bytes.iter().fold(0x811c_9dc5, step)
+    };
+    let host = fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| hash(&id));
+    let space = fs::read_link("/proc/self/ns/pid");
+    let space = space.map_or(0, |link| hash(link.as_os_str().as_encoded_bytes()));
+    format!("{host:08x}{space:08x}-1-1")
 }

@@ -18,7 +18,7 @@ use phenocoder_io::{
 };
 
 use super::vector::{points, polygons};
-use crate::files;
+use crate::{files, of_this_machine};
 
 fn store(folder: &Path, version: ContainerVersion) -> PathBuf {
     let path = folder.join("s.zarr");
@@ -303,7 +303,8 @@ fn a_repaired_store_has_right_metadata_and_no_left_overs() {
             .collect();
         let partial = ".0.0123456789abcdef0123456789abcdef.partial";
         fs::write(path.join("images/i").join(partial), b"half").unwrap();
-        fs::write(path.join("images/.x.phenocoder-new-1"), b"half").unwrap();
+        let own = format!("images/.x.phenocoder-new-{}", of_this_machine());
+        fs::write(path.join(own), b"half").unwrap();
         let file = match version {
             ContainerVersion::V01 => ".zmetadata",
             _ => "zarr.json",
