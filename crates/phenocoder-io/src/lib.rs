@@ -48,10 +48,14 @@
 //! | element | versions | read | written |
 //! |---|---|---|---|
 //! | container | 0.1 (Zarr v2), 0.2 (Zarr v3) | yes | yes |
-//! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, every number type | 2-D, 3-D, pyramids, shards, every number type |
-//! | tables | 0.1, 0.2, legacy `table/table` | all of AnnData (0.7 and later) but `awkward-array` and complex numbers | yes |
+//! | images, labels | 0.1, 0.2, 0.3 | 2-D, 3-D, pyramids, whole numbers and floats | 2-D, 3-D, pyramids, shards, whole numbers and floats |
+//! | tables | 0.1, 0.2, legacy `table/table` | the encodings of AnnData (0.7 and later), see below | yes |
 //! | points | 0.1, 0.2 | one file or parts; snappy, zstd, gzip, lz4_raw, none | yes |
 //! | shapes | 0.1, 0.2, 0.3 | WKB, native geometries, ragged arrays | 0.2, 0.3, as WKB |
+//!
+//! Not read in tables are `awkward-array`, complex numbers, times in other units than seconds to nanoseconds, and times and
+//! bytes with several axes: where they are an entry of `uns` and its like, that entry is [`Uns::Unsupported`], stays
+//! when the table is replaced, and harms no other.
 //!
 //! # Catalogue
 //!

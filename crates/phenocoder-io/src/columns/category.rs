@@ -1,6 +1,6 @@
 //! Categories that are the same over row groups and files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::compute::{cast, concat, nullif, take};
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::row::{RowConverter, SortField};
 
 use super::is_number;
 use crate::table::downcast;
@@ -130,8 +130,8 @@ impl Texts {
 /// Categories that are numbers or truth values.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    /// By their bytes, which sort as the numbers do.
-    codes: HashMap<OwnedRow, i32>,
+    /// By the bytes of their rows.
+    codes: HashMap<Box<[u8]>, i32>,
     values: ArrayRef,
 }
 
@@ -144,36 +144,31 @@ impl Numbers {
     }
 
     fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
-        let failed = Error::arrow(key);
-        let array = without_nan(array).map_err(failed)?;
         let failed = || Error::arrow(key);
+        let array = without_nan(array).map_err(failed())?;
         let field = SortField::new(array.data_type().clone());
         let converter = RowConverter::new(vec![field]).map_err(failed())?;
         let rows = converter
             .convert_columns(&[Arc::clone(&array)])
             .map_err(failed())?;
-        let mut new: Vec<(OwnedRow, u64)> = Vec::new();
-        let mut seen = HashSet::new();
+        // By their bytes, which sort as the numbers do.
+        let mut new: BTreeMap<&[u8], u64> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
-            if array.is_valid(at) {
-                let row = row.owned();
-                if !self.codes.contains_key(&row) && seen.insert(row.clone()) {
-                    new.push((row, at as u64));
-                }
+            if array.is_valid(at) && !self.codes.contains_key(row.data()) {
+                new.entry(row.data()).or_insert(at as u64);
             }
         }
         if !new.is_empty() {
-            new.sort_unstable();
-            let places: UInt64Array = new.iter().map(|(_, at)| *at).collect();
+            let places: UInt64Array = new.values().copied().collect();
             let values = take(&array, &places, None).map_err(failed())?;
             let first = self.values.len();
             self.values = concat(&[&self.values, &values]).map_err(failed())?;
-            for (at, (row, _)) in new.into_iter().enumerate() {
-                self.codes.insert(row, next_code(key, first + at)?);
+            for (at, row) in new.into_keys().enumerate() {
+                self.codes.insert(row.into(), next_code(key, first + at)?);
             }
         }
         let codes = rows.iter().enumerate().map(|(at, row)| {
-            let code = self.codes.get(&row.owned()).copied();
+            let code = self.codes.get(row.data()).copied();
             code.filter(|_| array.is_valid(at))
         });
         Ok(codes.collect())

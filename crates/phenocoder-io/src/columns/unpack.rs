@@ -119,6 +119,23 @@ mod tests {
     }
 
     #[test]
+    fn other_compressions_are_named() {
+        for other in [
+            Compression::BROTLI(Default::default()),
+            Compression::LZ4,
+            Compression::LZO,
+        ] {
+            let refused = unpack("k", other, b"abc", 3, &mut Vec::new()).unwrap_err();
+            let name = other.to_string();
+            let name = name.split('(').next().unwrap();
+            assert!(
+                matches!(&refused, Error::UnsupportedCodec { problem, .. } if problem.contains(name)),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
     fn sizes_that_cannot_be_are_refused_before_memory_is_taken() {
         for compression in all() {
             let packed = packed(compression, b"abc");

@@ -71,6 +71,8 @@ pub(crate) enum NewIndex {
 pub(crate) struct NewTable {
     key: String,
     fields: Vec<Field>,
+    /// The fields as Arrow's schema tells them: categories of numbers are such there, whose values are what is stored.
+    told: Vec<Field>,
     columns: Vec<ArrayRef>,
     rows: usize,
     pandas: String,
@@ -89,6 +91,7 @@ impl NewTable {
         let mut table = Self {
             key: key.to_owned(),
             fields: Vec::new(),
+            told: Vec::new(),
             columns: Vec::new(),
             rows,
             pandas: String::new(),
@@ -175,6 +178,14 @@ impl NewTable {
         let field = Field::new(field.name(), plain.data_type().clone(), true)
             .with_metadata(extension(field))
             .with_dict_is_ordered(is_ordered);
+        let told = match field.data_type() {
+            values if categories.is_some() && is_number(values) => {
+                let codes = Box::new(DataType::Int32);
+                DataType::Dictionary(codes, Box::new(values.clone()))
+            }
+            other => other.clone(),
+        };
+        self.told.push(field.clone().with_data_type(told));
         self.fields.push(field);
         self.columns.push(plain);
         Ok(())
@@ -216,7 +227,9 @@ impl NewTable {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(notes.map(|(k, v)| KeyValue::new(k, v)).collect()))
             .build();
-        let schema = Arc::new(Schema::new(self.fields.clone()));
+        // pyarrow looks for the note here where there is a schema of Arrow. One note: maps have no order.
+        let note = HashMap::from([("pandas".to_owned(), self.pandas.clone())]);
+        let schema = Arc::new(Schema::new_with_metadata(self.told.clone(), note));
         let writer = ArrowWriter::try_new(Tail::new(out), schema, Some(properties))?;
         let (mut file, factory) = writer.into_serialized_writer()?;
         let shelves = Arc::new(Shelves::default());

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, BinaryArray, TimestampSecondArray};
 use ndarray::{Array2, Array4};
 use phenocoder_core::{Column, DataType, MemoryImage, NoProgress};
 use phenocoder_io::{
@@ -203,13 +205,56 @@ fn complex_numbers_are_an_error_of_their_value_only() {
         assert_eq!(kept, Column::Int(vec![3, 4]));
         assert_eq!(stored.obs_names().unwrap(), ["a", "b"]);
         let columns = stored.obs_info().unwrap();
-        let types: Vec<_> = columns.iter().map(|c| (c.name.as_str(), c.data_type)).collect();
+        let types: Vec<_> = columns
+            .iter()
+            .map(|c| (c.name.as_str(), c.data_type))
+            .collect();
         assert_eq!(types, [("phase", None), ("kept", Some(DataType::Int64))]);
         for error in [stored.obs_column("phase").err(), stored.read_all().err()] {
             let error = error.unwrap();
             assert!(matches!(&error, Error::DataType { key, .. } if key == "tables/t/obs/phase"));
         }
     }
+}
+
+#[test]
+fn times_and_bytes_with_several_axes_are_not_read_and_harm_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let column = |values| Uns::Column {
+        values,
+        ordered: false,
+        na_value: None,
+    };
+    let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![1, 2, 3, 4]));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values([b"a", b"b", b"c", b"d"]));
+    let table = TableData::new(vec!["a".into(), "b".into()], vec![], None)
+        .with_uns("times", column(times))
+        .with_uns("bytes", column(bytes))
+        .with_uns("kept", 1.0);
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    for name in ["times", "bytes"] {
+        edit(&path.join("tables/t/uns").join(name), |metadata| {
+            metadata["shape"] = json!([2, 2]);
+            metadata["chunk_grid"]["configuration"]["chunk_shape"] = json!([2, 2]);
+        });
+    }
+    let data = Store::open(&path)
+        .unwrap()
+        .table("t")
+        .unwrap()
+        .read_all()
+        .unwrap();
+    for name in ["times", "bytes"] {
+        let said = |why: &str| why.contains(name) && why.contains("2 axes");
+        assert!(
+            matches!(&data.uns[name], Uns::Unsupported(why) if said(why)),
+            "{:?}",
+            data.uns
+        );
+    }
+    assert_eq!(data.uns["kept"], Uns::Float(1.0));
 }
 
 #[test]
