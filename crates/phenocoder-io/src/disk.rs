@@ -74,6 +74,8 @@ impl Disk {
             faults: None,
             #[cfg(test)]
             folds_case: false,
+            #[cfg(test)]
+            is_ancient: false,
         }
     }
 

@@ -246,13 +246,15 @@ fn check_array(
     progress: &dyn Progress,
     found: &mut Verification,
 ) -> Result<()> {
-    if !store.root.lists()
+    let ArrayFiles { files, unlisted } = array.files();
+    let lists_nothing =
+        |error: &Error| error.is_refusal() || matches!(error, Error::NotAStore { .. });
+    if unlisted.iter().any(|(_, error)| lists_nothing(error))
         && let Some(required) = array.required_chunks()
     {
         // Where nothing is listed, what must be there is asked for.
         return check_required(store, array, required, progress, found);
     }
-    let ArrayFiles { files, unlisted } = array.files();
     if let Some(required) = array.required_chunks() {
         let stored: BTreeSet<&str> = files.iter().map(String::as_str).collect();
         let is_unlisted = |path: &str| {
