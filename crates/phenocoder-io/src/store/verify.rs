@@ -24,7 +24,7 @@ pub struct Verification {
     pub without_checksum: u64,
     /// Rows of points and shapes that were decoded.
     pub rows: u64,
-    /// What is damaged or does not belong there.
+    /// What is damaged, was not checked as it cannot be read, or does not belong there.
     pub violations: Vec<Violation>,
 }
 
