@@ -360,7 +360,7 @@ fn new_root(version: ContainerVersion) -> Vec<(&'static str, Vec<u8>)> {
             group.insert("attributes".to_owned(), attributes);
             group.insert("zarr_format".to_owned(), json!(3));
             group.insert("node_type".to_owned(), json!("group"));
-            let bytes = consolidated::render_v3(&group, BTreeMap::new());
+            let bytes = consolidated::render_v3(&group, BTreeMap::new()).into_bytes();
             vec![("zarr.json", bytes)]
         }
         ContainerVersion::V01 => {
@@ -373,7 +373,7 @@ fn new_root(version: ContainerVersion) -> Vec<(&'static str, Vec<u8>)> {
             vec![
                 (".zgroup", group.into_bytes()),
                 (".zattrs", attributes.into_bytes()),
-                (".zmetadata", consolidated::render_v2(nodes)),
+                (".zmetadata", consolidated::render_v2(nodes).into_bytes()),
             ]
         }
     }

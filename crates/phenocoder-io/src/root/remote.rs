@@ -506,8 +506,13 @@ impl Remote {
             .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// The most bytes that consolidated metadata may have.
+    pub(crate) fn contents_limit(&self) -> u64 {
+        self.metadata_limit.saturating_mul(8)
+    }
+
     fn read_consolidated(&self) -> Result<Option<Nodes>> {
-        let limit = self.metadata_limit.saturating_mul(8);
+        let limit = self.contents_limit();
         for file in ["zarr.json", ".zmetadata", "zmetadata"] {
             let Some(Stored { bytes, .. }) = self.server.find(file, limit)? else {
                 continue;

@@ -50,10 +50,11 @@ pub(crate) fn build(
                 .into_iter()
                 .map(|(key, text)| (node_of(&key).to_owned(), text))
                 .collect();
-            Ok(vec![("zarr.json".to_owned(), render_v3(&group, nodes))])
+            let text = render_v3(&group, nodes);
+            Ok(vec![("zarr.json".to_owned(), text.into_bytes())])
         }
         ZarrFormat::V2 => {
-            let bytes = render_v2(nodes);
+            let bytes = render_v2(nodes).into_bytes();
             let mut files = vec![(".zmetadata".to_owned(), bytes.clone())];
             // SpatialData up to 0.5 reads and writes it without the dot.
             if root.probe("zmetadata")?.is_some() {
@@ -70,7 +71,7 @@ pub(crate) fn node_of(key: &str) -> &str {
 }
 
 /// The root's `zarr.json`: its own metadata and those of all nodes.
-pub(crate) fn render_v3(group: &Map<String, Value>, nodes: BTreeMap<String, String>) -> Vec<u8> {
+pub(crate) fn render_v3(group: &Map<String, Value>, nodes: BTreeMap<String, String>) -> String {
     let mut text = open_object(group);
     text.push_str(
         "\"consolidated_metadata\": {\"kind\": \"inline\", \"must_understand\": false, \
@@ -78,15 +79,15 @@ pub(crate) fn render_v3(group: &Map<String, Value>, nodes: BTreeMap<String, Stri
     );
     push_all(&mut text, nodes.into_iter());
     text.push_str("}}}");
-    text.into_bytes()
+    text
 }
 
 /// The file `.zmetadata`.
-pub(crate) fn render_v2(nodes: BTreeMap<String, String>) -> Vec<u8> {
+pub(crate) fn render_v2(nodes: BTreeMap<String, String>) -> String {
     let mut text = "{\"metadata\": {".to_owned();
     push_all(&mut text, nodes.into_iter());
     text.push_str("}, \"zarr_consolidated_format\": 1}");
-    text.into_bytes()
+    text
 }
 
 /// The text of every metadata file, by its key.

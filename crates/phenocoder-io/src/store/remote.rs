@@ -32,6 +32,9 @@ use crate::path::{check_name, child, prefix};
 use crate::root::{Remote, Root, Server, Version};
 use crate::{Error, OpenOptions, Result};
 
+/// The copy of `.zmetadata` that SpatialData up to 0.5 reads.
+const OLD_COPY: &str = "zmetadata";
+
 /// The table of contents of a store on a server.
 struct Contents<'a> {
     lock: RemoteLock,
@@ -45,6 +48,8 @@ struct Contents<'a> {
     version: Option<Version>,
     /// Files that repeat what is in it, with their new text.
     copies: BTreeMap<String, String>,
+    /// Whether SpatialData up to 0.5 wrote a copy of the whole.
+    has_old: bool,
 }
 
 impl<'a> Contents<'a> {
@@ -58,9 +63,8 @@ impl<'a> Contents<'a> {
         let lock = RemoteLock::acquire(server)?;
         // What is read from here on is not what others are about to change.
         remote.forget();
-        let limit = root.options.max_metadata_bytes.saturating_mul(8);
         let file = Self::file(format);
-        let (group, version) = match server.get(file, limit)? {
+        let (group, version) = match server.get(file, remote.contents_limit())? {
             Some(found) => {
                 let group = crate::json::parse_object(file, &found.bytes)?;
                 (group, Some(found.version))
@@ -83,6 +87,7 @@ impl<'a> Contents<'a> {
             nodes,
             version,
             copies: BTreeMap::new(),
+            has_old: format == ZarrFormat::V2 && server.version(OLD_COPY)?.is_some(),
         })
     }
 
@@ -106,12 +111,16 @@ impl<'a> Contents<'a> {
 
     /// Makes the table of contents public, unless somebody else did or has the lock, and then what repeats it.
     fn publish(&mut self) -> Result<()> {
+        let contents = self.render();
+        if self.has_old {
+            self.copies.insert(OLD_COPY.to_owned(), contents.clone());
+        }
         if self.copies.is_empty() {
             self.lock.check()?;
-            return self.put_contents();
+            return self.put_contents(contents);
         }
         self.lock.note(self.copies.keys().cloned())?;
-        let published = self.put_contents().and_then(|()| {
+        let published = self.put_contents(contents).and_then(|()| {
             std::mem::take(&mut self.copies)
                 .into_iter()
                 .try_for_each(|(key, text)| self.put(&key, text))
@@ -126,8 +135,8 @@ impl<'a> Contents<'a> {
         published
     }
 
-    fn put_contents(&mut self) -> Result<()> {
-        let bytes = match self.format {
+    fn render(&self) -> String {
+        match self.format {
             ZarrFormat::V3 => {
                 let by_node = self
                     .nodes
@@ -136,8 +145,11 @@ impl<'a> Contents<'a> {
                 render_v3(&self.group, by_node.collect())
             }
             ZarrFormat::V2 => render_v2(self.nodes.clone()),
-        };
-        let file = Self::file(self.format);
+        }
+    }
+
+    fn put_contents(&mut self, contents: String) -> Result<()> {
+        let (file, bytes) = (Self::file(self.format), contents.into_bytes());
         self.version = Some(match self.version.take() {
             Some(version) => self.server.put(file, bytes, Some(version))?,
             None => self.server.create(file, bytes)?,
@@ -210,13 +222,19 @@ impl<'a> Contents<'a> {
 fn settle(remote: &Remote, lock: &RemoteLock) -> Result<()> {
     lock.check()?;
     remote.forget();
-    if let Some(nodes) = remote.consolidated()? {
-        for key in lock.unfinished() {
-            if let Some(bytes) = nodes.get(&key) {
-                let node = crate::json::parse(&key, bytes)?;
-                let text = format!("{node:#}").into_bytes();
-                remote.server().put(&key, text, None)?;
-            }
+    let nodes = remote.consolidated()?.unwrap_or_default();
+    for key in lock.unfinished() {
+        let bytes = if key == OLD_COPY {
+            let contents = remote.server().get(".zmetadata", remote.contents_limit())?;
+            contents.map(|contents| contents.bytes)
+        } else {
+            let node = nodes.get(&key);
+            let node = node.map(|bytes| crate::json::parse(&key, bytes));
+            node.transpose()?
+                .map(|node| format!("{node:#}").into_bytes())
+        };
+        if let Some(bytes) = bytes {
+            remote.server().put(&key, bytes, None)?;
         }
     }
     lock.finish();
