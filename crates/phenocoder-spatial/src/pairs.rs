@@ -1,7 +1,8 @@
 //! How many pairs of points lie how far apart: exact counts by pairs of tree nodes.
 //!
 //! Two boxes of points all of whose distances fall between the same two thresholds are counted at once; leaves are compared
-//! point by point, 32 at a time.
+//! point by point, 32 at a time. Where distances of two leaves fall among few thresholds, each threshold is compared with all
+//! of them; where among many, a table says between which ones a distance falls.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -12,6 +13,9 @@ use phenocoder_core::Progress;
 
 /// Points in a leaf. Fewer save comparisons and cost more bookkeeping.
 const LEAF: usize = 32;
+
+/// Thresholds among which the distances of two leaves fall, from which on a table is faster than comparing with each.
+const MANY: usize = 12;
 
 /// Pairs of nodes that are worked on in parallel, at least, where there are so many.
 const TASKS: usize = 512;
@@ -30,13 +34,16 @@ pub(crate) enum Reach {
 pub(crate) struct Thresholds {
     squared: Vec<f64>,
     reach: Reach,
+    table: Option<Table>,
 }
 
 impl Thresholds {
     /// Takes thresholds that are ≥ 0 and rise.
     pub(crate) fn new(thresholds: &[f64], reach: Reach) -> Self {
+        let squared: Vec<f64> = thresholds.iter().map(|t| t * t).collect();
         Self {
-            squared: thresholds.iter().map(|t| t * t).collect(),
+            table: Table::new(&squared),
+            squared,
             reach,
         }
     }
@@ -52,6 +59,50 @@ impl Thresholds {
             Reach::Open => self.squared.partition_point(|&t| t <= squared),
         }
     }
+}
+
+/// The range of squared distances in cells, most of which lie between the same thresholds.
+#[derive(Debug, Clone)]
+struct Table {
+    /// Cells per unit of squared distance.
+    scale: f64,
+    /// The first threshold that all distances of the cell belong to, or [`Self::MIXED`]; those beyond all are in the last
+    /// cell that is used.
+    bins: Box<[u8; 2 * Self::CELLS]>,
+}
+
+impl Table {
+    /// So few that they stay in the fastest cache.
+    const CELLS: usize = 1 << 14;
+
+    /// A cell with a threshold in it.
+    const MIXED: u8 = u8::MAX;
+
+    /// `None` where thresholds are few, too many, or so large or small that there are no cells.
+    fn new(squared: &[f64]) -> Option<Self> {
+        let scale = Self::CELLS as f64 / *squared.last()?;
+        if !(MANY..Self::MIXED.into()).contains(&squared.len()) || !scale.is_normal() {
+            return None;
+        }
+        let places: Vec<usize> = squared.iter().map(|&s| cell(s, scale) as usize).collect();
+        let mut bins = Box::new([0; 2 * Self::CELLS]);
+        for (cell, bin) in bins.iter_mut().enumerate() {
+            *bin = places.partition_point(|&place| place < cell) as u8;
+        }
+        for place in places {
+            bins[place] = Self::MIXED;
+        }
+        Some(Self { scale, bins })
+    }
+}
+
+/// The cell of a squared distance, never before that of a smaller one.
+#[inline(always)]
+fn cell(squared: f64, scale: f64) -> u32 {
+    // From 2⁵² on the lowest bits of a number are its whole part.
+    const WHOLE: f64 = (1_u64 << 52) as f64;
+    let place = (squared * scale).min((Table::CELLS + 1) as f64);
+    (place + WHOLE).to_bits() as u32
 }
 
 /// Points in boxes within boxes.
@@ -277,6 +328,18 @@ impl Counter<'_> {
 
     /// Counts pairs of which none is nearer than the first of the `bins`, and none farther than the one after the last.
     fn compare(&self, a: &Leaf, b: &Leaf, bins: std::ops::Range<usize>, total: &mut [u64]) {
+        if let Some(table) = &self.thresholds.table
+            && bins.len() >= MANY
+        {
+            Arch::new().dispatch(LookUp {
+                a,
+                b,
+                table,
+                thresholds: self.thresholds,
+                total,
+            });
+            return;
+        }
         let up_to = &mut [0; LEAF][..];
         let mut before = 0;
         // A part of the bins at a time, though there are hardly ever so many.
@@ -382,6 +445,55 @@ impl Compare<'_> {
                 }
                 *up_to += counts.iter().sum::<u64>();
             }
+        }
+    }
+}
+
+/// Counts the pairs of two leaves by the first threshold that each belongs to.
+struct LookUp<'a> {
+    a: &'a Leaf,
+    b: &'a Leaf,
+    table: &'a Table,
+    thresholds: &'a Thresholds,
+    total: &'a mut [u64],
+}
+
+impl WithSimd for LookUp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let [az, ay, ax] = &self.a.axes;
+        let [bz, by, bx] = &self.b.axes;
+        let Table { scale, ref bins } = *self.table;
+        // Neighbors mostly fall between the same thresholds: with one counter each would wait for the one before.
+        let mut counts = [[0_u32; 256]; 4];
+        let mut squared = [0.0_f64; LEAF];
+        let mut places = [0_u32; LEAF];
+        for i in 0..self.a.len {
+            let (z, y, x) = (az[i], ay[i], ax[i]);
+            for j in 0..LEAF {
+                let (dz, dy, dx) = (z - bz[j], y - by[j], x - bx[j]);
+                squared[j] = dz * dz + dy * dy + dx * dx;
+                places[j] = cell(squared[j], scale);
+            }
+            // Behind the last point there is NaN, which is beyond all thresholds.
+            let fours = places.as_chunks::<4>().0.iter();
+            for (places, squared) in fours.zip(squared.as_chunks::<4>().0) {
+                for j in 0..4 {
+                    let mut bin = bins[places[j] as usize % bins.len()];
+                    if bin == Table::MIXED {
+                        bin = self.thresholds.bin(squared[j]) as u8;
+                    }
+                    counts[j][usize::from(bin)] += 1;
+                }
+            }
+        }
+        for (r, total) in self.total.iter_mut().enumerate() {
+            *total += counts
+                .iter()
+                .map(|counts| u64::from(counts[r]))
+                .sum::<u64>();
         }
     }
 }
