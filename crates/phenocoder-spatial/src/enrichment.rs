@@ -1,11 +1,15 @@
 //! Whether clusters lie beside each other more often than by chance.
 
+mod edges;
+
 use ndarray::{Array2, Zip};
 use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};
 use rayon::prelude::*;
 
 use crate::error::{ConfigError, Error, Result};
-use crate::reduce::{add, fold_nodes};
+use crate::neighbors::is_symmetric;
+use crate::reduce::add;
+use edges::{Code, Edges};
 
 /// The interactions of clusters, compared with those of randomly permuted labels.
 ///
@@ -79,12 +83,12 @@ pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrich
     check(graph, labels)?;
     let k = labels.categories().len();
     let nodes: Vec<u32> = (0..graph.n_nodes() as u32).collect();
-    let [mean, variance] = exact_moments(graph, labels.codes(), k, &nodes);
-    Ok(Enrichment::new(
-        counts(graph, labels.codes(), k),
-        mean,
-        variance,
-    ))
+    let symmetric = is_symmetric(graph);
+    let sums = PairSums::new(graph, symmetric, &nodes);
+    let [mean, variance] = exact_moments(&sums, labels.codes(), k, &nodes);
+    let count = Edges::new(graph, symmetric).count(labels.codes(), k);
+    let count = edges::matrix(&count, k);
+    Ok(Enrichment::new(count, mean, variance))
 }
 
 /// Compares the interactions with their exact mean and variance over all permutations of the labels **within samples**.
@@ -141,22 +145,20 @@ pub fn enrichment_exact_within(
     }
     let mut mean = counts_of(graph, labels.codes(), k, &fixed);
     let mut variance = Array2::zeros((k, k));
+    let symmetric = is_symmetric(graph);
     for nodes in &members {
-        let [first, second] = exact_moments(graph, labels.codes(), k, nodes);
+        let sums = PairSums::new(graph, symmetric, nodes);
+        let [first, second] = exact_moments(&sums, labels.codes(), k, nodes);
         mean += &first;
         variance += &second;
     }
-    Ok(Enrichment::new(
-        counts(graph, labels.codes(), k),
-        mean,
-        variance,
-    ))
+    let count = Edges::new(graph, symmetric).count(labels.codes(), k);
+    Ok(Enrichment::new(edges::matrix(&count, k), mean, variance))
 }
 
 /// The mean and variance of the counts over all permutations of the labels of some nodes that have no edges to others.
-fn exact_moments(graph: &CsrGraph, codes: &[i32], k: usize, nodes: &[u32]) -> [Array2<f64>; 2] {
+fn exact_moments(sums: &PairSums, codes: &[i32], k: usize, nodes: &[u32]) -> [Array2<f64>; 2] {
     let n = nodes.len();
-    let sums = PairSums::new(graph, nodes);
     let mut m = vec![0.0; k];
     for &node in nodes {
         m[codes[node as usize] as usize] += 1.0;
@@ -252,38 +254,20 @@ pub fn enrichment_permuted(
         }
     };
     let k = labels.categories().len();
-    let permuted = |i: usize| -> Result<Array2<f64>> {
-        progress.check()?;
-        let mut stream = seed.stream("neighborhood enrichment", i as u64);
-        let mut codes = labels.codes().to_vec();
-        for set in &sets {
-            let mut mine: Vec<i32> = set.iter().map(|&row| codes[row]).collect();
-            stream.shuffle(&mut mine);
-            for (&row, code) in set.iter().zip(mine) {
-                codes[row] = code;
-            }
-        }
-        progress.advance(1);
-        Ok(counts(graph, &codes, k))
-    };
+    let edges = Edges::new(graph, is_symmetric(graph));
     progress.start("neighborhood enrichment", Some(permutations as u64));
-    // Whole numbers: their sums are exact, so the order does not matter.
-    let zero = || (vec![0_u64; k * k], vec![0_u128; k * k]);
-    let (sum, square) = (0..permutations)
-        .into_par_iter()
-        .map(permuted)
-        .try_fold(zero, |(mut sum, mut square), count| {
-            for (i, count) in count?.into_iter().enumerate() {
-                sum[i] += count as u64;
-                square[i] += (count as u128) * (count as u128);
-            }
-            Ok::<_, Error>((sum, square))
-        })
-        .try_reduce(zero, |mut a, b| {
-            add(&mut a.0, &b.0);
-            add(&mut a.1, &b.1);
-            Ok(a)
-        })?;
+    let permuted = Permuted {
+        edges: &edges,
+        sets: &sets,
+        permutations,
+        seed,
+        progress,
+    };
+    // Small codes stay in the cache.
+    let (sum, square) = match u8::try_from(k) {
+        Ok(_) => permuted.sums(&edges::codes::<u8>(labels.codes()), k)?,
+        Err(_) => permuted.sums(&edges::codes::<u32>(labels.codes()), k)?,
+    };
     progress.finish();
     let p = permutations as u128;
     let mean = sum.iter().map(|&sum| sum as f64 / p as f64).collect();
@@ -294,12 +278,62 @@ pub fn enrichment_permuted(
     let matrix = |values: Vec<f64>| {
         Array2::from_shape_vec((k, k), values).expect("k · k values were summed")
     };
-    let count = counts(graph, labels.codes(), k);
+    let count = edges::matrix(&edges.count(labels.codes(), k), k);
     Ok(Enrichment::new(
         count,
         matrix(mean),
         matrix(variance.collect()),
     ))
+}
+
+/// Permutations of labels within sets of nodes.
+struct Permuted<'a> {
+    edges: &'a Edges,
+    sets: &'a [Vec<usize>],
+    permutations: usize,
+    seed: Seed,
+    progress: &'a dyn Progress,
+}
+
+impl Permuted<'_> {
+    /// The sums of the counts and of their squares: whole numbers, so their order does not matter.
+    fn sums<C: Code>(&self, codes: &[C], k: usize) -> Result<(Vec<u64>, Vec<u128>)> {
+        let zero = || (vec![0_u64; k * k], vec![0_u128; k * k]);
+        (0..self.permutations)
+            .into_par_iter()
+            .map(|i| self.count(i, codes, k))
+            .try_fold(zero, |(mut sum, mut square), count| {
+                for (i, count) in count?.into_iter().enumerate() {
+                    sum[i] += count;
+                    square[i] += u128::from(count) * u128::from(count);
+                }
+                Ok::<_, Error>((sum, square))
+            })
+            .try_reduce(zero, |mut a, b| {
+                add(&mut a.0, &b.0);
+                add(&mut a.1, &b.1);
+                Ok(a)
+            })
+    }
+
+    fn count<C: Code>(&self, number: usize, codes: &[C], k: usize) -> Result<Vec<u64>> {
+        self.progress.check()?;
+        let mut stream = self.seed.stream("neighborhood enrichment", number as u64);
+        let mut codes = codes.to_vec();
+        for set in self.sets {
+            if set.len() == codes.len() {
+                stream.shuffle(&mut codes);
+                continue;
+            }
+            let mut mine: Vec<C> = set.iter().map(|&row| codes[row]).collect();
+            stream.shuffle(&mut mine);
+            for (&row, code) in set.iter().zip(mine) {
+                codes[row] = code;
+            }
+        }
+        self.progress.advance(1);
+        Ok(self.edges.count_of(&codes, k))
+    }
 }
 
 fn check(graph: &CsrGraph, labels: &Categorical) -> Result<()> {
@@ -314,30 +348,7 @@ fn check(graph: &CsrGraph, labels: &Categorical) -> Result<()> {
     }
 }
 
-/// The number of edges between clusters, without loops.
-fn counts(graph: &CsrGraph, codes: &[i32], k: usize) -> Array2<f64> {
-    let mut total = vec![0_u64; k * k];
-    fold_nodes(
-        graph.n_nodes(),
-        |nodes| {
-            let mut part = vec![0_u64; k * k];
-            for node in nodes {
-                let row = &mut part[codes[node] as usize * k..][..k];
-                for &other in graph.neighbors(node) {
-                    if other as usize != node {
-                        row[codes[other as usize] as usize] += 1;
-                    }
-                }
-            }
-            part
-        },
-        |part| add(&mut total, &part),
-    );
-    let total = total.into_iter().map(|count| count as f64).collect();
-    Array2::from_shape_vec((k, k), total).expect("k · k numbers were counted")
-}
-
-/// As [`counts`] of the edges that leave some nodes.
+/// The number of edges between clusters that leave some nodes, without loops.
 fn counts_of(graph: &CsrGraph, codes: &[i32], k: usize, nodes: &[u32]) -> Array2<f64> {
     let mut total = Array2::zeros((k, k));
     for &node in nodes {
@@ -368,29 +379,20 @@ struct PairSums {
 }
 
 impl PairSums {
-    /// Of the edges of some nodes, all of which are among them.
-    fn new(graph: &CsrGraph, nodes: &[u32]) -> Self {
-        let mut leaving = vec![0_u64; nodes.len()];
-        let mut arriving = vec![0_u64; nodes.len()];
-        let (mut edges, mut mutual) = (0_u64, 0_u64);
-        // Nodes rise, and where they are all of a graph every node is its own position.
-        let all = nodes.len() == graph.n_nodes();
-        let position = |node: u32| match all {
-            true => node as usize,
-            false => nodes.partition_point(|&other| other < node),
+    /// Of the edges of some rising nodes, all of which are among them; `symmetric`: whether [`is_symmetric`] holds.
+    fn new(graph: &CsrGraph, symmetric: bool, nodes: &[u32]) -> Self {
+        let leaving: Vec<u64> = nodes
+            .iter()
+            .map(|&node| {
+                let others = graph.neighbors(node as usize);
+                (others.len() - usize::from(others.binary_search(&node).is_ok())) as u64
+            })
+            .collect();
+        let edges: u64 = leaving.iter().sum();
+        let (arriving, mutual) = match symmetric {
+            true => (leaving.clone(), edges),
+            false => arriving(graph, nodes),
         };
-        for (&node, leaving) in nodes.iter().zip(&mut leaving) {
-            for &other in graph.neighbors(node as usize) {
-                if other == node {
-                    continue;
-                }
-                *leaving += 1;
-                arriving[position(other)] += 1;
-                edges += 1;
-                let back = graph.neighbors(other as usize).binary_search(&node);
-                mutual += u64::from(back.is_ok());
-            }
-        }
         let sum = |a: &[u64], b: &[u64]| -> u128 {
             let products = a
                 .iter()
@@ -413,19 +415,57 @@ impl PairSums {
     }
 }
 
+/// The number of edges to each of some rising nodes, without loops, and that of edges whose reverse is an edge.
+fn arriving(graph: &CsrGraph, nodes: &[u32]) -> (Vec<u64>, u64) {
+    let (mut arriving, mut mutual) = (vec![0; nodes.len()], 0);
+    // Where the nodes are all of a graph every node is its own position.
+    let all = nodes.len() == graph.n_nodes();
+    let position = |node: u32| match all {
+        true => node as usize,
+        false => nodes.partition_point(|&other| other < node),
+    };
+    for &node in nodes {
+        for &other in graph.neighbors(node as usize) {
+            if other != node {
+                arriving[position(other)] += 1;
+                let back = graph.neighbors(other as usize).binary_search(&node);
+                mutual += u64::from(back.is_ok());
+            }
+        }
+    }
+    (arriving, mutual)
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::array;
     use phenocoder_core::{CancelToken, NoProgress};
 
     use super::*;
-    use crate::neighbors::knn_graph;
+    use crate::neighbors::{knn_graph, symmetrized};
+
+    fn counts(graph: &CsrGraph, codes: &[i32], k: usize) -> Array2<f64> {
+        let nodes: Vec<u32> = (0..codes.len() as u32).collect();
+        counts_of(graph, codes, k, &nodes)
+    }
 
     fn random(n: usize, k: usize) -> (CsrGraph, Categorical) {
         let mut stream = Seed::new(3).stream("points", 0);
         let points = Array2::from_shape_simple_fn((n, 2), || stream.uniform());
         let labels = Categorical::from_labels((0..n).map(|i| (i % k).to_string()));
         (knn_graph(points.view(), 3).unwrap(), labels)
+    }
+
+    #[test]
+    fn edges_are_counted_as_one_by_one_for_few_and_many_clusters() {
+        for k in [2, 7, 255, 256, 300] {
+            let (graph, labels) = random(500, k);
+            for graph in [symmetrized(&graph), graph] {
+                let found = Edges::new(&graph, is_symmetric(&graph)).count(labels.codes(), k);
+                let expected = counts(&graph, labels.codes(), k);
+                assert_eq!(edges::matrix(&found, k), expected);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use phenocoder_core::CsrGraph;
-use rayon::prelude::*;
 
 /// Whether every edge has a counterpart in the other direction; values are not compared.
 ///
@@ -19,15 +18,27 @@ use rayon::prelude::*;
 /// ```
 #[must_use]
 pub fn is_symmetric(graph: &CsrGraph) -> bool {
-    (0..graph.n_nodes()).into_par_iter().all(|row| {
-        let back = |&c: &u32| {
-            graph
-                .neighbors(c as usize)
-                .binary_search(&(row as u32))
-                .is_ok()
-        };
-        graph.neighbors(row).iter().all(back)
-    })
+    let (pointers, indices) = (graph.indptr(), graph.indices());
+    // As nodes rise, each edge to a higher node is the next one that the higher node has back.
+    let mut next: Vec<usize> = pointers[..graph.n_nodes()].to_vec();
+    for node in 0..graph.n_nodes() {
+        let others = graph.neighbors(node);
+        let lower = others.partition_point(|&other| (other as usize) < node);
+        // What is left has no counterpart; what is too much was taken from the next node.
+        if next[node] != pointers[node] + lower {
+            return false;
+        }
+        for &other in &others[lower..] {
+            let back = &mut next[other as usize];
+            if other as usize != node {
+                if indices.get(*back) != Some(&(node as u32)) {
+                    return false;
+                }
+                *back += 1;
+            }
+        }
+    }
+    true
 }
 
 /// The graph with every edge in both directions and without loops; where both directions exist, each keeps its value.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, array};
 use phenocoder_core::Seed;
 
@@ -193,4 +195,39 @@ fn a_graph_rule_reads_back_from_json() {
     let text = serde_json::to_string(&rule).unwrap();
     assert_eq!(text, r#"{"radius":{"radius":25.0}}"#);
     assert_eq!(serde_json::from_str::<NeighborGraph>(&text).unwrap(), rule);
+}
+
+#[test]
+fn symmetry_is_what_every_edge_and_its_reverse_say() {
+    let mut symmetric = 0;
+    for number in 0..3000 {
+        let mut random = Seed::new(number).stream("graphs", 0);
+        let n = 1 + random.below(5);
+        let probability = random.uniform();
+        let mut edges: BTreeSet<(usize, usize)> = BTreeSet::new();
+        for i in 0..n {
+            for j in 0..=i {
+                if random.chance(probability) {
+                    edges.extend([(i, j), (j, i)]);
+                }
+            }
+        }
+        // Half of them lose or gain an edge, some of them both.
+        for _ in 0..2 {
+            let pair = (random.below(n), random.below(n));
+            if random.chance(0.3) && !edges.remove(&pair) {
+                edges.insert(pair);
+            }
+        }
+        let mut indptr = vec![0; n + 1];
+        edges.iter().for_each(|&(i, _)| indptr[i + 1] += 1);
+        (0..n).for_each(|i| indptr[i + 1] += indptr[i]);
+        let indices: Vec<u32> = edges.iter().map(|&(_, j)| j as u32).collect();
+        let values = vec![1.0; indices.len()];
+        let graph = CsrGraph::new(indptr, indices, values).unwrap();
+        let expected = edges.iter().all(|&(i, j)| edges.contains(&(j, i)));
+        assert_eq!(is_symmetric(&graph), expected, "{edges:?}");
+        symmetric += u32::from(expected);
+    }
+    assert!((500..2500).contains(&symmetric), "{symmetric}");
 }
