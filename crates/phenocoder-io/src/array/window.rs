@@ -236,6 +236,8 @@ pub(crate) fn indices(shape: &[u64]) -> impl Iterator<Item = Vec<u64>> + use<> {
 }
 
 /// The stretches along the last axis that a piece consists of: offset in the block, offset in the window, length.
+///
+/// A block that is not stored may be larger than any memory; the offsets in it mean nothing then.
 pub(super) fn runs(
     piece: &Piece,
     block: &[usize],
@@ -250,10 +252,11 @@ pub(super) fn runs(
     let mut index = vec![0; leading.len()];
     for _ in 0..rows {
         let offset = |start: &[usize], shape: &[usize]| {
-            let mut offset = 0;
+            let mut offset = 0_usize;
             for axis in 0..shape.len() {
                 let within = index.get(axis).copied().unwrap_or(0);
-                offset = offset * shape[axis] + start[axis] + within;
+                offset = usize::wrapping_mul(offset, shape[axis]);
+                offset = offset.wrapping_add(start[axis]).wrapping_add(within);
             }
             offset
         };
