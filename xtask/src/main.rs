@@ -61,6 +61,7 @@ Commands:
            --rounds 3         turns of each contender
            --data FOLDER      where the stores are (600 MB), made when they are not there
            --venv FOLDER, --python PATH   as above
+  bench-spatial  statistics of the neighbourhood graph beside squidpy; needs the same, and takes the same arguments
   cuda-build  checks and links the examples with the feature `cuda`, with NVIDIA's compiler from PyPI (489 MB below
            target/), without a GPU; needs Linux, a C compiler and Python with pip
            --capability 90    the GPU to compile for
@@ -93,8 +94,12 @@ fn main() -> Result<ExitCode> {
             let options = peers::Options::parse(rest)?;
             peers::run(&Workspace::load()?, &options)?
         }
-        Some((&"bench-io", rest)) => {
-            let options = scripted::Options::parse(scripted::Bench::Io, rest)?;
+        Some((&name @ ("bench-io" | "bench-spatial"), rest)) => {
+            let bench = match name {
+                "bench-io" => scripted::Bench::Io,
+                _ => scripted::Bench::Spatial,
+            };
+            let options = scripted::Options::parse(bench, rest)?;
             scripted::run(&Workspace::load()?, &options)?
         }
         Some((&"cuda-build", rest)) => {

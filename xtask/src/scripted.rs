@@ -1,4 +1,4 @@
-//! `cargo xtask bench-io`: benchmarks whose contenders, table and verdicts are those of a script in `benches/peers`.
+//! `cargo xtask bench-io` and `bench-spatial`: benchmarks whose contenders, table and verdicts are those of a script in `benches/peers`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,12 +13,14 @@ use crate::workspace::{Workspace, cargo};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bench {
     Io,
+    Spatial,
 }
 
 impl Bench {
     fn name(self) -> &'static str {
         match self {
             Self::Io => "io",
+            Self::Spatial => "spatial",
         }
     }
 }

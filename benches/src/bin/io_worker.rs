@@ -4,9 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use phenocoder_benches::watch::{Watch, peak_megabytes};
 use phenocoder_core::{ImageRegion, ImageSource};
 use phenocoder_io::{OpenOptions, Store};
 
@@ -27,8 +27,7 @@ fn main() -> Result<()> {
         "open" => open(&folder)?,
         task => read(&folder, task)?,
     };
-    let resident = status("VmHWM:")? as f64 * 1024.0 / 1e6;
-    println!("[{wall}, {cpu}, {sum}, {resident}]");
+    println!("[{wall}, {cpu}, {sum}, {}]", peak_megabytes()?);
     Ok(())
 }
 
@@ -150,40 +149,4 @@ fn open(folder: &Path) -> Result<(f64, f64, u64)> {
     }
     let (wall, cpu) = watch.stop()?;
     Ok((wall, cpu, count))
-}
-
-/// Wall time and the CPU time of all threads, also of those that have ended.
-struct Watch {
-    begin: Instant,
-    cpu: f64,
-}
-
-impl Watch {
-    fn start() -> Result<Self> {
-        Ok(Self {
-            cpu: cpu_seconds()?,
-            begin: Instant::now(),
-        })
-    }
-
-    fn stop(self) -> Result<(f64, f64)> {
-        let wall = self.begin.elapsed().as_secs_f64();
-        Ok((wall, cpu_seconds()? - self.cpu))
-    }
-}
-
-/// Fields 14 and 15 of `/proc/self/stat`, in hundredths of seconds.
-fn cpu_seconds() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("no fields")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |at: usize| -> Result<f64> { Ok(fields.get(at).context("too few")?.parse()?) };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
-}
-
-fn status(name: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.context("no such line")?.parse()?)
 }
