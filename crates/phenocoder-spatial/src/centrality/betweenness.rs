@@ -133,23 +133,7 @@ pub fn betweenness_centrality(
     let graph = undirected(graph);
     let n = graph.n_nodes();
     let sources = config.sources(n);
-    let mut sums = over_sources(&graph, &sources, n, 1, progress, |paths, _, sums| {
-        let dependency = &mut paths.extra;
-        dependency.fill(0.0);
-        for (&node, level) in paths.order.iter().zip(&paths.level_of).rev() {
-            let node = node as usize;
-            let count = paths.count[node] * paths.shrunk[*level as usize];
-            let share = (1.0 + dependency[node]) / count;
-            for &before in graph.neighbors(node) {
-                if paths.steps[before as usize] + 1 == *level && count > 0.0 {
-                    dependency[before as usize] += paths.count[before as usize] * share;
-                }
-            }
-            if *level > 0 {
-                sums[node] += dependency[node];
-            }
-        }
-    })?;
+    let mut sums = dependencies(&graph, &sources, progress)?;
     let n = n as f64;
     let all = n / sources.len() as f64;
     let scale = match config.scale {
@@ -159,6 +143,34 @@ pub fn betweenness_centrality(
     };
     sums.iter_mut().for_each(|sum| *sum *= scale);
     Ok(sums)
+}
+
+/// The sums of the shares σₛₜ(v) / σₛₜ over all sources s and all other nodes t.
+fn dependencies(graph: &CsrGraph, sources: &[usize], progress: &dyn Progress) -> Result<Vec<f64>> {
+    over_sources(
+        graph,
+        sources,
+        graph.n_nodes(),
+        1,
+        progress,
+        |paths, _, sums| {
+            let mut dependency = std::mem::take(&mut paths.extra);
+            dependency.fill(0.0);
+            for (&node, level) in paths.order.iter().zip(&paths.level_of).rev() {
+                let node = node as usize;
+                for &before in graph.neighbors(node) {
+                    let before = before as usize;
+                    if paths.steps[before] + 1 == *level {
+                        dependency[before] += paths.share(before, node) * (1.0 + dependency[node]);
+                    }
+                }
+                if *level > 0 {
+                    sums[node] += dependency[node];
+                }
+            }
+            paths.extra = dependency;
+        },
+    )
 }
 
 /// Computes how many shortest paths between nodes outside a cluster pass through it, for every cluster.
@@ -201,32 +213,33 @@ pub fn group_betweenness(
     let (n, k) = (graph.n_nodes(), labels.categories().len());
     let sources = config.sources(n);
     let sums = over_sources(&graph, &sources, k, k, progress, |paths, source, sums| {
-        // The shortest paths that avoid each cluster.
-        let avoiding = &mut paths.extra;
+        // The part of the shortest paths to each node that avoids each cluster.
+        let mut avoiding = std::mem::take(&mut paths.extra);
         let mut here = vec![0.0; k];
         for (&node, &level) in paths.order.iter().zip(&paths.level_of) {
             let node = node as usize;
             here.fill(f64::from(u8::from(level == 0)));
-            if level > 0 {
-                for &before in graph.neighbors(node) {
-                    if paths.steps[before as usize] + 1 == level {
-                        let before = before as usize;
-                        add(&mut here, &avoiding[before * k..][..k]);
-                    }
+            for &before in graph.neighbors(node) {
+                let before = before as usize;
+                if paths.steps[before] + 1 == level {
+                    let share = paths.share(before, node);
+                    let there = &avoiding[before * k..][..k];
+                    here.iter_mut()
+                        .zip(there)
+                        .for_each(|(here, there)| *here += share * there);
                 }
-                let shrunk = paths.shrunk[level as usize];
-                here.iter_mut().for_each(|here| *here /= shrunk);
             }
             let own = labels.code(node);
             for (code, here) in here.iter_mut().enumerate() {
                 if own == Some(code) {
                     *here = 0.0;
                 } else if level > 0 && labels.code(source) != Some(code) {
-                    sums[code] += 1.0 - *here / paths.count[node];
+                    sums[code] += 1.0 - *here;
                 }
             }
             avoiding[node * k..][..k].copy_from_slice(&here);
         }
+        paths.extra = avoiding;
     })?;
     let group = |(code, sum): (usize, f64)| {
         let of_group = |&&node: &&usize| labels.code(node) == Some(code);
@@ -280,8 +293,7 @@ fn over_sources(
     Ok(total)
 }
 
-/// Above this the path counts of a level are divided by it: ratios of neighboring levels are all that is needed, and counts
-/// would grow beyond all numbers within a few hundred steps.
+/// Counts of paths above this are divided by it, since they grow beyond all numbers within a few hundred steps.
 const MANY: f64 = (1_u128 << 127) as f64;
 
 /// The shortest paths from one node.
@@ -291,10 +303,11 @@ struct Paths {
     level_of: Vec<u32>,
     /// The distance of every node, or `u32::MAX`.
     steps: Vec<u32>,
-    /// The number of shortest paths to every node, in units of its level.
+    /// The number of shortest paths to every node, divided by [`MANY`] as often as `divided` says.
+    ///
+    /// It is at least 1 where it was divided, so that none is lost beside a larger one.
     count: Vec<f64>,
-    /// By how much the unit of each level is larger than that of the one before.
-    shrunk: Vec<f64>,
+    divided: Vec<u32>,
     /// Room for what is made of them.
     extra: Vec<f64>,
 }
@@ -306,8 +319,35 @@ impl Paths {
             level_of: Vec::new(),
             steps: vec![u32::MAX; n],
             count: vec![0.0; n],
-            shrunk: Vec::new(),
+            divided: vec![0; n],
             extra: vec![0.0; n * extra],
+        }
+    }
+
+    /// The part of the paths to a node that come by way of a neighbor before it.
+    fn share(&self, before: usize, node: usize) -> f64 {
+        let share = self.count[before] / self.count[node];
+        // To a node there are no fewer paths than to one before it.
+        match self.divided[node] - self.divided[before] {
+            0 => share,
+            more => share / MANY.powi(more as i32),
+        }
+    }
+
+    /// Adds the paths to a node to those of one after it.
+    fn pass_on(&mut self, node: usize, other: usize) {
+        let (mut more, of) = (self.count[node], self.divided[node]);
+        let (count, divided) = (&mut self.count[other], &mut self.divided[other]);
+        if of > *divided {
+            *count /= MANY.powi((of - *divided) as i32);
+            *divided = of;
+        } else if of < *divided {
+            more /= MANY.powi((*divided - of) as i32);
+        }
+        *count += more;
+        if *count > MANY {
+            *count /= MANY;
+            *divided += 1;
         }
     }
 
@@ -315,13 +355,12 @@ impl Paths {
         for &node in &self.order {
             self.steps[node as usize] = u32::MAX;
             self.count[node as usize] = 0.0;
+            self.divided[node as usize] = 0;
         }
         self.order.clear();
         self.level_of.clear();
-        self.shrunk.clear();
         self.order.push(source as u32);
         self.level_of.push(0);
-        self.shrunk.push(1.0);
         self.steps[source] = 0;
         self.count[source] = 1.0;
         let (mut first, mut level) = (0, 0);
@@ -338,18 +377,10 @@ impl Paths {
                         self.level_of.push(level);
                     }
                     if *steps == level {
-                        self.count[other as usize] += self.count[node];
+                        self.pass_on(node, other as usize);
                     }
                 }
             }
-            let fresh = &self.order[last..];
-            let many = fresh.iter().any(|&node| self.count[node as usize] > MANY);
-            if many {
-                for &node in fresh {
-                    self.count[node as usize] /= MANY;
-                }
-            }
-            self.shrunk.push(if many { MANY } else { 1.0 });
             first = last;
         }
     }
@@ -429,20 +460,75 @@ mod tests {
     }
 
     #[test]
-    fn more_paths_than_a_number_can_count_are_compared_all_the_same() {
-        // From corner to corner of 100 × 100 nodes there are 198! / 99!² > 2¹⁹³ shortest paths.
-        let graph = square(100);
-        let mut paths = Paths::new(10_000, 0);
+    fn more_paths_than_a_number_can_count_are_shared_as_few_are() {
+        // From a corner of 700 × 700 nodes there are C(i + j, j) shortest paths to (i, j): up to 10⁴²⁰, and 1 at the border.
+        // By way of (i − 1, j) come i of i + j.
+        let edge = 700;
+        let graph = square(edge);
+        let mut paths = Paths::new(edge * edge, 0);
         paths.follow(&graph, 0);
-        assert!(paths.shrunk.iter().any(|&shrunk| shrunk > 1.0));
-        let config = BetweennessConfig::new().with_pivots(2);
-        let found = betweenness_centrality(&graph, &config, &NoProgress).unwrap();
-        assert!(found.iter().all(|b| b.is_finite() && *b >= 0.0));
-        // Every node of the middle row is passed, or lies beside one that is.
-        let rows = Categorical::from_labels((0..100 * 100).map(|i| (i / 100 == 50).to_string()));
-        let groups = group_betweenness(&graph, &rows, &config, &NoProgress).unwrap();
-        let crossing = 2.0 * 50.0 * 49.0 * 1e4 / (9_900.0 * 9_899.0);
-        assert!((groups[1] - crossing).abs() < 0.2, "{groups:?}");
+        assert!(paths.divided.iter().any(|&divided| divided > 8));
+        for i in 1..edge {
+            for j in 0..edge {
+                let share = paths.share((i - 1) * edge + j, i * edge + j);
+                let expected = i as f64 / (i + j) as f64;
+                assert!((share - expected).abs() < 1e-11, "{i} {j}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_paths_are_not_lost_beside_very_many_of_the_same_length() {
+        // From node 0 a chain of 2,400 nodes, and 1,200 diamonds one after another: 2¹²⁰⁰ paths of the same length.
+        let diamonds = 1200;
+        let mut edges = Vec::new();
+        let mut tip = 0;
+        let mut next = 1;
+        for _ in 0..diamonds {
+            edges.extend([
+                (tip, next),
+                (tip, next + 1),
+                (next, next + 2),
+                (next + 1, next + 2),
+            ]);
+            (tip, next) = (next + 2, next + 3);
+        }
+        let chain = next..next + 2 * diamonds;
+        edges.push((0, chain.start));
+        edges.extend(chain.clone().zip(chain.start + 1..chain.end));
+        let n = chain.end;
+        let mut rows = vec![Vec::new(); n];
+        for (a, b) in edges {
+            rows[a].push(b as u32);
+            rows[b].push(a as u32);
+        }
+        rows.iter_mut().for_each(|row| row.sort_unstable());
+        let mut indptr = vec![0];
+        indptr.extend(rows.iter().scan(0, |sum, row| {
+            *sum += row.len();
+            Some(*sum)
+        }));
+        let indices = rows.concat();
+        let values = vec![1.0; indices.len()];
+        let graph = CsrGraph::new(indptr, indices, values).unwrap();
+        let found = dependencies(&graph, &[0], &NoProgress).unwrap();
+        for (i, node) in chain.clone().enumerate() {
+            assert_eq!(found[node], (2 * diamonds - 1 - i) as f64, "{i}");
+        }
+        // A side of the first diamond: half of all that lies behind it.
+        assert_eq!(found[1], (3 * diamonds - 2) as f64 / 2.0);
+        let codes = (0..n).map(|node| {
+            if chain.contains(&node) {
+                "chain"
+            } else {
+                "diamonds"
+            }
+        });
+        let labels = Categorical::from_labels(codes);
+        let config = BetweennessConfig::new().with_pivots(20);
+        let groups = group_betweenness(&graph, &labels, &config, &NoProgress).unwrap();
+        // Neither lies between nodes of the other.
+        assert_eq!(groups, [0.0, 0.0]);
     }
 
     #[test]
