@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autocorrelation::adjust_fdr;
 use crate::error::{ConfigError, Error, Result};
+use crate::reduce::add;
 use arrangements::Arrangements;
 use design::{Column, Design};
 
@@ -103,7 +104,10 @@ pub struct Difference {
     pub name: String,
     /// How many samples of each group have a value.
     pub counts: Vec<usize>,
-    /// The mean of each group; NaN for one without values.
+    /// The mean of each group over all blocks; NaN for one without values.
+    ///
+    /// Where groups are unevenly spread over blocks that differ, the means can lie the other way round than the effect, which
+    /// is of rows of one block.
     pub means: Vec<f64>,
     /// Of two groups, how much higher the second one is; NaN for more groups.
     ///
@@ -119,7 +123,7 @@ pub struct Difference {
     /// The p-value adjusted for the number of statistics (Benjamini–Hochberg): the least false discovery rate at which it is
     /// a discovery.
     pub p_adjusted: f64,
-    /// The number of arrangements of the groups that were looked at.
+    /// The number of arrangements of the groups that were looked at; 0 where nothing can be told.
     pub arrangements: usize,
     /// Whether these were all there are.
     pub is_exact: bool,
@@ -224,16 +228,22 @@ pub fn compare_groups(
     if let Some(blocks) = blocks {
         ShapeError::check_len("blocks", values.nrows(), blocks.len())?;
     }
-    if let Some(((row, column), &value)) =
-        values.view().indexed_iter().find(|(_, v)| v.is_infinite())
-    {
-        let column = values.names()[column].clone();
-        return Err(Error::InfiniteValue { row, column, value });
-    }
     let has_place = |row: &usize| {
         groups.code(*row).is_some() && blocks.is_none_or(|blocks| blocks.code(*row).is_some())
     };
     let rows: Vec<usize> = (0..values.nrows()).filter(has_place).collect();
+    for &row in &rows {
+        let found = values
+            .view()
+            .row(row)
+            .into_iter()
+            .position(|v| v.is_infinite());
+        if let Some(column) = found {
+            let value = values.view()[[row, column]];
+            let column = values.names()[column].clone();
+            return Err(Error::InfiniteValue { row, column, value });
+        }
+    }
     let categories = groups.select(&rows).without_unused().categories().to_vec();
     if categories.len() < 2 {
         let found = categories.len();
@@ -339,8 +349,14 @@ fn compare(
             let beyond = explained.iter().zip(&bar);
             Ok(beyond.map(|(found, bar)| u64::from(found >= bar)).collect())
         })
-        .try_fold(zero, |sum, part| Ok::<_, Error>(add(sum, &part?)))
-        .try_reduce(zero, |sum, part| Ok(add(sum, &part)))?;
+        .try_fold(zero, |mut sum, part| {
+            add(&mut sum, &part?);
+            Ok::<_, Error>(sum)
+        })
+        .try_reduce(zero, |mut sum, part| {
+            add(&mut sum, &part);
+            Ok(sum)
+        })?;
     progress.advance(columns.len() as u64);
 
     let mut differences: Vec<Difference> = chosen
@@ -354,7 +370,7 @@ fn compare(
             explained: f64::NAN,
             p_value: f64::NAN,
             p_adjusted: f64::NAN,
-            arrangements: arrangements.len(),
+            arrangements: 0,
             is_exact: arrangements.is_exact(),
         })
         .collect();
@@ -365,13 +381,7 @@ fn compare(
         difference.p_value = (beyond[i] + one) as f64 / (looked_at as u64 + one) as f64;
         difference.explained = (observed[i] / columns[c].total).clamp(0.0, 1.0);
         difference.effect = columns[c].effect(design, config.scale);
+        difference.arrangements = looked_at;
     }
     Ok(differences)
-}
-
-fn add(mut sum: Vec<u64>, part: &[u64]) -> Vec<u64> {
-    sum.iter_mut()
-        .zip(part)
-        .for_each(|(sum, part)| *sum += part);
-    sum
 }

@@ -3,7 +3,9 @@
 use ndarray::{Array2, array};
 use phenocoder_core::{CancelToken, Categorical, Coords, Features, NoProgress, Seed, Stream, Unit};
 use phenocoder_spatial::Error;
-use phenocoder_spatial::comparison::{ComparisonConfig, GroupComparison, Scale, compare_groups};
+use phenocoder_spatial::comparison::{
+    ComparisonConfig, Difference, GroupComparison, Scale, compare_groups,
+};
 use phenocoder_spatial::summary::{Group, StatisticsConfig, spatial_statistics};
 
 /// Regions of a sample, far apart, each with two types of its own and two features.
@@ -264,6 +266,77 @@ fn missing_values_leave_out_their_row_from_their_column_alone() {
     assert_eq!(constant.means, [7.0, 7.0]);
     // The constant one does not count in the adjustment.
     assert_eq!(full.p_adjusted, 4.0 / 70.0);
+}
+
+#[test]
+fn results_do_not_depend_on_threads_units_or_the_order_of_rows() {
+    let (values, groups) = tissue(8, 7, true);
+    let blocks = Categorical::from_labels((0..16).map(|row| ["x", "y"][row % 2]));
+    // Random and, of 70 · 70, all arrangements.
+    for (permutations, scale) in [(499, Scale::Values), (4900, Scale::Ranks)] {
+        let config = config(permutations).with_scale(scale);
+        let run = |values: &Features, groups: &Categorical, blocks: &Categorical| {
+            let found = compare_groups(values, groups, Some(blocks), &config, &NoProgress);
+            let found = found.unwrap().differences.into_iter();
+            let bits = |d: Difference| (d.p_value.to_bits(), d.effect, d.explained, d.is_exact);
+            found.map(bits).collect::<Vec<_>>()
+        };
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let expected = pool(1).unwrap().install(|| run(&values, &groups, &blocks));
+        assert_eq!(expected.iter().any(|found| found.3), permutations == 4900);
+        let same = |found: Vec<(u64, f64, f64, bool)>| {
+            assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        };
+        for threads in [2, 4, 8] {
+            same(
+                pool(threads)
+                    .unwrap()
+                    .install(|| run(&values, &groups, &blocks)),
+            );
+        }
+        for power in [-900, 900] {
+            let scaled = values.view().mapv(|x| x * 2_f64.powi(power));
+            let scaled = Features::new(scaled, values.names().to_vec()).unwrap();
+            same(run(&scaled, &groups, &blocks));
+        }
+        if permutations == 4900 {
+            let rows: Vec<usize> = (0..16).rev().collect();
+            let found = run(
+                &values.select(&rows),
+                &groups.select(&rows),
+                &blocks.select(&rows),
+            );
+            for (found, expected) in found.into_iter().zip(&expected) {
+                assert_eq!(found.0, expected.0);
+                let is_near = (found.1 - expected.1).abs() < 1e-9 * expected.1.abs();
+                assert!(is_near || expected.1.is_nan() || found.1 == expected.1);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_without_spread_are_certain_or_untold_not_rounding() {
+    let groups = ["a", "a", "a", "a", "b", "b", "b", "b"];
+    for (low, high) in [(0.1, 0.7), (0.3, 0.4), (1e-200, 3e-200), (1e200, 7e200)] {
+        let values = groups.map(|group| if group == "a" { low } else { high });
+        let found = &compared(&values, &groups, None).differences[0];
+        assert_eq!(
+            (found.effect, found.p_value),
+            (f64::INFINITY, 2.0 / 70.0),
+            "{found:?}"
+        );
+        assert_eq!(found.means, [low, high]);
+    }
+    let values = groups.map(|group| if group == "a" { 0.3 } else { 0.1 + 0.2 });
+    let groups = Categorical::from_labels(groups);
+    for scale in [Scale::Values, Scale::Ranks] {
+        let config = config(99).with_scale(scale);
+        let found = compare_groups(&one_column(&values), &groups, None, &config, &NoProgress);
+        let found = &found.unwrap().differences[0];
+        assert!(found.p_value.is_nan() && found.effect.is_nan(), "{found:?}");
+        assert_eq!(found.arrangements, 0);
+    }
 }
 
 #[test]
