@@ -5,13 +5,15 @@
 calls `spatial.py run FOLDER WORKER ROUNDS` with the environment of requirements_spatial.txt; the first call makes the data
 in FOLDER: cells strewn evenly over a square, of 10 types that lie in patches, with 50 features, of which half follow the
 patches; about 10 neighbours each.
-Each contender does each task in a process of its own, in turns, once before it is measured (squidpy compiles then); the
-table has the least CPU and wall time of the rounds and the most resident memory.
+Each contender does each task in a process of its own, in turns: once before it is measured (squidpy imports and compiles
+then), and then again until two seconds of CPU time have gone; the table has the least CPU and wall time of one call and the
+most resident memory.
 Where both have to compute the same numbers, they are compared.
 The exit status is 1 when a bar is missed.
 """
 
 import json
+import math
 import pathlib
 import resource
 import subprocess
@@ -32,6 +34,7 @@ TASKS = {
     "Ripley G": (10_000, 50),
     "Ripley F": (10_000, 50),
 }
+ENOUGH = 2.0
 TYPES, FEATURES, DISTANCES, RADIUS = 10, 50, 50, 20.0
 # Between numbers of the two: squidpy has weights and distances of 32 bits.
 TOLERANCE = 1e-5
@@ -89,7 +92,7 @@ def work(task, file):
 
     def enrichment():
         found = sq.gr.nhood_enrichment(cells, "type", n_perms=1000, seed=0, copy=True, show_progress_bar=False)
-        return np.asarray(found[1], "f8").ravel()
+        return np.concatenate([np.asarray(found[1], "f8").ravel(), found[0].ravel()])
 
     def moran(permutations):
         found = sq.gr.spatial_autocorr(
@@ -120,13 +123,15 @@ def work(task, file):
     }
     if task != "radius graph":
         graph()
-    if task not in ("Ripley L", "Ripley G", "Ripley F", "centralities"):
-        # What is compiled, is compiled now.
-        each[task]()
-    begin = time.perf_counter(), time.process_time()
     answer = each[task]()
-    taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
-    return [*taken, [float(value) for value in answer]]
+    best, spent = (math.inf, math.inf), 0
+    while spent < ENOUGH:
+        begin = time.perf_counter(), time.process_time()
+        each[task]()
+        taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
+        best = min(best[0], taken[0]), min(best[1], taken[1])
+        spent += taken[1]
+    return [*best, [float(value) for value in answer]]
 
 
 def call(command):
@@ -139,8 +144,14 @@ def agree(task, ours, theirs):
     if task.startswith("Ripley"):
         return
     assert len(ours) == len(theirs), f"{task}: {len(ours)} and {len(theirs)} numbers"
-    worst = max(abs(a - b) / max(1, abs(b)) for a, b in zip(ours, theirs))
-    assert worst <= TOLERANCE, f"{task}: the numbers differ by {worst}"
+    allowed = [TOLERANCE * max(1, abs(b)) for b in theirs]
+    if task.startswith("enrichment"):
+        # Counts are exact; z are those of 1,000 permutations, which both may draw.
+        half = len(theirs) // 2
+        spread = [6 * (1 / math.sqrt(1000) + abs(z) / math.sqrt(2000)) for z in theirs[half:]]
+        allowed = [0] * half + spread
+    for a, b, most in zip(ours, theirs, allowed):
+        assert math.isfinite(a) and math.isfinite(b) and abs(a - b) <= most, f"{task}: {a} and {b}"
 
 
 def run(folder, worker, rounds):

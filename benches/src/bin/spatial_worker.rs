@@ -1,5 +1,5 @@
 //! Our part of `benches/peers/spatial.py`: does one task several times and prints the least seconds and CPU seconds of one
-//! time, what came out, and resident megabytes.
+//! call, what came out, and resident megabytes.
 
 #![allow(clippy::print_stdout, reason = "the answer")]
 
@@ -12,7 +12,7 @@ use ndarray_npy::NpzReader;
 use phenocoder_benches::watch::{Watch, peak_megabytes};
 use phenocoder_core::{Categorical, CsrGraph, NoProgress, Seed};
 use phenocoder_spatial::autocorrelation::{
-    PermutationConfig, SpatialWeights, moran_i, moran_permuted,
+    Assumption, PermutationConfig, SpatialWeights, Tail, moran_permuted, moran_test,
 };
 use phenocoder_spatial::centrality::{Closeness, group_centrality};
 use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
@@ -22,6 +22,8 @@ use phenocoder_spatial::ripley::{EdgeCorrection, RipleyConfig, RipleyFunction, r
 
 /// Seconds of CPU time after which a task is not done again.
 const ENOUGH: f64 = 2.0;
+/// Seconds of CPU time that can be measured to 5 %.
+const LONG: f64 = 0.2;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,25 +32,23 @@ fn main() -> Result<()> {
     };
     let cells = CellsOfTask::read(Path::new(file))?;
     let task = cells.task(task)?;
-    let (mut wall, mut cpu, mut spent, mut answer) =
-        (f64::INFINITY, f64::INFINITY, 0.0, Vec::new());
-    let mut times = 0;
+    let answer = task()?;
+    let (mut wall, mut cpu, mut spent) = (f64::INFINITY, f64::INFINITY, 0.0);
     // The clock of CPU time has ticks of 10 ms: short tasks are done often and divided.
+    let mut repeats = 1;
     while spent < ENOUGH {
-        let repeats = 1 << times.min(10);
         let watch = Watch::start()?;
         for _ in 0..repeats {
-            answer = task()?;
+            task()?;
         }
         let (seconds, cpu_seconds) = watch.stop()?;
-        spent += cpu_seconds.max(seconds / 2.0);
-        if cpu_seconds >= 0.2 || repeats == 1 << 10 {
-            wall = wall.min(seconds / f64::from(repeats));
-            cpu = cpu.min(cpu_seconds / f64::from(repeats));
-        } else {
-            times += 1;
-            spent = 0.0;
+        if cpu_seconds < LONG {
+            repeats *= 2;
+            continue;
         }
+        spent += cpu_seconds;
+        wall = wall.min(seconds / f64::from(repeats));
+        cpu = cpu.min(cpu_seconds / f64::from(repeats));
     }
     let answer: Vec<String> = answer.iter().map(f64::to_string).collect();
     println!(
@@ -135,15 +135,16 @@ impl CellsOfTask {
             "enrichment, 1,000 permutations" => Box::new(move || {
                 let seed = Seed::new(0);
                 let found = enrichment_permuted(&graph, labels, None, 1000, seed, &NoProgress)?;
-                Ok(found.count.iter().copied().collect())
+                Ok(found.count.iter().chain(&found.z).copied().collect())
             }),
             "enrichment, exact" => Box::new(move || {
                 let found = enrichment_exact(&graph, labels)?;
-                Ok(found.count.iter().copied().collect())
+                Ok(found.count.iter().chain(&found.z).copied().collect())
             }),
             "Moran's I" => Box::new(move || {
-                let weights = SpatialWeights::default();
-                Ok(moran_i(&graph, self.features.view(), &weights)?)
+                let (x, weights) = (self.features.view(), SpatialWeights::default());
+                let found = moran_test(&graph, x, &weights, Assumption::Normality, Tail::One)?;
+                Ok(found.statistic)
             }),
             "Moran's I, 100 permutations" => Box::new(move || {
                 let config = PermutationConfig::new(100);
