@@ -7,7 +7,6 @@ use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};
 use rayon::prelude::*;
 
 use crate::error::{ConfigError, Error, Result};
-use crate::neighbors::is_symmetric;
 use crate::reduce::add;
 use edges::{Code, Edges};
 
@@ -83,11 +82,10 @@ pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrich
     check(graph, labels)?;
     let k = labels.categories().len();
     let nodes: Vec<u32> = (0..graph.n_nodes() as u32).collect();
-    let symmetric = is_symmetric(graph);
-    let sums = PairSums::new(graph, symmetric, &nodes);
+    let edges = Edges::new(graph);
+    let sums = PairSums::new(graph, &edges, &nodes);
     let [mean, variance] = exact_moments(&sums, labels.codes(), k, &nodes);
-    let count = Edges::new(graph, symmetric).count(labels.codes(), k);
-    let count = edges::matrix(&count, k);
+    let count = edges::matrix(&edges.count(labels.codes(), k), k);
     Ok(Enrichment::new(count, mean, variance))
 }
 
@@ -145,14 +143,14 @@ pub fn enrichment_exact_within(
     }
     let mut mean = counts_of(graph, labels.codes(), k, &fixed);
     let mut variance = Array2::zeros((k, k));
-    let symmetric = is_symmetric(graph);
+    let edges = Edges::new(graph);
     for nodes in &members {
-        let sums = PairSums::new(graph, symmetric, nodes);
+        let sums = PairSums::new(graph, &edges, nodes);
         let [first, second] = exact_moments(&sums, labels.codes(), k, nodes);
         mean += &first;
         variance += &second;
     }
-    let count = Edges::new(graph, symmetric).count(labels.codes(), k);
+    let count = edges.count(labels.codes(), k);
     Ok(Enrichment::new(edges::matrix(&count, k), mean, variance))
 }
 
@@ -254,7 +252,7 @@ pub fn enrichment_permuted(
         }
     };
     let k = labels.categories().len();
-    let edges = Edges::new(graph, is_symmetric(graph));
+    let edges = Edges::new(graph);
     progress.start("neighborhood enrichment", Some(permutations as u64));
     let permuted = Permuted {
         edges: &edges,
@@ -379,15 +377,16 @@ struct PairSums {
 }
 
 impl PairSums {
-    /// Of the edges of some rising nodes, all of which are among them; `symmetric`: whether [`is_symmetric`] holds.
-    fn new(graph: &CsrGraph, symmetric: bool, nodes: &[u32]) -> Self {
-        let leaving: Vec<u64> = nodes
-            .iter()
-            .map(|&node| {
-                let others = graph.neighbors(node as usize);
-                (others.len() - usize::from(others.binary_search(&node).is_ok())) as u64
-            })
-            .collect();
+    /// Of the edges of some rising nodes, all of which are among them; `edges` are those of the graph.
+    fn new(graph: &CsrGraph, edges: &Edges, nodes: &[u32]) -> Self {
+        let has_loops = edges.len() < graph.n_edges();
+        let degree = |&node: &u32| {
+            let others = graph.neighbors(node as usize);
+            let loops = has_loops && others.binary_search(&node).is_ok();
+            (others.len() - usize::from(loops)) as u64
+        };
+        let leaving: Vec<u64> = nodes.iter().map(degree).collect();
+        let symmetric = edges.is_symmetric();
         let edges: u64 = leaving.iter().sum();
         let (arriving, mutual) = match symmetric {
             true => (leaving.clone(), edges),
@@ -461,7 +460,7 @@ mod tests {
         for k in [2, 7, 255, 256, 300] {
             let (graph, labels) = random(500, k);
             for graph in [symmetrized(&graph), graph] {
-                let found = Edges::new(&graph, is_symmetric(&graph)).count(labels.codes(), k);
+                let found = Edges::new(&graph).count(labels.codes(), k);
                 let expected = counts(&graph, labels.codes(), k);
                 assert_eq!(edges::matrix(&found, k), expected);
             }

@@ -26,6 +26,7 @@ pub use knn::{knn_graph, knn_graph_within};
 pub use prune::{PercentileOf, within_distances, within_percentile};
 pub use rings::{lattice_graph, rings};
 pub use similarity::{cosine, spectral};
+pub(crate) use symmetry::each_symmetric;
 pub(crate) use symmetry::undirected;
 pub use symmetry::{is_symmetric, mutual, symmetrized};
 

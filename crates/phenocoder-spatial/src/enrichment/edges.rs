@@ -3,6 +3,7 @@
 use ndarray::Array2;
 use phenocoder_core::CsrGraph;
 
+use crate::neighbors::each_symmetric;
 use crate::reduce::{add, fold_nodes};
 
 /// The edges of a graph without loops; of a symmetric graph one of the two directions.
@@ -15,27 +16,39 @@ pub(super) struct Edges {
 }
 
 impl Edges {
-    /// `is_symmetric`: whether [`is_symmetric`](crate::neighbors::is_symmetric) holds.
-    pub(super) fn new(graph: &CsrGraph, is_symmetric: bool) -> Self {
+    pub(super) fn new(graph: &CsrGraph) -> Self {
         let n = graph.n_nodes();
         let mut pointers = Vec::with_capacity(n + 1);
-        let part = if is_symmetric { 2 } else { 1 };
-        let mut ends = Vec::with_capacity(graph.n_edges() / part);
+        let mut ends = Vec::with_capacity(graph.n_edges() / 2);
         pointers.push(0);
-        for node in 0..n {
-            let others = graph.neighbors(node).iter().copied();
-            let kept = |&other: &u32| match is_symmetric {
-                true => other as usize > node,
-                false => other as usize != node,
-            };
-            ends.extend(others.filter(kept));
+        let is_symmetric = each_symmetric(graph, |higher| {
+            ends.extend_from_slice(higher);
             pointers.push(ends.len() as u64);
+        });
+        if !is_symmetric {
+            pointers.truncate(1);
+            ends.clear();
+            for node in 0..n {
+                let others = graph.neighbors(node).iter().copied();
+                ends.extend(others.filter(|&other| other as usize != node));
+                pointers.push(ends.len() as u64);
+            }
         }
         Self {
             pointers,
             ends,
             is_symmetric,
         }
+    }
+
+    /// Whether the reverse of every edge is an edge.
+    pub(super) fn is_symmetric(&self) -> bool {
+        self.is_symmetric
+    }
+
+    /// The number of edges without loops, both directions counted.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len() * if self.is_symmetric { 2 } else { 1 }
     }
 
     /// The number of edges between clusters, both directions counted; `codes` are below `k`.

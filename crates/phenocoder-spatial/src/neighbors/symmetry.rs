@@ -18,25 +18,31 @@ use phenocoder_core::CsrGraph;
 /// ```
 #[must_use]
 pub fn is_symmetric(graph: &CsrGraph) -> bool {
+    each_symmetric(graph, |_| {})
+}
+
+/// As [`is_symmetric`], and passes on the neighbors of each node that are higher than it, as far as the graph is symmetric.
+pub(crate) fn each_symmetric(graph: &CsrGraph, mut higher: impl FnMut(&[u32])) -> bool {
     let (pointers, indices) = (graph.indptr(), graph.indices());
     // As nodes rise, each edge to a higher node is the next one that the higher node has back.
     let mut next: Vec<usize> = pointers[..graph.n_nodes()].to_vec();
     for node in 0..graph.n_nodes() {
         let others = graph.neighbors(node);
-        let lower = others.partition_point(|&other| (other as usize) < node);
-        // What is left has no counterpart; what is too much was taken from the next node.
-        if next[node] != pointers[node] + lower {
+        // All lower ones were met; what is left has no counterpart, and what is too much was taken from the next node.
+        let lower = next[node] - pointers[node];
+        let above = others.get(lower).map(|&other| other as usize);
+        if lower > others.len() || above.is_some_and(|above| above < node) {
             return false;
         }
-        for &other in &others[lower..] {
+        let above = &others[lower + usize::from(above == Some(node))..];
+        for &other in above {
             let back = &mut next[other as usize];
-            if other as usize != node {
-                if indices.get(*back) != Some(&(node as u32)) {
-                    return false;
-                }
-                *back += 1;
+            if indices.get(*back) != Some(&(node as u32)) {
+                return false;
             }
+            *back += 1;
         }
+        higher(above);
     }
     true
 }
