@@ -25,7 +25,7 @@ fn every_entry_agrees_or_is_listed() {
 }
 
 /// Why an entry is no result that this crate could be compared with.
-fn not_ours(path: &str) -> Option<&'static str> {
+pub(crate) fn not_ours(path: &str) -> Option<&'static str> {
     let first = path.trim_start_matches('/').split('/').next()?;
     let last = path.rsplit('/').next()?;
     Some(match first {
@@ -89,7 +89,7 @@ struct Group {
 }
 
 impl<'a> Ledger<'a> {
-    fn new(set: &'a Set) -> Self {
+    pub(crate) fn new(set: &'a Set) -> Self {
         Self {
             set,
             groups: BTreeMap::new(),
@@ -151,7 +151,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Prints the table, and fails where an entry does not agree or was left out.
-    fn report(&self) {
+    pub(crate) fn report(&self) {
         let mut paths = Vec::new();
         leaves(&self.set.json, String::new(), &mut paths);
         paths.extend(
@@ -231,7 +231,7 @@ fn group_of(path: &str) -> String {
     }
 }
 
-fn leaves(value: &Value, path: String, out: &mut Vec<String>) {
+pub(crate) fn leaves(value: &Value, path: String, out: &mut Vec<String>) {
     match value {
         Value::Object(entries) => {
             for (key, value) in entries {
@@ -242,7 +242,7 @@ fn leaves(value: &Value, path: String, out: &mut Vec<String>) {
     }
 }
 
-fn flatten(value: &Value, out: &mut Vec<f64>) {
+pub(crate) fn flatten(value: &Value, out: &mut Vec<f64>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| flatten(value, out)),
         Value::Bool(value) => out.push(f64::from(u8::from(*value))),
