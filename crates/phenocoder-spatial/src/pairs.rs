@@ -4,6 +4,8 @@
 //! point by point, 32 at a time. Where distances of two leaves fall among few thresholds, each threshold is compared with all
 //! of them; where among many, a table says between which ones a distance falls.
 
+use std::sync::Arc;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -32,31 +34,46 @@ pub(crate) enum Reach {
 /// Thresholds of squared distances, rising.
 #[derive(Debug, Clone)]
 pub(crate) struct Thresholds {
-    squared: Vec<f64>,
+    squared: Arc<[f64]>,
+    /// Those behind the first ones are left out.
+    len: usize,
     reach: Reach,
-    table: Option<Table>,
+    table: Option<Arc<Table>>,
 }
 
 impl Thresholds {
     /// Takes thresholds that are ≥ 0 and rise.
     pub(crate) fn new(thresholds: &[f64], reach: Reach) -> Self {
-        let squared: Vec<f64> = thresholds.iter().map(|t| t * t).collect();
+        let squared: Arc<[f64]> = thresholds.iter().map(|t| t * t).collect();
         Self {
-            table: Table::new(&squared),
+            table: Table::new(&squared).map(Arc::new),
+            len: squared.len(),
             squared,
             reach,
         }
     }
 
+    /// The first of them.
+    pub(crate) fn first(&self, len: usize) -> Self {
+        Self {
+            len: len.min(self.len),
+            ..self.clone()
+        }
+    }
+
+    fn squared(&self) -> &[f64] {
+        &self.squared[..self.len]
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.squared.len()
+        self.len
     }
 
     /// The first threshold that the squared distance belongs to.
     fn bin(&self, squared: f64) -> usize {
         match self.reach {
-            Reach::Closed => self.squared.partition_point(|&t| t < squared),
-            Reach::Open => self.squared.partition_point(|&t| t <= squared),
+            Reach::Closed => self.squared().partition_point(|&t| t < squared),
+            Reach::Open => self.squared().partition_point(|&t| t <= squared),
         }
     }
 }
@@ -85,12 +102,14 @@ impl Table {
             return None;
         }
         let places: Vec<usize> = squared.iter().map(|&s| cell(s, scale) as usize).collect();
-        let mut bins = Box::new([0; 2 * Self::CELLS]);
-        for (cell, bin) in bins.iter_mut().enumerate() {
-            *bin = places.partition_point(|&place| place < cell) as u8;
-        }
-        for place in places {
-            bins[place] = Self::MIXED;
+        let mut bins = Box::new([squared.len() as u8; 2 * Self::CELLS]);
+        let mut from = 0;
+        for (bin, place) in places.into_iter().enumerate() {
+            if from <= place {
+                bins[from..place].fill(bin as u8);
+                bins[place] = Self::MIXED;
+                from = place + 1;
+            }
         }
         Some(Self { scale, bins })
     }
@@ -344,7 +363,7 @@ impl Counter<'_> {
         let mut before = 0;
         // A part of the bins at a time, though there are hardly ever so many.
         for bins in
-            self.thresholds.squared[bins.clone()]
+            self.thresholds.squared()[bins.clone()]
                 .chunks(LEAF)
                 .scan(bins.start, |at, part| {
                     let start = *at;
@@ -545,7 +564,11 @@ mod tests {
             let between = pairs_between(&tree_a, &tree_b, &thresholds, &NoProgress).unwrap();
             prop_assert_eq!(between, brute(&a, &b, false, &thresholds));
             let within = pairs_within(&tree_a, &thresholds, &NoProgress).unwrap();
-            prop_assert_eq!(within, brute(&a, &a, true, &thresholds));
+            prop_assert_eq!(&within, &brute(&a, &a, true, &thresholds));
+            for some in [0, 1, values.len() / 2, values.len() - 1] {
+                let first = pairs_within(&tree_a, &thresholds.first(some), &NoProgress).unwrap();
+                prop_assert_eq!(&first, &within[..some]);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ConfigError, Error, Result};
 use crate::hull::Region;
 use crate::neighbors::padded;
+use crate::pairs::{Reach, Thresholds};
 use crate::predicates::Point;
 use crate::summary::Mode;
 use estimate::Pattern;
@@ -222,6 +223,8 @@ pub struct Comparison {
 ///
 /// Without correction all cells count.
 /// Random patterns have as many cells, drawn uniformly from the region, and pass through the same estimate.
+/// Those of smaller types are the first cells of those of larger ones, which costs as much as the largest type alone: the
+/// comparisons of two types are not independent of each other.
 ///
 /// K and L cost at most the comparison of all pairs of cells of a type, 32 at a time; G and F O(n log n).
 /// Memory is of the order of the points.
@@ -353,6 +356,7 @@ fn run(
         d,
         region,
         distances: &distances,
+        thresholds: Thresholds::new(&distances, Reach::Closed),
         config,
     };
     let k = labels.categories().len();
@@ -369,7 +373,8 @@ fn run(
         pointwise_p_value: values.clone(),
         p_value: vec![f64::NAN; k],
     });
-    progress.start("Ripley's functions", Some(k as u64));
+    let sizes: Vec<usize> = labels.counts().to_vec();
+    progress.start("Ripley's functions", Some((k + simulations) as u64));
     for code in 0..k {
         let rows = labels.members(code);
         let cells: Vec<Point> = rows.iter().map(|&row| points[row]).collect();
@@ -386,18 +391,19 @@ fn run(
             values[[code, r]] = value;
             expected[[code, r]] = pattern.theory(cells.len(), distances[r]);
         }
-        if let Some(comparison) = &mut comparison {
-            envelope::compare(
-                &pattern,
-                code,
-                &found,
-                cells.len(),
-                locations,
-                comparison,
-                progress,
-            )?;
-        }
         progress.advance(1);
+    }
+    if let Some(comparison) = &mut comparison {
+        let mut rising = sizes.clone();
+        rising.sort_unstable();
+        rising.dedup();
+        let simulated = envelope::simulate(&pattern, &rising, locations, progress)?;
+        for (code, size) in sizes.iter().enumerate() {
+            let found = values.row(code).to_vec();
+            let at = rising.partition_point(|other| other < size);
+            let of_size = simulated.iter().map(|functions| functions[at].as_slice());
+            envelope::compare(code, &found, &of_size.collect::<Vec<_>>(), comparison);
+        }
     }
     progress.finish();
     Ok(Ripley {

@@ -8,30 +8,43 @@ use super::estimate::Pattern;
 use crate::error::Result;
 use crate::predicates::Point;
 
-/// Compares the function of a type with those of as many cells drawn from the region.
-pub(super) fn compare(
+/// Draws random patterns from the region, and computes their functions for each number of cells that a type has.
+///
+/// A pattern has as many cells as the largest type; smaller types are compared with its first ones.
+/// Returns the functions of each simulation in the order of the sizes, which rise.
+pub(super) fn simulate(
     pattern: &Pattern<'_>,
-    code: usize,
-    found: &[f64],
-    n: usize,
+    sizes: &[usize],
     locations: &[Point],
-    comparison: &mut Comparison,
     progress: &dyn Progress,
-) -> Result<()> {
-    if found.iter().all(|value| value.is_nan()) {
-        return Ok(());
-    }
-    // Types of the same size are compared with different patterns: p-values of several types stay independent.
-    let seed = pattern.config.seed.derive("pattern", code as u64);
-    let simulated: Vec<Vec<f64>> = (0..pattern.config.simulations)
+) -> Result<Vec<Vec<Vec<f64>>>> {
+    let most = sizes.last().copied().unwrap_or(0);
+    let seed = pattern.config.seed.derive("patterns", 0);
+    (0..pattern.config.simulations)
         .into_par_iter()
         .map(|i| {
             progress.check()?;
             let mut stream = seed.stream("cells", i as u64);
-            let cells: Vec<Point> = (0..n).map(|_| pattern.region.draw(&mut stream)).collect();
-            pattern.estimate(&cells, locations, &NoProgress)
+            let cells: Vec<Point> = (0..most)
+                .map(|_| pattern.region.draw(&mut stream))
+                .collect();
+            let functions = pattern.of_first(&cells, sizes, locations, &NoProgress)?;
+            progress.advance(1);
+            Ok(functions)
         })
-        .collect::<Result<_>>()?;
+        .collect()
+}
+
+/// Compares the function of a type with those of random patterns of as many cells.
+pub(super) fn compare(
+    code: usize,
+    found: &[f64],
+    simulated: &[&[f64]],
+    comparison: &mut Comparison,
+) {
+    if found.iter().all(|value| value.is_nan()) {
+        return;
+    }
     let all = (simulated.len() + 1) as f64;
     let mut means = Vec::with_capacity(found.len());
     for (r, &value) in found.iter().enumerate() {
@@ -61,5 +74,4 @@ pub(super) fn compare(
         .iter()
         .filter(|function| deviation(function) >= mine);
     comparison.p_value[code] = (1 + beyond.count()) as f64 / all;
-    Ok(())
 }

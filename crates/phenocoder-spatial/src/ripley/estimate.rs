@@ -1,5 +1,6 @@
 //! The functions of one pattern.
 
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use phenocoder_core::Progress;
@@ -18,6 +19,8 @@ pub(super) struct Pattern<'a> {
     pub(super) d: usize,
     pub(super) region: &'a Region,
     pub(super) distances: &'a [f64],
+    /// Of the distances, those that are equal among them.
+    pub(super) thresholds: Thresholds,
     pub(super) config: &'a RipleyConfig,
 }
 
@@ -29,17 +32,79 @@ impl Pattern<'_> {
         locations: &[Point],
         progress: &dyn Progress,
     ) -> Result<Vec<f64>> {
+        let of_all = self.of_first(cells, &[cells.len()], locations, progress)?;
+        Ok(of_all.into_iter().next().unwrap_or_default())
+    }
+
+    /// The function of the first cells, for each of these numbers of them, which rise.
+    ///
+    /// The cost is that of all cells: what some have is not counted again when more come.
+    pub(super) fn of_first(
+        &self,
+        cells: &[Point],
+        sizes: &[usize],
+        locations: &[Point],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f64>>> {
         match self.function {
-            RipleyFunction::K => self.k(cells, progress),
+            RipleyFunction::K => self.k_of_first(cells, sizes, progress),
             RipleyFunction::L => {
-                let k = self.k(cells, progress)?;
-                Ok(k.into_iter().map(|k| self.radius_of(k)).collect())
+                let mut functions = self.k_of_first(cells, sizes, progress)?;
+                for value in functions.iter_mut().flatten() {
+                    *value = self.radius_of(*value);
+                }
+                Ok(functions)
             }
-            RipleyFunction::G if cells.len() < 2 => Ok(self.undefined()),
-            RipleyFunction::G => Ok(self.reached(cells, &nearest(cells, cells, true, 1))),
-            RipleyFunction::F if cells.is_empty() => Ok(self.undefined()),
-            RipleyFunction::F => Ok(self.reached(locations, &nearest(cells, locations, false, 1))),
+            RipleyFunction::G => Ok(self.g_of_first(cells, sizes)),
+            RipleyFunction::F => Ok(self.f_of_first(cells, sizes, locations)),
         }
+    }
+
+    fn f_of_first(&self, cells: &[Point], sizes: &[usize], locations: &[Point]) -> Vec<Vec<f64>> {
+        let mut found = vec![f64::INFINITY; locations.len()];
+        let mut before = 0;
+        let mut functions = Vec::with_capacity(sizes.len());
+        for &size in sizes {
+            if size > before {
+                keep_least(
+                    &mut found,
+                    &nearest(&cells[before..size], locations, false, 1),
+                );
+            }
+            before = size;
+            functions.push(match size {
+                0 => self.undefined(),
+                _ => self.reached(locations, &found),
+            });
+        }
+        functions
+    }
+
+    fn g_of_first(&self, cells: &[Point], sizes: &[usize]) -> Vec<Vec<f64>> {
+        let mut found = vec![f64::INFINITY; cells.len()];
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        let mut before = 0;
+        let mut functions = Vec::with_capacity(sizes.len());
+        for &size in sizes {
+            let fresh = &cells[before..size];
+            let (old, new) = found[..size].split_at_mut(before);
+            if !fresh.is_empty() {
+                keep_least(old, &nearest(fresh, &cells[..before], false, 1));
+                for run in &runs {
+                    keep_least(new, &nearest(&cells[run.clone()], fresh, false, 1));
+                }
+                if fresh.len() > 1 {
+                    keep_least(new, &nearest(fresh, fresh, true, 1));
+                }
+                runs.push(before..size);
+            }
+            before = size;
+            functions.push(match size {
+                0 | 1 => self.undefined(),
+                _ => self.reached(&cells[..size], &found[..size]),
+            });
+        }
+        functions
     }
 
     /// The function of independent cells.
@@ -81,41 +146,40 @@ impl Pattern<'_> {
         }
     }
 
-    fn k(&self, cells: &[Point], progress: &dyn Progress) -> Result<Vec<f64>> {
-        let n = cells.len();
-        if n < 2 {
-            return Ok(self.undefined());
-        }
-        let all = Tree::new(cells.to_vec());
+    fn k_of_first(
+        &self,
+        cells: &[Point],
+        sizes: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f64>>> {
         let m = self.distances.len();
-        // Ordered pairs, and cells that count, for each distance.
+        // Ordered pairs up to each distance, and the cells that count there.
         let (mut pairs, mut centers) = (vec![0_u64; m], vec![0_u64; m]);
-        if self.config.correction == EdgeCorrection::None {
-            let thresholds = Thresholds::new(self.distances, Reach::Closed);
-            pairs = pairs_within(&all, &thresholds, progress)?;
-            pairs.iter_mut().for_each(|pairs| *pairs *= 2);
-            rising(&mut pairs);
-            centers.fill(n as u64);
-        } else {
-            let mut groups = vec![Vec::new(); m + 1];
-            for cell in cells {
-                groups[self.inside(cell)].push(*cell);
-            }
-            for (inside, group) in groups.into_iter().enumerate().skip(1) {
-                let size = group.len() as u64;
-                let thresholds = Thresholds::new(&self.distances[..inside], Reach::Closed);
-                let mut found = pairs_between(&Tree::new(group), &all, &thresholds, progress)?;
-                rising(&mut found);
-                for (r, found) in found.into_iter().enumerate() {
-                    // Every cell is within any distance of itself.
-                    pairs[r] += found - size;
-                    centers[r] += size;
+        let mut runs: Vec<Run> = Vec::new();
+        let mut before = 0;
+        let mut functions = Vec::with_capacity(sizes.len());
+        for &size in sizes {
+            if size > before {
+                let run = Run::new(self, &cells[before..size]);
+                run.add_pairs(None, &self.thresholds, &mut pairs, progress)?;
+                for other in &runs {
+                    run.add_pairs(Some(other), &self.thresholds, &mut pairs, progress)?;
                 }
+                for (inside, group) in &run.groups {
+                    let size = group.len();
+                    centers[..*inside].iter_mut().for_each(|n| *n += size);
+                }
+                runs.push(run);
             }
+            before = size;
+            let density = size.saturating_sub(1) as f64 / self.region.measure();
+            let k = |(&pairs, &centers): (&u64, &u64)| pairs as f64 / centers as f64 / density;
+            functions.push(match size {
+                0 | 1 => self.undefined(),
+                _ => pairs.iter().zip(&centers).map(k).collect(),
+            });
         }
-        let density = (n - 1) as f64 / self.region.measure();
-        let k = |(&pairs, &centers): (&u64, &u64)| pairs as f64 / centers as f64 / density;
-        Ok(pairs.iter().zip(&centers).map(k).collect())
+        Ok(functions)
     }
 
     /// The part of the places that have something within each distance.
@@ -182,6 +246,83 @@ impl Pattern<'_> {
     }
 }
 
+/// Some cells: all, and by how many of the distances are at most that from the border.
+struct Run {
+    all: Tree,
+    groups: Vec<(usize, Tree)>,
+    /// Whether all cells count at all distances.
+    is_whole: bool,
+}
+
+impl Run {
+    fn new(pattern: &Pattern<'_>, cells: &[Point]) -> Self {
+        let mut groups = BTreeMap::<usize, Vec<Point>>::new();
+        for cell in cells {
+            groups.entry(pattern.inside(cell)).or_default().push(*cell);
+        }
+        let is_whole = groups
+            .keys()
+            .all(|&inside| inside == pattern.distances.len());
+        // Cells nearer to the border than all distances count nowhere.
+        groups.remove(&0);
+        let groups = groups.into_iter();
+        Self {
+            all: Tree::new(cells.to_vec()),
+            groups: groups
+                .map(|(inside, group)| (inside, Tree::new(group)))
+                .collect(),
+            is_whole,
+        }
+    }
+
+    /// Adds the ordered pairs of different cells of this run, or of one of this and one of another, up to each distance.
+    fn add_pairs(
+        &self,
+        other: Option<&Self>,
+        thresholds: &Thresholds,
+        pairs: &mut [u64],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        if self.is_whole && other.is_none_or(|other| other.is_whole) {
+            // Each pair counts from both ends.
+            let mut found = match other {
+                Some(other) => pairs_between(&self.all, &other.all, thresholds, progress)?,
+                None => pairs_within(&self.all, thresholds, progress)?,
+            };
+            rising(&mut found);
+            found.iter_mut().for_each(|found| *found *= 2);
+            crate::reduce::add(pairs, &found);
+            return Ok(());
+        }
+        let mut from = |run: &Self, to: &Self, with_itself: bool| -> Result<()> {
+            for (inside, group) in &run.groups {
+                let thresholds = thresholds.first(*inside);
+                let mut found = pairs_between(group, &to.all, &thresholds, progress)?;
+                rising(&mut found);
+                if with_itself {
+                    // Every cell is within any distance of itself.
+                    found.iter_mut().for_each(|found| *found -= group.len());
+                }
+                crate::reduce::add(pairs, &found);
+            }
+            Ok(())
+        };
+        match other {
+            Some(other) => {
+                from(self, other, false)?;
+                from(other, self, false)
+            }
+            None => from(self, self, true),
+        }
+    }
+}
+
+fn keep_least(found: &mut [f64], other: &[f64]) {
+    for (found, &other) in found.iter_mut().zip(other) {
+        *found = found.min(other);
+    }
+}
+
 /// The distances from each place to its `k` nearest cells, place after place; with `same`, place i is cell i.
 fn nearest(cells: &[Point], places: &[Point], same: bool, k: usize) -> Vec<f64> {
     let tree = NearestTree::new(cells, (0..cells.len() as u32).collect());
@@ -207,5 +348,53 @@ fn rising(counts: &mut [u64]) {
     for count in counts {
         sum += *count;
         *count = sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use phenocoder_core::{NoProgress, Seed};
+
+    use super::*;
+
+    #[test]
+    fn functions_of_the_first_cells_are_those_of_these_cells_alone() {
+        let mut stream = Seed::new(5).stream("cells", 0);
+        for d in [2, 3] {
+            let points = Array2::from_shape_simple_fn((300, d), || stream.uniform());
+            let region = Region::hull(points.view()).unwrap();
+            let cells: Vec<Point> = (0..300).map(|_| region.draw(&mut stream)).collect();
+            let locations: Vec<Point> = (0..100).map(|_| region.draw(&mut stream)).collect();
+            let distances: Vec<f64> = (0..20).map(|i| f64::from(i) * 0.02).collect();
+            let functions = [
+                RipleyFunction::K,
+                RipleyFunction::L,
+                RipleyFunction::G,
+                RipleyFunction::F,
+            ];
+            for function in functions {
+                for correction in [EdgeCorrection::None, EdgeCorrection::Border] {
+                    let pattern = Pattern {
+                        function,
+                        d,
+                        region: &region,
+                        distances: &distances,
+                        thresholds: Thresholds::new(&distances, Reach::Closed),
+                        config: &RipleyConfig::new().with_correction(correction),
+                    };
+                    let sizes = [0, 1, 2, 90, 91, 300];
+                    let found = pattern.of_first(&cells, &sizes, &locations, &NoProgress);
+                    for (found, size) in found.unwrap().iter().zip(sizes) {
+                        let alone = pattern.estimate(&cells[..size], &locations, &NoProgress);
+                        assert_eq!(
+                            format!("{found:?}"),
+                            format!("{:?}", alone.unwrap()),
+                            "{function:?} {correction:?} {size}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }
