@@ -87,12 +87,7 @@ impl ComparisonConfig {
     ///
     /// [`ConfigError::Zero`] for no permutations.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        match self.permutations {
-            0 => Err(ConfigError::Zero {
-                setting: "permutations",
-            }),
-            _ => Ok(()),
-        }
+        ConfigError::check_some("permutations", self.permutations)
     }
 }
 

@@ -203,3 +203,21 @@ pub enum ConfigError {
         high: usize,
     },
 }
+
+impl ConfigError {
+    /// Refuses 0 of something.
+    pub(crate) fn check_some(setting: &'static str, number: usize) -> Result<(), Self> {
+        match number {
+            0 => Err(Self::Zero { setting }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what is no finite number above 0.
+    pub(crate) fn check_length(setting: &'static str, value: f64) -> Result<(), Self> {
+        match value.is_finite() && value > 0.0 {
+            true => Ok(()),
+            false => Err(Self::Length { setting, value }),
+        }
+    }
+}

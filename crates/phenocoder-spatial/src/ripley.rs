@@ -158,18 +158,11 @@ impl RipleyConfig {
                 found: self.steps,
             });
         }
-        for (setting, value) in [("locations", self.locations), ("neighbors", self.neighbors)] {
-            if value == 0 {
-                return Err(ConfigError::Zero { setting });
-            }
-        }
-        match self.max_distance {
-            Some(value) if !(value.is_finite() && value > 0.0) => Err(ConfigError::Length {
-                setting: "max_distance",
-                value,
-            }),
-            _ => Ok(()),
-        }
+        ConfigError::check_some("locations", self.locations)?;
+        ConfigError::check_some("neighbors", self.neighbors)?;
+        self.max_distance.map_or(Ok(()), |value| {
+            ConfigError::check_length("max_distance", value)
+        })
     }
 }
 

@@ -114,17 +114,9 @@ impl SepalConfig {
     /// [`ConfigError::Zero`] for no iterations, [`ConfigError::Length`] for a time or threshold that is not a finite number
     /// above 0.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let positive = |setting, value: f64| match value.is_finite() && value > 0.0 {
-            true => Ok(()),
-            false => Err(ConfigError::Length { setting, value }),
-        };
-        positive("time_step", self.time_step)?;
-        positive("threshold", self.threshold)?;
-        let setting = "iterations";
-        match self.iterations {
-            0 => Err(ConfigError::Zero { setting }),
-            _ => Ok(()),
-        }
+        ConfigError::check_length("time_step", self.time_step)?;
+        ConfigError::check_length("threshold", self.threshold)?;
+        ConfigError::check_some("iterations", self.iterations)
     }
 }
 

@@ -82,11 +82,8 @@ impl BetweennessConfig {
     ///
     /// [`ConfigError::Zero`] for no pivots.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let setting = "pivots";
-        match self.pivots {
-            Some(0) => Err(ConfigError::Zero { setting }),
-            _ => Ok(()),
-        }
+        self.pivots
+            .map_or(Ok(()), |pivots| ConfigError::check_some("pivots", pivots))
     }
 
     fn sources(&self, n: usize) -> Vec<usize> {

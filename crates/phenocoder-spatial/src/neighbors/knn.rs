@@ -60,9 +60,7 @@ pub fn knn_graph_within(
 }
 
 fn build(points: &[[f64; 3]], k: usize, sets: Vec<(String, Vec<u32>)>) -> Result<CsrGraph> {
-    if k == 0 {
-        return Err(ConfigError::Zero { setting: "k" }.into());
-    }
+    ConfigError::check_some("k", k)?;
     let mut degree = vec![0_usize; points.len()];
     for (place, rows) in &sets {
         if k >= rows.len() {

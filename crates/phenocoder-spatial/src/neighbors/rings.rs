@@ -103,9 +103,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// [`ConfigError::Zero`] for no rings.
 #[doc(alias = "n_rings")]
 pub fn rings(graph: &CsrGraph, rings: usize) -> Result<CsrGraph> {
-    if rings == 0 {
-        return Err(ConfigError::Zero { setting: "rings" }.into());
-    }
+    ConfigError::check_some("rings", rings)?;
     Ok(graph_of(
         graph.n_nodes(),
         Search::default,
