@@ -5,7 +5,7 @@ use phenocoder_core::{Categorical, CsrGraph, ShapeError};
 
 use crate::error::Result;
 use crate::interactions::{EdgeWeight, interaction_matrix};
-use crate::reduce::{add, fold_nodes};
+use crate::reduce::sums_over_nodes;
 
 /// Computes how much more often than by chance edges link cells of the same category.
 ///
@@ -106,20 +106,7 @@ pub fn numeric_assortativity(graph: &CsrGraph, x: ArrayView2<'_, f64>) -> Result
         arriving[other as usize] += 1;
     }
     let edges = graph.n_edges() as f64;
-    let sums = |width: usize, term: &(dyn Fn(usize, &mut [f64]) + Sync)| {
-        let mut total = vec![0.0; width * p];
-        fold_nodes(
-            n,
-            |nodes| {
-                let mut part = vec![0.0; width * p];
-                nodes.for_each(|node| term(node, &mut part));
-                part
-            },
-            |part| add(&mut total, &part),
-        );
-        total
-    };
-    let means = sums(2, &|node, sum| {
+    let means = sums_over_nodes(n, 2 * p, |node, sum| {
         let ends = [graph.degree(node) as f64, arriving[node] as f64];
         for (f, &value) in x.row(node).iter().enumerate() {
             sum[2 * f] += ends[0] * value;
@@ -127,7 +114,7 @@ pub fn numeric_assortativity(graph: &CsrGraph, x: ArrayView2<'_, f64>) -> Result
         }
     });
     let means: Vec<f64> = means.into_iter().map(|sum| sum / edges).collect();
-    let squares = sums(3, &|node, sum| {
+    let squares = sums_over_nodes(n, 3 * p, |node, sum| {
         let ends = [graph.degree(node) as f64, arriving[node] as f64];
         for (f, &value) in x.row(node).iter().enumerate() {
             let (from, to) = (value - means[2 * f], value - means[2 * f + 1]);
@@ -139,15 +126,16 @@ pub fn numeric_assortativity(graph: &CsrGraph, x: ArrayView2<'_, f64>) -> Result
         }
     });
     // Values that are the same but for rounding of their mean have no correlation.
-    let ends = |f: usize| {
-        let touched = |node: &usize| graph.degree(*node) > 0 || arriving[*node] > 0;
-        let mut values = (0..n).filter(touched).map(|node| x[[node, f]]);
+    let vary = |f: usize, is_end: &dyn Fn(usize) -> bool| {
+        let mut values = (0..n).filter(|&node| is_end(node)).map(|node| x[[node, f]]);
         let first = values.next();
         values.any(|value| Some(value) != first)
     };
     let correlation = |f: usize| {
         let nan = (0..n).any(|node| !x[[node, f]].is_finite());
-        if nan || !ends(f) {
+        let firsts = vary(f, &|node| graph.degree(node) > 0);
+        let seconds = vary(f, &|node| arriving[node] > 0);
+        if nan || !firsts || !seconds {
             return f64::NAN;
         }
         squares[3 * f + 2] / (squares[3 * f] * squares[3 * f + 1]).sqrt()
@@ -184,6 +172,10 @@ mod tests {
         let r = numeric_assortativity(&graph, x.view()).unwrap()[0];
         // Pairs (0, 0), (0, 3), (3, 0) about the mean 1: 1 − 2 − 2 over 6.
         assert!((r + 0.5).abs() < 1e-15);
+        // 0 → 2, 0 → 3, 1 → 4: the first ends are the same, but not the second ones.
+        let graph = CsrGraph::new(vec![0, 2, 3, 3, 3, 3], vec![2, 3, 4], vec![1.0; 3]).unwrap();
+        let x = array![[0.1], [0.1], [0.2], [0.3], [0.7]];
+        assert!(numeric_assortativity(&graph, x.view()).unwrap()[0].is_nan());
     }
 
     #[test]

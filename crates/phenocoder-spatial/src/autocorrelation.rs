@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use phenocoder_core::{CsrGraph, ShapeError};
 
 use crate::error::Result;
-use crate::reduce::{add, fold_nodes};
+use crate::reduce::sums_over_nodes;
 
 pub use bivariate::{bivariate_moran, bivariate_moran_permuted, lee_l};
 pub use local::{
@@ -21,6 +21,7 @@ pub use permutation::{
     PermutationConfig, Permuted, PermutedAutocorrelation, geary_permuted, moran_permuted,
 };
 pub use significance::{Assumption, Autocorrelation, Tail, adjust_fdr, geary_test, moran_test};
+use weights::Weights;
 pub use weights::{Normalization, Precision, SpatialWeights};
 
 /// Computes Moran's I of every column of `x`.
@@ -67,8 +68,10 @@ pub fn moran_i(
     x: ArrayView2<'_, f64>,
     weights: &SpatialWeights,
 ) -> Result<Vec<f64>> {
-    let z = Centered::new(graph, x)?;
-    let weights = weights.of(graph);
+    Ok(moran_of(&Centered::new(graph, x)?, &weights.of(graph)))
+}
+
+fn moran_of(z: &Centered, weights: &Weights<'_>) -> Vec<f64> {
     let products = z.sum_over_nodes(|node, z, sum| {
         let p = sum.len();
         let mut lag = vec![0.0; p];
@@ -81,9 +84,9 @@ pub fn moran_i(
             *sum += weights.scale(node) * lag[f] * z[node * p + f];
         }
     });
-    let n = graph.n_nodes() as f64;
+    let n = weights.n_nodes() as f64;
     let total = weights.total();
-    Ok(z.per_column(|f| n / total * products[f] / z.squares[f]))
+    z.per_column(|f| n / total * products[f] / z.squares[f])
 }
 
 /// Computes Geary's C of every column of `x`.
@@ -122,8 +125,10 @@ pub fn geary_c(
     x: ArrayView2<'_, f64>,
     weights: &SpatialWeights,
 ) -> Result<Vec<f64>> {
-    let z = Centered::new(graph, x)?;
-    let weights = weights.of(graph);
+    Ok(geary_of(&Centered::new(graph, x)?, &weights.of(graph)))
+}
+
+fn geary_of(z: &Centered, weights: &Weights<'_>) -> Vec<f64> {
     let differences = z.sum_over_nodes(|node, z, sum| {
         let p = sum.len();
         for (other, weight) in weights.row(node) {
@@ -133,9 +138,9 @@ pub fn geary_c(
             }
         }
     });
-    let n = graph.n_nodes() as f64;
+    let n = weights.n_nodes() as f64;
     let total = weights.total();
-    Ok(z.per_column(|f| (n - 1.0) * differences[f] / (2.0 * total * z.squares[f])))
+    z.per_column(|f| (n - 1.0) * differences[f] / (2.0 * total * z.squares[f]))
 }
 
 /// Columns less their means, row after row.
@@ -152,21 +157,11 @@ impl Centered {
         ShapeError::check_len("rows of features", graph.n_nodes(), n)?;
         let mut z: Vec<f64> = x.iter().copied().collect();
         let column_sums = |z: &[f64], term: fn(f64) -> f64| {
-            let mut total = vec![0.0; p];
-            fold_nodes(
-                n,
-                |rows| {
-                    let mut part = vec![0.0; p];
-                    for row in rows {
-                        for (sum, &value) in part.iter_mut().zip(&z[row * p..]) {
-                            *sum += term(value);
-                        }
-                    }
-                    part
-                },
-                |part| add(&mut total, &part),
-            );
-            total
+            sums_over_nodes(n, p, |row, sums| {
+                for (sum, &value) in sums.iter_mut().zip(&z[row * p..]) {
+                    *sum += term(value);
+                }
+            })
         };
         let mut varies = vec![false; p];
         for row in 1..n {
@@ -200,17 +195,7 @@ impl Centered {
     ) -> Vec<f64> {
         let p = self.squares.len();
         let n = self.z.len().checked_div(p).unwrap_or(0);
-        let mut total = vec![0.0; sums * p];
-        fold_nodes(
-            n,
-            |nodes| {
-                let mut part = vec![0.0; sums * p];
-                nodes.for_each(|node| term(node, &self.z, &mut part));
-                part
-            },
-            |part| add(&mut total, &part),
-        );
-        total
+        sums_over_nodes(n, sums * p, |node, sums| term(node, &self.z, sums))
     }
 
     /// n Σ z⁴ / (Σ z²)² of every column.

@@ -236,12 +236,7 @@ pub fn enrichment_permuted(
     progress: &dyn Progress,
 ) -> Result<Enrichment> {
     check(graph, labels)?;
-    if permutations == 0 {
-        return Err(ConfigError::Zero {
-            setting: "permutations",
-        }
-        .into());
-    }
+    ConfigError::check_some("permutations", permutations)?;
     let sets: Vec<Vec<usize>> = match within {
         None => vec![(0..labels.len()).collect()],
         Some(samples) => {

@@ -26,8 +26,7 @@ pub use knn::{knn_graph, knn_graph_within};
 pub use prune::{PercentileOf, within_distances, within_percentile};
 pub use rings::{lattice_graph, rings};
 pub use similarity::{cosine, spectral};
-pub(crate) use symmetry::each_symmetric;
-pub(crate) use symmetry::undirected;
+pub(crate) use symmetry::{each_symmetric, undirected, without_loops};
 pub use symmetry::{is_symmetric, mutual, symmetrized};
 
 /// A rule that makes a graph of points.

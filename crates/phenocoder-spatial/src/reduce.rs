@@ -32,6 +32,25 @@ pub(crate) fn sum_nodes(n: usize, term: impl Fn(usize) -> f64 + Sync) -> f64 {
     sum
 }
 
+/// As many sums over all nodes as `width`, to which `term` adds those of a node.
+pub(crate) fn sums_over_nodes(
+    n: usize,
+    width: usize,
+    term: impl Fn(usize, &mut [f64]) + Sync,
+) -> Vec<f64> {
+    let mut total = vec![0.0; width];
+    fold_nodes(
+        n,
+        |nodes| {
+            let mut part = vec![0.0; width];
+            nodes.for_each(|node| term(node, &mut part));
+            part
+        },
+        |part| add(&mut total, &part),
+    );
+    total
+}
+
 /// Adds `part` to `total`, entry by entry.
 pub(crate) fn add<T: Copy + std::ops::AddAssign>(total: &mut [T], part: &[T]) {
     for (total, &part) in total.iter_mut().zip(part) {

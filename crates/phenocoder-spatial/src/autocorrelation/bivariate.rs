@@ -4,7 +4,7 @@ use ndarray::ArrayView2;
 use phenocoder_core::{CsrGraph, Progress, ShapeError};
 
 use super::permutation::{Products, compare, simulate};
-use super::significance::RowSums;
+use super::significance::{RowSums, spread_of_lags};
 use super::{
     Autocorrelation, Centered, PermutationConfig, PermutedAutocorrelation, SpatialWeights, Tail,
 };
@@ -62,6 +62,7 @@ pub fn bivariate_moran(
         let column = || found.lags.iter().skip(f).step_by(p);
         let mean = column().sum::<f64>() / n;
         let spread: f64 = column().map(|lag| (lag - mean).powi(2)).sum();
+        let spread = spread_of_lags(spread, found.norm * pair.x.squares[f]);
         let factor = n / found.total;
         (
             0.0,
@@ -176,7 +177,9 @@ struct Arriving {
     /// `[n, p]`.
     lags: Vec<f64>,
     statistic: Vec<f64>,
+    /// The sums of the weights and of their squares.
     total: f64,
+    norm: f64,
 }
 
 impl Pair {
@@ -222,6 +225,7 @@ impl Pair {
             lags,
             statistic,
             total,
+            norm: weights.squares(),
         }
     }
 }

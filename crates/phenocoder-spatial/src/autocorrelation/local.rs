@@ -1,7 +1,5 @@
 //! How much every cell resembles its neighbors.
 
-use std::borrow::Cow;
-
 use ndarray::{Array2, ArrayView2, Zip};
 use phenocoder_core::{CsrGraph, Progress, Seed, ShapeError};
 use rayon::prelude::*;
@@ -12,6 +10,7 @@ use super::significance::{beyond_rounding, score};
 use super::weights::Weights;
 use super::{Centered, SpatialWeights, Tail, adjust_fdr};
 use crate::error::Result;
+use crate::neighbors::without_loops;
 
 /// On which side of the mean a cell and the mean of its neighbors lie: the quadrants of the Moran scatter plot.
 ///
@@ -72,10 +71,10 @@ pub enum LocalNull {
 /// ```
 /// use phenocoder_spatial::autocorrelation::{LocalConfig, Tail};
 ///
-/// let config = LocalConfig::new().with_permutations(999).with_tail(Tail::Two);
-/// assert_eq!(config.permutations, 999);
+/// let pysal = LocalConfig::new().with_permutations(999).with_tail(Tail::One);
+/// assert_eq!(pysal.permutations, 999);
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LocalConfig {
@@ -88,10 +87,25 @@ pub struct LocalConfig {
     /// A local statistic of few neighbors is far from normally distributed, so permutations are worth their cost where
     /// p-values matter.
     pub permutations: usize,
-    /// Which deviations count (default: those in the direction found, as PySAL does).
+    /// Which deviations count (default: those in both directions).
+    ///
+    /// PySAL counts those in the direction found. Such p-values are half as large, and adjusting them
+    /// ([`LocalAutocorrelation::adjusted`]) lets up to twice as many false discoveries through.
     pub tail: Tail,
     /// The seed of the permutations (default 0).
     pub seed: Seed,
+}
+
+impl Default for LocalConfig {
+    fn default() -> Self {
+        Self {
+            weights: SpatialWeights::default(),
+            moments: LocalNull::default(),
+            permutations: 0,
+            tail: Tail::Two,
+            seed: Seed::new(0),
+        }
+    }
 }
 
 impl LocalConfig {
@@ -168,6 +182,8 @@ pub struct LocalAutocorrelation {
 
 impl LocalAutocorrelation {
     /// The p-values (of permutations where there are any) of every column, adjusted over its cells by [`adjust_fdr`].
+    ///
+    /// They should be those of [`Tail::Two`], the default.
     #[must_use]
     pub fn adjusted(&self) -> Array2<f64> {
         let mut adjusted = self
@@ -233,7 +249,8 @@ impl LocalAutocorrelation {
 ///
 /// # Differences from PySAL
 ///
-/// PySAL multiplies by (n − 1) / Σ z² instead of n / Σ z², and a cell without neighbors has 0.
+/// PySAL multiplies by (n − 1) / Σ z² instead of n / Σ z², a cell without neighbors has 0, and p-values are one-sided
+/// ([`Tail::One`]).
 /// The p-values count permutations that tie with the statistic up to rounding on both sides.
 #[doc(alias = "Moran_Local")]
 pub fn local_moran(
@@ -373,6 +390,14 @@ impl Form {
         match self {
             Self::Product => own * other,
             Self::SquaredDifference => (own - other) * (own - other),
+        }
+    }
+
+    /// How large the terms of a cell are, as other values are about 1.
+    fn size(self, own: f64) -> f64 {
+        match self {
+            Self::Product => own.abs(),
+            Self::SquaredDifference => own * own + 1.0,
         }
     }
 
@@ -586,6 +611,7 @@ impl Cells<'_> {
     ) -> Vec<f64> {
         let mut counts = vec![[0_usize; 2]; own.len()];
         let mut sums = vec![0.0; own.len()];
+        let weight: f64 = edges.iter().map(|(_, weight)| weight.abs()).sum();
         for draw in self.draws.of(edges.len()) {
             // Numbers from the cell's own on name the cell after.
             let drawn = draw
@@ -593,8 +619,9 @@ impl Cells<'_> {
                 .map(|&d| d as usize + usize::from(d as usize >= node));
             let weights = edges.iter().map(|&(_, weight)| weight);
             self.sum(own, drawn.zip(weights), &mut sums);
-            for (counts, (&found, &sum)) in counts.iter_mut().zip(found.iter().zip(&sums)) {
-                let [above, below] = exceeding(found, std::iter::once(sum));
+            for (f, counts) in counts.iter_mut().enumerate() {
+                let size = weight * self.form.size(own[f]);
+                let [above, below] = exceeding(found[f], std::iter::once(sums[f]), size);
                 counts[0] += above;
                 counts[1] += below;
             }
@@ -633,21 +660,4 @@ impl Draws {
         let permutations = self.numbers.chunks_exact(self.most.max(1));
         permutations.map(move |numbers| &numbers[..k])
     }
-}
-
-fn without_loops(graph: &CsrGraph) -> Cow<'_, CsrGraph> {
-    let looped = |row: usize| graph.neighbors(row).binary_search(&(row as u32)).is_ok();
-    if !(0..graph.n_nodes()).any(looped) {
-        return Cow::Borrowed(graph);
-    }
-    let mut indptr = vec![0];
-    let (mut indices, mut values) = (Vec::new(), Vec::new());
-    for row in 0..graph.n_nodes() {
-        for (column, value) in graph.row(row).filter(|&(column, _)| column != row) {
-            indices.push(column as u32);
-            values.push(value);
-        }
-        indptr.push(indices.len());
-    }
-    Cow::Owned(CsrGraph::new(indptr, indices, values).expect("a part of a graph is a graph"))
 }

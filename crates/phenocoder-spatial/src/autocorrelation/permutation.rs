@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::significance::{RowSums, beyond_rounding, score};
 use super::weights::Weights;
-use super::{Centered, SpatialWeights, Tail, geary_c, moran_i};
+use super::{Centered, SpatialWeights, Tail, geary_of, moran_of};
 use crate::error::{ConfigError, Result};
 
 /// What is permuted.
@@ -107,11 +107,7 @@ impl PermutationConfig {
     ///
     /// [`ConfigError::Zero`] for no permutations.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let setting = "permutations";
-        match self.permutations {
-            0 => Err(ConfigError::Zero { setting }),
-            _ => Ok(()),
-        }
+        ConfigError::check_some("permutations", self.permutations)
     }
 }
 
@@ -140,7 +136,7 @@ pub struct PermutedAutocorrelation {
     pub p_value: Vec<f64>,
 }
 
-/// Computes [`moran_i`] beside that of permutations.
+/// Computes [`moran_i`](super::moran_i) beside that of permutations.
 ///
 /// Every permutation is the same for all columns and has a random stream of its own, so the number of threads does not change
 /// a bit.
@@ -169,7 +165,7 @@ pub struct PermutedAutocorrelation {
 ///
 /// # Errors
 ///
-/// As [`moran_i`], those of [`PermutationConfig::validate`], and [`Error::Cancelled`](crate::Error::Cancelled) when
+/// As [`moran_i`](super::moran_i), those of [`PermutationConfig::validate`], and [`Error::Cancelled`](crate::Error::Cancelled) when
 /// `progress` asks to stop.
 ///
 /// # Differences from squidpy
@@ -184,9 +180,9 @@ pub fn moran_permuted(
     progress: &dyn Progress,
 ) -> Result<PermutedAutocorrelation> {
     config.validate()?;
-    let statistic = moran_i(graph, x, &config.weights)?;
     let z = Centered::new(graph, x)?;
     let weights = config.weights.of(graph);
+    let statistic = moran_of(&z, &weights);
     let n = graph.n_nodes() as f64;
     let total = weights.total();
     let factor = |f: usize| n / (total * z.squares[f]);
@@ -207,7 +203,7 @@ pub fn moran_permuted(
     Ok(compare(statistic, &sums, factor, config))
 }
 
-/// Computes [`geary_c`] beside that of permutations; otherwise as [`moran_permuted`].
+/// Computes [`geary_c`](super::geary_c) beside that of permutations; otherwise as [`moran_permuted`].
 ///
 /// # Examples
 ///
@@ -236,9 +232,9 @@ pub fn geary_permuted(
     progress: &dyn Progress,
 ) -> Result<PermutedAutocorrelation> {
     config.validate()?;
-    let statistic = geary_c(graph, x, &config.weights)?;
     let z = Centered::new(graph, x)?;
     let weights = config.weights.of(graph);
+    let statistic = geary_of(&z, &weights);
     let n = graph.n_nodes() as f64;
     let total = weights.total();
     let factor = |f: usize| (n - 1.0) / (2.0 * total * z.squares[f]);
@@ -474,8 +470,8 @@ fn block<const L: usize, K: Kernel>(
     Ok(())
 }
 
-/// Differences below this part of a statistic are rounding: a permutation that ties with the data must not fall on one side of
-/// it by chance.
+/// Differences below this part of what a statistic is summed from are rounding: a permutation that ties with the data must not
+/// fall on one side of it by chance.
 const ROUNDING: f64 = 1e-12;
 
 /// Compares the first of the sums of every column with the others, all times a factor.
@@ -500,9 +496,12 @@ pub(super) fn compare(
         let square = drawn.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / n as f64;
         let defined = !out.statistic[f].is_nan();
         let or_nan = |value: f64| if defined { value } else { f64::NAN };
-        let square = beyond_rounding(square.sqrt(), 10.0 * found.abs()).powi(2);
-        let z = or_nan(score(found, mean, square));
-        let [above, below] = exceeding(found, drawn.iter().copied());
+        // The terms of a statistic add up to about 1.
+        let size = 1.0 / factor(f).abs();
+        let square = beyond_rounding(square.sqrt(), 10.0 * size).powi(2);
+        // Weights that sum to less than 0 turn the statistic around.
+        let z = or_nan(score(found, mean, square) * factor(f).signum());
+        let [above, below] = exceeding(found, drawn.iter().copied(), size);
         out.mean.push(or_nan(mean * factor(f)));
         out.variance.push(or_nan(square * factor(f).powi(2)));
         out.z.push(z);
@@ -513,13 +512,100 @@ pub(super) fn compare(
     out
 }
 
-/// How many values are at least, and how many at most, the one found.
-pub(super) fn exceeding(found: f64, drawn: impl Iterator<Item = f64>) -> [usize; 2] {
-    let rounding = ROUNDING * found.abs();
+/// How many values are at least, and how many at most, the one found; `size` is that of their terms.
+pub(super) fn exceeding(found: f64, drawn: impl Iterator<Item = f64>, size: f64) -> [usize; 2] {
+    let rounding = ROUNDING * size;
     drawn.fold([0; 2], |[above, below], value| {
         [
             above + usize::from(value >= found - rounding),
             below + usize::from(value <= found + rounding),
         ]
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use phenocoder_core::NoProgress;
+
+    use super::super::{
+        Assumption, LocalConfig, Normalization, bivariate_moran, bivariate_moran_permuted,
+        local_geary, local_moran, moran_test,
+    };
+    use super::*;
+    use crate::interactions::EdgeWeight;
+    use crate::neighbors::knn_graph;
+
+    #[test]
+    fn ties_are_ties_whatever_the_unit_and_however_sums_round() {
+        let mut stream = Seed::new(2).stream("points", 0);
+        let points = Array2::from_shape_simple_fn((90, 2), || stream.uniform());
+        let graph = knn_graph(points.view(), 9).unwrap();
+        // A third of the cells is high: with 3 of 9 neighbors high a sum is 0, or what rounding leaves.
+        let x = Array2::from_shape_fn((90, 1), |(i, _)| f64::from(u8::from(i % 3 == 0)));
+        let config = LocalConfig::new().with_permutations(199);
+        let run = |x: &Array2<f64>| {
+            let moran = local_moran(&graph, x.view(), &config, &NoProgress).unwrap();
+            let geary = local_geary(&graph, x.view(), &config, &NoProgress).unwrap();
+            (moran.p_value.unwrap(), geary.p_value.unwrap())
+        };
+        let expected = run(&x);
+        // Cells whose sum is 0 are in the middle of what ties with them.
+        assert!(expected.0.iter().filter(|&&p| p == 1.0).count() > 10);
+        for (factor, shift) in [(0.3, 0.1), (7.0, -2.9), (1e-9, 1e-3)] {
+            assert_eq!(
+                run(&x.mapv(|x| factor * x + shift)),
+                expected,
+                "{factor} {shift}"
+            );
+        }
+    }
+
+    #[test]
+    fn z_has_the_sign_of_the_deviation_also_when_weights_sum_to_less_than_nothing() {
+        let mut stream = Seed::new(3).stream("points", 0);
+        let points = Array2::from_shape_simple_fn((40, 2), || stream.uniform());
+        let graph = knn_graph(points.view(), 4).unwrap();
+        let values = vec![-1.0; graph.n_edges()];
+        let graph = graph.with_values(values).unwrap();
+        let weights = SpatialWeights::default()
+            .with_edges(EdgeWeight::Value)
+            .with_normalization(Normalization::None);
+        let config = PermutationConfig::new(99).with_weights(weights);
+        let moran = moran_permuted(&graph, points.view(), &config, &NoProgress).unwrap();
+        let geary = geary_permuted(&graph, points.view(), &config, &NoProgress).unwrap();
+        for found in [moran, geary] {
+            for f in 0..2 {
+                let z = (found.statistic[f] - found.mean[f]) / found.variance[f].sqrt();
+                assert!(
+                    (found.z[f] / z - 1.0).abs() < 1e-9 && z.abs() > 2.0,
+                    "{found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_all_cells_share_alike_cannot_vary() {
+        // Every cell is linked with every one, itself too: all have the same neighbors.
+        let n = 7;
+        let indices: Vec<u32> = (0..n * n).map(|i| (i % n) as u32).collect();
+        let indptr: Vec<usize> = (0..=n).map(|i| i * n).collect();
+        let graph = CsrGraph::new(indptr, indices, vec![1.0; n * n]).unwrap();
+        let x = array![[0.1], [0.7], [0.3], [0.9], [0.2], [0.35], [0.61]];
+        let y = x.mapv(|x| x * x);
+        let (weights, config) = (SpatialWeights::default(), PermutationConfig::new(99));
+        for permuted in [Permuted::Values, Permuted::Rows] {
+            let config = config.with_permuted(permuted);
+            let found = moran_permuted(&graph, x.view(), &config, &NoProgress).unwrap();
+            assert!(found.z[0].is_nan() && found.p_value[0] == 1.0, "{found:?}");
+        }
+        let rows = Assumption::RowPermutation;
+        let found = moran_test(&graph, x.view(), &weights, rows, Tail::Two).unwrap();
+        assert!(found.z[0].is_nan(), "{found:?}");
+        let found = bivariate_moran(&graph, x.view(), y.view(), &weights, Tail::Two).unwrap();
+        assert!(found.z[0].is_nan(), "{found:?}");
+        let found = bivariate_moran_permuted(&graph, x.view(), y.view(), &config, &NoProgress);
+        assert!(found.unwrap().z[0].is_nan());
+    }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::weights::Weights;
-use super::{Centered, SpatialWeights, geary_c, moran_i};
+use super::{Centered, SpatialWeights, geary_of, moran_of};
 use crate::error::Result;
 
 /// Which deviations from the expected value count.
@@ -109,7 +109,7 @@ impl Autocorrelation {
     }
 }
 
-/// Computes [`moran_i`] with its p-values by the moments of an [`Assumption`] (Cliff and Ord 1981, chapter 2).
+/// Computes [`moran_i`](super::moran_i) with its p-values by the moments of an [`Assumption`] (Cliff and Ord 1981, chapter 2).
 ///
 /// With S₀ = Σ g, S₁ = ½ Σ (gᵢⱼ + gⱼᵢ)², S₂ = Σᵢ (Σⱼ gᵢⱼ + Σⱼ gⱼᵢ)² and b₂ = n Σ z⁴ / (Σ z²)²:
 ///
@@ -139,7 +139,7 @@ impl Autocorrelation {
 ///
 /// # Errors
 ///
-/// As [`moran_i`].
+/// As [`moran_i`](super::moran_i).
 pub fn moran_test(
     graph: &CsrGraph,
     x: ArrayView2<'_, f64>,
@@ -147,9 +147,9 @@ pub fn moran_test(
     assumption: Assumption,
     tail: Tail,
 ) -> Result<Autocorrelation> {
-    let statistic = moran_i(graph, x, weights)?;
     let z = Centered::new(graph, x)?;
     let weights = weights.of(graph);
+    let statistic = moran_of(&z, &weights);
     let n = graph.n_nodes() as f64;
     let expected = -1.0 / (n - 1.0);
     let moments: Vec<(f64, f64)> = match assumption {
@@ -173,8 +173,10 @@ pub fn moran_test(
         Assumption::RowPermutation => {
             let total = weights.total();
             let rows = RowSums::new(&weights, &z);
+            let norm = weights.squares();
             let moments = |f: usize| {
-                let variance = z.squares[f] * rows.spread(f, f) / (n - 1.0);
+                let spread = spread_of_lags(rows.spread(f, f), norm * z.squares[f]);
+                let variance = z.squares[f] * spread / (n - 1.0);
                 (0.0, (n / (total * z.squares[f])).powi(2) * variance)
             };
             (0..statistic.len()).map(moments).collect()
@@ -183,7 +185,7 @@ pub fn moran_test(
     Ok(Autocorrelation::new(statistic, |f| moments[f], tail))
 }
 
-/// Computes [`geary_c`] with its p-values by the moments of an [`Assumption`] (Cliff and Ord 1981, chapter 2).
+/// Computes [`geary_c`](super::geary_c) with its p-values by the moments of an [`Assumption`] (Cliff and Ord 1981, chapter 2).
 ///
 /// With the terms of [`moran_test`]:
 ///
@@ -209,7 +211,7 @@ pub fn moran_test(
 ///
 /// # Errors
 ///
-/// As [`geary_c`].
+/// As [`geary_c`](super::geary_c).
 pub fn geary_test(
     graph: &CsrGraph,
     x: ArrayView2<'_, f64>,
@@ -217,9 +219,9 @@ pub fn geary_test(
     assumption: Assumption,
     tail: Tail,
 ) -> Result<Autocorrelation> {
-    let statistic = geary_c(graph, x, weights)?;
     let z = Centered::new(graph, x)?;
     let weights = weights.of(graph);
+    let statistic = geary_of(&z, &weights);
     let n = graph.n_nodes() as f64;
     let moments: Vec<(f64, f64)> = match assumption {
         Assumption::Normality => {
@@ -276,6 +278,16 @@ pub(super) fn beyond_rounding(variance: f64, terms: f64) -> f64 {
         0.0
     } else {
         variance
+    }
+}
+
+/// The sum of squares about their mean of what weights make of a column, 0 where rounding may be all of it; `most` is the
+/// sum of squares of the weights times that of the column, and no lags have a larger one (Cauchy and Schwarz).
+pub(super) fn spread_of_lags(spread: f64, most: f64) -> f64 {
+    if spread.sqrt() <= 1e-13 * most.sqrt() {
+        0.0
+    } else {
+        spread
     }
 }
 

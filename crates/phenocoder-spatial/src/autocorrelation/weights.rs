@@ -159,6 +159,15 @@ impl Weights<'_> {
             .map(move |(other, factor)| (other, scale * factor))
     }
 
+    /// The sum of the squares of all weights.
+    pub(super) fn squares(&self) -> f64 {
+        let rows = (0..self.n_nodes()).map(|node| {
+            let row = self.row(node);
+            row.map(|(_, weight)| weight * weight).sum::<f64>()
+        });
+        rows.sum()
+    }
+
     /// Whether there is an edge from one node to another.
     pub(super) fn has_edge(&self, from: usize, to: usize) -> bool {
         let neighbors = self.graph.neighbors(from);

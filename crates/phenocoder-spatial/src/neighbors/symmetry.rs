@@ -83,12 +83,33 @@ pub fn mutual(graph: &CsrGraph) -> CsrGraph {
 
 /// The graph itself where it is undirected and has no loops, or else its symmetrized form.
 pub(crate) fn undirected(graph: &CsrGraph) -> Cow<'_, CsrGraph> {
-    let looped = |row: usize| graph.neighbors(row).binary_search(&(row as u32)).is_ok();
-    if is_symmetric(graph) && !(0..graph.n_nodes()).any(looped) {
+    if is_symmetric(graph) && !has_loops(graph) {
         Cow::Borrowed(graph)
     } else {
         Cow::Owned(symmetrized(graph))
     }
+}
+
+fn has_loops(graph: &CsrGraph) -> bool {
+    let looped = |row: usize| graph.neighbors(row).binary_search(&(row as u32)).is_ok();
+    (0..graph.n_nodes()).any(looped)
+}
+
+/// The graph itself where it has no loops, or else its other edges.
+pub(crate) fn without_loops(graph: &CsrGraph) -> Cow<'_, CsrGraph> {
+    if !has_loops(graph) {
+        return Cow::Borrowed(graph);
+    }
+    let mut indptr = vec![0];
+    let (mut indices, mut values) = (Vec::new(), Vec::new());
+    for row in 0..graph.n_nodes() {
+        for (column, value) in graph.row(row).filter(|&(column, _)| column != row) {
+            indices.push(column as u32);
+            values.push(value);
+        }
+        indptr.push(indices.len());
+    }
+    Cow::Owned(CsrGraph::new(indptr, indices, values).expect("a part of a graph is a graph"))
 }
 
 fn merged(graph: &CsrGraph, either: bool) -> CsrGraph {

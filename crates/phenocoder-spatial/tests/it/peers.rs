@@ -159,7 +159,9 @@ fn local_and_bivariate_statistics_are_those_of_esda() {
         let n = set.x.nrows() as f64;
         for (kind, normalization) in [("r", Normalization::Row), ("b", Normalization::None)] {
             let weights = SpatialWeights::default().with_normalization(normalization);
-            let config = LocalConfig::new().with_weights(weights);
+            let config = LocalConfig::new()
+                .with_weights(weights)
+                .with_tail(Tail::One);
             let total = config.with_moments(LocalNull::Total);
             let run = |config: &LocalConfig| {
                 local_moran(&set.graph, set.x.view(), config, &NoProgress).unwrap()
@@ -228,6 +230,7 @@ fn conditional_permutations_give_the_p_values_of_esda() {
             let weights = SpatialWeights::default().with_normalization(normalization);
             let config = LocalConfig::new()
                 .with_weights(weights)
+                .with_tail(Tail::One)
                 .with_permutations(permutations)
                 .with_seed(Seed::new(3));
             let x = set.x.view();
