@@ -94,6 +94,14 @@ pub enum Error {
         /// The number of categories.
         found: usize,
     },
+    /// A matrix of all pairs of categories would take more memory than there may be.
+    #[error("expected labels of at most {most} categories, found {found}")]
+    TooManyCategories {
+        /// The number of categories.
+        found: usize,
+        /// The most that are possible.
+        most: usize,
+    },
     /// A value of a statistic is infinite.
     #[error(
         "row {row}: `{column}` is {value}, expected a finite number, or NaN where it is missing"
@@ -118,6 +126,17 @@ pub enum Error {
     /// The caller asked to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+}
+
+impl Error {
+    /// Refuses numbers of categories of whose pairs no matrix is made: one of the most is of half a gigabyte.
+    pub(crate) fn check_categories(found: usize) -> Result<()> {
+        const MOST: usize = 1 << 13;
+        match found > MOST {
+            true => Err(Self::TooManyCategories { found, most: MOST }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// A setting that makes no sense.
@@ -160,6 +179,16 @@ pub enum ConfigError {
         /// The number.
         found: usize,
     },
+    /// A number of things is too large.
+    #[error("`{setting}` is {found}, expected at most {most}")]
+    TooMany {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The most that is possible.
+        most: usize,
+        /// The number.
+        found: usize,
+    },
     /// A list is empty.
     #[error("`{setting}` is empty")]
     Empty {
@@ -179,6 +208,16 @@ pub enum ConfigError {
     Length {
         /// The name of the setting.
         setting: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// A length is too large.
+    #[error("`{setting}` is {value}, expected at most {most}")]
+    TooLong {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The most that is possible.
+        most: f64,
         /// The value.
         value: f64,
     },
@@ -211,6 +250,25 @@ impl ConfigError {
             0 => Err(Self::Zero { setting }),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses numbers of repetitions that 32 bits cannot count, so that sums over them cannot overflow.
+    pub(crate) fn check_countable(setting: &'static str, found: usize) -> Result<(), Self> {
+        const MOST: usize = u32::MAX as usize - 1;
+        match found > MOST {
+            true => Err(Self::TooMany {
+                setting,
+                most: MOST,
+                found,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses 0 repetitions, and more than can be counted.
+    pub(crate) fn check_repetitions(setting: &'static str, number: usize) -> Result<(), Self> {
+        Self::check_some(setting, number)?;
+        Self::check_countable(setting, number)
     }
 
     /// Refuses what is no finite number above 0.

@@ -77,6 +77,7 @@ mod pairs;
 mod predicates;
 mod reduce;
 pub mod ripley;
+mod scale;
 pub mod sepal;
 pub mod smooth;
 pub mod subunits;

@@ -21,10 +21,11 @@ use crate::error::{ConfigError, Error, Result};
 
 pub use delaunay::{delaunay_graph, delaunay_graph_within};
 pub use exchange::{from_petgraph, to_petgraph};
-pub(crate) use knn::Tree;
+pub(crate) use knn::{CityBlock, Tree};
 pub use knn::{knn_graph, knn_graph_within};
 pub use prune::{PercentileOf, within_distances, within_percentile};
 pub use rings::{lattice_graph, rings};
+pub(crate) use rows::row_pointers;
 pub use similarity::{cosine, spectral};
 pub(crate) use symmetry::{each_symmetric, undirected, without_loops};
 pub use symmetry::{is_symmetric, mutual, symmetrized};

@@ -6,8 +6,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Error, Result};
-use crate::neighbors::padded;
-use crate::predicates::{Point, sub};
+use crate::neighbors::{CityBlock, Tree, padded};
+use crate::predicates::Point;
+use crate::scale::scaled;
 
 /// The lattice of the spots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +61,7 @@ pub struct SepalConfig {
     /// The most steps that are made (default 30,000).
     #[doc(alias = "n_iter")]
     pub iterations: usize,
-    /// The time of a step (default 0.001).
+    /// The time of a step (default 0.001, as the peer's), at most [`Self::LONGEST_STEP`].
     #[doc(alias = "dt")]
     pub time_step: f64,
     /// The change of entropy per spot and step from which on a feature counts as diffused (default 1e-8).
@@ -75,6 +76,10 @@ impl Default for SepalConfig {
 }
 
 impl SepalConfig {
+    /// The longest time of a step in which no spot gives away more than it has: 1/4, as a spot of either lattice gives 4 times
+    /// its concentration per time. With longer ones concentrations swing instead of evening out.
+    pub const LONGEST_STEP: f64 = 0.25;
+
     /// The default settings for this lattice.
     #[must_use]
     pub fn new(lattice: Lattice) -> Self {
@@ -112,9 +117,16 @@ impl SepalConfig {
     /// # Errors
     ///
     /// [`ConfigError::Zero`] for no iterations, [`ConfigError::Length`] for a time or threshold that is not a finite number
-    /// above 0.
+    /// above 0, [`ConfigError::TooLong`] for a time of more than [`Self::LONGEST_STEP`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check_length("time_step", self.time_step)?;
+        if self.time_step > Self::LONGEST_STEP {
+            return Err(ConfigError::TooLong {
+                setting: "time_step",
+                most: Self::LONGEST_STEP,
+                value: self.time_step,
+            });
+        }
         ConfigError::check_length("threshold", self.threshold)?;
         ConfigError::check_some("iterations", self.iterations)
     }
@@ -133,7 +145,7 @@ impl SepalConfig {
 /// spots, and where there is no inner spot.
 /// Values are expected to be ≥ 0; negative ones become 0 in the first step.
 ///
-/// The cost is O(edges) per column and step, columns in parallel.
+/// The cost is O(edges) per column and step, columns in parallel, and O(n log n) once.
 ///
 /// # Shapes
 ///
@@ -165,6 +177,7 @@ impl SepalConfig {
 /// # Differences from squidpy
 ///
 /// A graph whose largest degree is too *small* has no inner spots and gives NaN; squidpy fails.
+/// A time step with which diffusion is not stable is refused; squidpy takes any.
 pub fn sepal(
     graph: &CsrGraph,
     points: ArrayView2<'_, f64>,
@@ -178,6 +191,7 @@ pub fn sepal(
     ShapeError::check_len("rows of features", n, x.nrows())?;
     let points = padded(points, None)?;
     let spots = Spots::new(graph, &points, config.lattice)?;
+    let x = scaled(x);
     progress.start("sepal", Some(x.ncols() as u64));
     let times = (0..x.ncols())
         .into_par_iter()
@@ -221,24 +235,18 @@ impl Spots {
         let of_inner = inner.iter().map(|&node| graph.neighbors(node as usize));
         let neighbors = of_inner.flatten().copied().collect();
         let position = |node: u32| inner.binary_search(&node).ok();
-        let nearest = |node: usize| {
-            let distance = |&other: &u32| {
-                let difference = sub(points[node], points[other as usize]);
-                difference.iter().map(|d| d.abs()).sum::<f64>()
-            };
-            let distances = inner.iter().map(distance).enumerate();
-            distances
-                .min_by(|a, b| a.1.total_cmp(&b.1))
-                .map_or(0, |(position, _)| position)
-        };
+        let tree = Tree::new(points, inner.clone());
         let outer: Vec<u32> = (0..n as u32).filter(|&node| !is_inner(node)).collect();
         let outer = outer
             .into_par_iter()
-            .map(|node| {
+            .map_init(Vec::new, |nearest, node| {
                 let mut beside = graph.neighbors(node as usize).iter().copied();
-                let source = beside.find_map(position);
-                let source = source.unwrap_or_else(|| nearest(node as usize));
-                (node, source as u32)
+                let source = beside.find_map(position).or_else(|| {
+                    tree.nearest_by::<CityBlock>(points[node as usize], None, 1, nearest);
+                    nearest.first().and_then(|&(_, row)| position(row))
+                });
+                // Without inner spots nothing is made of it.
+                (node, source.unwrap_or(0) as u32)
             })
             .collect();
         Ok(Self {
@@ -353,6 +361,64 @@ mod tests {
         ));
         assert!(run(&config.with_iterations(0), &all, &star, &x).is_err());
         assert!(run(&config.with_threshold(f64::NAN), &all, &star, &x).is_err());
+    }
+
+    #[test]
+    fn spots_without_inner_neighbors_take_the_nearest_by_the_sum_of_differences() {
+        // An inner block, and spots around it that are linked with none: some as near to several inner ones.
+        let mut stream = phenocoder_core::Seed::new(3).stream("spots", 0);
+        let (block, _) = square(12);
+        let around = Array2::from_shape_simple_fn((300, 2), || {
+            let at = stream.uniform_in(-60.0, 60.0).round();
+            if (-2.0..=13.0).contains(&at) {
+                at - 20.0
+            } else {
+                at
+            }
+        });
+        let points = ndarray::concatenate![ndarray::Axis(0), around, block];
+        let padded = padded(points.view(), None).unwrap();
+        let rows: Vec<usize> = (0..444).collect();
+        let labels = rows.iter().map(|&i| (i >= 300).then_some("block"));
+        let labels = phenocoder_core::Categorical::from_optional_labels(labels);
+        let graph = crate::radius_graph_within(points.view(), &labels, 1.0).unwrap();
+        let spots = Spots::new(&graph, &padded, Lattice::Square).unwrap();
+        assert_eq!((spots.inner.len(), spots.outer.len()), (100, 344));
+        for &(node, source) in &spots.outer {
+            let distance = |&other: &u32| {
+                let pairs = padded[node as usize].iter().zip(padded[other as usize]);
+                pairs.map(|(a, b)| (a - b).abs()).sum::<f64>()
+            };
+            let nearest = spots.inner.iter().map(distance).enumerate();
+            let (nearest, _) = nearest.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+            let beside = graph.neighbors(node as usize).iter();
+            let beside = beside.filter_map(|other| spots.inner.binary_search(other).ok());
+            let expected = beside.min().unwrap_or(nearest);
+            assert_eq!(source as usize, expected, "{node}");
+        }
+    }
+
+    #[test]
+    fn a_step_in_which_a_spot_gives_away_more_than_it_has_is_refused() {
+        let config = SepalConfig::new(Lattice::Square);
+        assert_eq!(config.with_time_step(0.25).validate(), Ok(()));
+        let refused = config.with_time_step(0.2501).validate().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "`time_step` is 0.2501, expected at most 0.25"
+        );
+    }
+
+    #[test]
+    fn huge_concentrations_diffuse_as_small_ones() {
+        let (points, graph) = square(6);
+        let x = Array2::from_shape_fn((36, 1), |(i, _)| i as f64);
+        let config = SepalConfig::new(Lattice::Square);
+        let run = |unit: i32| {
+            let x = x.mapv(|x| libm::scalbn(x, unit));
+            sepal(&graph, points.view(), x.view(), &config, &NoProgress).unwrap()[0]
+        };
+        assert!((run(1018) - run(0)).abs() <= 0.001 + 1e-12);
     }
 
     #[test]

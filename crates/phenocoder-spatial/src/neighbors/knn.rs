@@ -110,6 +110,30 @@ fn build(points: &[[f64; 3]], k: usize, sets: Vec<(String, Vec<u32>)>) -> Result
     Ok(CsrGraph::new(indptr, indices, values)?)
 }
 
+/// How far points are apart.
+pub(crate) trait Metric {
+    /// A number that rises with the distance of points that differ so much along the axes.
+    fn of(differences: [f64; 3]) -> f64;
+}
+
+/// The square of the Euclidean distance.
+struct Squared;
+
+impl Metric for Squared {
+    fn of([dz, dy, dx]: [f64; 3]) -> f64 {
+        dz * dz + dy * dy + dx * dx
+    }
+}
+
+/// The sum of the differences along the axes.
+pub(crate) struct CityBlock;
+
+impl Metric for CityBlock {
+    fn of(differences: [f64; 3]) -> f64 {
+        differences.iter().map(|d| d.abs()).sum()
+    }
+}
+
 /// Points split at the median of their longest axis, over and over; node `i` has the children `2i + 1` and `2i + 2`.
 pub(crate) struct Tree<'a> {
     points: &'a [[f64; 3]],
@@ -137,11 +161,22 @@ impl<'a> Tree<'a> {
         k: usize,
         nearest: &mut Vec<(f64, u32)>,
     ) {
-        nearest.clear();
-        self.descend(0, 0..self.rows.len(), (p, except), k, nearest);
+        self.nearest_by::<Squared>(p, except, k, nearest);
     }
 
-    fn descend(
+    /// As [`nearest`](Self::nearest) by another distance; of points at the same one that of the smaller row is nearer.
+    pub(crate) fn nearest_by<M: Metric>(
+        &self,
+        p: [f64; 3],
+        except: Option<u32>,
+        k: usize,
+        nearest: &mut Vec<(f64, u32)>,
+    ) {
+        nearest.clear();
+        self.descend::<M>(0, 0..self.rows.len(), (p, except), k, nearest);
+    }
+
+    fn descend<M: Metric>(
         &self,
         node: usize,
         range: std::ops::Range<usize>,
@@ -156,8 +191,7 @@ impl<'a> Tree<'a> {
                     continue;
                 }
                 let q = self.points[other as usize];
-                let (dz, dy, dx) = (p[0] - q[0], p[1] - q[1], p[2] - q[2]);
-                let found = (dz * dz + dy * dy + dx * dx, other);
+                let found = (M::of([p[0] - q[0], p[1] - q[1], p[2] - q[2]]), other);
                 let is_before = |&(d, r): &(f64, u32)| d < found.0 || (d == found.0 && r < found.1);
                 let place = nearest.partition_point(is_before);
                 if place < k {
@@ -176,9 +210,9 @@ impl<'a> Tree<'a> {
         } else {
             ((2 * node + 2, high), (2 * node + 1, low))
         };
-        self.descend(near.0, near.1, query, k, nearest);
-        if nearest.len() < k || offset * offset <= nearest[k - 1].0 {
-            self.descend(far.0, far.1, query, k, nearest);
+        self.descend::<M>(near.0, near.1, query, k, nearest);
+        if nearest.len() < k || M::of([0.0, 0.0, offset]) <= nearest[k - 1].0 {
+            self.descend::<M>(far.0, far.1, query, k, nearest);
         }
     }
 }

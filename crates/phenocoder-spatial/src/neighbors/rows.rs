@@ -48,7 +48,7 @@ pub(super) fn graph_of<S>(
 }
 
 /// Where each of `n` rows begins, and the last ends, from the rows of all entries in any order.
-pub(super) fn row_pointers(n: usize, rows: impl IntoIterator<Item = usize>) -> Vec<usize> {
+pub(crate) fn row_pointers(n: usize, rows: impl IntoIterator<Item = usize>) -> Vec<usize> {
     let mut pointers = vec![0; n + 1];
     for row in rows {
         pointers[row + 1] += 1;
