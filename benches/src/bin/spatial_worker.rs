@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzReader;
 use phenocoder_benches::watch::{Watch, peak_megabytes};
-use phenocoder_core::{Categorical, CsrGraph, NoProgress, Seed};
+use phenocoder_core::{Categorical, CsrGraph, NoProgress};
 use phenocoder_spatial::autocorrelation::{
-    Assumption, PermutationConfig, SpatialWeights, Tail, moran_permuted, moran_test,
+    PermutationConfig, TestConfig, moran_permuted, moran_test,
 };
 use phenocoder_spatial::centrality::{Closeness, group_centrality};
 use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
-use phenocoder_spatial::enrichment::{enrichment_exact, enrichment_permuted};
+use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_exact, enrichment_permuted};
 use phenocoder_spatial::radius_graph;
 use phenocoder_spatial::ripley::{EdgeCorrection, RipleyConfig, RipleyFunction, ripley};
 
@@ -133,8 +133,8 @@ impl CellsOfTask {
                 Ok([found.closeness, found.clustering, found.degree].concat())
             }),
             "enrichment, 1,000 permutations" => Box::new(move || {
-                let seed = Seed::new(0);
-                let found = enrichment_permuted(&graph, labels, None, 1000, seed, &NoProgress)?;
+                let config = EnrichmentConfig::new().with_permutations(1000);
+                let found = enrichment_permuted(&graph, labels, None, &config, &NoProgress)?;
                 Ok(found.count.iter().chain(&found.z).copied().collect())
             }),
             "enrichment, exact" => Box::new(move || {
@@ -142,8 +142,7 @@ impl CellsOfTask {
                 Ok(found.count.iter().chain(&found.z).copied().collect())
             }),
             "Moran's I" => Box::new(move || {
-                let (x, weights) = (self.features.view(), SpatialWeights::default());
-                let found = moran_test(&graph, x, &weights, Assumption::Normality, Tail::One)?;
+                let found = moran_test(&graph, self.features.view(), &TestConfig::new())?;
                 Ok(found.statistic)
             }),
             "Moran's I, 100 permutations" => Box::new(move || {

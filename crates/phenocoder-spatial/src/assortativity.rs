@@ -6,6 +6,7 @@ use phenocoder_core::{Categorical, CsrGraph, ShapeError};
 use crate::error::Result;
 use crate::interactions::{EdgeWeight, interaction_matrix};
 use crate::reduce::sums_over_nodes;
+use crate::scale::scaled;
 
 /// Computes how much more often than by chance edges link cells of the same category.
 ///
@@ -100,6 +101,7 @@ pub fn assortativity_of(edges: &Array2<f64>) -> f64 {
 #[doc(alias = "numeric_assortativity_coefficient")]
 pub fn numeric_assortativity(graph: &CsrGraph, x: ArrayView2<'_, f64>) -> Result<Vec<f64>> {
     ShapeError::check_len("rows of features", graph.n_nodes(), x.nrows())?;
+    let x = scaled(x);
     let (n, p) = x.dim();
     let mut arriving = vec![0_u64; n];
     for &other in graph.indices() {

@@ -11,6 +11,7 @@ use phenocoder_core::{CsrGraph, ShapeError};
 
 use crate::error::Result;
 use crate::reduce::sums_over_nodes;
+use crate::scale::scaled;
 
 pub use bivariate::{bivariate_moran, bivariate_moran_permuted, lee_l};
 pub use local::{
@@ -20,7 +21,9 @@ pub use local::{
 pub use permutation::{
     PermutationConfig, Permuted, PermutedAutocorrelation, geary_permuted, moran_permuted,
 };
-pub use significance::{Assumption, Autocorrelation, Tail, adjust_fdr, geary_test, moran_test};
+pub use significance::{
+    Assumption, Autocorrelation, Tail, TestConfig, adjust_fdr, geary_test, moran_test,
+};
 use weights::Weights;
 pub use weights::{Normalization, Precision, SpatialWeights};
 
@@ -143,7 +146,7 @@ fn geary_of(z: &Centered, weights: &Weights<'_>) -> Vec<f64> {
     z.per_column(|f| (n - 1.0) * differences[f] / (2.0 * total * z.squares[f]))
 }
 
-/// Columns less their means, row after row.
+/// Columns less their means, row after row, in units of [`scaled`].
 struct Centered {
     z: Vec<f64>,
     squares: Vec<f64>,
@@ -155,7 +158,7 @@ impl Centered {
     fn new(graph: &CsrGraph, x: ArrayView2<'_, f64>) -> Result<Self> {
         let (n, p) = x.dim();
         ShapeError::check_len("rows of features", graph.n_nodes(), n)?;
-        let mut z: Vec<f64> = x.iter().copied().collect();
+        let mut z: Vec<f64> = scaled(x).iter().copied().collect();
         let column_sums = |z: &[f64], term: fn(f64) -> f64| {
             sums_over_nodes(n, p, |row, sums| {
                 for (sum, &value) in sums.iter_mut().zip(&z[row * p..]) {

@@ -85,9 +85,9 @@ impl ComparisonConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Zero`] for no permutations.
+    /// [`ConfigError::Zero`] for no permutations, [`ConfigError::TooMany`] for more than 32-bit numbers can count.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        ConfigError::check_some("permutations", self.permutations)
+        ConfigError::check_repetitions("permutations", self.permutations)
     }
 }
 
@@ -204,7 +204,7 @@ impl GroupComparison {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for no permutations, [`Error::Shape`] when the inputs differ in length, [`Error::TooFewCategories`] when
+/// Those of [`ComparisonConfig::validate`], [`Error::Shape`] when the inputs differ in length, [`Error::TooFewCategories`] when
 /// fewer than two groups have rows, [`Error::InfiniteValue`] for a value that is infinite, [`Error::Cancelled`] when
 /// `progress` asks to stop.
 ///

@@ -5,10 +5,11 @@ mod edges;
 use ndarray::{Array2, Zip};
 use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Error, Result};
-use crate::reduce::add;
-use edges::{Code, Edges};
+use crate::reduce::WIDE;
+use edges::{Code, Counts, Edges};
 
 /// The interactions of clusters, compared with those of randomly permuted labels.
 ///
@@ -71,8 +72,8 @@ impl Enrichment {
 ///
 /// # Errors
 ///
-/// [`Error::TooFewCategories`] for fewer than two categories, [`Error::MissingLabel`] for the first row without a label,
-/// [`Error::Shape`] when there is not one label per node.
+/// [`Error::TooFewCategories`] for fewer than two categories, [`Error::TooManyCategories`] for more than 8,192,
+/// [`Error::MissingLabel`] for the first row without a label, [`Error::Shape`] when there is not one label per node.
 ///
 /// # Differences from squidpy
 ///
@@ -85,8 +86,11 @@ pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrich
     let edges = Edges::new(graph);
     let sums = PairSums::new(graph, &edges, &nodes);
     let [mean, variance] = exact_moments(&sums, labels.codes(), k, &nodes);
-    let count = edges::matrix(&edges.count(labels.codes(), k), k);
-    Ok(Enrichment::new(count, mean, variance))
+    Ok(Enrichment::new(
+        edges.count(labels.codes(), k),
+        mean,
+        variance,
+    ))
 }
 
 /// Compares the interactions with their exact mean and variance over all permutations of the labels **within samples**.
@@ -141,17 +145,20 @@ pub fn enrichment_exact_within(
             None => fixed.push(node as u32),
         }
     }
-    let mut mean = counts_of(graph, labels.codes(), k, &fixed);
-    let mut variance = Array2::zeros((k, k));
     let edges = Edges::new(graph);
+    let mut mean = edges.count_among(&fixed, labels.codes(), k);
+    let mut variance = Array2::zeros((k, k));
     for nodes in &members {
         let sums = PairSums::new(graph, &edges, nodes);
         let [first, second] = exact_moments(&sums, labels.codes(), k, nodes);
         mean += &first;
         variance += &second;
     }
-    let count = edges.count(labels.codes(), k);
-    Ok(Enrichment::new(edges::matrix(&count, k), mean, variance))
+    Ok(Enrichment::new(
+        edges.count(labels.codes(), k),
+        mean,
+        variance,
+    ))
 }
 
 /// The mean and variance of the counts over all permutations of the labels of some nodes that have no edges to others.
@@ -200,28 +207,94 @@ fn exact_moments(sums: &PairSums, codes: &[i32], k: usize, nodes: &[u32]) -> [Ar
     [mean, variance]
 }
 
-/// Compares the interactions with those of `permutations` seeded permutations of the labels.
+/// Settings of [`enrichment_permuted`].
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::Seed;
+/// use phenocoder_spatial::enrichment::EnrichmentConfig;
+///
+/// let config = EnrichmentConfig::new().with_permutations(200).with_seed(Seed::new(7));
+/// assert!(config.validate().is_ok());
+/// assert!(config.with_permutations(0).validate().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EnrichmentConfig {
+    /// The number of permutations (default 1,000).
+    #[doc(alias = "n_perms")]
+    pub permutations: usize,
+    /// The seed of the permutations (default 0).
+    pub seed: Seed,
+}
+
+impl Default for EnrichmentConfig {
+    fn default() -> Self {
+        Self {
+            permutations: 1000,
+            seed: Seed::new(0),
+        }
+    }
+}
+
+impl EnrichmentConfig {
+    /// The default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of permutations.
+    #[must_use]
+    pub fn with_permutations(mut self, permutations: usize) -> Self {
+        self.permutations = permutations;
+        self
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Zero`] for no permutations, [`ConfigError::TooMany`] for more than 32-bit numbers can count.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::check_repetitions("permutations", self.permutations)
+    }
+}
+
+/// Compares the interactions with those of seeded permutations of the labels.
 ///
 /// With `within` labels are permuted only among the nodes of the same sample (nodes without a sample keep theirs).
 /// Every permutation has a random stream of its own, so the number of threads does not change a bit.
+/// The cost is O(edges) per permutation and O(k²) memory, whatever their number, beside O(edges) per thread.
 ///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
-/// use phenocoder_core::{Categorical, NoProgress, Seed};
-/// use phenocoder_spatial::{enrichment::enrichment_permuted, radius_graph};
+/// use phenocoder_core::{Categorical, NoProgress};
+/// use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_permuted};
+/// use phenocoder_spatial::radius_graph;
 ///
 /// let graph = radius_graph(array![[0.0], [1.0], [5.0], [6.0]].view(), 1.0)?;
 /// let labels = Categorical::from_labels(["a", "a", "b", "b"]);
-/// let found = enrichment_permuted(&graph, &labels, None, 1000, Seed::new(7), &NoProgress)?;
+/// let found = enrichment_permuted(&graph, &labels, None, &EnrichmentConfig::new(), &NoProgress)?;
 /// assert!((found.mean[[0, 0]] - 4.0 / 6.0).abs() < 0.1);
 /// # Ok::<(), phenocoder_spatial::Error>(())
 /// ```
 ///
 /// # Errors
 ///
-/// As [`enrichment_exact`], [`ConfigError::Zero`] for no permutations, [`Error::Cancelled`] when `progress` asks to stop.
+/// As [`enrichment_exact`], those of [`EnrichmentConfig::validate`], [`Error::Shape`] when there is not one sample per node,
+/// [`Error::Cancelled`] when `progress` asks to stop.
 ///
 /// # Differences from squidpy
 ///
@@ -231,12 +304,11 @@ pub fn enrichment_permuted(
     graph: &CsrGraph,
     labels: &Categorical,
     within: Option<&Categorical>,
-    permutations: usize,
-    seed: Seed,
+    config: &EnrichmentConfig,
     progress: &dyn Progress,
 ) -> Result<Enrichment> {
+    config.validate()?;
     check(graph, labels)?;
-    ConfigError::check_some("permutations", permutations)?;
     let sets: Vec<Vec<usize>> = match within {
         None => vec![(0..labels.len()).collect()],
         Some(samples) => {
@@ -248,12 +320,11 @@ pub fn enrichment_permuted(
     };
     let k = labels.categories().len();
     let edges = Edges::new(graph);
-    progress.start("neighborhood enrichment", Some(permutations as u64));
+    progress.start("neighborhood enrichment", Some(config.permutations as u64));
     let permuted = Permuted {
         edges: &edges,
         sets: &sets,
-        permutations,
-        seed,
+        config,
         progress,
     };
     // Small codes stay in the cache.
@@ -262,7 +333,7 @@ pub fn enrichment_permuted(
         Err(_) => permuted.sums(&edges::codes::<u32>(labels.codes()), k)?,
     };
     progress.finish();
-    let p = permutations as u128;
+    let p = config.permutations as u128;
     let mean = sum.iter().map(|&sum| sum as f64 / p as f64).collect();
     let variance = sum.iter().zip(square).map(|(&sum, square)| {
         // p Σx² − (Σx)² in whole numbers: exact, and never below 0.
@@ -271,9 +342,8 @@ pub fn enrichment_permuted(
     let matrix = |values: Vec<f64>| {
         Array2::from_shape_vec((k, k), values).expect("k · k values were summed")
     };
-    let count = edges::matrix(&edges.count(labels.codes(), k), k);
     Ok(Enrichment::new(
-        count,
+        edges.count(labels.codes(), k),
         matrix(mean),
         matrix(variance.collect()),
     ))
@@ -283,35 +353,39 @@ pub fn enrichment_permuted(
 struct Permuted<'a> {
     edges: &'a Edges,
     sets: &'a [Vec<usize>],
-    permutations: usize,
-    seed: Seed,
+    config: &'a EnrichmentConfig,
     progress: &'a dyn Progress,
 }
 
 impl Permuted<'_> {
     /// The sums of the counts and of their squares: whole numbers, so their order does not matter.
     fn sums<C: Code>(&self, codes: &[C], k: usize) -> Result<(Vec<u64>, Vec<u128>)> {
-        let zero = || (vec![0_u64; k * k], vec![0_u128; k * k]);
-        (0..self.permutations)
-            .into_par_iter()
-            .map(|i| self.count(i, codes, k))
-            .try_fold(zero, |(mut sum, mut square), count| {
-                for (i, count) in count?.into_iter().enumerate() {
-                    sum[i] += count;
-                    square[i] += u128::from(count) * u128::from(count);
-                }
-                Ok::<_, Error>((sum, square))
-            })
-            .try_reduce(zero, |mut a, b| {
-                add(&mut a.0, &b.0);
-                add(&mut a.1, &b.1);
-                Ok(a)
-            })
+        let (mut sum, mut square) = (vec![0_u64; k * k], vec![0_u128; k * k]);
+        // Few counts wait in memory to be added, and fewer where they are many.
+        let at_once = match k * k > WIDE {
+            true => rayon::current_num_threads(),
+            false => 16 * rayon::current_num_threads(),
+        };
+        let permutations = self.config.permutations;
+        for first in (0..permutations).step_by(at_once) {
+            let counts: Vec<Counts> = (first..permutations.min(first + at_once))
+                .into_par_iter()
+                .map(|i| self.count(i, codes, k))
+                .collect::<Result<_>>()?;
+            for counts in counts {
+                counts.each(k, |place, count| {
+                    sum[place] += count;
+                    square[place] += u128::from(count) * u128::from(count);
+                });
+            }
+        }
+        Ok((sum, square))
     }
 
-    fn count<C: Code>(&self, number: usize, codes: &[C], k: usize) -> Result<Vec<u64>> {
+    fn count<C: Code>(&self, number: usize, codes: &[C], k: usize) -> Result<Counts> {
         self.progress.check()?;
-        let mut stream = self.seed.stream("neighborhood enrichment", number as u64);
+        let seed = self.config.seed;
+        let mut stream = seed.stream("neighborhood enrichment", number as u64);
         let mut codes = codes.to_vec();
         for set in self.sets {
             if set.len() == codes.len() {
@@ -335,24 +409,11 @@ fn check(graph: &CsrGraph, labels: &Categorical) -> Result<()> {
     if found < 2 {
         return Err(Error::TooFewCategories { found });
     }
+    Error::check_categories(found)?;
     match labels.codes().iter().position(|&code| code < 0) {
         Some(row) => Err(Error::MissingLabel { row }),
         None => Ok(()),
     }
-}
-
-/// The number of edges between clusters that leave some nodes, without loops.
-fn counts_of(graph: &CsrGraph, codes: &[i32], k: usize, nodes: &[u32]) -> Array2<f64> {
-    let mut total = Array2::zeros((k, k));
-    for &node in nodes {
-        let from = codes[node as usize] as usize;
-        for &other in graph.neighbors(node as usize) {
-            if other != node {
-                total[[from, codes[other as usize] as usize]] += 1.0;
-            }
-        }
-    }
-    total
 }
 
 /// How many ordered pairs of edges share which ends.
@@ -438,9 +499,16 @@ mod tests {
     use super::*;
     use crate::neighbors::{knn_graph, symmetrized};
 
+    /// One by one.
     fn counts(graph: &CsrGraph, codes: &[i32], k: usize) -> Array2<f64> {
-        let nodes: Vec<u32> = (0..codes.len() as u32).collect();
-        counts_of(graph, codes, k, &nodes)
+        let mut total = Array2::zeros((k, k));
+        for (node, &from) in codes.iter().enumerate() {
+            let others = graph.neighbors(node).iter().map(|&other| other as usize);
+            for other in others.filter(|&other| other != node) {
+                total[[from as usize, codes[other] as usize]] += 1.0;
+            }
+        }
+        total
     }
 
     fn random(n: usize, k: usize) -> (CsrGraph, Categorical) {
@@ -455,11 +523,52 @@ mod tests {
         for k in [2, 7, 255, 256, 300] {
             let (graph, labels) = random(500, k);
             for graph in [symmetrized(&graph), graph] {
-                let found = Edges::new(&graph).count(labels.codes(), k);
+                let edges = Edges::new(&graph);
                 let expected = counts(&graph, labels.codes(), k);
-                assert_eq!(edges::matrix(&found, k), expected);
+                assert_eq!(edges.count(labels.codes(), k), expected, "{k}");
+                let all: Vec<u32> = (0..500).collect();
+                assert_eq!(edges.count_among(&all, labels.codes(), k), expected, "{k}");
+                let none = edges.count_among(&[], labels.codes(), k);
+                assert_eq!(none, Array2::<f64>::zeros((k, k)));
             }
         }
+    }
+
+    #[test]
+    fn thousands_of_clusters_take_memory_of_the_order_of_the_edges_and_too_many_are_refused() {
+        // As many clusters as nodes: a matrix per part and permutation would be of 16 megabytes each.
+        let (graph, labels) = random(1500, 1450);
+        for graph in [symmetrized(&graph), graph] {
+            let edges = Edges::new(&graph);
+            let Counts::Found { found, .. } =
+                edges.count_of(&edges::codes::<u32>(labels.codes()), 1450)
+            else {
+                panic!("all pairs of clusters are counted");
+            };
+            assert!(found.len() <= graph.n_edges());
+            let expected = counts(&graph, labels.codes(), 1450);
+            assert_eq!(edges.count(labels.codes(), 1450), expected);
+            let config = EnrichmentConfig::new().with_permutations(20);
+            let exact = enrichment_exact(&graph, &labels).unwrap();
+            let drawn = enrichment_permuted(&graph, &labels, None, &config, &NoProgress).unwrap();
+            assert_eq!(drawn.count, expected);
+            assert!((drawn.mean.sum() - expected.sum()).abs() < 1e-6);
+            // Sums of squares over all pairs have an expectation, too.
+            let spread = |found: &Enrichment| found.variance.sum();
+            let ratio = spread(&drawn) / spread(&exact) * 20.0 / 19.0;
+            assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
+        }
+        let names = (0..8193).map(|i| i.to_string()).collect();
+        let many = Categorical::new(vec![0, 1], names).unwrap();
+        let refused = Error::TooManyCategories {
+            found: 8193,
+            most: 8192,
+        };
+        let none = CsrGraph::empty(2);
+        assert_eq!(enrichment_exact(&none, &many).unwrap_err(), refused);
+        let ones = crate::interactions::EdgeWeight::One;
+        let found = crate::interactions::interaction_matrix(&none, &many, ones);
+        assert_eq!(found.unwrap_err(), refused);
     }
 
     #[test]
@@ -549,14 +658,10 @@ mod tests {
         };
         assert!(error(&found.mean, &mean) < 1e-10);
         assert!(error(&found.variance, &variance) < 1e-10);
-        let sampled = enrichment_permuted(
-            &graph,
-            &labels,
-            Some(&samples),
-            4000,
-            Seed::new(5),
-            &NoProgress,
-        );
+        let config = EnrichmentConfig::new()
+            .with_permutations(4000)
+            .with_seed(Seed::new(5));
+        let sampled = enrichment_permuted(&graph, &labels, Some(&samples), &config, &NoProgress);
         assert!(error(&sampled.unwrap().mean, &mean) < 0.2);
     }
 
@@ -577,15 +682,9 @@ mod tests {
     fn permutations_stay_within_samples() {
         let (graph, labels) = random(60, 3);
         // Every sample holds one label only, so nothing can change.
-        let found = enrichment_permuted(
-            &graph,
-            &labels,
-            Some(&labels),
-            10,
-            Seed::new(1),
-            &NoProgress,
-        )
-        .unwrap();
+        let config = EnrichmentConfig::new().with_permutations(10);
+        let found = enrichment_permuted(&graph, &labels, Some(&labels), &config, &NoProgress);
+        let found = found.unwrap();
         assert_eq!(found.mean, found.count);
         assert!(found.z.iter().all(|z| z.is_nan()));
     }
@@ -605,9 +704,12 @@ mod tests {
         );
         let two = Categorical::from_labels(["a", "b"]);
         let permuted = |n, progress: &dyn Progress| {
-            enrichment_permuted(&graph, &two, None, n, Seed::new(0), progress)
+            let config = EnrichmentConfig::new().with_permutations(n);
+            enrichment_permuted(&graph, &two, None, &config, progress)
         };
-        assert!(matches!(permuted(0, &NoProgress), Err(Error::Config(_))));
+        for n in [0, usize::MAX] {
+            assert!(matches!(permuted(n, &NoProgress), Err(Error::Config(_))));
+        }
         let token = CancelToken::new();
         token.cancel();
         assert!(matches!(permuted(5, &token), Err(Error::Cancelled(_))));

@@ -4,8 +4,8 @@ use ndarray::Array2;
 use phenocoder_core::{Categorical, CsrGraph, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::reduce::{add, fold_nodes};
+use crate::error::{Error, Result};
+use crate::reduce::{add, fold_nodes_wide};
 
 /// What an edge adds to the interaction of its two clusters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub enum EdgeWeight {
 ///
 /// # Errors
 ///
-/// [`ShapeError::Length`] when there is not one label per node.
+/// [`ShapeError::Length`] when there is not one label per node, [`Error::TooManyCategories`] for more than 8,192 categories.
 ///
 /// # Differences from squidpy
 ///
@@ -59,6 +59,7 @@ pub fn interaction_matrix(
 ) -> Result<Array2<f64>> {
     ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
     let k = labels.categories().len();
+    Error::check_categories(k)?;
     let codes = labels.codes();
     let edges = |node: usize| {
         let from = usize::try_from(codes[node]).ok();
@@ -72,8 +73,9 @@ pub fn interaction_matrix(
     };
     let mut total = vec![0.0_f64; k * k];
     // Ones add up without rounding, up to 2⁵³ edges.
-    fold_nodes(
+    fold_nodes_wide(
         graph.n_nodes(),
+        k * k,
         |nodes| {
             let mut part = vec![0.0; k * k];
             for (slot, value) in nodes.flat_map(edges) {

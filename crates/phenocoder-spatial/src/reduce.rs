@@ -25,6 +25,22 @@ pub(crate) fn fold_nodes<T: Send>(
     }
 }
 
+/// Numbers of a part above which parts are not made side by side.
+pub(crate) const WIDE: usize = 1 << 16;
+
+/// As [`fold_nodes`] for parts of so many numbers; of wide ones there is one, so that memory does not grow with their number.
+pub(crate) fn fold_nodes_wide<T: Send>(
+    n: usize,
+    width: usize,
+    part: impl Fn(Range<usize>) -> T + Sync,
+    mut fold: impl FnMut(T),
+) {
+    match width > WIDE {
+        true => fold(part(0..n)),
+        false => fold_nodes(n, part, fold),
+    }
+}
+
 /// The sum of `term` over all nodes.
 pub(crate) fn sum_nodes(n: usize, term: impl Fn(usize) -> f64 + Sync) -> f64 {
     let mut sum = 0.0;

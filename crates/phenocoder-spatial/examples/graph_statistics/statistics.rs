@@ -4,15 +4,15 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 use phenocoder_core::{Categorical, Coords, CsrGraph, Features, NoProgress, Seed, Unit};
 use phenocoder_spatial::autocorrelation::{
     Assumption, Autocorrelation, Normalization, PermutationConfig, Permuted,
-    PermutedAutocorrelation, Precision, SpatialWeights, Tail, adjust_fdr, geary_permuted,
-    geary_test, moran_permuted, moran_test,
+    PermutedAutocorrelation, Precision, SpatialWeights, Tail, TestConfig, adjust_fdr,
+    geary_permuted, geary_test, moran_permuted, moran_test,
 };
 use phenocoder_spatial::centrality::{
     Closeness, GroupCentrality, clustering_coefficients, group_centrality,
 };
 use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
 use phenocoder_spatial::connectivity::{connected_components, degree_statistics};
-use phenocoder_spatial::enrichment::{enrichment_exact, enrichment_permuted};
+use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_exact, enrichment_permuted};
 use phenocoder_spatial::interactions::{EdgeWeight, interaction_matrix, row_normalized};
 use phenocoder_spatial::neighbors::{is_symmetric, symmetrized};
 use phenocoder_spatial::sepal::{Lattice, SepalConfig, sepal};
@@ -195,9 +195,10 @@ fn enrichments(input: &Input, name: &str, conn: &CsrGraph, seed: u64, report: &m
         ("nhood_20000_seed1", 20_000, 1),
     ] {
         report.entry(&["stats", name, entry], || {
-            let seed = Seed::new(seed).derive("enrichment", stream);
-            let labels = &input.labels;
-            let found = enrichment_permuted(conn, labels, None, permutations, seed, &NoProgress)?;
+            let config = EnrichmentConfig::new()
+                .with_permutations(permutations)
+                .with_seed(Seed::new(seed).derive("enrichment", stream));
+            let found = enrichment_permuted(conn, &input.labels, None, &config, &NoProgress)?;
             Ok(json!({ "zscore": matrix(found.z.view()), "count": counts(found.count.view()) }))
         });
     }
@@ -234,7 +235,11 @@ fn moran(
     weights: &SpatialWeights,
     tail: Tail,
 ) -> Outcome<Value> {
-    let found = moran_test(conn, x, weights, Assumption::Normality, tail)?;
+    let found = moran_test(
+        conn,
+        x,
+        &TestConfig::new().with_weights(*weights).with_tail(tail),
+    )?;
     Ok(tested("I", &found))
 }
 
@@ -261,7 +266,7 @@ fn autocorrelations(input: &Input, name: &str, conn: &CsrGraph, report: &mut Rep
             let weights = weights(normalization);
             let entry = format!("geary_{columns}_{suffix}");
             report.entry(&["stats", name, &entry], || {
-                let found = geary_test(conn, x, &weights, Assumption::Normality, Tail::One)?;
+                let found = geary_test(conn, x, &TestConfig::new().with_weights(weights))?;
                 Ok(tested("C", &found))
             });
         }
@@ -282,9 +287,7 @@ fn permutations(input: &Input, name: &str, conn: &CsrGraph, seed: u64, report: &
     type Test = fn(
         &CsrGraph,
         ArrayView2<'_, f64>,
-        &SpatialWeights,
-        Assumption,
-        Tail,
+        &TestConfig,
     ) -> phenocoder_spatial::Result<Autocorrelation>;
     let x = input.x.view();
     let weights = weights(Normalization::default());
@@ -300,7 +303,7 @@ fn permutations(input: &Input, name: &str, conn: &CsrGraph, seed: u64, report: &
                 .with_permuted(Permuted::Rows)
                 .with_seed(Seed::new(seed).derive(statistic, 0));
             let drawn = permute(conn, x, &config, &NoProgress)?;
-            let normal = test(conn, x, &weights, Assumption::Normality, Tail::One)?;
+            let normal = test(conn, x, &TestConfig::new().with_weights(weights))?;
             Ok(json!({
                 key: numbers(&drawn.statistic),
                 "pval_norm": numbers(&normal.p_value),
@@ -316,17 +319,21 @@ fn permutations(input: &Input, name: &str, conn: &CsrGraph, seed: u64, report: &
     }
     let path = ["stats", name, "moran_features_squidpy_null_exact"];
     report.entry(&path, || {
-        let found = moran_test(conn, x, &weights, Assumption::RowPermutation, Tail::One)?;
+        let config = TestConfig::new()
+            .with_weights(weights)
+            .with_assumption(Assumption::RowPermutation);
+        let found = moran_test(conn, x, &config)?;
         Ok(json!({ "mean": numbers(&found.expected), "var": numbers(&found.variance) }))
     });
 }
 
 /// By PySAL's definitions: weights in double precision, two tails of I and one of C.
 fn esda(input: &Input, conn: &CsrGraph) -> Outcome<Value> {
-    let (x, weights) = (input.x.view(), SpatialWeights::default());
+    let (x, config) = (input.x.view(), TestConfig::new());
     let (normal, random) = (Assumption::Normality, Assumption::Randomization);
-    let moran = |assumption| moran_test(conn, x, &weights, assumption, Tail::Two);
-    let geary = |assumption| geary_test(conn, x, &weights, assumption, Tail::One);
+    let both = config.with_tail(Tail::Two);
+    let moran = |assumption| moran_test(conn, x, &both.with_assumption(assumption));
+    let geary = |assumption| geary_test(conn, x, &config.with_assumption(assumption));
     let (i_normal, i_random) = (moran(normal)?, moran(random)?);
     let (c_normal, c_random) = (geary(normal)?, geary(random)?);
     let of = |(f, feature): (usize, &String)| {

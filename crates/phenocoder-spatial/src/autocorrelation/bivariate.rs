@@ -3,10 +3,11 @@
 use ndarray::ArrayView2;
 use phenocoder_core::{CsrGraph, Progress, ShapeError};
 
-use super::permutation::{Products, compare, simulate};
+use super::permutation::{Products, Simulation};
 use super::significance::{RowSums, spread_of_lags};
 use super::{
-    Autocorrelation, Centered, PermutationConfig, PermutedAutocorrelation, SpatialWeights, Tail,
+    Autocorrelation, Centered, PermutationConfig, PermutedAutocorrelation, SpatialWeights,
+    TestConfig,
 };
 use crate::error::Result;
 
@@ -20,6 +21,7 @@ use crate::error::Result;
 /// The moments are those of all permutations of y over the cells while x stays, which are exact:
 /// E = 0 and Var = (n / S₀)² Σ (a − ā)² / ((n − 1) Σ u²) with aⱼ = Σᵢ gᵢⱼ uᵢ.
 /// That x and y of one cell are correlated is therefore part of what is tested.
+/// [`TestConfig::assumption`] makes no difference.
 /// NaN where one of the columns is constant or has a NaN, and for a graph without edges.
 /// The cost is O(edges · p).
 ///
@@ -31,14 +33,14 @@ use crate::error::Result;
 ///
 /// ```
 /// use ndarray::array;
-/// use phenocoder_spatial::autocorrelation::{SpatialWeights, Tail, bivariate_moran};
+/// use phenocoder_spatial::autocorrelation::{TestConfig, bivariate_moran};
 /// use phenocoder_spatial::radius_graph;
 ///
 /// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0]].view(), 1.0)?;
 /// let x = array![[0.0], [1.0], [0.0], [1.0]];
 /// let y = array![[1.0], [0.0], [1.0], [0.0]];
 /// // Where x is high, y of the neighbors is high.
-/// let found = bivariate_moran(&graph, x.view(), y.view(), &SpatialWeights::default(), Tail::Two)?;
+/// let found = bivariate_moran(&graph, x.view(), y.view(), &TestConfig::new())?;
 /// assert_eq!(found.statistic, [1.0]);
 /// # Ok::<(), phenocoder_spatial::Error>(())
 /// ```
@@ -51,11 +53,10 @@ pub fn bivariate_moran(
     graph: &CsrGraph,
     x: ArrayView2<'_, f64>,
     y: ArrayView2<'_, f64>,
-    weights: &SpatialWeights,
-    tail: Tail,
+    config: &TestConfig,
 ) -> Result<Autocorrelation> {
     let pair = Pair::new(graph, x, y)?;
-    let found = pair.arriving(graph, weights);
+    let found = pair.arriving(graph, &config.weights);
     let n = graph.n_nodes() as f64;
     let p = found.statistic.len();
     let moments = |f: usize| {
@@ -69,13 +70,21 @@ pub fn bivariate_moran(
             factor * factor * spread / ((n - 1.0) * pair.x.squares[f]),
         )
     };
-    Ok(Autocorrelation::new(found.statistic.clone(), moments, tail))
+    Ok(Autocorrelation::new(
+        found.statistic.clone(),
+        moments,
+        config.tail,
+    ))
 }
 
 /// Computes the statistic of [`bivariate_moran`] beside that of permutations of y over the cells while x stays.
 ///
 /// [`PermutationConfig::permuted`] makes no difference.
 /// The cost is O(n · p) per permutation.
+///
+/// # Shapes
+///
+/// `x`, `y`: `[n, p]` for a graph of n nodes; results: p.
 ///
 /// # Examples
 ///
@@ -109,10 +118,14 @@ pub fn bivariate_moran_permuted(
     let found = pair.arriving(graph, &config.weights);
     let n = graph.n_nodes() as f64;
     let p = found.statistic.len();
-    let kernel = Products::new(&found.lags, p);
-    let sums = simulate(&pair.y.z, p, &kernel, config, progress)?;
-    let factor = |f: usize| n / (found.total * pair.norm(f));
-    Ok(compare(found.statistic, &sums, factor, config))
+    let simulation = Simulation {
+        z: &pair.y.z,
+        factors: (0..p).map(|f| n / (found.total * pair.norm(f))).collect(),
+        config,
+        progress,
+    };
+    let drawn = simulation.of(&Products::new(&found.lags, p))?;
+    Ok(simulation.compare(found.statistic, &drawn))
 }
 
 /// Computes Lee's L of every column of `x` with the same column of `y`.

@@ -1,5 +1,7 @@
 //! How much every cell resembles its neighbors.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2, Zip};
 use phenocoder_core::{CsrGraph, Progress, Seed, ShapeError};
 use rayon::prelude::*;
@@ -9,7 +11,7 @@ use super::permutation::exceeding;
 use super::significance::{beyond_rounding, score};
 use super::weights::Weights;
 use super::{Centered, SpatialWeights, Tail, adjust_fdr};
-use crate::error::Result;
+use crate::error::{ConfigError, Result};
 use crate::neighbors::without_loops;
 
 /// On which side of the mean a cell and the mean of its neighbors lie: the quadrants of the Moran scatter plot.
@@ -149,6 +151,15 @@ impl LocalConfig {
         self.seed = seed;
         self
     }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::TooMany`] for more permutations than 32-bit numbers can count.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::check_countable("permutations", self.permutations)
+    }
 }
 
 /// A statistic of every cell.
@@ -219,8 +230,9 @@ impl LocalAutocorrelation {
 /// The adjusted p-values are [`LocalAutocorrelation::adjusted`].
 ///
 /// Loops are left out, as the definition has them.
-/// The cost is O(edges · p) and that once more for every permutation; all cells share the draws of a permutation, as in PySAL,
-/// so the number of threads does not change a bit.
+/// The cost is O(edges · p) and that once more for every permutation, in memory that does not grow with their number.
+/// All cells share the draws of a permutation, as in PySAL: a cell of k neighbors takes the first k, so its p-value depends
+/// neither on how many neighbors other cells have nor on the number of threads.
 ///
 /// # Shapes
 ///
@@ -244,8 +256,8 @@ impl LocalAutocorrelation {
 ///
 /// # Errors
 ///
-/// [`ShapeError::Length`] when `x` has not one row per node, [`Error::Cancelled`](crate::Error::Cancelled) when `progress`
-/// asks to stop.
+/// [`ShapeError::Length`] when `x` has not one row per node, those of [`LocalConfig::validate`], and
+/// [`Error::Cancelled`](crate::Error::Cancelled) when `progress` asks to stop.
 ///
 /// # Differences from PySAL
 ///
@@ -459,8 +471,11 @@ struct Entry {
     quadrant: Option<Quadrant>,
 }
 
-/// Cells between two questions whether to stop.
+/// Cells whose entries are made together.
 const RUN: usize = 256;
+
+/// Permutations between two questions whether to stop.
+const PERMUTATIONS: usize = 16;
 
 fn run(
     graph: &CsrGraph,
@@ -470,32 +485,43 @@ fn run(
     config: &LocalConfig,
     progress: &dyn Progress,
 ) -> Result<LocalAutocorrelation> {
+    config.validate()?;
     let graph = without_loops(graph);
     let (n, p) = (graph.n_nodes(), x.p);
     let weights = config.weights.of(&graph);
     let columns: Vec<Column> = (0..p).map(|f| Column::new(x, y, f, form)).collect();
-    let draws = Draws::new(&graph, config);
     let cells = Cells {
         weights: &weights,
         x,
         y,
         form,
         columns: &columns,
-        draws: &draws,
         config,
     };
-    progress.start("local autocorrelation", Some(n as u64));
+    let steps = (n as u64).saturating_mul(config.permutations as u64 + 1);
+    progress.start("local autocorrelation", Some(steps));
+    let others = match config.permutations {
+        0 => 0,
+        _ => n.saturating_sub(1) as u32,
+    };
     let runs: Vec<Vec<Entry>> = (0..n.div_ceil(RUN))
         .into_par_iter()
-        .map(|run| {
-            progress.check()?;
-            let nodes = run * RUN..n.min((run + 1) * RUN);
-            let mut entries = Vec::with_capacity(nodes.len() * p);
-            let len = nodes.len() as u64;
-            nodes.for_each(|node| cells.append(node, &mut entries));
-            progress.advance(len);
-            Ok(entries)
-        })
+        .map_init(
+            || Draws::new(others),
+            |draws, run| {
+                progress.check()?;
+                let nodes = run * RUN..n.min((run + 1) * RUN);
+                let mut entries = Vec::with_capacity(nodes.len() * p);
+                nodes
+                    .clone()
+                    .for_each(|node| cells.append(node, &mut entries));
+                progress.advance(nodes.len() as u64);
+                if config.permutations > 0 {
+                    cells.permute(nodes, &mut entries, draws, progress)?;
+                }
+                Ok(entries)
+            },
+        )
         .collect::<Result<_>>()?;
     progress.finish();
     let entries = || runs.iter().flatten();
@@ -528,12 +554,11 @@ struct Cells<'a> {
     y: &'a Standard,
     form: Form,
     columns: &'a [Column],
-    draws: &'a Draws,
     config: &'a LocalConfig,
 }
 
 impl Cells<'_> {
-    /// Appends the entries of a cell, one per column.
+    /// Appends the entries of a cell, one per column, without p-values.
     fn append(&self, node: usize, entries: &mut Vec<Entry>) {
         let (n, p) = (self.weights.n_nodes() as f64, self.columns.len());
         let own = &self.x.z[node * p..][..p];
@@ -556,7 +581,6 @@ impl Cells<'_> {
         };
         let mut found = vec![0.0; p];
         self.sum(own, edges.iter().copied(), &mut found);
-        let permuted = self.permuted(node, own, &found, &edges);
         for (f, column) in self.columns.iter().enumerate() {
             if edges.is_empty() || !(self.x.varies[f] && self.y.varies[f]) {
                 entries.push(Entry {
@@ -583,7 +607,7 @@ impl Cells<'_> {
                 statistic: found[f],
                 expected: sum * mean,
                 variance,
-                p_value: permuted[f],
+                p_value: f64::NAN,
                 quadrant: Some(Quadrant::of(own[f], lag[f])),
             });
         }
@@ -601,63 +625,87 @@ impl Cells<'_> {
         }
     }
 
-    /// The p-values of every column.
-    fn permuted(
+    /// Sets the p-values of the entries of a run of cells.
+    ///
+    /// The draws of a permutation are made once for the run and not kept, so that memory does not grow with their number.
+    fn permute(
         &self,
-        node: usize,
-        own: &[f64],
-        found: &[f64],
-        edges: &[(usize, f64)],
-    ) -> Vec<f64> {
-        let mut counts = vec![[0_usize; 2]; own.len()];
-        let mut sums = vec![0.0; own.len()];
-        let weight: f64 = edges.iter().map(|(_, weight)| weight.abs()).sum();
-        for draw in self.draws.of(edges.len()) {
-            // Numbers from the cell's own on name the cell after.
-            let drawn = draw
-                .iter()
-                .map(|&d| d as usize + usize::from(d as usize >= node));
-            let weights = edges.iter().map(|&(_, weight)| weight);
-            self.sum(own, drawn.zip(weights), &mut sums);
-            for (f, counts) in counts.iter_mut().enumerate() {
-                let size = weight * self.form.size(own[f]);
-                let [above, below] = exceeding(found[f], std::iter::once(sums[f]), size);
-                counts[0] += above;
-                counts[1] += below;
+        nodes: Range<usize>,
+        entries: &mut [Entry],
+        draws: &mut Draws,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let p = self.columns.len();
+        let weights: Vec<Vec<f64>> = nodes
+            .clone()
+            .map(|node| self.weights.row(node).map(|(_, weight)| weight).collect())
+            .collect();
+        let most = weights.iter().map(Vec::len).max().unwrap_or(0);
+        let totals: Vec<f64> = weights
+            .iter()
+            .map(|weights| weights.iter().map(|weight| weight.abs()).sum())
+            .collect();
+        let mut counts = vec![[0_usize; 2]; entries.len()];
+        let mut sums = vec![0.0; p];
+        let n = self.config.permutations;
+        for permutation in 0..n {
+            if permutation % PERMUTATIONS == 0 {
+                progress.check()?;
+                progress.advance((nodes.len() * PERMUTATIONS.min(n - permutation)) as u64);
+            }
+            let numbers = draws.make(self.config.seed, permutation, most);
+            for (i, node) in nodes.clone().enumerate() {
+                let own = &self.x.z[node * p..][..p];
+                // Numbers from the cell's own on name the cell after.
+                let drawn = numbers
+                    .iter()
+                    .map(|&d| d as usize + usize::from(d as usize >= node));
+                self.sum(own, drawn.zip(weights[i].iter().copied()), &mut sums);
+                let of_cell = i * p..(i + 1) * p;
+                let pairs = entries[of_cell.clone()].iter().zip(&mut counts[of_cell]);
+                for (f, (entry, counts)) in pairs.enumerate() {
+                    let size = totals[i] * self.form.size(own[f]);
+                    let [above, below] = exceeding(entry.statistic, sums[f], size);
+                    counts[0] += usize::from(above);
+                    counts[1] += usize::from(below);
+                }
             }
         }
-        let n = self.config.permutations;
-        counts
-            .into_iter()
-            .map(|[above, below]| self.config.tail.of_counts(above, below, n))
-            .collect()
+        for (entry, [above, below]) in entries.iter_mut().zip(counts) {
+            if !entry.statistic.is_nan() {
+                entry.p_value = self.config.tail.of_counts(above, below, n);
+            }
+        }
+        Ok(())
     }
 }
 
-/// For every permutation, different numbers of other cells, as many as the largest neighborhood has.
+/// Different numbers of other cells, in the order in which they are drawn: a cell of few neighbors takes the first ones.
 struct Draws {
-    most: usize,
     numbers: Vec<u32>,
+    /// Which number each of the first ones was exchanged with.
+    exchanged: Vec<usize>,
 }
 
 impl Draws {
-    fn new(graph: &CsrGraph, config: &LocalConfig) -> Self {
-        let n = graph.n_nodes();
-        let most = (0..n).map(|node| graph.degree(node)).max().unwrap_or(0);
-        let draw = |i: usize| {
-            let mut stream = config.seed.stream("local autocorrelation", i as u64);
-            // The chosen rise, so they are shuffled: a cell of few neighbors takes the first.
-            let mut chosen = stream.choose(n.saturating_sub(1), most);
-            stream.shuffle(&mut chosen);
-            chosen.into_iter().map(|c| c as u32)
-        };
-        let numbers = (0..config.permutations).flat_map(draw).collect();
-        Self { most, numbers }
+    fn new(others: u32) -> Self {
+        Self {
+            numbers: (0..others).collect(),
+            exchanged: Vec::new(),
+        }
     }
 
-    /// The first `k` numbers of every permutation.
-    fn of(&self, k: usize) -> impl Iterator<Item = &[u32]> {
-        let permutations = self.numbers.chunks_exact(self.most.max(1));
-        permutations.map(move |numbers| &numbers[..k])
+    /// The first `k` numbers of a permutation, which are the same whatever `k` is (the first steps of Fisher and Yates).
+    fn make(&mut self, seed: Seed, permutation: usize, k: usize) -> &[u32] {
+        while let Some(with) = self.exchanged.pop() {
+            self.numbers.swap(self.exchanged.len(), with);
+        }
+        let mut stream = seed.stream("local autocorrelation", permutation as u64);
+        for i in 0..k {
+            let with = i + stream.below(self.numbers.len() - i);
+            self.numbers.swap(i, with);
+            self.exchanged.push(with);
+        }
+        &self.numbers[..k]
     }
 }

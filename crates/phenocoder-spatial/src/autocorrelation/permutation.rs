@@ -105,9 +105,9 @@ impl PermutationConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Zero`] for no permutations.
+    /// [`ConfigError::Zero`] for no permutations, [`ConfigError::TooMany`] for more than 32-bit numbers can count.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        ConfigError::check_some("permutations", self.permutations)
+        ConfigError::check_repetitions("permutations", self.permutations)
     }
 }
 
@@ -140,7 +140,7 @@ pub struct PermutedAutocorrelation {
 ///
 /// Every permutation is the same for all columns and has a random stream of its own, so the number of threads does not change
 /// a bit.
-/// The cost is O(edges · p) per permutation, O(n · p) for [`Permuted::Rows`];
+/// The cost is O(edges · p) per permutation, O(n · p) for [`Permuted::Rows`], in memory that does not grow with their number;
 /// [`moran_test`](super::moran_test) has the moments of infinitely many permutations at the cost of one.
 ///
 /// # Shapes
@@ -179,31 +179,14 @@ pub fn moran_permuted(
     config: &PermutationConfig,
     progress: &dyn Progress,
 ) -> Result<PermutedAutocorrelation> {
-    config.validate()?;
-    let z = Centered::new(graph, x)?;
-    let weights = config.weights.of(graph);
-    let statistic = moran_of(&z, &weights);
-    let n = graph.n_nodes() as f64;
-    let total = weights.total();
-    let factor = |f: usize| n / (total * z.squares[f]);
-    let sums = match config.permuted {
-        Permuted::Values => {
-            let kernel = Arrangement {
-                pairs: Pairs::new(&weights),
-                term: |a, b| a * b,
-            };
-            simulate(&z.z, statistic.len(), &kernel, config, progress)?
-        }
-        Permuted::Rows => {
-            let rows = RowSums::new(&weights, &z);
-            let kernel = Products::new(&rows.lags, statistic.len() + 1);
-            simulate(&z.z, statistic.len(), &kernel, config, progress)?
-        }
-    };
-    Ok(compare(statistic, &sums, factor, config))
+    permuted(Statistic::Moran, graph, x, config, progress)
 }
 
 /// Computes [`geary_c`](super::geary_c) beside that of permutations; otherwise as [`moran_permuted`].
+///
+/// # Shapes
+///
+/// `x`: `[n, p]` for a graph of n nodes; results: p.
 ///
 /// # Examples
 ///
@@ -231,37 +214,69 @@ pub fn geary_permuted(
     config: &PermutationConfig,
     progress: &dyn Progress,
 ) -> Result<PermutedAutocorrelation> {
+    permuted(Statistic::Geary, graph, x, config, progress)
+}
+
+/// What is computed of every permutation.
+#[derive(Clone, Copy)]
+enum Statistic {
+    Moran,
+    Geary,
+}
+
+fn permuted(
+    statistic: Statistic,
+    graph: &CsrGraph,
+    x: ArrayView2<'_, f64>,
+    config: &PermutationConfig,
+    progress: &dyn Progress,
+) -> Result<PermutedAutocorrelation> {
     config.validate()?;
     let z = Centered::new(graph, x)?;
     let weights = config.weights.of(graph);
-    let statistic = geary_of(&z, &weights);
-    let n = graph.n_nodes() as f64;
-    let total = weights.total();
-    let factor = |f: usize| (n - 1.0) / (2.0 * total * z.squares[f]);
-    let p = statistic.len();
-    let sums = match config.permuted {
-        Permuted::Values => {
-            let kernel = Arrangement {
-                pairs: Pairs::new(&weights),
-                term: |a, b| (a - b) * (a - b),
-            };
-            simulate(&z.z, p, &kernel, config, progress)?
+    let (n, total) = (graph.n_nodes() as f64, weights.total());
+    let (found, of_squares): (Vec<f64>, &dyn Fn(f64) -> f64) = match statistic {
+        Statistic::Moran => (moran_of(&z, &weights), &|squares| n / (total * squares)),
+        Statistic::Geary => (geary_of(&z, &weights), &|squares| {
+            (n - 1.0) / (2.0 * total * squares)
+        }),
+    };
+    let simulation = Simulation {
+        z: &z.z,
+        factors: z
+            .squares
+            .iter()
+            .map(|&squares| of_squares(squares))
+            .collect(),
+        config,
+        progress,
+    };
+    let drawn = match (config.permuted, statistic) {
+        (Permuted::Values, Statistic::Moran) => {
+            simulation.of(&Arrangement::new(&weights, |a, b| a * b))?
         }
-        Permuted::Rows => {
+        (Permuted::Values, Statistic::Geary) => {
+            simulation.of(&Arrangement::new(&weights, |a, b| (a - b) * (a - b)))?
+        }
+        (Permuted::Rows, Statistic::Moran) => {
             let rows = RowSums::new(&weights, &z);
-            let kernel = RowDifferences {
+            simulation.of(&Products::new(&rows.lags, found.len() + 1))?
+        }
+        (Permuted::Rows, Statistic::Geary) => {
+            let rows = RowSums::new(&weights, &z);
+            let mut drawn = simulation.of(&RowDifferences {
                 lags: &rows.lags,
-                width: p + 1,
-            };
-            let mut sums = simulate(&z.z, p, &kernel, config, progress)?;
+                width: found.len() + 1,
+            })?;
             // What a neighbor's own square adds is the same in every order.
-            for (column, squares) in sums.iter_mut().zip(&rows.squares) {
-                column.iter_mut().for_each(|sum| *sum += squares);
+            for (drawn, squares) in drawn.iter_mut().zip(&rows.squares) {
+                drawn.found += squares;
+                drawn.mean += squares;
             }
-            sums
+            drawn
         }
     };
-    Ok(compare(statistic, &sums, factor, config))
+    Ok(simulation.compare(found, &drawn))
 }
 
 /// What a permutation makes of some columns; the first order is the one of the nodes.
@@ -281,6 +296,15 @@ pub(super) trait Kernel: Sync {
 struct Arrangement<F> {
     pairs: Pairs,
     term: F,
+}
+
+impl<F> Arrangement<F> {
+    fn new(weights: &Weights<'_>, term: F) -> Self {
+        Self {
+            pairs: Pairs::new(weights),
+            term,
+        }
+    }
 }
 
 impl<F: Fn(f64, f64) -> f64 + Sync> Kernel for Arrangement<F> {
@@ -413,114 +437,144 @@ impl Pairs {
     }
 }
 
-/// For every column of `z` (`[n, p]`) its sum in the order of the nodes and in every permutation.
-pub(super) fn simulate<K: Kernel>(
-    z: &[f64],
-    p: usize,
-    kernel: &K,
-    config: &PermutationConfig,
-    progress: &dyn Progress,
-) -> Result<Vec<Vec<f64>>> {
-    progress.start("permutations", Some((config.permutations * p) as u64));
-    let mut sums = Vec::with_capacity(p);
-    // Blocks of columns bound the memory of a permuted copy.
-    while sums.len() < p {
-        match p - sums.len() {
-            1 => block::<1, K>(z, p, kernel, config, progress, &mut sums)?,
-            2..=4 => block::<4, K>(z, p, kernel, config, progress, &mut sums)?,
-            _ => block::<8, K>(z, p, kernel, config, progress, &mut sums)?,
-        }
-    }
-    progress.finish();
-    Ok(sums)
+/// Permutations that are kept until they are added to the moments: a constant, so that rounding is the same on every machine.
+const KEPT: usize = 4096;
+
+/// Columns and their permutations.
+pub(super) struct Simulation<'a> {
+    /// `[n, p]`.
+    pub(super) z: &'a [f64],
+    /// What the sums of every column are multiplied by; their terms then add up to about 1.
+    pub(super) factors: Vec<f64>,
+    pub(super) config: &'a PermutationConfig,
+    pub(super) progress: &'a dyn Progress,
 }
 
-fn block<const L: usize, K: Kernel>(
-    z: &[f64],
-    p: usize,
-    kernel: &K,
-    config: &PermutationConfig,
-    progress: &dyn Progress,
-    sums: &mut Vec<Vec<f64>>,
-) -> Result<()> {
-    let first = sums.len();
-    let lanes = L.min(p - first);
-    let mut columns = vec![[0.0; L]; z.len() / p];
-    for (lanes_of, row) in columns.iter_mut().zip(z.chunks_exact(p)) {
-        lanes_of[..lanes].copy_from_slice(&row[first..][..lanes]);
+/// The sum of a column in the order of the nodes, and those of its permutations.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Drawn {
+    pub(super) found: f64,
+    /// The number of permutations, the mean of their sums, and the sum of the squares about it.
+    n: f64,
+    pub(super) mean: f64,
+    squares: f64,
+    above: usize,
+    below: usize,
+}
+
+impl Drawn {
+    /// Adds permutations; `size` is that of the terms of their sums.
+    fn add(&mut self, sums: &[f64], size: f64) {
+        let n = sums.len() as f64;
+        let mean = sums.iter().sum::<f64>() / n;
+        let squares: f64 = sums.iter().map(|s| (s - mean) * (s - mean)).sum();
+        // Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115.
+        let difference = mean - self.mean;
+        let all = self.n + n;
+        self.squares += squares + difference * difference * self.n * n / all;
+        self.mean += difference * n / all;
+        self.n = all;
+        for &sum in sums {
+            let [above, below] = exceeding(self.found, sum, size);
+            self.above += usize::from(above);
+            self.below += usize::from(below);
+        }
     }
-    let in_order: Vec<u32> = (0..columns.len() as u32).collect();
-    let found: Vec<[f64; L]> = (0..=config.permutations)
-        .into_par_iter()
-        .map_init(
-            || (in_order.clone(), Vec::new()),
-            |(order, scratch), i| {
-                progress.check()?;
-                order.copy_from_slice(&in_order);
-                if i > 0 {
-                    let mut stream = config.seed.stream("autocorrelation", i as u64 - 1);
-                    stream.shuffle(order);
-                    progress.advance(lanes as u64);
-                }
-                Ok(kernel.sums(first, lanes, &columns, order, scratch))
-            },
-        )
-        .collect::<Result<_>>()?;
-    sums.extend((0..lanes).map(|lane| found.iter().map(|sums| sums[lane]).collect()));
-    Ok(())
+}
+
+impl Simulation<'_> {
+    /// For every column its sum in the order of the nodes and in every permutation.
+    pub(super) fn of<K: Kernel>(&self, kernel: &K) -> Result<Vec<Drawn>> {
+        let p = self.factors.len();
+        let steps = (self.config.permutations as u64).saturating_mul(p as u64);
+        self.progress.start("permutations", Some(steps));
+        let mut drawn = Vec::with_capacity(p);
+        // Blocks of columns bound the memory of a permuted copy.
+        while drawn.len() < p {
+            match p - drawn.len() {
+                1 => self.block::<1, K>(kernel, &mut drawn)?,
+                2..=4 => self.block::<4, K>(kernel, &mut drawn)?,
+                _ => self.block::<8, K>(kernel, &mut drawn)?,
+            }
+        }
+        self.progress.finish();
+        Ok(drawn)
+    }
+
+    fn block<const L: usize, K: Kernel>(&self, kernel: &K, drawn: &mut Vec<Drawn>) -> Result<()> {
+        let (first, p) = (drawn.len(), self.factors.len());
+        let lanes = L.min(p - first);
+        let mut columns = vec![[0.0; L]; self.z.len() / p];
+        for (lanes_of, row) in columns.iter_mut().zip(self.z.chunks_exact(p)) {
+            lanes_of[..lanes].copy_from_slice(&row[first..][..lanes]);
+        }
+        let in_order: Vec<u32> = (0..columns.len() as u32).collect();
+        let found = kernel.sums(first, lanes, &columns, &in_order, &mut Vec::new());
+        drawn.extend(found[..lanes].iter().map(|&found| Drawn {
+            found,
+            ..Drawn::default()
+        }));
+        let permutations = self.config.permutations;
+        for start in (0..permutations).step_by(KEPT) {
+            let sums: Vec<[f64; L]> = (start..permutations.min(start + KEPT))
+                .into_par_iter()
+                .map_init(
+                    || (in_order.clone(), Vec::new()),
+                    |(order, scratch), i| {
+                        self.progress.check()?;
+                        order.copy_from_slice(&in_order);
+                        let mut stream = self.config.seed.stream("autocorrelation", i as u64);
+                        stream.shuffle(order);
+                        self.progress.advance(lanes as u64);
+                        Ok(kernel.sums(first, lanes, &columns, order, scratch))
+                    },
+                )
+                .collect::<Result<_>>()?;
+            for (lane, drawn) in drawn[first..].iter_mut().enumerate() {
+                let sums: Vec<f64> = sums.iter().map(|sums| sums[lane]).collect();
+                drawn.add(&sums, 1.0 / self.factors[first + lane].abs());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the sum of every column with those of its permutations.
+    pub(super) fn compare(&self, statistic: Vec<f64>, drawn: &[Drawn]) -> PermutedAutocorrelation {
+        let tail = self.config.tail;
+        let mut out = PermutedAutocorrelation {
+            mean: Vec::with_capacity(statistic.len()),
+            variance: Vec::with_capacity(statistic.len()),
+            z: Vec::with_capacity(statistic.len()),
+            p_value_normal: Vec::with_capacity(statistic.len()),
+            p_value: Vec::with_capacity(statistic.len()),
+            statistic,
+        };
+        for (f, (drawn, &factor)) in drawn.iter().zip(&self.factors).enumerate() {
+            let defined = !out.statistic[f].is_nan();
+            let or_nan = |value: f64| if defined { value } else { f64::NAN };
+            let deviation = (drawn.squares / drawn.n).sqrt();
+            let variance = beyond_rounding(deviation, 10.0 / factor.abs()).powi(2);
+            // Weights that sum to less than 0 turn the statistic around.
+            let z = or_nan(score(drawn.found, drawn.mean, variance) * factor.signum());
+            let p_value = tail.of_counts(drawn.above, drawn.below, self.config.permutations);
+            out.mean.push(or_nan(drawn.mean * factor));
+            out.variance.push(or_nan(variance * factor.powi(2)));
+            out.z.push(z);
+            out.p_value_normal.push(tail.of_normal(z));
+            out.p_value.push(or_nan(p_value));
+        }
+        out
+    }
 }
 
 /// Differences below this part of what a statistic is summed from are rounding: a permutation that ties with the data must not
 /// fall on one side of it by chance.
 const ROUNDING: f64 = 1e-12;
 
-/// Compares the first of the sums of every column with the others, all times a factor.
-pub(super) fn compare(
-    statistic: Vec<f64>,
-    sums: &[Vec<f64>],
-    factor: impl Fn(usize) -> f64,
-    config: &PermutationConfig,
-) -> PermutedAutocorrelation {
-    let n = config.permutations;
-    let mut out = PermutedAutocorrelation {
-        mean: Vec::with_capacity(statistic.len()),
-        variance: Vec::with_capacity(statistic.len()),
-        z: Vec::with_capacity(statistic.len()),
-        p_value_normal: Vec::with_capacity(statistic.len()),
-        p_value: Vec::with_capacity(statistic.len()),
-        statistic,
-    };
-    for (f, sums) in sums.iter().enumerate() {
-        let (found, drawn) = (sums[0], &sums[1..]);
-        let mean = drawn.iter().sum::<f64>() / n as f64;
-        let square = drawn.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / n as f64;
-        let defined = !out.statistic[f].is_nan();
-        let or_nan = |value: f64| if defined { value } else { f64::NAN };
-        // The terms of a statistic add up to about 1.
-        let size = 1.0 / factor(f).abs();
-        let square = beyond_rounding(square.sqrt(), 10.0 * size).powi(2);
-        // Weights that sum to less than 0 turn the statistic around.
-        let z = or_nan(score(found, mean, square) * factor(f).signum());
-        let [above, below] = exceeding(found, drawn.iter().copied(), size);
-        out.mean.push(or_nan(mean * factor(f)));
-        out.variance.push(or_nan(square * factor(f).powi(2)));
-        out.z.push(z);
-        out.p_value_normal.push(config.tail.of_normal(z));
-        out.p_value
-            .push(or_nan(config.tail.of_counts(above, below, n)));
-    }
-    out
-}
-
-/// How many values are at least, and how many at most, the one found; `size` is that of their terms.
-pub(super) fn exceeding(found: f64, drawn: impl Iterator<Item = f64>, size: f64) -> [usize; 2] {
+/// Whether a value is at least, and whether it is at most, the one found; `size` is that of their terms.
+pub(super) fn exceeding(found: f64, value: f64, size: f64) -> [bool; 2] {
     let rounding = ROUNDING * size;
-    drawn.fold([0; 2], |[above, below], value| {
-        [
-            above + usize::from(value >= found - rounding),
-            below + usize::from(value <= found + rounding),
-        ]
-    })
+    [value >= found - rounding, value <= found + rounding]
 }
 
 #[cfg(test)]
@@ -529,8 +583,8 @@ mod tests {
     use phenocoder_core::NoProgress;
 
     use super::super::{
-        Assumption, LocalConfig, Normalization, bivariate_moran, bivariate_moran_permuted,
-        local_geary, local_moran, moran_test,
+        Assumption, LocalConfig, Normalization, TestConfig, bivariate_moran,
+        bivariate_moran_permuted, local_geary, local_moran, moran_test,
     };
     use super::*;
     use crate::interactions::EdgeWeight;
@@ -594,16 +648,16 @@ mod tests {
         let graph = CsrGraph::new(indptr, indices, vec![1.0; n * n]).unwrap();
         let x = array![[0.1], [0.7], [0.3], [0.9], [0.2], [0.35], [0.61]];
         let y = x.mapv(|x| x * x);
-        let (weights, config) = (SpatialWeights::default(), PermutationConfig::new(99));
+        let config = PermutationConfig::new(99);
         for permuted in [Permuted::Values, Permuted::Rows] {
             let config = config.with_permuted(permuted);
             let found = moran_permuted(&graph, x.view(), &config, &NoProgress).unwrap();
             assert!(found.z[0].is_nan() && found.p_value[0] == 1.0, "{found:?}");
         }
-        let rows = Assumption::RowPermutation;
-        let found = moran_test(&graph, x.view(), &weights, rows, Tail::Two).unwrap();
+        let rows = TestConfig::new().with_assumption(Assumption::RowPermutation);
+        let found = moran_test(&graph, x.view(), &rows).unwrap();
         assert!(found.z[0].is_nan(), "{found:?}");
-        let found = bivariate_moran(&graph, x.view(), y.view(), &weights, Tail::Two).unwrap();
+        let found = bivariate_moran(&graph, x.view(), y.view(), &rows).unwrap();
         assert!(found.z[0].is_nan(), "{found:?}");
         let found = bivariate_moran_permuted(&graph, x.view(), y.view(), &config, &NoProgress);
         assert!(found.unwrap().z[0].is_nan());

@@ -59,6 +59,58 @@ pub enum Assumption {
     RowPermutation,
 }
 
+/// Settings of [`moran_test`], [`geary_test`] and [`bivariate_moran`](super::bivariate_moran).
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_spatial::autocorrelation::{Assumption, Tail, TestConfig};
+///
+/// let pysal = TestConfig::new().with_assumption(Assumption::Randomization).with_tail(Tail::Two);
+/// assert_ne!(pysal, TestConfig::default());
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TestConfig {
+    /// The weights of the edges (default: those of every node sum to 1).
+    pub weights: SpatialWeights,
+    /// What is taken for chance (default: values drawn from a normal distribution, as squidpy does).
+    pub assumption: Assumption,
+    /// Which deviations count (default: those in the direction found, as squidpy does).
+    #[doc(alias = "two_tailed")]
+    pub tail: Tail,
+}
+
+impl TestConfig {
+    /// The default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the weights.
+    #[must_use]
+    pub fn with_weights(mut self, weights: SpatialWeights) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// Sets what is taken for chance.
+    #[must_use]
+    pub fn with_assumption(mut self, assumption: Assumption) -> Self {
+        self.assumption = assumption;
+        self
+    }
+
+    /// Sets which deviations count.
+    #[must_use]
+    pub fn with_tail(mut self, tail: Tail) -> Self {
+        self.tail = tail;
+        self
+    }
+}
+
 /// A statistic of autocorrelation with its distribution under independence.
 ///
 /// # Shapes
@@ -121,17 +173,20 @@ impl Autocorrelation {
 /// The first two hold for graphs without loops.
 /// The cost is O(edges · p).
 ///
+/// # Shapes
+///
+/// `x`: `[n, p]` for a graph of n nodes; results: p.
+///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
-/// use phenocoder_spatial::autocorrelation::{Assumption, SpatialWeights, Tail, moran_test};
+/// use phenocoder_spatial::autocorrelation::{TestConfig, moran_test};
 /// use phenocoder_spatial::radius_graph;
 ///
 /// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0]].view(), 1.0)?;
 /// let x = array![[0.0], [0.0], [1.0], [1.0]];
-/// let weights = SpatialWeights::default();
-/// let test = moran_test(&graph, x.view(), &weights, Assumption::Normality, Tail::One)?;
+/// let test = moran_test(&graph, x.view(), &TestConfig::new())?;
 /// assert_eq!(test.expected, [-1.0 / 3.0]);
 /// assert!(test.p_value[0] < 0.1);
 /// # Ok::<(), phenocoder_spatial::Error>(())
@@ -143,16 +198,14 @@ impl Autocorrelation {
 pub fn moran_test(
     graph: &CsrGraph,
     x: ArrayView2<'_, f64>,
-    weights: &SpatialWeights,
-    assumption: Assumption,
-    tail: Tail,
+    config: &TestConfig,
 ) -> Result<Autocorrelation> {
     let z = Centered::new(graph, x)?;
-    let weights = weights.of(graph);
+    let weights = config.weights.of(graph);
     let statistic = moran_of(&z, &weights);
     let n = graph.n_nodes() as f64;
     let expected = -1.0 / (n - 1.0);
-    let moments: Vec<(f64, f64)> = match assumption {
+    let moments: Vec<(f64, f64)> = match config.assumption {
         Assumption::Normality => {
             let [s0, s1, s2] = weights.sums();
             let square = (n * n * s1 - n * s2 + 3.0 * s0 * s0) / ((n - 1.0) * (n + 1.0) * s0 * s0);
@@ -182,7 +235,7 @@ pub fn moran_test(
             (0..statistic.len()).map(moments).collect()
         }
     };
-    Ok(Autocorrelation::new(statistic, |f| moments[f], tail))
+    Ok(Autocorrelation::new(statistic, |f| moments[f], config.tail))
 }
 
 /// Computes [`geary_c`](super::geary_c) with its p-values by the moments of an [`Assumption`] (Cliff and Ord 1981, chapter 2).
@@ -194,17 +247,24 @@ pub fn moran_test(
 ///   S₀² (n² − 3 − (n − 1)² b₂)) / (n (n − 2)(n − 3) S₀²), NaN for n < 4;
 /// * row permutation: the exact moments of Σᵢ (zᵢ² rₚ − 2 zᵢ lₚ) over permutations p, with the sums r and lags l of the rows.
 ///
+/// The first two hold for graphs without loops.
+/// The cost is O(edges · p).
+///
+/// # Shapes
+///
+/// `x`: `[n, p]` for a graph of n nodes; results: p.
+///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
-/// use phenocoder_spatial::autocorrelation::{Assumption, SpatialWeights, Tail, geary_test};
+/// use phenocoder_spatial::autocorrelation::{Assumption, TestConfig, geary_test};
 /// use phenocoder_spatial::radius_graph;
 ///
 /// let graph = radius_graph(array![[0.0], [1.0], [2.0], [3.0], [4.0]].view(), 1.0)?;
 /// let x = array![[0.0], [0.1], [0.9], [1.0], [1.0]];
-/// let weights = SpatialWeights::default();
-/// let test = geary_test(&graph, x.view(), &weights, Assumption::Randomization, Tail::Two)?;
+/// let config = TestConfig::new().with_assumption(Assumption::Randomization);
+/// let test = geary_test(&graph, x.view(), &config)?;
 /// assert!(test.statistic[0] < 1.0 && test.z[0] < -1.0);
 /// # Ok::<(), phenocoder_spatial::Error>(())
 /// ```
@@ -215,15 +275,13 @@ pub fn moran_test(
 pub fn geary_test(
     graph: &CsrGraph,
     x: ArrayView2<'_, f64>,
-    weights: &SpatialWeights,
-    assumption: Assumption,
-    tail: Tail,
+    config: &TestConfig,
 ) -> Result<Autocorrelation> {
     let z = Centered::new(graph, x)?;
-    let weights = weights.of(graph);
+    let weights = config.weights.of(graph);
     let statistic = geary_of(&z, &weights);
     let n = graph.n_nodes() as f64;
-    let moments: Vec<(f64, f64)> = match assumption {
+    let moments: Vec<(f64, f64)> = match config.assumption {
         Assumption::Normality => {
             let [s0, s1, s2] = weights.sums();
             let variance =
@@ -269,7 +327,7 @@ pub fn geary_test(
             (0..p).map(moments).collect()
         }
     };
-    Ok(Autocorrelation::new(statistic, |f| moments[f], tail))
+    Ok(Autocorrelation::new(statistic, |f| moments[f], config.tail))
 }
 
 /// A variance that is a difference of larger terms, 0 where rounding may be all of it.
@@ -291,9 +349,9 @@ pub(super) fn spread_of_lags(spread: f64, most: f64) -> f64 {
     }
 }
 
-/// How many standard deviations a value is away from what is expected; NaN for what cannot vary.
+/// How many standard deviations a value is away from what is expected; NaN for what cannot vary, or more than numbers can.
 pub(super) fn score(value: f64, expected: f64, variance: f64) -> f64 {
-    if variance > 0.0 {
+    if variance > 0.0 && variance.is_finite() {
         (value - expected) / variance.sqrt()
     } else {
         f64::NAN
@@ -368,6 +426,14 @@ impl RowSums {
 
 /// Adjusts p-values so that the expected fraction of false discoveries is controlled (Benjamini and Hochberg 1995,
 /// doi:10.1111/j.2517-6161.1995.tb02031.x).
+///
+/// The adjusted value of the i-th smallest of m p-values is the least p₍ⱼ₎ m / j of all j ≥ i, at most 1: the least rate at which
+/// it is a discovery.
+/// The cost is O(m log m).
+///
+/// # Shapes
+///
+/// As many values as p-values, in their order.
 ///
 /// # Examples
 ///

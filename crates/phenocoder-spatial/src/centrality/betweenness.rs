@@ -130,7 +130,9 @@ pub fn betweenness_centrality(
     let graph = undirected(graph);
     let n = graph.n_nodes();
     let sources = config.sources(n);
+    progress.start("betweenness", Some(sources.len() as u64));
     let mut sums = dependencies(&graph, &sources, progress)?;
+    progress.finish();
     let n = n as f64;
     let all = n / sources.len() as f64;
     let scale = match config.scale {
@@ -177,7 +179,8 @@ fn dependencies(graph: &CsrGraph, sources: &[usize], progress: &dyn Progress) ->
 /// Nodes without a label belong to no cluster but are ends of paths and part of them.
 /// 0 for a cluster without members; NaN as a fraction for one beside which there are fewer than two nodes, and where no pivot
 /// lies outside.
-/// The cost is O(n · edges · k), or with [`BetweennessConfig::pivots`] O(pivots · edges · k).
+/// The cost is O(n · edges · k), or with [`BetweennessConfig::pivots`] O(pivots · edges · k), in O(n) memory per thread: 64
+/// clusters are looked at together.
 ///
 /// # Examples
 ///
@@ -209,35 +212,25 @@ pub fn group_betweenness(
     let graph = undirected(graph);
     let (n, k) = (graph.n_nodes(), labels.categories().len());
     let sources = config.sources(n);
-    let sums = over_sources(&graph, &sources, k, k, progress, |paths, source, sums| {
-        // The part of the shortest paths to each node that avoids each cluster.
-        let mut avoiding = std::mem::take(&mut paths.extra);
-        let mut here = vec![0.0; k];
-        for (&node, &level) in paths.order.iter().zip(&paths.level_of) {
-            let node = node as usize;
-            here.fill(f64::from(u8::from(level == 0)));
-            for &before in graph.neighbors(node) {
-                let before = before as usize;
-                if paths.steps[before] + 1 == level {
-                    let share = paths.share(before, node);
-                    let there = &avoiding[before * k..][..k];
-                    here.iter_mut()
-                        .zip(there)
-                        .for_each(|(here, there)| *here += share * there);
-                }
-            }
-            let own = labels.code(node);
-            for (code, here) in here.iter_mut().enumerate() {
-                if own == Some(code) {
-                    *here = 0.0;
-                } else if level > 0 && labels.code(source) != Some(code) {
-                    sums[code] += 1.0 - *here;
-                }
-            }
-            avoiding[node * k..][..k].copy_from_slice(&here);
-        }
-        paths.extra = avoiding;
-    })?;
+    let blocks = k.div_ceil(CLUSTERS) as u64;
+    let steps = blocks.saturating_mul(sources.len() as u64);
+    progress.start("betweenness", Some(steps));
+    let mut sums = Vec::with_capacity(k);
+    // Blocks of clusters bound the memory of their shares of the paths to every node.
+    for first in (0..k).step_by(CLUSTERS) {
+        let clusters = CLUSTERS.min(k - first);
+        let cluster = |node: usize| {
+            let of_block = labels.code(node)?.checked_sub(first);
+            of_block.filter(|&cluster| cluster < clusters)
+        };
+        let avoided = |paths: &mut Paths, source: usize, sums: &mut [f64]| {
+            paths.add_avoided(&graph, cluster(source), cluster, sums);
+        };
+        sums.extend(over_sources(
+            &graph, &sources, clusters, clusters, progress, avoided,
+        )?);
+    }
+    progress.finish();
     let group = |(code, sum): (usize, f64)| {
         let of_group = |&&node: &&usize| labels.code(node) == Some(code);
         let met = sources.len() - sources.iter().filter(of_group).count();
@@ -253,6 +246,9 @@ pub fn group_betweenness(
     Ok(sums.into_iter().enumerate().map(group).collect())
 }
 
+/// Clusters of which the paths are looked at together.
+const CLUSTERS: usize = 64;
+
 /// Parts of the sources whose sums are made one after the other: a constant, so that rounding is the same on every machine.
 const PARTS: usize = 64;
 
@@ -265,7 +261,6 @@ fn over_sources(
     progress: &dyn Progress,
     work: impl Fn(&mut Paths, usize, &mut [f64]) + Sync,
 ) -> Result<Vec<f64>> {
-    progress.start("betweenness", Some(sources.len() as u64));
     let size = sources.len().div_ceil(PARTS).max(1);
     let mut total = vec![0.0; width];
     // As many parts at a time as there are threads: each has a sum of its own.
@@ -286,7 +281,6 @@ fn over_sources(
             .collect::<Result<_>>()?;
         parts.iter().for_each(|part| add(&mut total, part));
     }
-    progress.finish();
     Ok(total)
 }
 
@@ -346,6 +340,45 @@ impl Paths {
             *count /= MANY;
             *divided += 1;
         }
+    }
+
+    /// Adds, for every cluster, the part of the shortest paths to each node outside it that passes through it; `own` is the
+    /// cluster of the source, and `sums` has as many entries as there is [`extra`](Self::extra) room for every node.
+    fn add_avoided(
+        &mut self,
+        graph: &CsrGraph,
+        own: Option<usize>,
+        cluster: impl Fn(usize) -> Option<usize>,
+        sums: &mut [f64],
+    ) {
+        let k = sums.len();
+        // The part of the shortest paths to each node that avoids each cluster.
+        let mut avoiding = std::mem::take(&mut self.extra);
+        let mut here = vec![0.0; k];
+        for (&node, &level) in self.order.iter().zip(&self.level_of) {
+            let node = node as usize;
+            here.fill(f64::from(u8::from(level == 0)));
+            for &before in graph.neighbors(node) {
+                let before = before as usize;
+                if self.steps[before] + 1 == level {
+                    let share = self.share(before, node);
+                    let there = &avoiding[before * k..][..k];
+                    here.iter_mut()
+                        .zip(there)
+                        .for_each(|(here, there)| *here += share * there);
+                }
+            }
+            let of_node = cluster(node);
+            for (code, here) in here.iter_mut().enumerate() {
+                if of_node == Some(code) {
+                    *here = 0.0;
+                } else if level > 0 && own != Some(code) {
+                    sums[code] += 1.0 - *here;
+                }
+            }
+            avoiding[node * k..][..k].copy_from_slice(&here);
+        }
+        self.extra = avoiding;
     }
 
     fn follow(&mut self, graph: &CsrGraph, source: usize) {
@@ -526,6 +559,23 @@ mod tests {
         let groups = group_betweenness(&graph, &labels, &config, &NoProgress).unwrap();
         // Neither lies between nodes of the other.
         assert_eq!(groups, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn many_clusters_have_what_each_has_alone() {
+        let graph = square(14);
+        let name = |i: usize| format!("{:03}", i * 37 % 150);
+        let labels = Categorical::from_labels((0..196).map(name));
+        let config = BetweennessConfig::new().with_scale(BetweennessScale::Pairs);
+        let found = group_betweenness(&graph, &labels, &config, &NoProgress).unwrap();
+        assert_eq!(found.len(), 150);
+        for code in [0, 63, 64, 127, 128, 149] {
+            let own = (0..196).map(|node| labels.code(node) == Some(code));
+            let own = Categorical::from_optional_labels(own.map(|own| own.then_some("own")));
+            let alone = group_betweenness(&graph, &own, &config, &NoProgress).unwrap();
+            assert_eq!(found[code], alone[0], "{code}");
+        }
+        assert!(found[..].iter().all(|&b| b >= 0.0) && found[70] > 0.0);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use phenocoder_spatial::Error;
 use phenocoder_spatial::assortativity::{assortativity, numeric_assortativity};
 use phenocoder_spatial::autocorrelation::{
     Assumption, Autocorrelation, LocalAutocorrelation, LocalConfig, LocalNull, Normalization,
-    PermutationConfig, Permuted, PermutedAutocorrelation, SpatialWeights, Tail, bivariate_moran,
-    bivariate_moran_permuted, geary_c, geary_permuted, geary_test, lee_l, local_bivariate_moran,
-    local_geary, local_moran, moran_i, moran_permuted, moran_test,
+    PermutationConfig, Permuted, PermutedAutocorrelation, SpatialWeights, Tail, TestConfig,
+    bivariate_moran, bivariate_moran_permuted, geary_c, geary_permuted, geary_test, lee_l,
+    local_bivariate_moran, local_geary, local_moran, moran_i, moran_permuted, moran_test,
 };
 use phenocoder_spatial::centrality::{
     BetweennessConfig, Closeness, NodeCloseness, betweenness_centrality, closeness_centrality,
@@ -18,7 +18,7 @@ use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
 use phenocoder_spatial::composition::composition;
 use phenocoder_spatial::connectivity::{connected_components, degree_statistics};
 use phenocoder_spatial::enrichment::{
-    Enrichment, enrichment_exact, enrichment_exact_within, enrichment_permuted,
+    Enrichment, EnrichmentConfig, enrichment_exact, enrichment_exact_within, enrichment_permuted,
 };
 use phenocoder_spatial::hull::{ComponentConfig, convex_hull, hull_components};
 use phenocoder_spatial::interactions::{EdgeWeight, interaction_matrix, row_normalized};
@@ -307,7 +307,8 @@ fn of_labels(graph: &CsrGraph, input: &Input, out: &mut Catalogue) {
     let within = apart.and_then(|graph| enrichment_exact_within(&graph, labels, samples));
     out.enrichment("enrichment within samples", exact, within);
     for within in [None, Some(samples)] {
-        let found = enrichment_permuted(graph, labels, within, 20, Seed::new(1), &NoProgress);
+        let config = EnrichmentConfig::new().with_permutations(20);
+        let found = enrichment_permuted(graph, labels, within, &config, &NoProgress);
         out.enrichment("enrichment, permuted", Kind::Drawn, found);
     }
     let found = assortativity(graph, labels).map(|r| vec![r]);
@@ -410,6 +411,7 @@ fn of_features(graph: &CsrGraph, input: &Input, out: &mut Catalogue) {
             Kind::Exact,
             lee_l(graph, x, y, &weights),
         );
+        let test = TestConfig::new().with_weights(weights).with_tail(Tail::Two);
         for assumption in [
             Assumption::Normality,
             Assumption::Randomization,
@@ -417,17 +419,14 @@ fn of_features(graph: &CsrGraph, input: &Input, out: &mut Catalogue) {
         ] {
             out.tested(
                 "Moran, tested",
-                moran_test(graph, x, &weights, assumption, Tail::Two),
+                moran_test(graph, x, &test.with_assumption(assumption)),
             );
             out.tested(
                 "Geary, tested",
-                geary_test(graph, x, &weights, assumption, Tail::Two),
+                geary_test(graph, x, &test.with_assumption(assumption)),
             );
         }
-        out.tested(
-            "bivariate Moran",
-            bivariate_moran(graph, x, y, &weights, Tail::Two),
-        );
+        out.tested("bivariate Moran", bivariate_moran(graph, x, y, &test));
         for permuted in [Permuted::Values, Permuted::Rows] {
             let config = PermutationConfig::new(20)
                 .with_weights(weights)

@@ -7,16 +7,17 @@ use std::fmt::Debug;
 use ndarray::{Array2, Axis, array};
 use phenocoder_core::{CancelToken, Categorical, Seed};
 use phenocoder_spatial::autocorrelation::{
-    LocalConfig, LocalNull, PermutationConfig, Permuted, SpatialWeights, Tail,
-    bivariate_moran_permuted, geary_permuted, local_bivariate_moran, local_geary, local_moran,
-    moran_permuted,
+    Assumption, LocalConfig, LocalNull, PermutationConfig, Permuted, SpatialWeights, Tail,
+    TestConfig, bivariate_moran_permuted, geary_permuted, local_bivariate_moran, local_geary,
+    local_moran, moran_permuted,
 };
 use phenocoder_spatial::centrality::{
     BetweennessConfig, BetweennessScale, NodeCloseness, betweenness_centrality,
     closeness_centrality, group_betweenness,
 };
 use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
-use phenocoder_spatial::enrichment::enrichment_permuted;
+use phenocoder_spatial::comparison::{ComparisonConfig, Scale};
+use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_permuted};
 use phenocoder_spatial::interactions::EdgeWeight;
 use phenocoder_spatial::ripley::{RipleyConfig, RipleyFunction, ripley};
 use phenocoder_spatial::sepal::{Lattice, SepalConfig, sepal};
@@ -225,7 +226,7 @@ fn every_function_that_can_take_long_stops_when_asked() {
         ),
         (
             "enrichment",
-            enrichment_permuted(&graph, labels, None, 9, Seed::new(1), &token).err(),
+            enrichment_permuted(&graph, labels, None, &EnrichmentConfig::new(), &token).err(),
         ),
         (
             "Ripley",
@@ -274,6 +275,12 @@ fn settings_read_back_from_json_and_misspelt_ones_are_refused() {
         SepalConfig::new(Lattice::Square).with_threshold(1e-7),
         "time_step",
     );
+    let test = TestConfig::new().with_assumption(Assumption::RowPermutation);
+    check(test.with_tail(Tail::Two), "assumption");
+    let enrichment = EnrichmentConfig::new().with_seed(Seed::new(4));
+    check(enrichment.with_permutations(7), "permutations");
+    let comparison = ComparisonConfig::new().with_scale(Scale::Ranks);
+    check(comparison.with_seed(Seed::new(5)), "scale");
 }
 
 fn categories(names: &[&str]) -> Vec<String> {

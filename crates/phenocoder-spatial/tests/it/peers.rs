@@ -6,8 +6,8 @@ use phenocoder_core::{Categorical, CsrGraph, NoProgress, Seed};
 use phenocoder_spatial::assortativity::{assortativity, numeric_assortativity};
 use phenocoder_spatial::autocorrelation::{
     LocalAutocorrelation, LocalConfig, LocalNull, Normalization, PermutationConfig, Quadrant,
-    SpatialWeights, Tail, bivariate_moran, bivariate_moran_permuted, lee_l, local_bivariate_moran,
-    local_geary, local_moran,
+    SpatialWeights, Tail, TestConfig, bivariate_moran, bivariate_moran_permuted, lee_l,
+    local_bivariate_moran, local_geary, local_moran,
 };
 use phenocoder_spatial::centrality::{
     BetweennessConfig, BetweennessScale, NodeCloseness, betweenness_centrality,
@@ -170,7 +170,8 @@ fn local_and_bivariate_statistics_are_those_of_esda() {
             let geary = local_geary(&set.graph, set.x.view(), &config, &NoProgress).unwrap();
             let (x, y) = (set.x.view(), set.y.view());
             let both = local_bivariate_moran(&set.graph, x, y, &config, &NoProgress).unwrap();
-            let bivariate = bivariate_moran(&set.graph, x, y, &weights, Tail::One).unwrap();
+            let test = TestConfig::new().with_weights(weights);
+            let bivariate = bivariate_moran(&set.graph, x, y, &test).unwrap();
             let lee = lee_l(&set.graph, x, y, &weights).unwrap();
             for f in 0..2 {
                 let golden = &golden[name][format!("esda_{kind}")][format!("x{f}")];
@@ -310,7 +311,8 @@ fn permutations_of_two_features_have_the_exact_moments() {
     let set = linked(&golden, "nearest");
     let (x, y) = (set.x.view(), set.y.view());
     let config = PermutationConfig::new(2000).with_tail(Tail::Two);
-    let exact = bivariate_moran(&set.graph, x, y, &config.weights, Tail::Two).unwrap();
+    let test = TestConfig::new().with_tail(Tail::Two);
+    let exact = bivariate_moran(&set.graph, x, y, &test).unwrap();
     let drawn = bivariate_moran_permuted(&set.graph, x, y, &config, &NoProgress).unwrap();
     for f in 0..2 {
         assert_close(

@@ -1,14 +1,14 @@
 //! Parity with squidpy 1.8.3, networkx 3.7 and esda 2.10 on the sets `grid2d` and `random2d`; tolerances: spatial.md §14.
 
 use ndarray::{Array1, Array2};
-use phenocoder_core::{Categorical, Coords, CsrGraph, Features, NoProgress, Seed, Unit};
+use phenocoder_core::{Categorical, Coords, CsrGraph, Features, NoProgress, Unit};
 use phenocoder_spatial::autocorrelation::{
-    Assumption, Normalization, Precision, SpatialWeights, Tail, adjust_fdr, geary_c, geary_test,
+    Normalization, Precision, SpatialWeights, Tail, TestConfig, adjust_fdr, geary_c, geary_test,
     moran_i, moran_test,
 };
 use phenocoder_spatial::centrality::{Closeness, clustering_coefficients, group_centrality};
 use phenocoder_spatial::connectivity::{connected_components, degree_statistics};
-use phenocoder_spatial::enrichment::{enrichment_exact, enrichment_permuted};
+use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_exact, enrichment_permuted};
 use phenocoder_spatial::interactions::{EdgeWeight, interaction_matrix, row_normalized};
 use phenocoder_spatial::neighbors::{knn_graph, radius_interval_graph, symmetrized};
 use phenocoder_spatial::smooth::{Smoothing, message_passing};
@@ -113,9 +113,9 @@ fn exact_enrichment_has_the_moments_of_all_permutations() {
             let squidpy = &golden["nhood_1000_seed0"];
             assert_eq!(flat(&found.count), matrix(&squidpy["count"]), "{what}");
             let p = 1000.0_f64;
-            let ours =
-                enrichment_permuted(&graph, &set.labels, None, 1000, Seed::new(0), &NoProgress)
-                    .unwrap();
+            let config = EnrichmentConfig::new();
+            let ours = enrichment_permuted(&graph, &set.labels, None, &config, &NoProgress);
+            let ours = ours.unwrap();
             for drawn in [flat(&ours.z), matrix(&squidpy["zscore"])] {
                 for (z, exact) in drawn.iter().zip(flat(&found.z)) {
                     let spread = 1.0 / p.sqrt() + exact.abs() / (2.0 * p).sqrt();
@@ -221,12 +221,9 @@ fn autocorrelations_equal_those_of_squidpy_and_esda() {
                     let weights = single.with_normalization(normalization);
                     let what = |statistic: &str| format!("{statistic}_{columns}_{suffix}");
                     let (moran, geary) = (&golden[what("moran")], &golden[what("geary")]);
-                    let i =
-                        moran_test(&graph, x.view(), &weights, Assumption::Normality, Tail::One)
-                            .unwrap();
-                    let c =
-                        geary_test(&graph, x.view(), &weights, Assumption::Normality, Tail::One)
-                            .unwrap();
+                    let config = TestConfig::new().with_weights(weights);
+                    let i = moran_test(&graph, x.view(), &config).unwrap();
+                    let c = geary_test(&graph, x.view(), &config).unwrap();
                     let place = format!("{} {name} {columns} {suffix}", set.name);
                     for (key, golden, test) in [("I", moran, &i), ("C", geary, &c)] {
                         let what = format!("{place} {key}");
@@ -241,9 +238,8 @@ fn autocorrelations_equal_those_of_squidpy_and_esda() {
                             assert_absolute(&what, &adjust_fdr(&test.p_value), &numbers(adjusted));
                         }
                     }
-                    let two =
-                        moran_test(&graph, x.view(), &weights, Assumption::Normality, Tail::Two)
-                            .unwrap();
+                    let two = config.with_tail(Tail::Two);
+                    let two = moran_test(&graph, x.view(), &two).unwrap();
                     let golden = &golden[format!("{}_two_tailed", what("moran"))];
                     if golden.is_object() {
                         assert_absolute(&place, &two.p_value, &numbers(&golden["pval_norm"]));
@@ -269,22 +265,8 @@ fn autocorrelations_equal_those_of_esda_in_double_precision() {
             let squidpy = numbers(&golden["moran_features_rownorm1"]["I"]);
             let esda = &golden["esda_features_rownorm1"];
             let weights = SpatialWeights::default();
-            let i = moran_test(
-                &graph,
-                set.x.view(),
-                &weights,
-                Assumption::Normality,
-                Tail::One,
-            )
-            .unwrap();
-            let c = geary_test(
-                &graph,
-                set.x.view(),
-                &weights,
-                Assumption::Normality,
-                Tail::One,
-            )
-            .unwrap();
+            let i = moran_test(&graph, set.x.view(), &TestConfig::new()).unwrap();
+            let c = geary_test(&graph, set.x.view(), &TestConfig::new()).unwrap();
             assert_eq!(
                 i.statistic,
                 moran_i(&graph, set.x.view(), &weights).unwrap()

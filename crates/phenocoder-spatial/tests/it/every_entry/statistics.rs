@@ -4,7 +4,7 @@ use ndarray::Array2;
 use phenocoder_core::{Categorical, Coords, CsrGraph, Features, NoProgress, Seed, Unit};
 use phenocoder_spatial::autocorrelation::{
     Assumption, Normalization, PermutationConfig, Permuted, Precision, SpatialWeights, Tail,
-    adjust_fdr, geary_permuted, geary_test, moran_permuted, moran_test,
+    TestConfig, adjust_fdr, geary_permuted, geary_test, moran_permuted, moran_test,
 };
 use phenocoder_spatial::centrality::{Closeness, clustering_coefficients, group_centrality};
 use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
@@ -181,8 +181,8 @@ fn moran(
     for (tail, ending) in [(Tail::One, ""), (Tail::Two, "_two_tailed")] {
         let path = format!("/stats/{name}/moran_{columns}_{suffix}{ending}");
         if set.json.pointer(&path).is_some() {
-            let normal = Assumption::Normality;
-            let found = moran_test(graph, x.view(), weights, normal, tail).unwrap();
+            let config = TestConfig::new().with_weights(*weights).with_tail(tail);
+            let found = moran_test(graph, x.view(), &config).unwrap();
             ledger.json(&format!("{path}/I"), &found.statistic, SINGLE);
             ledger.json(&format!("{path}/pval_norm"), &found.p_value, P_VALUE);
             ledger.json(
@@ -203,8 +203,8 @@ fn autocorrelations(set: &Set, ledger: &mut Ledger<'_>, name: &str, graph: &CsrG
             let weights = weights(suffix);
             moran(set, ledger, name, graph, (columns, x), &weights);
             let path = format!("/stats/{name}/geary_{columns}_{suffix}");
-            let normal = Assumption::Normality;
-            let found = geary_test(graph, x.view(), &weights, normal, Tail::One).unwrap();
+            let config = TestConfig::new().with_weights(weights);
+            let found = geary_test(graph, x.view(), &config).unwrap();
             ledger.json(&format!("{path}/C"), &found.statistic, SINGLE);
             ledger.json(&format!("{path}/pval_norm"), &found.p_value, P_VALUE);
             ledger.json(
@@ -225,12 +225,15 @@ fn upper(z: f64) -> f64 {
 
 fn permutations(set: &Set, ledger: &mut Ledger<'_>, name: &str, graph: &CsrGraph) {
     let weights = weights("rownorm1");
-    let (x, rows) = (set.x.view(), Assumption::RowPermutation);
-    let moran = moran_test(graph, x, &weights, rows, Tail::One).unwrap();
+    let x = set.x.view();
+    let rows = TestConfig::new()
+        .with_weights(weights)
+        .with_assumption(Assumption::RowPermutation);
+    let moran = moran_test(graph, x, &rows).unwrap();
     let path = format!("/stats/{name}/moran_features_squidpy_null_exact");
     ledger.json(&format!("{path}/mean"), &moran.expected, EXACT);
     ledger.json(&format!("{path}/var"), &moran.variance, SINGLE);
-    let geary = geary_test(graph, x, &weights, rows, Tail::One).unwrap();
+    let geary = geary_test(graph, x, &rows).unwrap();
     let n = 2000.0_f64;
     let config = PermutationConfig::new(2000)
         .with_weights(weights)
@@ -240,8 +243,8 @@ fn permutations(set: &Set, ledger: &mut Ledger<'_>, name: &str, graph: &CsrGraph
         moran_permuted(graph, x, &config, &NoProgress).unwrap(),
         geary_permuted(graph, x, &config, &NoProgress).unwrap(),
     ];
-    let normal = [moran_test, geary_test]
-        .map(|test| test(graph, x, &weights, Assumption::Normality, Tail::One).unwrap());
+    let config = TestConfig::new().with_weights(weights);
+    let normal = [moran_test, geary_test].map(|test| test(graph, x, &config).unwrap());
     for (i, (statistic, key, exact)) in [("moran", "I", &moran), ("geary", "C", &geary)]
         .into_iter()
         .enumerate()
@@ -296,10 +299,11 @@ fn permutations(set: &Set, ledger: &mut Ledger<'_>, name: &str, graph: &CsrGraph
 }
 
 fn esda(set: &Set, ledger: &mut Ledger<'_>, name: &str, graph: &CsrGraph) {
-    let (x, weights) = (set.x.view(), SpatialWeights::default());
+    let (x, config) = (set.x.view(), TestConfig::new());
     let (normal, random) = (Assumption::Normality, Assumption::Randomization);
-    let moran = |assumption| moran_test(graph, x, &weights, assumption, Tail::Two).unwrap();
-    let geary = |assumption| geary_test(graph, x, &weights, assumption, Tail::One).unwrap();
+    let both = config.with_tail(Tail::Two);
+    let moran = |assumption| moran_test(graph, x, &both.with_assumption(assumption)).unwrap();
+    let geary = |assumption| geary_test(graph, x, &config.with_assumption(assumption)).unwrap();
     let (i_normal, i_random) = (moran(normal), moran(random));
     let (c_normal, c_random) = (geary(normal), geary(random));
     for f in 0..set.x.ncols() {

@@ -1,0 +1,194 @@
+//! Values, numbers and sizes beyond the usual: right answers in bounded memory, or typed errors.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ndarray::{Array2, array, concatenate, s};
+use phenocoder_core::{CsrGraph, NoProgress, Progress, Seed};
+use phenocoder_spatial::assortativity::numeric_assortativity;
+use phenocoder_spatial::autocorrelation::{
+    Assumption, LocalAutocorrelation, LocalConfig, LocalNull, PermutationConfig, Permuted,
+    SpatialWeights, TestConfig, bivariate_moran, bivariate_moran_permuted, geary_c, geary_permuted,
+    geary_test, lee_l, local_bivariate_moran, local_geary, local_moran, moran_i, moran_permuted,
+    moran_test,
+};
+use phenocoder_spatial::comparison::ComparisonConfig;
+use phenocoder_spatial::neighbors::knn_graph;
+use phenocoder_spatial::{ConfigError, Error};
+
+/// Asks to stop after so many questions whether to.
+struct Patience(AtomicUsize);
+
+impl Patience {
+    fn of(questions: usize) -> Self {
+        Self(AtomicUsize::new(questions))
+    }
+}
+
+impl Progress for Patience {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+
+    fn is_cancelled(&self) -> bool {
+        let less = |n: usize| n.checked_sub(1);
+        let left = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        left.is_err()
+    }
+}
+
+fn random(n: usize) -> (Array2<f64>, CsrGraph) {
+    let mut stream = Seed::new(6).stream("points", 0);
+    let points = Array2::from_shape_simple_fn((n, 2), || stream.uniform());
+    let graph = knn_graph(points.view(), 5).unwrap();
+    (points, graph)
+}
+
+#[test]
+fn statistics_do_not_depend_on_the_unit_of_a_feature_however_large_or_small() {
+    let (x, graph) = random(80);
+    let y = x.mapv(|x| x * x);
+    let (weights, test) = (SpatialWeights::default(), TestConfig::new());
+    let permuted = PermutationConfig::new(19);
+    let rows = permuted.with_permuted(Permuted::Rows);
+    let local = LocalConfig::new().with_permutations(19);
+    let total = local.with_moments(LocalNull::Total);
+    let flat = |found: LocalAutocorrelation| -> Vec<f64> {
+        let matrices = [found.statistic, found.expected, found.variance, found.z];
+        let p = [found.p_value_normal, found.p_value.unwrap()];
+        matrices.into_iter().chain(p).flatten().collect()
+    };
+    let all = |x: &Array2<f64>, y: &Array2<f64>| -> Vec<(&str, Vec<f64>)> {
+        let (x, y) = (x.view(), y.view());
+        let mut found = vec![
+            ("Moran", moran_i(&graph, x, &weights).unwrap()),
+            ("Geary", geary_c(&graph, x, &weights).unwrap()),
+            ("Lee", lee_l(&graph, x, y, &weights).unwrap()),
+            ("assortativity", numeric_assortativity(&graph, x).unwrap()),
+        ];
+        for assumption in [
+            Assumption::Normality,
+            Assumption::Randomization,
+            Assumption::RowPermutation,
+        ] {
+            let config = test.with_assumption(assumption);
+            let moran = moran_test(&graph, x, &config).unwrap();
+            let geary = geary_test(&graph, x, &config).unwrap();
+            found.extend([("Moran, tested", moran.z), ("Geary, tested", geary.z)]);
+        }
+        let both = bivariate_moran(&graph, x, y, &test).unwrap();
+        found.push(("bivariate", both.z));
+        for config in [&permuted, &rows] {
+            let moran = moran_permuted(&graph, x, config, &NoProgress).unwrap();
+            let geary = geary_permuted(&graph, x, config, &NoProgress).unwrap();
+            let both = bivariate_moran_permuted(&graph, x, y, config, &NoProgress).unwrap();
+            for found_in in [moran, geary, both] {
+                found.push(("permuted", [found_in.z, found_in.p_value].concat()));
+            }
+        }
+        for config in [&local, &total] {
+            let moran = local_moran(&graph, x, config, &NoProgress).unwrap();
+            let geary = local_geary(&graph, x, config, &NoProgress).unwrap();
+            let both = local_bivariate_moran(&graph, x, y, config, &NoProgress).unwrap();
+            for found_in in [moran, geary, both] {
+                found.push(("local", flat(found_in)));
+            }
+        }
+        found
+    };
+    let expected = all(&x, &y);
+    assert!(
+        expected
+            .iter()
+            .all(|(_, v)| v.iter().all(|v| v.is_finite()))
+    );
+    // Powers of two change no digit, so neither may they change a bit.
+    for unit in [1000, -1000] {
+        let large = |x: &Array2<f64>| x.mapv(|x| libm::scalbn(x, unit));
+        assert_eq!(all(&large(&x), &large(&y)), expected, "{unit}");
+        assert_eq!(all(&x, &large(&y)), expected, "{unit} in y");
+    }
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-9 * b.abs().max(1e-3);
+    for (found, expected) in all(&(&x * 1e200), &(&y * 1e-200)).iter().zip(&expected) {
+        let values = found.1.iter().zip(&expected.1);
+        assert!(values.clone().all(close), "{found:?} {expected:?}");
+    }
+}
+
+#[test]
+fn p_values_of_a_cell_do_not_depend_on_how_many_neighbors_others_have() {
+    let (x, graph) = random(300);
+    let config = LocalConfig::new().with_permutations(99);
+    let expected = local_moran(&graph, x.view(), &config, &NoProgress).unwrap();
+    // The last cell gets every other one as neighbor.
+    let last = 299;
+    let mut indices = graph.indices()[..graph.indptr()[last]].to_vec();
+    indices.extend(0..last as u32);
+    let mut indptr = graph.indptr()[..=last].to_vec();
+    indptr.push(indices.len());
+    let values = vec![1.0; indices.len()];
+    let graph = CsrGraph::new(indptr, indices, values).unwrap();
+    let found = local_moran(&graph, x.view(), &config, &NoProgress).unwrap();
+    let (found, expected) = (found.p_value.unwrap(), expected.p_value.unwrap());
+    assert_eq!(found.slice(s![..last, ..]), expected.slice(s![..last, ..]));
+    // Linked with all others it has the same neighbors in every permutation.
+    assert_eq!(found.row(last), array![1.0, 1.0]);
+}
+
+#[test]
+fn a_billion_permutations_take_no_memory_and_stop_when_asked() {
+    let (x, graph) = random(600);
+    let x = concatenate![ndarray::Axis(1), x, x];
+    let many = 1 << 30;
+    let local = LocalConfig::new().with_permutations(many);
+    let permuted = PermutationConfig::new(many);
+    let stopped = [
+        local_moran(&graph, x.view(), &local, &Patience::of(20)).err(),
+        local_geary(&graph, x.view(), &local, &Patience::of(20)).err(),
+        moran_permuted(&graph, x.view(), &permuted, &Patience::of(9000)).err(),
+    ];
+    for error in stopped {
+        assert!(matches!(error, Some(Error::Cancelled(_))), "{error:?}");
+    }
+}
+
+#[test]
+fn more_permutations_than_can_be_counted_are_refused_by_name() {
+    let (x, graph) = random(20);
+    let many = usize::MAX;
+    let refused = Error::Config(ConfigError::TooMany {
+        setting: "permutations",
+        most: u32::MAX as usize - 1,
+        found: many,
+    });
+    let local = LocalConfig::new().with_permutations(many);
+    let found = local_moran(&graph, x.view(), &local, &NoProgress);
+    assert_eq!(found.unwrap_err(), refused);
+    let permuted = PermutationConfig::new(many);
+    let found = moran_permuted(&graph, x.view(), &permuted, &NoProgress);
+    assert_eq!(found.unwrap_err(), refused);
+    let comparison = ComparisonConfig::new().with_permutations(many);
+    assert_eq!(Error::Config(comparison.validate().unwrap_err()), refused);
+    let most = ComparisonConfig::new().with_permutations(u32::MAX as usize - 1);
+    assert_eq!(most.validate(), Ok(()));
+    let one_more = LocalConfig::new().with_permutations(u32::MAX as usize);
+    assert!(one_more.validate().is_err());
+}
+
+#[test]
+fn moments_of_many_permutations_are_those_of_all_together() {
+    // More than are kept at once; the exact moments are those of infinitely many.
+    let (x, graph) = random(40);
+    let config = PermutationConfig::new(20_000);
+    let found = moran_permuted(&graph, x.view(), &config, &NoProgress).unwrap();
+    let exact = TestConfig::new().with_assumption(Assumption::Randomization);
+    let exact = moran_test(&graph, x.view(), &exact).unwrap();
+    for f in 0..2 {
+        let error = (found.mean[f] - exact.expected[f]) / exact.variance[f].sqrt();
+        assert!(error.abs() < 0.03, "{error}");
+        let ratio = found.variance[f] / exact.variance[f];
+        assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
+        assert!((found.z[f] - exact.z[f]).abs() < 0.05 * exact.z[f].abs().max(1.0));
+    }
+}
