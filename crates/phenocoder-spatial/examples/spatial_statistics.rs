@@ -88,7 +88,7 @@ impl Options {
             sample: None,
             features: Vec::new(),
             radii: Vec::new(),
-            groups: Group::ALL.to_vec(),
+            groups: Group::ORIGINAL.to_vec(),
             cube: None,
             min_cells: 10,
             fill_zero: false,

@@ -85,6 +85,14 @@ pub enum Error {
         /// The row.
         row: usize,
     },
+    /// A label is none of those that were declared.
+    #[error("the label `{label}` is none of `{expected}`")]
+    UnknownLabel {
+        /// The label.
+        label: String,
+        /// Those that were declared, in a row.
+        expected: String,
+    },
     /// No point has a label.
     #[error("no point has a label")]
     NoLabels,
@@ -179,7 +187,7 @@ pub enum ConfigError {
         /// The number.
         found: usize,
     },
-    /// A number of things is too large.
+    /// There are too many of some things.
     #[error("`{setting}` is {found}, expected at most {most}")]
     TooMany {
         /// The name of the setting.
@@ -211,9 +219,9 @@ pub enum ConfigError {
         /// The value.
         value: f64,
     },
-    /// A length is too large.
+    /// A number is too large.
     #[error("`{setting}` is {value}, expected at most {most}")]
-    TooLong {
+    TooLarge {
         /// The name of the setting.
         setting: &'static str,
         /// The most that is possible.

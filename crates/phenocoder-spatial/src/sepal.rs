@@ -117,11 +117,11 @@ impl SepalConfig {
     /// # Errors
     ///
     /// [`ConfigError::Zero`] for no iterations, [`ConfigError::Length`] for a time or threshold that is not a finite number
-    /// above 0, [`ConfigError::TooLong`] for a time of more than [`Self::LONGEST_STEP`].
+    /// above 0, [`ConfigError::TooLarge`] for a time of more than [`Self::LONGEST_STEP`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check_length("time_step", self.time_step)?;
         if self.time_step > Self::LONGEST_STEP {
-            return Err(ConfigError::TooLong {
+            return Err(ConfigError::TooLarge {
                 setting: "time_step",
                 most: Self::LONGEST_STEP,
                 value: self.time_step,

@@ -2,6 +2,7 @@
 
 mod columns;
 mod config;
+mod stream;
 mod table;
 mod unit;
 
@@ -14,6 +15,7 @@ use crate::neighbors::check_finite;
 use unit::Unit;
 
 pub use config::{Group, HullConfig, Mode, StatisticsConfig};
+pub use stream::{Sample, StatisticsBuilder};
 pub use table::{DropReason, DroppedUnit, Fill, Note, NoteKind, StatisticsReport, StatisticsTable};
 
 /// Computes the chosen groups of statistics of every unit (sample or subunit) at every radius.
@@ -35,9 +37,15 @@ pub use table::{DropReason, DroppedUnit, Fill, Note, NoteKind, StatisticsReport,
 /// | `moran_features` | `moranI_{f}` | [`moran_i`](crate::autocorrelation::moran_i) of the features |
 /// | `moran_clusters` | `moranI_{a}` | [`moran_i`](crate::autocorrelation::moran_i) of being in the cluster |
 /// | `chull` | `{all, cluster:a}_{volume, area, n, distance_center, density}_chull_{mean, sd}`, `…_n_obs_chull` | [`hull_components`](crate::hull::hull_components) of all cells, and of those of one cluster |
+/// | `enrichment` | `enrichment_{a}_{b}`, `enrichment_ratio_{a}_{b}`, each pair once | z of [`enrichment_exact`](crate::enrichment::enrichment_exact) among the cells with a label, and how many times as often as by chance (count / mean): z grows with the number of cells, the ratio does not |
+/// | `assortativity` | `labels` | [`assortativity`](crate::assortativity::assortativity) |
+/// | `entropy` | `neighborhoods`, `mutual_information` | the mean of [`neighborhood_entropy`](crate::neighborhood::neighborhood_entropy) over the cells with neighbors, and [`mixing_entropy`](crate::neighborhood::mixing_entropy), in nats |
+/// | `local_moran` | `{hot, cold, outliers}_{f}` | the parts of the cells with neighbors that are [`significant`](crate::autocorrelation::LocalAutocorrelation::significant) at [`StatisticsConfig::discovery_rate`]: high among high, low among low, and the others |
 ///
+/// The last four are not of the original, and not among the default.
 /// The columns depend on the configuration, the categories and the names of the features, never on the values.
-/// Without features the group `moran_features` has no columns.
+/// Without features the groups `moran_features` and `local_moran` have no columns.
+/// Where cells do not fit into memory all at once, [`StatisticsBuilder`] takes one unit after another.
 ///
 /// # Shapes
 ///
@@ -92,7 +100,8 @@ pub fn spatial_statistics(
         ShapeError::check_len("features", n, features.nrows())?;
     }
     check_used(points, units)?;
-    let names = columns::names(config, labels.categories(), features)?;
+    let names_of_features = features.map_or(&[][..], Features::names);
+    let names = columns::names(config, labels.categories(), names_of_features)?;
 
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); units.categories().len()];
     let mut report = StatisticsReport::default();
@@ -104,7 +113,8 @@ pub fn spatial_statistics(
     }
     let mut chosen: Vec<(&String, Vec<usize>)> = Vec::new();
     for (name, rows) in units.categories().iter().zip(members) {
-        match reason_to_drop(&rows, labels, config.mode) {
+        let codes = rows.iter().map(|&row| labels.code(row));
+        match reason_to_drop(codes, config.mode) {
             Some(reason) => report.dropped.push(DroppedUnit {
                 unit: name.clone(),
                 reason,
@@ -139,12 +149,17 @@ pub fn spatial_statistics(
     })
 }
 
-fn reason_to_drop(rows: &[usize], labels: &Categorical, mode: Mode) -> Option<DropReason> {
-    let mut codes = rows.iter().filter_map(|&row| labels.code(row));
+/// Why a unit whose rows have these labels is not in the table.
+fn reason_to_drop(
+    codes: impl ExactSizeIterator<Item = Option<usize>>,
+    mode: Mode,
+) -> Option<DropReason> {
+    let is_empty = codes.len() == 0;
+    let mut codes = codes.flatten();
     let first = codes.next();
     let several = codes.any(|code| Some(code) != first);
     match mode {
-        _ if rows.is_empty() => Some(DropReason::NoRows),
+        _ if is_empty => Some(DropReason::NoRows),
         Mode::Compat if !several => Some(DropReason::SingleLabel),
         _ => None,
     }

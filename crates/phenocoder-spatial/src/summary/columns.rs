@@ -1,7 +1,5 @@
 //! The names of the columns, in the order in which [`super::unit`] makes the values.
 
-use phenocoder_core::Features;
-
 use super::{Group, StatisticsConfig};
 use crate::error::{ConfigError, Result};
 
@@ -11,7 +9,7 @@ pub(super) const HULL_MEASURES: [&str; 5] = ["volume", "area", "n", "distance_ce
 pub(super) fn names(
     config: &StatisticsConfig,
     labels: &[String],
-    features: Option<&Features>,
+    features: &[String],
 ) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for radius in &config.radii {
@@ -35,7 +33,12 @@ pub(super) fn names(
     Ok(names)
 }
 
-fn of_group(group: Group, labels: &[String], features: Option<&Features>) -> Vec<String> {
+/// Every pair of labels once, in the order of the enrichment's columns.
+pub(super) fn pairs(k: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..k).flat_map(move |a| (a..k).map(move |b| (a, b)))
+}
+
+fn of_group(group: Group, labels: &[String], features: &[String]) -> Vec<String> {
     let moran = |names: &[String]| names.iter().map(|name| format!("moranI_{name}")).collect();
     match group {
         Group::Interactions => ["interaction_norm", "interaction"]
@@ -67,7 +70,7 @@ fn of_group(group: Group, labels: &[String], features: Option<&Features>) -> Vec
                     .flat_map(|a| ["mean", "std"].map(|s| format!("degree_{a}_{s}"))),
             )
             .collect(),
-        Group::MoranFeatures => moran(features.map_or(&[][..], Features::names)),
+        Group::MoranFeatures => moran(features),
         Group::MoranClusters => moran(labels),
         Group::Chull => std::iter::once("all".to_owned())
             .chain(labels.iter().map(|a| format!("cluster:{a}")))
@@ -79,6 +82,22 @@ fn of_group(group: Group, labels: &[String], features: Option<&Features>) -> Vec
                 names.push(format!("{set}_n_obs_chull"));
                 names
             })
+            .collect(),
+        Group::Enrichment => ["enrichment", "enrichment_ratio"]
+            .into_iter()
+            .flat_map(|kind| {
+                let name =
+                    move |(a, b): (usize, usize)| format!("{kind}_{}_{}", labels[a], labels[b]);
+                pairs(labels.len()).map(name)
+            })
+            .collect(),
+        Group::Assortativity => vec!["labels".to_owned()],
+        Group::Entropy => ["neighborhoods", "mutual_information"]
+            .map(str::to_owned)
+            .to_vec(),
+        Group::LocalMoran => features
+            .iter()
+            .flat_map(|f| ["hot", "cold", "outliers"].map(|kind| format!("{kind}_{f}")))
             .collect(),
     }
 }

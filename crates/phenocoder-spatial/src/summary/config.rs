@@ -22,17 +22,39 @@ pub enum Group {
     MoranClusters,
     /// Convex hulls of the components of the graph.
     Chull,
+    /// Whether clusters lie beside each other more often than by chance.
+    Enrichment,
+    /// Whether edges link like with like.
+    Assortativity,
+    /// How mixed neighborhoods are.
+    Entropy,
+    /// How much of the tissue is a hot or cold spot of the features.
+    LocalMoran,
 }
 
 impl Group {
-    /// All groups, in the order of the original.
-    pub const ALL: [Self; 6] = [
+    /// The groups of the original, in its order: the default.
+    pub const ORIGINAL: [Self; 6] = [
         Self::Interactions,
         Self::Centrality,
         Self::Connectivity,
         Self::MoranFeatures,
         Self::MoranClusters,
         Self::Chull,
+    ];
+
+    /// All groups: those of the original, then those that it does not have.
+    pub const ALL: [Self; 10] = [
+        Self::Interactions,
+        Self::Centrality,
+        Self::Connectivity,
+        Self::MoranFeatures,
+        Self::MoranClusters,
+        Self::Chull,
+        Self::Enrichment,
+        Self::Assortativity,
+        Self::Entropy,
+        Self::LocalMoran,
     ];
 
     /// The name in the columns.
@@ -45,6 +67,10 @@ impl Group {
             Self::MoranFeatures => "moran_features",
             Self::MoranClusters => "moran_clusters",
             Self::Chull => "chull",
+            Self::Enrichment => "enrichment",
+            Self::Assortativity => "assortativity",
+            Self::Entropy => "entropy",
+            Self::LocalMoran => "local_moran",
         }
     }
 }
@@ -108,7 +134,7 @@ impl HullConfig {
 /// use phenocoder_spatial::summary::{Group, Mode, StatisticsConfig};
 ///
 /// let config = StatisticsConfig::new([25.0, 50.0]).with_mode(Mode::Compat);
-/// assert_eq!(config.groups, Group::ALL);
+/// assert_eq!(config.groups, Group::ORIGINAL);
 /// assert!(StatisticsConfig::new([]).validate().is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,8 +143,8 @@ impl HullConfig {
 pub struct StatisticsConfig {
     /// The radii of the graphs in the unit of the coordinates.
     pub radii: Vec<f64>,
-    /// The groups of statistics (default: all six).
-    #[serde(default = "all_groups")]
+    /// The groups of statistics (default: the six of the original).
+    #[serde(default = "original_groups")]
     pub groups: Vec<Group>,
     /// Which components get a hull.
     #[serde(default)]
@@ -129,22 +155,31 @@ pub struct StatisticsConfig {
     /// Whose definitions hold where the original's are faulty (default: the correct ones).
     #[serde(default)]
     pub mode: Mode,
+    /// The rate of false discoveries among the cells that count as hot, cold or outliers in [`Group::LocalMoran`] (default
+    /// 0.05).
+    #[serde(default = "usual_rate")]
+    pub discovery_rate: f64,
 }
 
-fn all_groups() -> Vec<Group> {
-    Group::ALL.to_vec()
+fn original_groups() -> Vec<Group> {
+    Group::ORIGINAL.to_vec()
+}
+
+fn usual_rate() -> f64 {
+    0.05
 }
 
 impl StatisticsConfig {
-    /// All groups at these radii.
+    /// The groups of the original at these radii.
     #[must_use]
     pub fn new(radii: impl IntoIterator<Item = f64>) -> Self {
         Self {
             radii: radii.into_iter().collect(),
-            groups: all_groups(),
+            groups: original_groups(),
             hull: HullConfig::default(),
             closeness: Closeness::default(),
             mode: Mode::default(),
+            discovery_rate: usual_rate(),
         }
     }
 
@@ -176,13 +211,28 @@ impl StatisticsConfig {
         self
     }
 
+    /// The same with another rate of false discoveries among cells.
+    #[must_use]
+    pub fn with_discovery_rate(mut self, rate: f64) -> Self {
+        self.discovery_rate = rate;
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
     ///
     /// A [`ConfigError`] that names the setting: no radius or group at all, one listed twice, a radius that is negative or
-    /// NaN.
+    /// NaN, a rate of false discoveries that is not above 0 and at most 1.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::check_length("discovery_rate", self.discovery_rate)?;
+        if self.discovery_rate > 1.0 {
+            return Err(ConfigError::TooLarge {
+                setting: "discovery_rate",
+                most: 1.0,
+                value: self.discovery_rate,
+            });
+        }
         for (setting, empty) in [
             ("radii", self.radii.is_empty()),
             ("groups", self.groups.is_empty()),

@@ -1,25 +1,30 @@
 //! The statistics of one unit.
 
 use ndarray::Array2;
-use phenocoder_core::{Categorical, Coords, CsrGraph, Features, Progress};
+use phenocoder_core::{Categorical, Coords, CsrGraph, Features, NoProgress, Progress};
 use rayon::prelude::*;
 
-use super::columns::HULL_MEASURES;
+use super::columns::{HULL_MEASURES, pairs};
 use super::{Group, Mode, Note, NoteKind, StatisticsConfig};
-use crate::autocorrelation::{Precision, SpatialWeights, moran_i};
+use crate::assortativity::assortativity;
+use crate::autocorrelation::{
+    LocalConfig, Precision, Quadrant, SpatialWeights, local_moran, moran_i,
+};
 use crate::centrality;
 use crate::connectivity::degree_statistics;
+use crate::enrichment::enrichment_exact;
 use crate::error::Result;
 use crate::hull::{self, ComponentConfig, DegreeFilter, HullComponent};
 use crate::interactions::{EdgeWeight, interaction_matrix, row_normalized};
+use crate::neighborhood::{Center, EntropyUnit, mixing_entropy, neighborhood_entropy};
 use crate::neighbors::radius_graph;
 
 /// The rows of one unit.
 pub(super) struct Unit<'a> {
     pub(super) name: &'a str,
-    points: Coords,
-    labels: Categorical,
-    features: Option<Features>,
+    pub(super) points: Coords,
+    pub(super) labels: Categorical,
+    pub(super) features: Option<Features>,
 }
 
 impl<'a> Unit<'a> {
@@ -91,6 +96,10 @@ impl<'a> Unit<'a> {
                             note(NoteKind::FlatComponents { count: flat });
                         }
                     }
+                    Group::Enrichment => self.enrichment(&graph, radius, &mut values)?,
+                    Group::Assortativity => values.push(assortativity(&graph, &self.labels)?),
+                    Group::Entropy => self.entropy(&graph, &mut values)?,
+                    Group::LocalMoran => self.hot_and_cold(&graph, config, &mut values)?,
                 }
             }
             progress.advance(1);
@@ -121,6 +130,70 @@ impl<'a> Unit<'a> {
         let degrees = degree_statistics(graph, &self.labels)?;
         for statistic in std::iter::once(&degrees.overall).chain(&degrees.per_cluster) {
             values.extend([statistic.mean, statistic.std]);
+        }
+        Ok(())
+    }
+
+    /// Scores and ratios of every pair of labels, among the cells that have one.
+    fn enrichment(&self, graph: &CsrGraph, radius: f64, values: &mut Vec<f64>) -> Result<()> {
+        let k = self.labels.categories().len();
+        let labelled = |&row: &usize| self.labels.code(row).is_some();
+        let rows: Vec<usize> = (0..self.labels.len()).filter(labelled).collect();
+        let found = match (k, rows.len() == self.labels.len()) {
+            (0 | 1, _) => None,
+            (_, true) => Some(enrichment_exact(graph, &self.labels)?),
+            (_, false) => {
+                let graph = radius_graph(self.points.select(&rows).view(), radius)?;
+                Some(enrichment_exact(&graph, &self.labels.select(&rows))?)
+            }
+        };
+        let Some(found) = found else {
+            values.extend(pairs(k).flat_map(|_| [f64::NAN; 2]));
+            return Ok(());
+        };
+        values.extend(pairs(k).map(|pair| found.z[pair]));
+        values.extend(pairs(k).map(|pair| found.count[pair] / found.mean[pair]));
+        Ok(())
+    }
+
+    fn entropy(&self, graph: &CsrGraph, values: &mut Vec<f64>) -> Result<()> {
+        let (labels, nats) = (&self.labels, EntropyUnit::Nats);
+        let of_cells = neighborhood_entropy(graph, labels, Center::Excluded, nats)?;
+        let defined = of_cells.iter().filter(|entropy| !entropy.is_nan());
+        let mean = defined.clone().sum::<f64>() / defined.count() as f64;
+        values.extend([mean, mixing_entropy(graph, labels)?.mutual_information]);
+        Ok(())
+    }
+
+    /// The parts of the cells with neighbors that are hot spots, cold spots and outliers of every feature.
+    fn hot_and_cold(
+        &self,
+        graph: &CsrGraph,
+        config: &StatisticsConfig,
+        values: &mut Vec<f64>,
+    ) -> Result<()> {
+        let Some(features) = &self.features else {
+            return Ok(());
+        };
+        let local = LocalConfig::new().with_weights(weights(config.mode));
+        let found = local_moran(graph, features.view(), &local, &NoProgress)?;
+        let significant = found.significant(config.discovery_rate);
+        for (p, found) in found
+            .p_value_normal
+            .columns()
+            .into_iter()
+            .zip(significant.columns())
+        {
+            let defined = p.iter().filter(|p| !p.is_nan()).count() as f64;
+            let part = |kinds: &[Quadrant]| {
+                let is_kind = |q: &&Option<Quadrant>| q.is_some_and(|q| kinds.contains(&q));
+                found.iter().filter(is_kind).count() as f64 / defined
+            };
+            values.extend([
+                part(&[Quadrant::HighHigh]),
+                part(&[Quadrant::LowLow]),
+                part(&[Quadrant::HighLow, Quadrant::LowHigh]),
+            ]);
         }
         Ok(())
     }
