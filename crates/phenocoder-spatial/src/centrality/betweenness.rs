@@ -4,6 +4,7 @@ use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::search::Search;
 use crate::error::{ConfigError, Result};
 use crate::neighbors::undirected;
 use crate::reduce::add;
@@ -104,6 +105,10 @@ impl BetweennessConfig {
 /// [`BetweennessConfig::pivots`] O(pivots · edges); sums are made in fixed parts, so the number of threads does not change a
 /// bit.
 ///
+/// # Shapes
+///
+/// Result: n for a graph of n nodes.
+///
 /// # Examples
 ///
 /// ```
@@ -155,15 +160,16 @@ fn dependencies(graph: &CsrGraph, sources: &[usize], progress: &dyn Progress) ->
         |paths, _, sums| {
             let mut dependency = std::mem::take(&mut paths.extra);
             dependency.fill(0.0);
-            for (&node, level) in paths.order.iter().zip(&paths.level_of).rev() {
+            for &node in paths.search.order.iter().rev() {
                 let node = node as usize;
                 for &before in graph.neighbors(node) {
                     let before = before as usize;
-                    if paths.steps[before] + 1 == *level {
-                        dependency[before] += paths.share(before, node) * (1.0 + dependency[node]);
+                    if paths.search.is_before(before, node) {
+                        let share = paths.counts.share(before, node);
+                        dependency[before] += share * (1.0 + dependency[node]);
                     }
                 }
-                if *level > 0 {
+                if paths.search.steps(node) > 0 {
                     sums[node] += dependency[node];
                 }
             }
@@ -181,6 +187,10 @@ fn dependencies(graph: &CsrGraph, sources: &[usize], progress: &dyn Progress) ->
 /// lies outside.
 /// The cost is O(n · edges · k), or with [`BetweennessConfig::pivots`] O(pivots · edges · k), in O(n) memory per thread: 64
 /// clusters are looked at together.
+///
+/// # Shapes
+///
+/// `labels`: n for a graph of n nodes; result: one entry per category.
 ///
 /// # Examples
 ///
@@ -289,32 +299,21 @@ const MANY: f64 = (1_u128 << 127) as f64;
 
 /// The shortest paths from one node.
 struct Paths {
-    /// The nodes that can be reached, nearest first, and their distances.
-    order: Vec<u32>,
-    level_of: Vec<u32>,
-    /// The distance of every node, or `u32::MAX`.
-    steps: Vec<u32>,
-    /// The number of shortest paths to every node, divided by [`MANY`] as often as `divided` says.
-    ///
-    /// It is at least 1 where it was divided, so that none is lost beside a larger one.
-    count: Vec<f64>,
-    divided: Vec<u32>,
+    search: Search,
+    counts: Counts,
     /// Room for what is made of them.
     extra: Vec<f64>,
 }
 
-impl Paths {
-    fn new(n: usize, extra: usize) -> Self {
-        Self {
-            order: Vec::new(),
-            level_of: Vec::new(),
-            steps: vec![u32::MAX; n],
-            count: vec![0.0; n],
-            divided: vec![0; n],
-            extra: vec![0.0; n * extra],
-        }
-    }
+/// The number of shortest paths to every node, divided by [`MANY`] as often as `divided` says.
+///
+/// It is at least 1 where it was divided, so that none is lost beside a larger one.
+struct Counts {
+    count: Vec<f64>,
+    divided: Vec<u32>,
+}
 
+impl Counts {
     /// The part of the paths to a node that come by way of a neighbor before it.
     fn share(&self, before: usize, node: usize) -> f64 {
         let share = self.count[before] / self.count[node];
@@ -341,6 +340,29 @@ impl Paths {
             *divided += 1;
         }
     }
+}
+
+impl Paths {
+    fn new(n: usize, extra: usize) -> Self {
+        Self {
+            search: Search::new(n),
+            counts: Counts {
+                count: vec![0.0; n],
+                divided: vec![0; n],
+            },
+            extra: vec![0.0; n * extra],
+        }
+    }
+
+    fn follow(&mut self, graph: &CsrGraph, source: usize) {
+        let Self { search, counts, .. } = self;
+        for &node in &search.order {
+            counts.count[node as usize] = 0.0;
+            counts.divided[node as usize] = 0;
+        }
+        counts.count[source] = 1.0;
+        search.follow(graph, source, |node, other| counts.pass_on(node, other));
+    }
 
     /// Adds, for every cluster, the part of the shortest paths to each node outside it that passes through it; `own` is the
     /// cluster of the source, and `sums` has as many entries as there is [`extra`](Self::extra) room for every node.
@@ -355,13 +377,14 @@ impl Paths {
         // The part of the shortest paths to each node that avoids each cluster.
         let mut avoiding = std::mem::take(&mut self.extra);
         let mut here = vec![0.0; k];
-        for (&node, &level) in self.order.iter().zip(&self.level_of) {
+        for &node in &self.search.order {
             let node = node as usize;
-            here.fill(f64::from(u8::from(level == 0)));
+            let is_source = self.search.steps(node) == 0;
+            here.fill(f64::from(u8::from(is_source)));
             for &before in graph.neighbors(node) {
                 let before = before as usize;
-                if self.steps[before] + 1 == level {
-                    let share = self.share(before, node);
+                if self.search.is_before(before, node) {
+                    let share = self.counts.share(before, node);
                     let there = &avoiding[before * k..][..k];
                     here.iter_mut()
                         .zip(there)
@@ -372,47 +395,13 @@ impl Paths {
             for (code, here) in here.iter_mut().enumerate() {
                 if of_node == Some(code) {
                     *here = 0.0;
-                } else if level > 0 && own != Some(code) {
+                } else if !is_source && own != Some(code) {
                     sums[code] += 1.0 - *here;
                 }
             }
             avoiding[node * k..][..k].copy_from_slice(&here);
         }
         self.extra = avoiding;
-    }
-
-    fn follow(&mut self, graph: &CsrGraph, source: usize) {
-        for &node in &self.order {
-            self.steps[node as usize] = u32::MAX;
-            self.count[node as usize] = 0.0;
-            self.divided[node as usize] = 0;
-        }
-        self.order.clear();
-        self.level_of.clear();
-        self.order.push(source as u32);
-        self.level_of.push(0);
-        self.steps[source] = 0;
-        self.count[source] = 1.0;
-        let (mut first, mut level) = (0, 0);
-        while first < self.order.len() {
-            let last = self.order.len();
-            level += 1;
-            for i in first..last {
-                let node = self.order[i] as usize;
-                for &other in graph.neighbors(node) {
-                    let steps = &mut self.steps[other as usize];
-                    if *steps == u32::MAX {
-                        *steps = level;
-                        self.order.push(other);
-                        self.level_of.push(level);
-                    }
-                    if *steps == level {
-                        self.pass_on(node, other as usize);
-                    }
-                }
-            }
-            first = last;
-        }
     }
 }
 
@@ -497,10 +486,10 @@ mod tests {
         let graph = square(edge);
         let mut paths = Paths::new(edge * edge, 0);
         paths.follow(&graph, 0);
-        assert!(paths.divided.iter().any(|&divided| divided > 8));
+        assert!(paths.counts.divided.iter().any(|&divided| divided > 8));
         for i in 1..edge {
             for j in 0..edge {
-                let share = paths.share((i - 1) * edge + j, i * edge + j);
+                let share = paths.counts.share((i - 1) * edge + j, i * edge + j);
                 let expected = i as f64 / (i + j) as f64;
                 assert!((share - expected).abs() < 1e-11, "{i} {j}: {share}");
             }

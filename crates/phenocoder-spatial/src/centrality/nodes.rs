@@ -1,11 +1,10 @@
 //! How central single cells are.
 
-use std::borrow::Cow;
-
 use phenocoder_core::{CsrGraph, Progress};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::search::Search;
 use crate::error::Result;
 use crate::neighbors::undirected;
 
@@ -27,6 +26,11 @@ pub enum NodeCloseness {
 ///
 /// The graph is taken as undirected, without loops.
 /// NaN for a node that is alone in the graph.
+/// The cost is O(edges) (Freeman 1978, doi:10.1016/0378-8733(78)90021-7).
+///
+/// # Shapes
+///
+/// Result: n for a graph of n nodes.
 ///
 /// # Examples
 ///
@@ -52,6 +56,10 @@ pub fn degree_centrality(graph: &CsrGraph) -> Vec<f64> {
 /// The graph is taken as undirected and unweighted, without loops; the distances d are in steps.
 /// 0 for a node without neighbors.
 /// The cost is O(n · edges), nodes in parallel: for samples of up to some 10,000 cells.
+///
+/// # Shapes
+///
+/// Result: n for a graph of n nodes.
 ///
 /// # Examples
 ///
@@ -81,10 +89,16 @@ pub fn closeness_centrality(
     let closeness = (0..n)
         .into_par_iter()
         .map_init(
-            || Steps::new(&graph),
-            |steps, node| {
+            || Search::new(n),
+            |search, node| {
                 progress.check()?;
-                let (reached, sum) = steps.from(node);
+                search.follow(&graph, node, |_, _| {});
+                let reached = search.order.len() - 1;
+                let steps = search
+                    .order
+                    .iter()
+                    .map(|&other| search.steps(other as usize));
+                let sum: u64 = steps.map(u64::from).sum();
                 progress.advance(1);
                 let closeness = match sum {
                     0 => 0.0,
@@ -99,56 +113,6 @@ pub fn closeness_centrality(
         .collect::<Result<_>>()?;
     progress.finish();
     Ok(closeness)
-}
-
-/// Breadth-first searches that share their memory.
-struct Steps<'a> {
-    graph: &'a Cow<'a, CsrGraph>,
-    /// The search that last came by a node.
-    seen: Vec<u32>,
-    search: u32,
-    front: Vec<u32>,
-    next: Vec<u32>,
-}
-
-impl<'a> Steps<'a> {
-    fn new(graph: &'a Cow<'a, CsrGraph>) -> Self {
-        Self {
-            graph,
-            seen: vec![0; graph.n_nodes()],
-            search: 0,
-            front: Vec::new(),
-            next: Vec::new(),
-        }
-    }
-
-    /// How many other nodes can be reached, and the sum of the steps to them.
-    fn from(&mut self, node: usize) -> (u64, u64) {
-        self.search += 1;
-        self.seen[node] = self.search;
-        self.front.clear();
-        self.front.push(node as u32);
-        let (mut reached, mut sum) = (0, 0);
-        for step in 1.. {
-            self.next.clear();
-            for &from in &self.front {
-                for &other in self.graph.neighbors(from as usize) {
-                    let seen = &mut self.seen[other as usize];
-                    if *seen != self.search {
-                        *seen = self.search;
-                        self.next.push(other);
-                    }
-                }
-            }
-            if self.next.is_empty() {
-                break;
-            }
-            reached += self.next.len() as u64;
-            sum += step * self.next.len() as u64;
-            std::mem::swap(&mut self.front, &mut self.next);
-        }
-        (reached, sum)
-    }
 }
 
 #[cfg(test)]
