@@ -69,4 +69,4 @@ group!(statistics_connectivity_cells, [Group::Connectivity]);
 group!(statistics_moran_features_cells, [Group::MoranFeatures]);
 group!(statistics_moran_clusters_cells, [Group::MoranClusters]);
 group!(statistics_chull_cells, [Group::Chull]);
-group!(statistics_all_six_cells, Group::ALL);
+group!(statistics_all_six_cells, Group::ORIGINAL);

@@ -32,7 +32,8 @@ CELLS.csv has a header and one row per cell. An empty label or sample is missing
   --radius R              radius of a neighbourhood, in the unit of the coordinates;
                           may be given several times
   --groups G,H,…          of interactions, centrality, connectivity, moran_features,
-                          moran_clusters, chull                   [default: all]
+                          moran_clusters, chull                   [default: these];
+                          enrichment, assortativity, entropy, local_moran
   --cube SIZE             one row per cube of this size instead of one per sample
   --min-cells N           with --cube: cubes with fewer cells are left out  [default: 10]
   --fill-zero             write 0 for missing values              [default: empty fields]

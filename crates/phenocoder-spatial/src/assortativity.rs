@@ -18,6 +18,10 @@ use crate::scale::scaled;
 /// NaN without edges and where all ends have one category.
 /// The cost is O(edges).
 ///
+/// # Shapes
+///
+/// `labels`: n for a graph of n nodes.
+///
 /// # Examples
 ///
 /// ```
@@ -44,6 +48,7 @@ pub fn assortativity(graph: &CsrGraph, labels: &Categorical) -> Result<f64> {
 
 /// Computes [`assortativity`] from the number of edges between categories, as
 /// [`interaction_matrix`] counts them.
+/// The cost is O(k²).
 ///
 /// # Shapes
 ///

@@ -34,6 +34,7 @@ pub use weights::{Normalization, Precision, SpatialWeights};
 /// Near 1 neighbors are alike, near −1/(n − 1) they are independent, below they differ.
 /// Edges count 1 before normalization, whatever their value, unless [`SpatialWeights::edges`] says otherwise.
 /// A constant column, one with a NaN, and every column of a graph without edges have NaN.
+/// The cost is O(edges · p).
 ///
 /// # Shapes
 ///
@@ -97,6 +98,7 @@ fn moran_of(z: &Centered, weights: &Weights<'_>) -> Vec<f64> {
 /// C = (n − 1) · Σᵢⱼ gᵢⱼ (xᵢ − xⱼ)² / (2 S₀ Σᵢ zᵢ²), with the terms of [`moran_i`] (Geary 1954, doi:10.2307/2986645).
 /// Below 1 neighbors are alike, above they differ.
 /// NaN where [`moran_i`] has NaN.
+/// The cost is O(edges · p).
 ///
 /// # Shapes
 ///

@@ -174,8 +174,8 @@ impl GroupComparison {
 /// Few samples allow few arrangements: 3 against 3 in one block has 20, so no p-value is below 0.1, and 4 against 4 none
 /// below 2/70. [`Difference::arrangements`] says how many there were.
 ///
-/// Time and memory: rows · columns · arrangements steps and rows · columns numbers, in parallel over arrangements; the number
-/// of threads does not change a bit.
+/// The cost is O(rows · columns · arrangements), in parallel over arrangements and in O(rows · columns) memory; the number of
+/// threads does not change a bit.
 ///
 /// # Shapes
 ///

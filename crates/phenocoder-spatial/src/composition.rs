@@ -22,6 +22,11 @@ pub struct Composition {
 /// Counts the labels of every unit (sample, subunit or any other grouping).
 ///
 /// Rows without a unit or without a label are left out.
+/// The cost is O(n + units · labels).
+///
+/// # Shapes
+///
+/// `units`, `labels`: n.
 ///
 /// # Examples
 ///

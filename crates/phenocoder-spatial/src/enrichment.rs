@@ -54,6 +54,10 @@ impl Enrichment {
 ///
 /// The cost is that of counting once, O(edges + k²): take this where only z is asked for.
 ///
+/// # Shapes
+///
+/// `labels`: n for a graph of n nodes; results: `[k, k]` for k categories.
+///
 /// # Examples
 ///
 /// ```
@@ -99,6 +103,10 @@ pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrich
 /// composition between samples (or batches, or regions) is no enrichment.
 /// Nodes without a sample keep their labels.
 /// The cost is O(edges + s · k²) for s samples.
+///
+/// # Shapes
+///
+/// `labels`, `samples`: n for a graph of n nodes; results: `[k, k]` for k categories.
 ///
 /// # Examples
 ///
@@ -275,6 +283,10 @@ impl EnrichmentConfig {
 /// With `within` labels are permuted only among the nodes of the same sample (nodes without a sample keep theirs).
 /// Every permutation has a random stream of its own, so the number of threads does not change a bit.
 /// The cost is O(edges) per permutation and O(k²) memory, whatever their number, beside O(edges) per thread.
+///
+/// # Shapes
+///
+/// `labels`, `within`: n for a graph of n nodes; results: `[k, k]` for k categories.
 ///
 /// # Examples
 ///

@@ -34,6 +34,7 @@ pub struct ConvexHull {
 /// Dobkin and Huhdanpaa 1996, doi:10.1145/235815.235821); on which side of an edge or a face a point lies is decided exactly
 /// (Shewchuk 1997, doi:10.1007/PL00009321), so there is no tolerance: `None` means that the points lie exactly on a line or a
 /// plane, or are fewer than the corners of a simplex.
+/// The cost is O(n log n), in three dimensions expected.
 ///
 /// # Shapes
 ///

@@ -24,10 +24,15 @@ pub enum EdgeWeight {
 /// M\[a, b\] = Σ w over the stored edges from a node of cluster a to a node of cluster b.
 /// In a symmetric graph an edge between a and b therefore counts in M\[a, b\] and in M\[b, a\], and one within a counts twice.
 /// Nodes without a label are left out; a category without members has zeros.
+/// The cost is O(edges + k²).
 ///
 /// # Shapes
 ///
 /// Result: `[k, k]` for k categories.
+///
+/// # Shapes
+///
+/// `labels`: n for a graph of n nodes; result: `[k, k]` for k categories.
 ///
 /// # Examples
 ///
@@ -92,6 +97,11 @@ pub fn interaction_matrix(
 }
 
 /// Divides every row by its sum; a row of zeros becomes NaN, for a cluster without neighbors has no proportions.
+/// The cost is that of reading the matrix.
+///
+/// # Shapes
+///
+/// `matrix` and result: `[a, b]`.
 ///
 /// # Examples
 ///

@@ -25,26 +25,28 @@
 //!
 //! | question | items |
 //! |---|---|
-//! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`neighbors::delaunay_graph`], [`neighbors::lattice_graph`], [`NeighborGraph`] |
-//! | Which types lie beside which? | [`interactions::interaction_matrix`] |
+//! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`neighbors::delaunay_graph`], [`neighbors::lattice_graph`], [`NeighborGraph`]; within samples [`neighbors::knn_graph_within`], [`neighbors::delaunay_graph_within`] |
+//! | Which of these links are to be kept, and how are they weighted? | [`neighbors::within_distances`], [`neighbors::within_percentile`], [`neighbors::mutual`], [`neighbors::symmetrized`], [`neighbors::is_symmetric`], [`neighbors::rings`], [`neighbors::spectral`], [`neighbors::cosine`] |
+//! | How do graphs get to petgraph and back? | [`neighbors::to_petgraph`], [`neighbors::from_petgraph`] |
+//! | Which types lie beside which? | [`interactions::interaction_matrix`], [`interactions::row_normalized`] |
+//! | Which types avoid each other, or seek each other, more than by chance? | [`enrichment::enrichment_exact`], [`enrichment::enrichment_exact_within`] samples, [`enrichment::enrichment_permuted`] |
 //! | Which types lie how far from each other? | [`co_occurrence::co_occurrence`] |
-//! | Are cells of a type clustered or spread, and at which scale? | [`ripley::ripley`] |
-//! | More often than by chance? | [`enrichment::enrichment_exact`], [`enrichment::enrichment_exact_within`] samples, [`enrichment::enrichment_permuted`] |
-//! | Do edges link like with like? | [`assortativity::assortativity`], [`assortativity::numeric_assortativity`] |
-//! | What are the neighbors of every cell, and how mixed? | [`neighborhood::neighborhood_composition`], [`neighborhood::neighborhood_entropy`], [`neighborhood::mixing_entropy`], [`neighborhood::label_entropy`] |
+//! | Are cells of a type clustered or spread, and at which scale? | [`ripley::ripley`], [`ripley::empty_space_at`] |
+//! | Do edges link like with like? | [`assortativity::assortativity`], [`assortativity::assortativity_of`], [`assortativity::numeric_assortativity`] |
+//! | What are the neighbors of every cell, and how mixed? | [`neighborhood::neighborhood_composition`], [`neighborhood::neighborhood_entropy`], [`neighborhood::mixing_entropy`], [`neighborhood::mixing_entropy_of`], [`neighborhood::label_entropy`] |
 //! | Which types are in the middle of things? | [`centrality::group_centrality`], [`centrality::group_betweenness`], [`centrality::clustering_coefficients`] |
 //! | Which cells are? | [`centrality::degree_centrality`], [`centrality::closeness_centrality`], [`centrality::betweenness_centrality`] |
 //! | How crowded is it, and what hangs together? | [`connectivity::degree_statistics`], [`connectivity::connected_components`] |
 //! | Do neighbors resemble each other? | [`autocorrelation::moran_i`], [`autocorrelation::geary_c`] |
-//! | More than by chance? | [`autocorrelation::moran_test`], [`autocorrelation::geary_test`], [`autocorrelation::moran_permuted`], [`autocorrelation::geary_permuted`], [`autocorrelation::adjust_fdr`] |
+//! | Do they more than by chance? | [`autocorrelation::moran_test`], [`autocorrelation::geary_test`], [`autocorrelation::moran_permuted`], [`autocorrelation::geary_permuted`], [`autocorrelation::adjust_fdr`] |
 //! | Where are hot and cold spots, and outliers? | [`autocorrelation::local_moran`], [`autocorrelation::local_geary`] |
-//! | Does one feature go with the neighbors' values of another? | [`autocorrelation::bivariate_moran`], [`autocorrelation::local_bivariate_moran`], [`autocorrelation::lee_l`] |
+//! | Does one feature go with the neighbors' values of another? | [`autocorrelation::bivariate_moran`], [`autocorrelation::bivariate_moran_permuted`], [`autocorrelation::local_bivariate_moran`], [`autocorrelation::lee_l`] |
 //! | Which features have a spatial pattern at all? | [`autocorrelation::moran_test`]; on a lattice of spots [`sepal::sepal`] |
 //! | How large are the structures? | [`hull::hull_components`], [`hull::convex_hull`] |
 //! | What does a sample consist of? | [`composition::composition`] |
 //! | What is a cell like together with its neighbors? | [`smooth::message_passing`] |
 //! | How are large samples cut into pieces? | [`subunits::assign_subunits`] |
-//! | All of it, as one table per sample? | [`summary::spatial_statistics`] |
+//! | All of it, as one table of all samples? | [`summary::spatial_statistics`]; of samples that come one after another [`summary::StatisticsBuilder`] |
 //! | Which of it differs between groups of samples? | [`comparison::compare_groups`] |
 //!
 //! # Conventions

@@ -47,6 +47,10 @@ pub struct NeighborhoodComposition {
 /// Edges count once, in the direction stored; neighbors without a type are left out.
 /// The cost is O(edges + n · k).
 ///
+/// # Shapes
+///
+/// `labels`: n for a graph of n nodes; results: `[n, k]` for k categories.
+///
 /// # Examples
 ///
 /// ```

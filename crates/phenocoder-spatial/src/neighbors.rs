@@ -164,6 +164,7 @@ pub fn radius_graph(points: ArrayView2<'_, f64>, radius: f64) -> Result<CsrGraph
 }
 
 /// As [`radius_graph`], without edges between different samples and for points whose sample is missing.
+/// The cost is that of [`radius_graph`].
 ///
 /// # Shapes
 ///
@@ -196,6 +197,11 @@ pub fn radius_graph_within(
 }
 
 /// Links points whose distance d fulfils `min ≤ d ≤ max`, within `samples` where they are given.
+/// The cost is that of [`radius_graph`] up to `max`.
+///
+/// # Shapes
+///
+/// `points`: `[n, d]` with any d from 1 to 3; `samples`: n.
 ///
 /// # Examples
 ///

@@ -25,6 +25,7 @@ pub enum Smoothing {
 ///
 /// Edges count 1 whatever their value.
 /// NaN spreads to all neighbors.
+/// The cost is O(edges · p).
 ///
 /// # Shapes
 ///

@@ -167,6 +167,7 @@ pub struct Subunits {
 ///
 /// A point at x lies in the cube ⌊(x − origin) / size⌋ of every axis.
 /// Which cube a point gets, what the cube is called and whether the point is drawn does not depend on the order of the rows.
+/// The cost is O(n log n).
 ///
 /// # Shapes
 ///

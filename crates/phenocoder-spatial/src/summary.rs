@@ -23,6 +23,7 @@ pub use table::{DropReason, DroppedUnit, Fill, Note, NoteKind, StatisticsReport,
 /// Every unit is looked at on its own: its radius graph never leaves it.
 /// Rows whose unit is missing are skipped; rows whose label is missing belong to no cluster but to the graph.
 /// Units are computed in parallel, and the number of threads does not change a bit.
+/// The cost is that of the graphs and of the groups that are chosen.
 ///
 /// # Columns
 ///

@@ -136,6 +136,7 @@ pub fn bivariate_moran_permuted(
 /// With y = x it is the part of the variance that smoothing leaves.
 /// Lee's weights let a cell be its own neighbor; add loops to the graph for that.
 /// NaN as for [`bivariate_moran`].
+/// The cost is O(edges · p).
 ///
 /// # Shapes
 ///

@@ -282,6 +282,7 @@ pub fn local_moran(
 /// The sum over all cells is S₀ · [`bivariate_moran`](super::bivariate_moran).
 /// The null is that of [`local_moran`]: the cell keeps both of its values, those of `y` of all others are arranged anew.
 /// Quadrants are of a cell's `x` and its neighbors' `y`.
+/// The cost is that of [`local_moran`].
 ///
 /// # Shapes
 ///
@@ -328,6 +329,7 @@ pub fn local_bivariate_moran(
 /// 2 S₀ n / (n − 1) · [`geary_c`](super::geary_c).
 /// Moments and permutations are those of [`local_moran`] for the terms (zᵢ − zⱼ)² / m₂, whose mean over other cells is
 /// n (zᵢ² / m₂ + 1) / (n − 1).
+/// The cost is that of [`local_moran`].
 ///
 /// # Shapes
 ///

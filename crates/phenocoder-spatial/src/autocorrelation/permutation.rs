@@ -183,6 +183,7 @@ pub fn moran_permuted(
 }
 
 /// Computes [`geary_c`](super::geary_c) beside that of permutations; otherwise as [`moran_permuted`].
+/// The cost is that of [`moran_permuted`].
 ///
 /// # Shapes
 ///

@@ -113,6 +113,7 @@ pub struct HullComponents {
 ///
 /// Nodes with fewer than `min_degree` neighbors are left out, then components of fewer than `min_nodes` nodes.
 /// With `members` (rising) only these nodes and the edges between them are looked at: those of one cluster, say.
+/// The cost is O(edges) and that of the hulls.
 ///
 /// # Shapes
 ///

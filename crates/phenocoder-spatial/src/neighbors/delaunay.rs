@@ -63,6 +63,25 @@ pub fn delaunay_graph(points: ArrayView2<'_, f64>) -> Result<CsrGraph> {
 }
 
 /// As [`delaunay_graph`], a triangulation of its own for every sample; points whose sample is missing have no neighbors.
+/// The cost is that of [`delaunay_graph`].
+///
+/// # Shapes
+///
+/// `points`: `[n, 2]` or `[n, 3]`; `samples`: n.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::Categorical;
+/// use phenocoder_spatial::neighbors::delaunay_graph_within;
+///
+/// let points = array![[0.0, 0.0], [0.0, 4.0], [3.0, 0.0], [9.0, 9.0], [1.0, 1.0]];
+/// let samples = Categorical::from_optional_labels([Some("a"), Some("a"), Some("a"), Some("a"), None]);
+/// let graph = delaunay_graph_within(points.view(), &samples)?;
+/// assert_eq!((graph.neighbors(0), graph.degree(4)), (&[1, 2][..], 0));
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
 ///
 /// # Errors
 ///

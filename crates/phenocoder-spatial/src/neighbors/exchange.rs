@@ -7,6 +7,7 @@ use phenocoder_core::{CsrGraph, GraphError};
 use super::rows::row_pointers;
 
 /// The same nodes and edges as a graph of petgraph, for its algorithms; nodes have the weight of their row.
+/// The cost is O(edges).
 ///
 /// # Examples
 ///
@@ -36,6 +37,7 @@ pub fn to_petgraph(graph: &CsrGraph) -> DiGraph<u32, f64> {
 /// A graph of petgraph, directed or not, as compressed rows; `value` makes the value of an edge.
 ///
 /// The rows are the indices of the nodes; an undirected edge leads in both directions.
+/// The cost is O(edges log edges).
 ///
 /// # Examples
 ///

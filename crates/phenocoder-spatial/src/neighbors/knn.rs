@@ -15,6 +15,7 @@ const LEAF: usize = 16;
 /// The graph is directed: that b is near a does not make a near b; see [`symmetrized`](super::symmetrized) and
 /// [`mutual`](super::mutual).
 /// Among points at the same distance the one of the smaller row is nearer, so the graph is unique.
+/// The cost is O(n log n + n k log n), expected (Friedman, Bentley and Finkel 1977, doi:10.1145/355744.355745).
 ///
 /// # Shapes
 ///
@@ -45,6 +46,25 @@ pub fn knn_graph(points: ArrayView2<'_, f64>, k: usize) -> Result<CsrGraph> {
 }
 
 /// As [`knn_graph`] among the points of the same sample; points whose sample is missing have no neighbors.
+/// The cost is that of [`knn_graph`].
+///
+/// # Shapes
+///
+/// `points`: `[n, d]` with any d from 1 to 3; `samples`: n.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::Categorical;
+/// use phenocoder_spatial::neighbors::knn_graph_within;
+///
+/// let points = array![[0.0], [1.0], [1.5], [9.0]];
+/// let samples = Categorical::from_labels(["a", "b", "a", "b"]);
+/// let graph = knn_graph_within(points.view(), &samples, 1)?;
+/// assert_eq!((graph.neighbors(0), graph.neighbors(1)), (&[2][..], &[3][..]));
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -8,6 +8,7 @@ use super::rows::graph_of;
 use crate::error::{ConfigError, Result};
 
 /// Keeps the edges whose value d fulfils `min ≤ d ≤ max`.
+/// The cost is O(edges).
 ///
 /// # Examples
 ///
@@ -49,6 +50,7 @@ pub enum PercentileOf {
 }
 
 /// Keeps the edges whose value is at most the `percentile` of all values, interpolated between the two nearest ranks.
+/// The cost is O(edges).
 ///
 /// # Examples
 ///

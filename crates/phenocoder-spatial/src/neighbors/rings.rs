@@ -16,6 +16,7 @@ const OUTSIDE: f64 = 1.3;
 /// A step leads to one of the `k` nearest points (4 for a lattice of squares, 6 for one of hexagons) that is nearer than 1.3
 /// times the median distance, so that points at the border have fewer.
 /// This is the graph for spots of a capture array, whose coordinates may be jittered.
+/// The cost is that of [`knn_graph`] and [`rings`].
 ///
 /// # Shapes
 ///

@@ -9,6 +9,7 @@ use super::rows::graph_of;
 /// D^(−½) A D^(−½) for an adjacency A of ones and its column sums D; in an undirected graph the largest eigenvalue of the
 /// result is 1.
 /// An edge from a node that no edge arrives at has the value 0.
+/// The cost is O(edges).
 ///
 /// # Examples
 ///
@@ -54,6 +55,7 @@ pub fn spectral(graph: &CsrGraph) -> CsrGraph {
 /// them a node with itself; nodes without neighbors have no edges.
 /// Neighbors themselves are linked only where they have a neighbor in common.
 /// The graph has an edge for every pair of nodes two steps apart, which takes memory of that order.
+/// The cost is O(Σ degree²) (of an undirected graph).
 ///
 /// # Examples
 ///

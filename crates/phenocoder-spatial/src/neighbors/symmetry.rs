@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use phenocoder_core::CsrGraph;
 
 /// Whether every edge has a counterpart in the other direction; values are not compared.
+/// The cost is O(edges).
 ///
 /// # Examples
 ///
@@ -48,6 +49,7 @@ pub(crate) fn each_symmetric(graph: &CsrGraph, mut higher: impl FnMut(&[u32])) -
 }
 
 /// The graph with every edge in both directions and without loops; where both directions exist, each keeps its value.
+/// The cost is O(edges).
 ///
 /// # Examples
 ///
@@ -65,6 +67,7 @@ pub fn symmetrized(graph: &CsrGraph) -> CsrGraph {
 }
 
 /// The edges that exist in both directions, without loops.
+/// The cost is O(edges).
 ///
 /// # Examples
 ///
