@@ -560,6 +560,9 @@ mod tests {
             assert!(found.len() <= graph.n_edges());
             let expected = counts(&graph, labels.codes(), 1450);
             assert_eq!(edges.count(labels.codes(), 1450), expected);
+            let ones = crate::interactions::EdgeWeight::One;
+            let found = crate::interactions::interaction_matrix(&graph, &labels, ones);
+            assert_eq!(found.unwrap(), expected);
             let config = EnrichmentConfig::new().with_permutations(20);
             let exact = enrichment_exact(&graph, &labels).unwrap();
             let drawn = enrichment_permuted(&graph, &labels, None, &config, &NoProgress).unwrap();

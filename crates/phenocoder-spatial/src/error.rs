@@ -287,3 +287,33 @@ impl ConfigError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_part_of_what_they_bound() {
+        assert_eq!(Error::check_categories(8192), Ok(()));
+        let refused = Error::check_categories(8193).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "expected labels of at most 8192 categories, found 8193"
+        );
+        assert_eq!(ConfigError::check_some("n", 1), Ok(()));
+        assert!(ConfigError::check_some("n", 0).is_err());
+        assert!(ConfigError::check_repetitions("n", 0).is_err());
+        let most = u32::MAX as usize - 1;
+        assert_eq!(ConfigError::check_countable("n", most), Ok(()));
+        assert_eq!(
+            ConfigError::check_countable("n", most + 1)
+                .unwrap_err()
+                .to_string(),
+            "`n` is 4294967295, expected at most 4294967294"
+        );
+        for value in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+            assert!(ConfigError::check_length("n", value).is_err(), "{value}");
+        }
+        assert_eq!(ConfigError::check_length("n", 1e-300), Ok(()));
+    }
+}

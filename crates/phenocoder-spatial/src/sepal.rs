@@ -365,25 +365,19 @@ mod tests {
 
     #[test]
     fn spots_without_inner_neighbors_take_the_nearest_by_the_sum_of_differences() {
-        // An inner block, and spots around it that are linked with none: some as near to several inner ones.
+        // Two blocks, and spots anywhere that are linked with none: some as near to several inner ones.
         let mut stream = phenocoder_core::Seed::new(3).stream("spots", 0);
         let (block, _) = square(12);
-        let around = Array2::from_shape_simple_fn((300, 2), || {
-            let at = stream.uniform_in(-60.0, 60.0).round();
-            if (-2.0..=13.0).contains(&at) {
-                at - 20.0
-            } else {
-                at
-            }
-        });
-        let points = ndarray::concatenate![ndarray::Axis(0), around, block];
+        let other = &block + &array![[25.0, -20.0]];
+        let around =
+            Array2::from_shape_simple_fn((300, 2), || stream.uniform_in(-60.0, 60.0).round());
+        let points = ndarray::concatenate![ndarray::Axis(0), around, block, other];
         let padded = padded(points.view(), None).unwrap();
-        let rows: Vec<usize> = (0..444).collect();
-        let labels = rows.iter().map(|&i| (i >= 300).then_some("block"));
+        let labels = (0..588).map(|i| (i >= 300).then_some("block"));
         let labels = phenocoder_core::Categorical::from_optional_labels(labels);
         let graph = crate::radius_graph_within(points.view(), &labels, 1.0).unwrap();
         let spots = Spots::new(&graph, &padded, Lattice::Square).unwrap();
-        assert_eq!((spots.inner.len(), spots.outer.len()), (100, 344));
+        assert_eq!((spots.inner.len(), spots.outer.len()), (200, 388));
         for &(node, source) in &spots.outer {
             let distance = |&other: &u32| {
                 let pairs = padded[node as usize].iter().zip(padded[other as usize]);

@@ -575,11 +575,12 @@ impl Cells<'_> {
         let sum: f64 = edges.iter().map(|(_, w)| w).sum();
         let squares: f64 = edges.iter().map(|(_, w)| w * w).sum();
         // The variance of a weighted sum of draws without replacement, for a variance of 1.
-        let spread = if n > 2.0 {
-            let spread = (n - 1.0) * squares - sum * sum;
-            beyond_rounding(spread, sum * sum).max(0.0) / (n - 2.0)
-        } else {
+        let spread = beyond_rounding((n - 1.0) * squares - sum * sum, sum * sum);
+        // Not `max`, which makes 0 of what is no number.
+        let spread = if n <= 2.0 || spread < 0.0 {
             0.0
+        } else {
+            spread / (n - 2.0)
         };
         let mut found = vec![0.0; p];
         self.sum(own, edges.iter().copied(), &mut found);

@@ -617,6 +617,20 @@ mod tests {
     }
 
     #[test]
+    fn moments_of_parts_are_those_of_the_whole() {
+        let mut drawn = Drawn {
+            found: 3.0,
+            ..Drawn::default()
+        };
+        for part in [&[1.0, 2.0, 3.0][..], &[10.0], &[4.0, 16.0]] {
+            drawn.add(part, 1.0);
+        }
+        // Of 1, 2, 3, 4, 10 and 16: a mean of 6 and squares about it of 25 + 16 + 9 + 4 + 16 + 100.
+        assert!((drawn.mean - 6.0).abs() < 1e-12 && (drawn.squares - 170.0).abs() < 1e-10);
+        assert_eq!((drawn.n, drawn.above, drawn.below), (6.0, 4, 3));
+    }
+
+    #[test]
     fn z_has_the_sign_of_the_deviation_also_when_weights_sum_to_less_than_nothing() {
         let mut stream = Seed::new(3).stream("points", 0);
         let points = Array2::from_shape_simple_fn((40, 2), || stream.uniform());

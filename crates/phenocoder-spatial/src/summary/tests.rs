@@ -188,9 +188,21 @@ fn samples_that_do_not_fit_the_table_are_refused_and_leave_it_as_it_was() {
     let mut short = sample("t", &["a", "a", "b"]);
     short.features = Some(features.select(&rows[..2]));
     assert!(add(short).is_err());
-    assert_eq!(builder.finish().units, ["s"]);
-    let none = labels.select(&[]);
-    assert!(none.is_empty());
+    let token = phenocoder_core::CancelToken::new();
+    token.cancel();
+    let stopped = builder.add(sample("t", &["a", "a", "b"]), &token);
+    assert!(matches!(stopped, Err(Error::Cancelled(_))));
+    // One that was left out has had its turn.
+    let empty = || {
+        Sample::new("e", points.select(&[]), labels.select(&[])).with_features(features.select(&[]))
+    };
+    assert_eq!(builder.add(empty(), &NoProgress), Ok(()));
+    assert!(builder.add(empty(), &NoProgress).is_err());
+    let table = builder.finish();
+    assert_eq!(
+        (table.units, table.values.dim()),
+        (vec!["s".to_owned()], (1, 8))
+    );
 }
 
 #[test]

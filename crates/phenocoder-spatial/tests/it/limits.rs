@@ -1,18 +1,25 @@
 //! Values, numbers and sizes beyond the usual: right answers in bounded memory, or typed errors.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ndarray::{Array2, array, concatenate, s};
-use phenocoder_core::{CsrGraph, NoProgress, Progress, Seed};
+use phenocoder_core::{Categorical, CsrGraph, NoProgress, Progress, Seed};
 use phenocoder_spatial::assortativity::numeric_assortativity;
 use phenocoder_spatial::autocorrelation::{
-    Assumption, LocalAutocorrelation, LocalConfig, LocalNull, PermutationConfig, Permuted,
-    SpatialWeights, TestConfig, bivariate_moran, bivariate_moran_permuted, geary_c, geary_permuted,
-    geary_test, lee_l, local_bivariate_moran, local_geary, local_moran, moran_i, moran_permuted,
-    moran_test,
+    Assumption, LocalAutocorrelation, LocalConfig, LocalNull, Normalization, PermutationConfig,
+    Permuted, SpatialWeights, TestConfig, bivariate_moran, bivariate_moran_permuted, geary_c,
+    geary_permuted, geary_test, lee_l, local_bivariate_moran, local_geary, local_moran, moran_i,
+    moran_permuted, moran_test,
+};
+use phenocoder_spatial::centrality::{
+    BetweennessConfig, NodeCloseness, betweenness_centrality, closeness_centrality,
+    group_betweenness,
 };
 use phenocoder_spatial::comparison::ComparisonConfig;
+use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_permuted};
+use phenocoder_spatial::interactions::EdgeWeight;
 use phenocoder_spatial::neighbors::knn_graph;
+use phenocoder_spatial::sepal::{Lattice, SepalConfig, sepal};
 use phenocoder_spatial::{ConfigError, Error};
 
 /// Asks to stop after so many questions whether to.
@@ -43,6 +50,135 @@ fn random(n: usize) -> (Array2<f64>, CsrGraph) {
     let points = Array2::from_shape_simple_fn((n, 2), || stream.uniform());
     let graph = knn_graph(points.view(), 5).unwrap();
     (points, graph)
+}
+
+/// A graph of values 1.
+fn of_rows(rows: &[Vec<u32>]) -> CsrGraph {
+    let ends = rows.iter().scan(0, |sum, row| {
+        *sum += row.len();
+        Some(*sum)
+    });
+    let indptr = [0].into_iter().chain(ends).collect();
+    let indices = rows.concat();
+    let values = vec![1.0; indices.len()];
+    CsrGraph::new(indptr, indices, values).unwrap()
+}
+
+/// Counts the steps that were announced and made.
+#[derive(Default)]
+struct Steps {
+    total: AtomicU64,
+    made: AtomicU64,
+    finished: AtomicUsize,
+}
+
+impl Progress for Steps {
+    fn start(&self, _: &str, total: Option<u64>) {
+        self.total.store(total.unwrap(), Ordering::Relaxed);
+    }
+
+    fn advance(&self, steps: u64) {
+        self.made.fetch_add(steps, Ordering::Relaxed);
+    }
+
+    fn finish(&self) {
+        self.finished.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn all_steps_that_are_announced_are_made() {
+    let (x, graph) = random(300);
+    let (x, y) = (x.view(), x.view());
+    let three = concatenate![ndarray::Axis(1), x, x.slice(s![.., ..1])];
+    let labels = Categorical::from_labels((0..300).map(|i| (i % 130).to_string()));
+    let permuted = PermutationConfig::new(7);
+    let local = LocalConfig::new().with_permutations(23);
+    let grid = Array2::from_shape_fn((25, 2), |(i, axis)| [i / 5, i % 5][axis] as f64);
+    let square = phenocoder_spatial::radius_graph(grid.view(), 1.0).unwrap();
+    let spots = SepalConfig::new(Lattice::Square);
+    let pivots = BetweennessConfig::new().with_pivots(70);
+    let enrichment = EnrichmentConfig::new().with_permutations(41);
+    type Work<'a> = (&'a str, u64, &'a dyn Fn(&Steps));
+    let work: [Work<'_>; 9] = [
+        ("Moran", 7 * 3, &|p| {
+            moran_permuted(&graph, three.view(), &permuted, p).unwrap();
+        }),
+        ("bivariate", 7 * 2, &|p| {
+            bivariate_moran_permuted(&graph, x, y, &permuted, p).unwrap();
+        }),
+        ("local", 24 * 300, &|p| {
+            local_moran(&graph, x, &local, p).unwrap();
+        }),
+        ("local without permutations", 300, &|p| {
+            local_geary(&graph, x, &LocalConfig::new(), p).unwrap();
+        }),
+        ("closeness", 300, &|p| {
+            closeness_centrality(&graph, NodeCloseness::Improved, p).unwrap();
+        }),
+        ("betweenness", 70, &|p| {
+            betweenness_centrality(&graph, &pivots, p).unwrap();
+        }),
+        ("groups", 3 * 70, &|p| {
+            group_betweenness(&graph, &labels, &pivots, p).unwrap();
+        }),
+        ("enrichment", 41, &|p| {
+            enrichment_permuted(&graph, &labels, None, &enrichment, p).unwrap();
+        }),
+        ("sepal", 2, &|p| {
+            sepal(&square, grid.view(), grid.view(), &spots, p).unwrap();
+        }),
+    ];
+    for (name, steps, work) in work {
+        let progress = Steps::default();
+        work(&progress);
+        let counts = [&progress.total, &progress.made].map(|n| n.load(Ordering::Relaxed));
+        assert_eq!(counts, [steps; 2], "{name}");
+        assert_eq!(progress.finished.into_inner(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_diffusion_stops_in_the_middle() {
+    let grid = Array2::from_shape_fn((400, 2), |(i, axis)| [i / 20, i % 20][axis] as f64);
+    let graph = phenocoder_spatial::radius_graph(grid.view(), 1.0).unwrap();
+    // A gradient would diffuse at once: what flows in flows out.
+    let x = grid.slice(s![.., ..1]).mapv(|y| y * y);
+    let config = SepalConfig::new(Lattice::Square);
+    let run = |questions| {
+        sepal(
+            &graph,
+            grid.view(),
+            x.view(),
+            &config,
+            &Patience::of(questions),
+        )
+    };
+    assert!(matches!(run(2), Err(Error::Cancelled(_))));
+    assert!(run(500).is_ok());
+}
+
+#[test]
+fn weights_whose_squares_are_no_numbers_have_no_z() {
+    let (x, graph) = random(30);
+    let weights = SpatialWeights::default()
+        .with_edges(EdgeWeight::Value)
+        .with_normalization(Normalization::None);
+    let config = LocalConfig::new().with_weights(weights);
+    // The square of the first is a number, but not that of a cell's weights times the number of cells.
+    for weight in [2e153, 1e200] {
+        let graph = graph.with_values(vec![weight; graph.n_edges()]).unwrap();
+        let found = local_moran(&graph, x.view(), &config, &NoProgress).unwrap();
+        assert!(found.statistic.iter().all(|i| i.is_finite()));
+        assert!(found.variance.iter().all(|v| !v.is_finite()), "{weight}");
+        assert!(
+            found
+                .z
+                .iter()
+                .chain(&found.p_value_normal)
+                .all(|z| z.is_nan())
+        );
+    }
 }
 
 #[test]
@@ -121,19 +257,23 @@ fn p_values_of_a_cell_do_not_depend_on_how_many_neighbors_others_have() {
     let (x, graph) = random(300);
     let config = LocalConfig::new().with_permutations(99);
     let expected = local_moran(&graph, x.view(), &config, &NoProgress).unwrap();
-    // The last cell gets every other one as neighbor.
-    let last = 299;
-    let mut indices = graph.indices()[..graph.indptr()[last]].to_vec();
-    indices.extend(0..last as u32);
-    let mut indptr = graph.indptr()[..=last].to_vec();
-    indptr.push(indices.len());
-    let values = vec![1.0; indices.len()];
-    let graph = CsrGraph::new(indptr, indices, values).unwrap();
+    // One in the middle gets every other one as neighbor.
+    let hub = 150;
+    let rows = (0..300).map(|node| -> Vec<u32> {
+        match node == hub {
+            true => (0..300).filter(|&other| other != hub as u32).collect(),
+            false => graph.neighbors(node).to_vec(),
+        }
+    });
+    let rows: Vec<Vec<u32>> = rows.collect();
+    let graph = of_rows(&rows);
     let found = local_moran(&graph, x.view(), &config, &NoProgress).unwrap();
     let (found, expected) = (found.p_value.unwrap(), expected.p_value.unwrap());
-    assert_eq!(found.slice(s![..last, ..]), expected.slice(s![..last, ..]));
+    for cells in [s![..hub, ..], s![hub + 1.., ..]] {
+        assert_eq!(found.slice(cells), expected.slice(cells));
+    }
     // Linked with all others it has the same neighbors in every permutation.
-    assert_eq!(found.row(last), array![1.0, 1.0]);
+    assert_eq!(found.row(hub), array![1.0, 1.0]);
 }
 
 #[test]
@@ -178,6 +318,19 @@ fn more_permutations_than_can_be_counted_are_refused_by_name() {
 
 #[test]
 fn moments_of_many_permutations_are_those_of_all_together() {
+    moments_of_many();
+    // Those that are not kept with the first ones are none of them.
+    let (x, graph) = random(20);
+    let mean = |n: usize| {
+        let config = PermutationConfig::new(n);
+        let found = moran_permuted(&graph, x.view(), &config, &NoProgress).unwrap();
+        found.mean[0] * n as f64
+    };
+    let last = mean(4097) - mean(4096);
+    assert!((last - mean(1)).abs() > 1e-6, "{last}");
+}
+
+fn moments_of_many() {
     // More than are kept at once; the exact moments are those of infinitely many.
     let (x, graph) = random(40);
     let config = PermutationConfig::new(20_000);
