@@ -65,9 +65,14 @@ pub(super) fn copy_opened(store: &Store, to: &Place, progress: &dyn Progress) ->
         .transpose()?;
     #[cfg(feature = "object-store")]
     let rest = store.rest()?;
+    // Nobody writes from here on, but somebody may have since the store was opened.
+    #[cfg(feature = "object-store")]
+    if let Some(remote) = store.root.remote() {
+        remote.forget();
+    }
     let result = to.create_with(|staged| {
         let mut items = Vec::new();
-        list_store(store, &mut items)?;
+        list_store(&store.root, &mut items)?;
         copy_items(&store.root, &items, staged, progress)?;
         #[cfg(feature = "object-store")]
         store.must_rest_as(&rest)?;
@@ -78,8 +83,7 @@ pub(super) fn copy_opened(store: &Store, to: &Place, progress: &dyn Progress) ->
 }
 
 /// Lists what belongs to a store: the files of the root and of the groups of elements, and the elements.
-fn list_store(store: &Store, items: &mut Vec<Item>) -> Result<()> {
-    let root = &store.root;
+fn list_store(root: &Root, items: &mut Vec<Item>) -> Result<()> {
     // Its elements would be missing.
     if let Some((_, error)) = listing::unlistable(root).into_iter().next() {
         return Err(error);
@@ -96,7 +100,7 @@ fn list_store(store: &Store, items: &mut Vec<Item>) -> Result<()> {
             items.extend(files.map(|(file, to)| Item::new(&entry.name, file, &name, to)));
         }
     }
-    for element in store.elements() {
+    for element in &listing::list(root)? {
         listing::must_be_certain(root, element)?;
         let (group, _) = element.key.split_once('/').unwrap_or_default();
         let relative = child(group, &element.name);
@@ -230,3 +234,6 @@ fn named(root: &Root, folder: &str) -> Result<Vec<(SourceEntry, String)>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;
