@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use phenocoder_core::Progress;
 
-use super::{ElementKind, Store};
+use super::{Element, ElementKind, Store};
 use crate::array::{ArrayFiles, ChunkFile, ZarrArray};
 use crate::columns::Parts;
-use crate::node::Node;
+use crate::node::{Node, ZarrFormat};
 use crate::path::{child, prefix};
 use crate::points::Points;
 use crate::shapes::Shapes;
@@ -75,22 +75,30 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<Verification> {
     }
     for element in &store.elements {
         progress.check()?;
-        let before = found.violations.len();
-        let checked = check_node(store, &element.key, 0, progress, &mut found);
-        note(store, &element.key, checked, &mut found)?;
-        let is_sound = found.violations.len() == before;
-        let checked = match element.kind {
-            ElementKind::Points => check_points(store, &element.name, progress, &mut found),
-            ElementKind::Shapes => {
-                check_shapes(store, &element.name, is_sound, progress, &mut found)
-            }
-            _ => Ok(()),
-        };
+        let checked = check_element(store, element, progress, &mut found);
         note(store, &element.key, checked, &mut found)?;
         progress.advance(1);
     }
     progress.finish();
     Ok(found)
+}
+
+fn check_element(
+    store: &Store,
+    element: &Element,
+    progress: &dyn Progress,
+    found: &mut Verification,
+) -> Result<()> {
+    let node = store.element_node(element.kind, &element.name)?;
+    let before = found.violations.len();
+    let checked = check_node(store, node.clone(), 0, progress, found);
+    note(store, &element.key, checked, found)?;
+    let is_sound = found.violations.len() == before;
+    match element.kind {
+        ElementKind::Points => check_points(store, &element.name, &node, progress, found),
+        ElementKind::Shapes => check_shapes(store, &element.name, &node, is_sound, progress, found),
+        _ => Ok(()),
+    }
 }
 
 /// Takes note of damage; errors that say nothing of the store are passed on.
@@ -101,9 +109,7 @@ fn note(store: &Store, key: &str, checked: Result<()>, found: &mut Verification)
     let ends = match error {
         Error::NotAStore { .. } | Error::TooManyRequests { .. } | Error::Cancelled(_) => true,
         // One file that cannot be read, or all.
-        Error::Io { .. } | Error::Remote { .. } => {
-            Node::open(&store.root, "", store.format).is_err()
-        }
+        Error::Io { .. } | Error::Remote { .. } => !gives_out(store),
         _ => false,
     };
     if ends {
@@ -111,6 +117,18 @@ fn note(store: &Store, key: &str, checked: Result<()>, found: &mut Verification)
     }
     found.violations.push(Violation::error(key, &error));
     Ok(())
+}
+
+/// Whether the metadata of the root are given out by what the store lies on, whatever is known of them.
+fn gives_out(store: &Store) -> bool {
+    let files: &[&str] = match store.format {
+        ZarrFormat::V3 => &["zarr.json"],
+        ZarrFormat::V2 => &[".zgroup", ".zmetadata"],
+    };
+    files.iter().any(|file| {
+        let file = store.root.ranges(file);
+        file.is_ok_and(|file| file.is_some_and(|file| file.read(0, 1).is_ok()))
+    })
 }
 
 /// Takes note of each of some problems.
@@ -122,32 +140,32 @@ fn note_all(store: &Store, problems: Vec<(String, Error)>, found: &mut Verificat
 fn check_points(
     store: &Store,
     name: &str,
+    node: &Node,
     progress: &dyn Progress,
     found: &mut Verification,
 ) -> Result<()> {
-    let node = store.element_node(ElementKind::Points, name)?;
-    let (parts, problems) = Points::survey(&store.root, &node)?;
+    let (parts, problems) = Points::survey(&store.root, node)?;
     note_all(store, problems, found)?;
     let Some(parts) = parts.map(Arc::new) else {
         return Ok(());
     };
     check_parts(store, &parts, progress, found)?;
-    Points::with_parts(name, &node, parts).map(|_| ())
+    Points::with_parts(name, node, parts).map(|_| ())
 }
 
 /// `is_sound` tells that all arrays of the element are.
 fn check_shapes(
     store: &Store,
     name: &str,
+    node: &Node,
     is_sound: bool,
     progress: &dyn Progress,
     found: &mut Verification,
 ) -> Result<()> {
-    let node = store.element_node(ElementKind::Shapes, name)?;
-    let Some((parts, problems)) = Shapes::survey(&store.root, &node)? else {
+    let Some((parts, problems)) = Shapes::survey(&store.root, node)? else {
         // What cannot be decoded was noted with the arrays.
         if is_sound {
-            let shapes = Shapes::with_parts(&store.root, name, &node, None)?;
+            let shapes = Shapes::with_parts(&store.root, name, node, None)?;
             found.rows += shapes.n_rows();
             shapes.read_all()?;
         }
@@ -159,7 +177,7 @@ fn check_shapes(
     };
     let before = found.violations.len();
     check_parts(store, &parts, progress, found)?;
-    let shapes = Shapes::with_parts(&store.root, name, &node, Some(parts))?;
+    let shapes = Shapes::with_parts(&store.root, name, node, Some(parts))?;
     // What cannot be decoded was noted above.
     if found.violations.len() == before {
         for batch in shapes.batches(&[])? {
@@ -209,29 +227,29 @@ fn check_parts(
 
 fn check_node(
     store: &Store,
-    key: &str,
+    node: Node,
     depth: usize,
     progress: &dyn Progress,
     found: &mut Verification,
 ) -> Result<()> {
     if depth > store.root.options.max_depth {
         return Err(Error::InvalidPath {
-            key: key.to_owned(),
+            key: node.key,
             path: "groups nested too deeply".to_owned(),
         });
     }
-    let node = Node::open(&store.root, key, store.format)?;
     if !node.is_group() {
         let array = ZarrArray::from_node(&store.root, node)?;
         return check_array(store, &array, progress, found);
     }
     // Links to folders could lead round in circles.
-    for name in store.root.list_folders(key, false)? {
-        let key = child(key, &name);
+    for name in store.root.list_folders(&node.key, false)? {
+        let key = child(&node.key, &name);
         if name.starts_with('.') || name.ends_with(".parquet") {
             continue;
         }
-        let checked = check_node(store, &key, depth + 1, progress, found);
+        let checked = Node::open(&store.root, &key, store.format)
+            .and_then(|node| check_node(store, node, depth + 1, progress, found));
         note(store, &key, checked, found)?;
     }
     Ok(())
