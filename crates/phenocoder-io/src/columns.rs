@@ -534,10 +534,11 @@ pub(crate) fn as_f64(key: &str, column: &ArrayRef) -> Result<Float64Array> {
 
 /// Reads every column of a file.
 pub(crate) fn read_all(file: &ColumnFile) -> Result<()> {
+    let limit = file.source.limits.max_array_bytes;
     for group in 0..file.n_groups() {
         for (column, field) in file.fields().iter().enumerate() {
             let pieces = file.values(group, column)?.collect::<Result<Vec<_>>>()?;
-            concat_columns(file.key(), field.data_type(), pieces)?;
+            concat_columns(file.key(), field.data_type(), limit, pieces)?;
         }
     }
     Ok(())

@@ -1,16 +1,14 @@
 //! Categories that are the same over row groups and files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, StringArray,
+    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, StringArray,
     UInt64Array, new_empty_array,
 };
-use arrow::compute::{cast, concat, nullif, take};
+use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Int32Type};
-use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
 
 use super::is_number;
 use crate::table::downcast;
@@ -22,7 +20,7 @@ use crate::{Error, Result};
 /// When all have the same, that is the result; otherwise new values are appended in the order in which they come.
 /// Codes that were handed out stay valid.
 ///
-/// Numbers have no dictionary in files of Python: those of a piece that are new are appended in their order.
+/// Numbers have no dictionary in files of Python: their categories, in their order, are known when all have been seen.
 #[derive(Debug)]
 pub(crate) enum Unifier {
     Texts(Texts),
@@ -30,22 +28,30 @@ pub(crate) enum Unifier {
 }
 
 impl Unifier {
-    /// For columns of a type; `None` for those without categories.
-    pub(crate) fn of(data_type: &DataType) -> Option<Self> {
-        match data_type {
+    /// For a column of a type whose categories may take `limit` bytes; `None` for those without categories.
+    ///
+    /// Where the categories are numbers, `pieces` are the whole column.
+    pub(crate) fn of(
+        key: &str,
+        data_type: &DataType,
+        limit: u64,
+        pieces: impl IntoIterator<Item = Result<ArrayRef>>,
+    ) -> Result<Option<Self>> {
+        Ok(match data_type {
             DataType::Dictionary(_, values) if is_number(values) => {
-                Some(Self::Numbers(Numbers::new(values)))
+                let numbers = Numbers::of(key, values, limit, pieces)?;
+                Some(Self::Numbers(numbers))
             }
-            DataType::Dictionary(_, _) => Some(Self::Texts(Texts::default())),
+            DataType::Dictionary(_, _) => Some(Self::Texts(Texts::new(limit))),
             _ => None,
-        }
+        })
     }
 
     /// The same labels with codes of the common categories so far.
     pub(crate) fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
         match self {
             Self::Texts(texts) => texts.add(key, array),
-            Self::Numbers(numbers) => numbers.add(key, array),
+            Self::Numbers(numbers) => numbers.codes(key, array),
         }
     }
 
@@ -60,15 +66,30 @@ impl Unifier {
     }
 }
 
+/// An error when categories take more bytes than they may.
+fn check_bytes(key: &str, found: u64, limit: u64) -> Result<()> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(Error::TooLarge {
+        key: key.to_owned(),
+        what: "categories with bytes",
+        found: found.into(),
+        limit,
+    })
+}
+
 fn next_code(key: &str, n: usize) -> Result<i32> {
     i32::try_from(n).map_err(|_| Error::corrupt(key, "there are too many categories"))
 }
 
 /// Categories that are texts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Texts {
     codes: HashMap<String, i32>,
     values: Vec<String>,
+    bytes: u64,
+    limit: u64,
     /// The dictionary seen last and what its codes became; `None` for the same codes.
     last: Option<(ArrayRef, Option<Vec<i32>>)>,
     /// The values as an array, as far as they were handed out.
@@ -76,6 +97,17 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            codes: HashMap::new(),
+            values: Vec::new(),
+            bytes: 0,
+            limit,
+            last: None,
+            shared: None,
+        }
+    }
+
     pub(super) fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
         let wrong = || Error::corrupt(key, "a column of categories is none");
         let array: &DictionaryArray<Int32Type> = downcast(array).ok_or_else(wrong)?;
@@ -110,6 +142,9 @@ impl Texts {
             return Ok(code);
         }
         let code = next_code(key, self.values.len())?;
+        // As an array: the text and an offset.
+        self.bytes = self.bytes.saturating_add(text.len() as u64 + 4);
+        check_bytes(key, self.bytes, self.limit)?;
         self.codes.insert(text.to_owned(), code);
         self.values.push(text.to_owned());
         Ok(code)
@@ -127,83 +162,125 @@ impl Texts {
     }
 }
 
-/// Categories that are numbers or truth values.
+/// Categories that are numbers or truth values, in their order.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    /// By the bytes of their rows.
-    codes: HashMap<Box<[u8]>, i32>,
+    data_type: DataType,
+    /// What sorts as they do.
+    sorted: Vec<u64>,
     values: ArrayRef,
 }
 
 impl Numbers {
-    fn new(data_type: &DataType) -> Self {
-        Self {
-            codes: HashMap::new(),
-            values: new_empty_array(data_type),
+    /// How many new numbers are held at least before they are sorted into the others.
+    const TOGETHER: usize = 1 << 16;
+
+    fn of(
+        key: &str,
+        data_type: &DataType,
+        limit: u64,
+        pieces: impl IntoIterator<Item = Result<ArrayRef>>,
+    ) -> Result<Self> {
+        let (mut sorted, mut new) = (Vec::new(), Vec::new());
+        let join = |sorted: &mut Vec<u64>, new: &mut Vec<u64>| {
+            new.sort_unstable();
+            new.dedup();
+            sorted.append(new);
+            // Two runs, each in its order.
+            sorted.sort();
+            sorted.dedup();
+            check_bytes(key, (sorted.len() as u64).saturating_mul(8), limit)
+        };
+        for piece in pieces {
+            new.extend(ordinals(key, data_type, &piece?)?.iter().flatten());
+            // As many as there are already, so that none is merged too often.
+            if new.len() >= sorted.len().max(Self::TOGETHER) {
+                join(&mut sorted, &mut new)?;
+            }
         }
+        join(&mut sorted, &mut new)?;
+        next_code(key, sorted.len())?;
+        let values = from_ordinals(key, data_type, &sorted)?;
+        let data_type = data_type.clone();
+        Ok(Self {
+            data_type,
+            sorted,
+            values,
+        })
     }
 
-    fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
-        let failed = || Error::arrow(key);
-        let array = without_nan(array).map_err(failed())?;
-        let field = SortField::new(array.data_type().clone());
-        let converter = RowConverter::new(vec![field]).map_err(failed())?;
-        let rows = converter
-            .convert_columns(&[Arc::clone(&array)])
-            .map_err(failed())?;
-        // By their bytes, which sort as the numbers do.
-        let mut new: BTreeMap<&[u8], u64> = BTreeMap::new();
-        for (at, row) in rows.iter().enumerate() {
-            if array.is_valid(at) && !self.codes.contains_key(row.data()) {
-                new.entry(row.data()).or_insert(at as u64);
+    fn codes(&self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
+        let ordinals = ordinals(key, &self.data_type, array)?;
+        let code = |ordinal: Option<u64>| match ordinal {
+            None => Ok(None),
+            Some(ordinal) => {
+                let found = self.sorted.binary_search(&ordinal).ok();
+                let code = found.and_then(|code| i32::try_from(code).ok());
+                let changed = || Error::corrupt(key, "it changed while it was read");
+                code.ok_or_else(changed).map(Some)
             }
-        }
-        if !new.is_empty() {
-            let places: UInt64Array = new.values().copied().collect();
-            let values = take(&array, &places, None).map_err(failed())?;
-            let first = self.values.len();
-            self.values = concat(&[&self.values, &values]).map_err(failed())?;
-            for (at, row) in new.into_keys().enumerate() {
-                self.codes.insert(row.into(), next_code(key, first + at)?);
-            }
-        }
-        let codes = rows.iter().enumerate().map(|(at, row)| {
-            let code = self.codes.get(row.data()).copied();
-            code.filter(|_| array.is_valid(at))
-        });
-        Ok(codes.collect())
+        };
+        ordinals.iter().map(code).collect()
     }
 }
 
-/// Floats with NaN as missing: it is no category.
-fn without_nan(array: &ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
-    if !array.data_type().is_floating() {
-        return Ok(Arc::clone(array));
-    }
-    let floats = cast(array, &DataType::Float64)?;
-    let floats: Option<&Float64Array> = downcast(&floats);
-    let is_nan = |v: Option<f64>| v.is_some_and(f64::is_nan);
-    let mask: BooleanArray = floats
-        .into_iter()
-        .flatten()
-        .map(|v| Some(is_nan(v)))
-        .collect();
-    nullif(array, &mask)
+const SIGN: u64 = 1 << 63;
+
+/// Whole numbers that sort as numbers of a type do and tell them apart as pandas does; NaN is no category.
+fn ordinals(key: &str, data_type: &DataType, array: &ArrayRef) -> Result<UInt64Array> {
+    let wide = cast(array, &wide(data_type)).map_err(Error::arrow(key))?;
+    let ordinals = if let Some(floats) = downcast::<Float64Array>(&wide) {
+        floats.unary_opt(|v| {
+            // Zero has two signs.
+            let bits = (v + 0.0).to_bits();
+            let ordinal = if bits & SIGN == 0 { bits | SIGN } else { !bits };
+            (!v.is_nan()).then_some(ordinal)
+        })
+    } else if let Some(numbers) = downcast::<Int64Array>(&wide) {
+        numbers.unary(|v| v.cast_unsigned() ^ SIGN)
+    } else {
+        let numbers = downcast::<UInt64Array>(&wide);
+        let wrong = || Error::corrupt(key, "a column of numbers is none");
+        numbers.cloned().ok_or_else(wrong)?
+    };
+    Ok(ordinals)
 }
 
-/// Puts the pieces of a column together.
+/// The numbers that [`ordinals`] stand for.
+fn from_ordinals(key: &str, data_type: &DataType, ordinals: &[u64]) -> Result<ArrayRef> {
+    let ordinals = ordinals.iter().copied();
+    let float = |v: u64| f64::from_bits(if v & SIGN == 0 { !v } else { v & !SIGN });
+    let wide: ArrayRef = match wide(data_type) {
+        DataType::Float64 => Arc::new(Float64Array::from_iter_values(ordinals.map(float))),
+        DataType::Int64 => {
+            let numbers = ordinals.map(|v| (v ^ SIGN).cast_signed());
+            Arc::new(Int64Array::from_iter_values(numbers))
+        }
+        _ => Arc::new(UInt64Array::from_iter_values(ordinals)),
+    };
+    cast(&wide, data_type).map_err(Error::arrow(key))
+}
+
+/// The widest type of the same kind.
+fn wide(data_type: &DataType) -> DataType {
+    if data_type.is_floating() {
+        DataType::Float64
+    } else if data_type.is_signed_integer() {
+        DataType::Int64
+    } else {
+        DataType::UInt64
+    }
+}
+
+/// Puts the pieces of a column together; its categories, where it has some, may take `limit` bytes.
 pub(crate) fn concat_columns(
     key: &str,
     data_type: &DataType,
-    pieces: Vec<ArrayRef>,
+    limit: u64,
+    mut pieces: Vec<ArrayRef>,
 ) -> Result<ArrayRef> {
-    let is_numbers = matches!(data_type, DataType::Dictionary(_, v) if is_number(v));
-    let mut pieces = pieces;
-    if is_numbers && pieces.len() > 1 {
-        let all: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-        pieces = vec![concat(&all).map_err(Error::arrow(key))?];
-    }
-    if let Some(mut unifier) = Unifier::of(data_type) {
+    let all = pieces.iter().map(|piece| Ok(Arc::clone(piece)));
+    if let Some(mut unifier) = Unifier::of(key, data_type, limit, all)? {
         let mut codes = Vec::with_capacity(pieces.len());
         for piece in &pieces {
             codes.push(unifier.add(key, piece)?);
@@ -256,6 +333,8 @@ fn check_offsets(key: &str, pieces: &[ArrayRef]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{BooleanArray, Float32Array};
+
     use super::*;
 
     fn piece(codes: &[Option<i32>], values: &[&str]) -> ArrayRef {
@@ -266,7 +345,7 @@ mod tests {
 
     fn unified(pieces: &[ArrayRef]) -> (Vec<Option<i32>>, Vec<String>) {
         let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        let column = concat_columns("k", &kind, pieces.to_vec()).unwrap();
+        let column = concat_columns("k", &kind, u64::MAX, pieces.to_vec()).unwrap();
         let column: &DictionaryArray<Int32Type> = downcast(&column).unwrap();
         let values: &StringArray = downcast(column.values()).unwrap();
         let values = values.iter().flatten().map(str::to_owned).collect();
@@ -292,44 +371,111 @@ mod tests {
         assert_eq!(unified(&[]), (vec![], vec![]));
     }
 
+    /// The codes and the categories of a column of numbers in pieces.
+    fn of_numbers(kind: &DataType, pieces: Vec<ArrayRef>) -> (Vec<Option<i32>>, ArrayRef) {
+        let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(kind.clone()));
+        let column = concat_columns("k", &kind, u64::MAX, pieces).unwrap();
+        assert_eq!(column.data_type(), &kind);
+        let column: &DictionaryArray<Int32Type> = downcast(&column).unwrap();
+        (column.keys().iter().collect(), Arc::clone(column.values()))
+    }
+
     #[test]
-    fn numbers_become_categories_in_their_order_and_codes_stay() {
-        let values = |column: &ArrayRef| {
-            let column: &DictionaryArray<Int32Type> = downcast(column).unwrap();
-            let keys: Vec<Option<i32>> = column.keys().iter().collect();
-            (keys, Arc::clone(column.values()))
-        };
-        let kind = |t| DataType::Dictionary(Box::new(DataType::Int32), Box::new(t));
+    fn numbers_become_categories_in_their_order() {
         let pieces: Vec<ArrayRef> = vec![
             Arc::new(Int32Array::from(vec![Some(7), None, Some(-3), Some(7)])),
             Arc::new(Int32Array::from(vec![0, -3])),
         ];
-        let column = concat_columns("k", &kind(DataType::Int32), pieces).unwrap();
-        // In one piece all are in their order.
-        let (codes, numbers) = values(&column);
+        let (codes, numbers) = of_numbers(&DataType::Int32, pieces);
         assert_eq!(codes, [Some(2), None, Some(0), Some(2), Some(1), Some(0)]);
         assert_eq!(
             numbers.as_ref(),
             &Int32Array::from(vec![-3, 0, 7]) as &dyn Array
         );
-        // Batch by batch, new ones come at the end.
-        let mut unifier = Unifier::of(&kind(DataType::Float64)).unwrap();
-        let batch = |values: Vec<f64>| Arc::new(Float64Array::from(values)) as ArrayRef;
-        let first = unifier.add("k", &batch(vec![2.0, f64::NAN, 1.0])).unwrap();
-        let second = unifier.add("k", &batch(vec![0.5, 2.0])).unwrap();
-        assert_eq!(first, Int32Array::from(vec![Some(1), None, Some(0)]));
-        let (codes, numbers) = values(&unifier.column("k", second).unwrap());
-        assert_eq!(codes, [Some(2), Some(1)]);
-        let expected = Float64Array::from(vec![1.0, 2.0, 0.5]);
+        // Zero is one number for pandas, and NaN none.
+        let floats = vec![2.0, f64::NAN, -1.5, -0.0, 0.0, f64::NEG_INFINITY, f64::MAX];
+        let (codes, numbers) = of_numbers(
+            &DataType::Float64,
+            vec![Arc::new(Float64Array::from(floats))],
+        );
+        assert_eq!(codes, [3, -1, 1, 2, 2, 0, 4].map(|c| (c >= 0).then_some(c)));
+        let expected = Float64Array::from(vec![f64::NEG_INFINITY, -1.5, 0.0, 2.0, f64::MAX]);
         assert_eq!(numbers.as_ref(), &expected as &dyn Array);
+        let (codes, numbers) = of_numbers(
+            &DataType::UInt64,
+            vec![Arc::new(UInt64Array::from(vec![u64::MAX, 0]))],
+        );
+        assert_eq!(codes, [Some(1), Some(0)]);
+        assert_eq!(
+            numbers.as_ref(),
+            &UInt64Array::from(vec![0, u64::MAX]) as &dyn Array
+        );
         let truths: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, true]));
-        let column = concat_columns("k", &kind(DataType::Boolean), vec![truths]).unwrap();
-        let (codes, numbers) = values(&column);
+        let (codes, numbers) = of_numbers(&DataType::Boolean, vec![truths]);
         assert_eq!(codes, [Some(1), Some(0), Some(1)]);
-        let expected = BooleanArray::from(vec![false, true]);
-        assert_eq!(numbers.as_ref(), &expected as &dyn Array);
-        let none = concat_columns("k", &kind(DataType::Int64), Vec::new()).unwrap();
-        assert_eq!((none.len(), none.data_type()), (0, &kind(DataType::Int64)));
+        assert_eq!(
+            numbers.as_ref(),
+            &BooleanArray::from(vec![false, true]) as &dyn Array
+        );
+        let (codes, numbers) = of_numbers(&DataType::Int64, Vec::new());
+        assert_eq!((codes.len(), numbers.len()), (0, 0));
+    }
+
+    #[test]
+    fn pieces_that_have_categories_of_numbers_are_joined() {
+        let piece = |values: Vec<f32>, codes: Vec<i32>| -> ArrayRef {
+            let values = Arc::new(Float32Array::from(values));
+            Arc::new(DictionaryArray::new(Int32Array::from(codes), values))
+        };
+        // The first of the second piece is used nowhere.
+        let pieces = vec![
+            piece(vec![2.5, 4.0], vec![1, 0]),
+            piece(vec![1.0, 4.0], vec![1]),
+        ];
+        let (codes, numbers) = of_numbers(&DataType::Float32, pieces);
+        assert_eq!(codes, [Some(1), Some(0), Some(1)]);
+        assert_eq!(
+            numbers.as_ref(),
+            &Float32Array::from(vec![2.5, 4.0]) as &dyn Array
+        );
+    }
+
+    #[test]
+    fn categories_take_no_more_bytes_than_they_may() {
+        let refused = |kind: DataType, limit, pieces: Vec<ArrayRef>| {
+            let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(kind));
+            match concat_columns("k", &kind, limit, pieces) {
+                Ok(_) => None,
+                Err(Error::TooLarge { what, found, .. }) => Some((what, found)),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let n = 3 * Numbers::TOGETHER as i64;
+        let numbers = |step: usize| -> Vec<ArrayRef> {
+            let values: Vec<i64> = (0..n).rev().step_by(step).collect();
+            let pieces = values.chunks(1000);
+            pieces
+                .map(|p| Arc::new(Int64Array::from(p.to_vec())) as _)
+                .collect()
+        };
+        assert_eq!(refused(DataType::Int64, 8 * n as u64, numbers(1)), None);
+        let (what, found) = refused(DataType::Int64, 8 * n as u64 - 1, numbers(1)).unwrap();
+        assert_eq!((what, found), ("categories with bytes", 8 * n as u128));
+        // Long before all have been seen.
+        let (_, found) = refused(DataType::Int64, 8000, numbers(1)).unwrap();
+        assert!(found < 8 * n as u128 / 2, "{found}");
+        assert_eq!(
+            refused(DataType::Int64, 8 * 2, numbers(n as usize - 1)),
+            None
+        );
+        let texts = || {
+            vec![
+                piece(&[Some(0)], &["ab", "cd"]),
+                piece(&[Some(0)], &["ef", "ab"]),
+            ]
+        };
+        assert_eq!(refused(DataType::Utf8, 18, texts()), None);
+        assert_eq!(refused(DataType::Utf8, 17, texts()).unwrap().1, 18);
     }
 
     #[test]

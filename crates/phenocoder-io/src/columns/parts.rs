@@ -315,6 +315,9 @@ impl Parts {
                 .map(|f| self.position(&file, f))
                 .collect::<Result<_>>()?;
             bytes = bytes.saturating_add(file.bytes_of(group.group, &columns));
+            // Numbers that become categories have codes beside.
+            let coded = fields.iter().filter(|f| is_coded(f)).count();
+            bytes = bytes.saturating_add(coded as u128 * u128::from(group.rows) * 4);
             tasks.extend(
                 columns
                     .into_iter()
@@ -385,8 +388,37 @@ impl Parts {
         fields
             .iter()
             .zip(pieces)
-            .map(|(field, pieces)| concat_columns(&self.key, field.data_type(), pieces))
+            .map(|(field, pieces)| self.concat(field, pieces))
             .collect()
+    }
+
+    /// Puts the pieces of a column together.
+    pub(crate) fn concat(&self, field: &Field, pieces: Vec<ArrayRef>) -> Result<ArrayRef> {
+        let limit = self.root.options.max_array_bytes;
+        concat_columns(&self.key, field.data_type(), limit, pieces)
+    }
+
+    /// What makes the categories of a column the same in all batches.
+    ///
+    /// Where they are numbers, reads the whole column.
+    fn unifier(&self, field: &Field) -> Result<Option<Unifier>> {
+        let limit = self.root.options.max_array_bytes;
+        let groups = if is_coded(field) {
+            self.groups()?
+        } else {
+            Vec::new()
+        };
+        let pieces = groups.into_iter().flat_map(|group| {
+            let values = self
+                .file(group.file)
+                .and_then(|file| file.values(group.group, self.position(&file, field)?));
+            let (values, error) = match values {
+                Ok(values) => (Some(values), None),
+                Err(error) => (None, Some(Err(error))),
+            };
+            values.into_iter().flatten().chain(error)
+        });
+        Unifier::of(&self.key, field.data_type(), limit, pieces)
     }
 
     /// The bytes that an array holds.
@@ -452,17 +484,20 @@ impl Parts {
 
     /// Reads some columns batch by batch, each at most as long as a row group.
     pub(crate) fn batches(self: &Arc<Self>, fields: Vec<Field>) -> Batches {
-        let unifiers = fields.iter().map(|f| Unifier::of(f.data_type())).collect();
         Batches {
             parts: Arc::clone(self),
             schema: Arc::new(Schema::new(fields)),
-            unifiers,
+            unifiers: None,
             file: 0,
             group: 0,
             open: None,
             failed: false,
         }
     }
+}
+
+fn is_coded(field: &Field) -> bool {
+    field.data_type() != stored_type(field.data_type())
 }
 
 fn is_variable(data_type: &DataType) -> bool {
@@ -514,7 +549,8 @@ fn cut(pieces: Vec<ArrayRef>, rows: Range<u64>) -> Vec<ArrayRef> {
 pub(crate) struct Batches {
     parts: Arc<Parts>,
     schema: SchemaRef,
-    unifiers: Vec<Option<Unifier>>,
+    /// Those of the columns, from the first batch on.
+    unifiers: Option<Vec<Option<Unifier>>>,
     file: usize,
     group: usize,
     open: Option<Aligned>,
@@ -555,9 +591,17 @@ impl Batches {
 
     fn batch(&mut self, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
         let key = &self.parts.key;
+        let unifiers = match &mut self.unifiers {
+            Some(unifiers) => unifiers,
+            none => {
+                let fields = self.schema.fields().iter();
+                let made = fields.map(|field| self.parts.unifier(field));
+                none.insert(made.collect::<Result<_>>()?)
+            }
+        };
         let columns = columns
             .into_iter()
-            .zip(&mut self.unifiers)
+            .zip(unifiers)
             .map(|(column, unifier)| match unifier {
                 Some(unifier) => {
                     let codes = unifier.add(key, &column)?;

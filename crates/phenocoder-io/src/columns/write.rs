@@ -338,7 +338,7 @@ fn plain(key: &str, column: &ArrayRef) -> Result<ArrayRef> {
             .flatten()
             .all(|value| seen.insert(value))
         {
-            let mut unifier = Unifier::Texts(Texts::default());
+            let mut unifier = Unifier::Texts(Texts::new(u64::MAX));
             let codes = unifier.add(key, &column)?;
             return unifier.column(key, codes);
         }

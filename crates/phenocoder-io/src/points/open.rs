@@ -235,10 +235,12 @@ impl Points {
     /// Reads some columns batch by batch: at most 65,536 points at a time, in their order.
     ///
     /// Categories have the same codes in all batches; later ones may have more categories at the end.
+    /// Those of numbers are all there from the first batch on, for which the column is read once more.
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] for a column that is not there; what is damaged is an error of its batch, which is the last.
+    /// [`Error::NoEntry`] for a column that is not there; what is damaged is an error of its batch, which is the last,
+    /// and so are categories that together take more than `max_array_bytes` ([`Error::TooLarge`]).
     pub fn batches(&self, columns: &[&str]) -> Result<PointBatches> {
         let fields = self.parts.select(columns)?;
         Ok(PointBatches(self.parts.batches(fields)))

@@ -7,7 +7,7 @@ use arrow::compute::take;
 use rayon::prelude::*;
 
 use super::Points;
-use crate::columns::{Group, as_f64, concat_columns};
+use crate::columns::{Group, as_f64};
 use crate::region::{BoundingBox, Extent, affine_into, reach};
 use crate::transform::Affine;
 use crate::{Error, Result};
@@ -78,7 +78,7 @@ impl Points {
         let columns = fields
             .iter()
             .zip(pieces)
-            .map(|(field, pieces)| concat_columns(parts.key(), field.data_type(), pieces))
+            .map(|(field, pieces)| parts.concat(field, pieces))
             .collect::<Result<_>>()?;
         crate::table::batch(parts.key(), fields, columns, n)
     }

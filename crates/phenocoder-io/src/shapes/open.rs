@@ -370,6 +370,7 @@ impl Shapes {
 
     /// Reads geometries and some columns batch by batch: at most 65,536 objects at a time, in their order.
     /// Shapes of the ragged layout of version 0.1 come as one batch.
+    /// For categories see [`Points::batches`](crate::Points::batches).
     ///
     /// # Errors
     ///

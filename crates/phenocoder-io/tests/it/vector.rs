@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
 use phenocoder_io::{
-    ContainerVersion, Error, Geometries, OpenOptions, ParquetCompression, PointsData,
+    BoundingBox, ContainerVersion, Error, Geometries, OpenOptions, ParquetCompression, PointsData,
     PointsWriteOptions, ShapesData, ShapesWriteOptions, Store, Transformation, WriteMode,
 };
 use proptest::prelude::*;
@@ -586,7 +586,38 @@ fn categories_of_numbers_come_back_as_categories() {
             field.metadata().contains_key("anndata.ordered")
         };
         assert!(is_ordered(2) && !is_ordered(3));
-        // Batches hand out codes that stay.
+        // All batches have the categories of the whole column.
+        let halves: ArrayRef = Arc::new(Float64Array::from(vec![0.25, 0.5]));
+        for batch in points.batches(&["half"]).unwrap() {
+            let column = batch.unwrap().column(0).clone();
+            let column: &DictionaryArray<Int32Type> = column.as_any().downcast_ref().unwrap();
+            assert_eq!(column.values(), &halves);
+        }
+        let path = folder.path().join("s.zarr");
+        for (limit, is_enough) in [(16, true), (15, false)] {
+            let options = OpenOptions::default().with_max_array_bytes(limit);
+            let limited = Store::open_with(&path, options).unwrap();
+            let first = limited
+                .points("p")
+                .unwrap()
+                .batches(&["half"])
+                .unwrap()
+                .next();
+            match first.unwrap() {
+                Ok(_) => assert!(is_enough),
+                Err(Error::TooLarge { what, found, .. }) => {
+                    assert!(!is_enough);
+                    assert_eq!((what, found), ("categories with bytes", 16));
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        // What lies in a box has the categories that occur there.
+        let region = BoundingBox::new("global", &["x"], &[0.5], &[2.5]).unwrap();
+        let within = points.read_within(&["layer"], &region).unwrap();
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![-2]));
+        let expected = categories(numbers, vec![Some(0), None]);
+        assert_eq!(within.column(0), &expected);
         let batches = points.batches(&["layer"]).unwrap();
         let layers: Vec<_> = batches
             .flat_map(|batch| {
