@@ -54,8 +54,9 @@
 //! | shapes | 0.1, 0.2, 0.3 | WKB, native geometries, ragged arrays | 0.2, 0.3, as WKB |
 //!
 //! Not read in tables are `awkward-array`, complex numbers, times in other units than seconds to nanoseconds, and times and
-//! bytes with several axes: where they are an entry of `uns` and its like, that entry is [`Uns::Unsupported`], stays
-//! when the table is replaced, and harms no other.
+//! bytes with several axes: where they are an entry of `uns` and its like, that entry is [`Uns::Unsupported`], and a
+//! column of `obs` or `var` is left out of [`Table::read_all`]; [`TableData::unsupported`] names both, they stay when the
+//! table is replaced, and harm no other.
 //!
 //! # Catalogue
 //!

@@ -1,6 +1,6 @@
 //! Boxes in a coordinate system, and what of an element lies in them.
 
-use crate::transform::{Affine, Transformation};
+use crate::transform::{Affine, Transformation, affine_of};
 use crate::{Error, Result};
 
 /// A box along the axes of a coordinate system.
@@ -111,7 +111,7 @@ pub(crate) fn affine_into(
         name: system.to_owned(),
         available: crate::error::listing(transformations.iter().map(Transformation::target)),
     })?;
-    found.to_affine()
+    affine_of(key, found)
 }
 
 /// Grows from positions to the box around them.

@@ -476,19 +476,22 @@ pub(crate) fn parse_all(key: &str, list: Option<&Value>) -> Result<Vec<Transform
         .iter()
         .map(|value| parse(key, value, 0))
         .collect::<Result<_>>()?;
-    for transformation in &parsed {
-        let affine = transformation.to_affine().map_err(|error| match error {
-            Error::InvalidTransform { problem, .. } => bad(&problem),
-            other => other,
-        })?;
-        if ["x", "y"]
-            .iter()
-            .any(|axis| affine.axes.iter().all(|a| a != axis))
-        {
-            return Err(bad("a map does not take the axes x and y"));
-        }
+    let takes = |map: &Transformation, axis: &str| map.input.iter().any(|a| a == axis);
+    if !parsed.iter().all(|map| takes(map, "x") && takes(map, "y")) {
+        return Err(bad("a map does not take the axes x and y"));
     }
     Ok(parsed)
+}
+
+/// The matrix of a map of the element at a key.
+pub(crate) fn affine_of(key: &str, map: &Transformation) -> Result<Affine> {
+    map.to_affine().map_err(|error| match error {
+        Error::InvalidTransform { problem, .. } => Error::InvalidTransform {
+            key: key.to_owned(),
+            problem: format!("the map into `{}`: {problem}", map.target()),
+        },
+        other => other,
+    })
 }
 
 /// The coordinate systems that the attributes of an element name, be it raster, points or shapes.
@@ -538,7 +541,7 @@ pub(crate) fn write_all(
         }
         targets.push(target);
         // Says what is wrong with lengths, and with numbers that JSON does not have.
-        parse(key, transformation.to_json(), 0)?.to_affine()?;
+        parse(key, transformation.to_json(), 0)?;
         if let Some(axis) = axes
             .iter()
             .find(|axis| !transformation.input.iter().any(|a| a == *axis))

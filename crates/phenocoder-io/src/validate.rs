@@ -2,6 +2,7 @@
 
 use crate::array::with_causes;
 use crate::store::{ElementKind, Store};
+use crate::transform::{Transformation, affine_of};
 use crate::{Error, path};
 
 /// Something in a store that breaks a rule.
@@ -73,17 +74,23 @@ pub fn validate(store: &Store) -> Vec<Violation> {
         }
         seen.push((lower, key));
         let result = match element.kind {
-            ElementKind::Image => store.image(&element.name).map(|_| ()),
-            ElementKind::Labels => store.labels(&element.name).map(|_| ()),
+            ElementKind::Image => {
+                let image = store.image(&element.name);
+                image.map(|image| check_maps(key, image.transformations(), &mut found))
+            }
+            ElementKind::Labels => {
+                let labels = store.labels(&element.name);
+                labels.map(|labels| check_maps(key, labels.transformations(), &mut found))
+            }
             ElementKind::Table => check_table(store, &element.name, key, &mut found),
             ElementKind::Points => store.points(&element.name).and_then(|points| {
-                points.n_rows()?;
-                Ok(())
+                check_maps(key, points.transformations(), &mut found);
+                points.n_rows().map(|_| ())
             }),
-            ElementKind::Shapes => {
-                let shapes = store.shapes(&element.name);
-                shapes.and_then(|shapes| shapes.read_all()).map(|_| ())
-            }
+            ElementKind::Shapes => store.shapes(&element.name).and_then(|shapes| {
+                check_maps(key, shapes.transformations(), &mut found);
+                shapes.read_all().map(|_| ())
+            }),
         };
         if let Err(error) = result {
             found.push(Violation::error(key, &error));
@@ -111,6 +118,12 @@ pub fn validate(store: &Store) -> Vec<Violation> {
         Err(error) => found.push(Violation::warning("", with_causes(&error))),
     }
     found
+}
+
+/// Lists the maps into coordinate systems that cannot be used.
+fn check_maps(key: &str, maps: &[Transformation], found: &mut Vec<Violation>) {
+    let wrong = maps.iter().filter_map(|map| affine_of(key, map).err());
+    found.extend(wrong.map(|error| Violation::warning(key, with_causes(&error))));
 }
 
 fn check_table(

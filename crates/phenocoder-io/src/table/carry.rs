@@ -1,4 +1,4 @@
-//! Entries that cannot be read, on their way from the table that is replaced to the new one.
+//! Entries and columns that cannot be read, on their way from the table that is replaced to the new one.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::root::Root;
 use crate::store::copy_tree;
 use crate::{Error, Result};
 
-/// Copies every unsupported entry of `table` from the table at the key `old` into the new table's folder.
+/// Copies every unsupported entry and column of `table` from the table at the key `old` into the new table's folder.
 pub(crate) fn carry_over(
     root: &Arc<Root>,
     format: ZarrFormat,
@@ -38,8 +38,8 @@ pub(crate) fn carry_over(
     let same_var = before.var_names()? == table.var_names;
     for (entry, reason) in &entries {
         let fits = match entry.split('/').next() {
-            Some("obsm" | "obsp") => same_obs,
-            Some("varm" | "varp") => same_var,
+            Some("obs" | "obsm" | "obsp") => same_obs,
+            Some("var" | "varm" | "varp") => same_var,
             // The variables of `raw` are its own; the rest is not aligned.
             _ => true,
         };

@@ -91,6 +91,20 @@ pub struct TableData {
     pub annotation: Option<Annotation>,
     /// Whether a single region is stored as a list, as it was read.
     pub(crate) lists_region: Form,
+    /// The columns that were not read, in their order.
+    pub(crate) unread: Vec<UnreadColumn>,
+}
+
+/// A column of a type that is not read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct UnreadColumn {
+    /// The data frame: `obs`, `var` or `raw/var`.
+    pub(crate) frame: &'static str,
+    pub(crate) name: String,
+    /// Its place among all columns.
+    pub(crate) at: usize,
+    /// Why it was not read.
+    pub(crate) reason: String,
 }
 
 /// A way of writing that says nothing else: tables that differ in it are equal.
@@ -127,6 +141,7 @@ impl TableData {
             raw: None,
             annotation: None,
             lists_region: Form::default(),
+            unread: Vec::new(),
         }
     }
 
@@ -218,9 +233,9 @@ impl TableData {
         self.obsm.get(name)?.to_matrix()?.to_dense_f64().ok()
     }
 
-    /// Takes out every entry that could not be read, so that the rest can be written elsewhere.
+    /// Takes out every entry and column that could not be read, so that the rest can be written elsewhere.
     ///
-    /// Returns their paths (`uns/rank_genes_groups/names`) with the reasons, sorted by group and name.
+    /// Returns what [`unsupported`](Self::unsupported) does.
     pub fn take_unsupported(&mut self) -> Vec<(String, String)> {
         fn take(entries: &mut BTreeMap<String, Uns>) {
             entries.retain(|_, value| !matches!(value, Uns::Unsupported(_)));
@@ -242,11 +257,28 @@ impl TableData {
         for entries in groups.into_iter().chain(raw) {
             take(entries);
         }
+        self.unread.clear();
         found
     }
 
-    /// The paths of the entries that could not be read, and why.
-    pub(crate) fn unsupported(&self) -> Vec<(String, String)> {
+    /// The columns of a data frame that were not read, unless they were replaced since.
+    pub(crate) fn unread<'a>(&'a self, frame: &'a str) -> impl Iterator<Item = &'a UnreadColumn> {
+        let columns = match frame {
+            "obs" => Some(&self.obs),
+            "var" => Some(&self.var),
+            _ => self.raw.as_ref().map(|raw| &raw.var),
+        };
+        let is_free = move |name: &str| columns.is_some_and(|c| c.column_by_name(name).is_none());
+        let unread = self.unread.iter().filter(move |c| c.frame == frame);
+        unread.filter(move |column| is_free(&column.name))
+    }
+
+    /// The paths of the columns and entries that could not be read, and why: `obs/signal`,
+    /// `uns/rank_genes_groups/names`; columns first.
+    ///
+    /// They are copied from the old table when that is replaced.
+    #[must_use]
+    pub fn unsupported(&self) -> Vec<(String, String)> {
         fn collect(
             group: &str,
             entries: &BTreeMap<String, Uns>,
@@ -261,7 +293,14 @@ impl TableData {
                 }
             }
         }
-        let mut found = Vec::new();
+        let frames = ["obs", "var", "raw/var"].into_iter();
+        let columns = frames.flat_map(|frame| self.unread(frame));
+        let mut found: Vec<(String, String)> = columns
+            .map(|column| {
+                let place = format!("{}/{}", column.frame, column.name);
+                (place, column.reason.clone())
+            })
+            .collect();
         let raw = self.raw.as_ref().map(|raw| ("raw/varm", &raw.varm));
         let groups = [
             ("obsm", &self.obsm),
@@ -286,8 +325,10 @@ impl TableData {
         let (n, p) = (self.n_obs(), self.n_vars());
         unique("obs_names", &self.obs_names)?;
         unique("var_names", &self.var_names)?;
-        check_frame("obs", &self.obs, self.obs_index_name.as_deref(), n)?;
-        check_frame("var", &self.var, self.var_index_name.as_deref(), p)?;
+        let index = self.obs_index_name.as_deref();
+        check_frame("obs", &self.obs, index, self.unread("obs"), n)?;
+        let index = self.var_index_name.as_deref();
+        check_frame("var", &self.var, index, self.unread("var"), p)?;
         if let Some(x) = &self.x {
             check_shape("X", x.shape(), (n, p))?;
         }
@@ -316,7 +357,8 @@ impl TableData {
         }
         if let Some(raw) = &self.raw {
             let p = raw.var_names.len();
-            check_frame("raw/var", &raw.var, raw.var_index_name.as_deref(), p)?;
+            let index = raw.var_index_name.as_deref();
+            check_frame("raw/var", &raw.var, index, self.unread("raw/var"), p)?;
             if let Some(x) = &raw.x {
                 check_shape("raw/X", x.shape(), (n, p))?;
             }
@@ -402,7 +444,13 @@ fn unique(place: &str, names: &[String]) -> Result<()> {
     }
 }
 
-fn check_frame(place: &str, frame: &RecordBatch, index: Option<&str>, rows: usize) -> Result<()> {
+fn check_frame<'a>(
+    place: &str,
+    frame: &'a RecordBatch,
+    index: Option<&'a str>,
+    unread: impl Iterator<Item = &'a UnreadColumn>,
+    rows: usize,
+) -> Result<()> {
     if frame.num_rows() != rows {
         let problem = format!("expected {rows} rows, found {}", frame.num_rows());
         return Err(Error::table(place, problem));
@@ -415,6 +463,7 @@ fn check_frame(place: &str, frame: &RecordBatch, index: Option<&str>, rows: usiz
         .map(|f| f.name())
         .map(String::as_str)
         .chain(index)
+        .chain(unread.map(|column| column.name.as_str()))
     {
         check_column(name)?;
         if !seen.insert(name.to_lowercase()) {

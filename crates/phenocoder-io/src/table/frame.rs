@@ -9,6 +9,7 @@ use arrow::datatypes::{Field, Schema};
 use serde_json::Value;
 
 use super::arrow_column::{ENCODING, NA_VALUE, ORDERED, dictionary, numbers_to_arrow, texts};
+use super::data::UnreadColumn;
 use super::foreign;
 use super::info::ColumnInfo;
 use super::value::Context;
@@ -136,6 +137,33 @@ impl LazyFrame {
         self.read((0..self.names.len()).collect(), context)
     }
 
+    /// Reads all columns but those of a type that is not read; `frame` is what the table calls the data frame.
+    pub(crate) fn read_known(
+        &self,
+        context: &Context,
+        frame: &'static str,
+    ) -> Result<(RecordBatch, Vec<UnreadColumn>)> {
+        let mut unread = Vec::new();
+        let mut columns = Vec::with_capacity(self.names.len());
+        for at in 0..self.names.len() {
+            match self.read_column(at, context) {
+                // Categories that lie elsewhere would be lost when the column is copied.
+                Err(error @ Error::DataType { .. })
+                    if self.columns[at].text("categories").is_none() =>
+                {
+                    unread.push(UnreadColumn {
+                        frame,
+                        name: self.names[at].clone(),
+                        at,
+                        reason: error.to_string(),
+                    });
+                }
+                column => columns.push(column?),
+            }
+        }
+        Ok((self.batch(columns)?, unread))
+    }
+
     pub(crate) fn read_named(&self, names: &[&str], context: &Context) -> Result<RecordBatch> {
         let places = names
             .iter()
@@ -155,22 +183,26 @@ impl LazyFrame {
     }
 
     fn read(&self, places: Vec<usize>, context: &Context) -> Result<RecordBatch> {
-        let mut fields = Vec::with_capacity(places.len());
-        let mut arrays = Vec::with_capacity(places.len());
-        for place in places {
-            let node = self.columns[place].clone();
-            let key = node.key.clone();
-            let (array, metadata) = read_column(context, node, &self.key)?;
-            if array.len() as u64 != self.n_rows {
-                return Err(Error::LengthMismatch {
-                    key,
-                    expected: self.n_rows,
-                    found: array.len() as u64,
-                });
-            }
-            fields.push(field(&self.names[place], &array, metadata));
-            arrays.push(array);
+        let columns = places.into_iter().map(|at| self.read_column(at, context));
+        self.batch(columns.collect::<Result<_>>()?)
+    }
+
+    fn read_column(&self, at: usize, context: &Context) -> Result<(Field, ArrayRef)> {
+        let node = self.columns[at].clone();
+        let key = node.key.clone();
+        let (array, metadata) = read_column(context, node, &self.key)?;
+        if array.len() as u64 != self.n_rows {
+            return Err(Error::LengthMismatch {
+                key,
+                expected: self.n_rows,
+                found: array.len() as u64,
+            });
         }
+        Ok((field(&self.names[at], &array, metadata), array))
+    }
+
+    fn batch(&self, columns: Vec<(Field, ArrayRef)>) -> Result<RecordBatch> {
+        let (fields, arrays) = columns.into_iter().unzip();
         batch(&self.key, fields, arrays, self.n_rows as usize)
     }
 }

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use phenocoder_core::{Column, CsrGraph};
 use serde_json::Value;
 
-use super::data::{Annotation, Form, RawData, TableData};
+use super::data::{Annotation, Form, RawData, TableData, UnreadColumn};
 use super::frame::LazyFrame;
 use super::graph;
 use super::info::{ColumnInfo, MatrixInfo};
@@ -403,12 +403,21 @@ impl Table {
         self.annotation.as_ref()
     }
 
-    /// Reads everything.
+    /// Reads everything that can be read.
+    ///
+    /// Columns of a type that is not read, such as complex numbers, are left out, and
+    /// [`unsupported`](TableData::unsupported) names them; like entries that cannot be read they stay in the store when
+    /// the table is replaced. [`obs_all`](Self::obs_all) refuses them.
     ///
     /// # Errors
     ///
     /// Errors of damaged data in `obs`, `var`, `X` and layers; other damaged entries become [`Uns::Unsupported`].
     pub fn read_all(&self) -> Result<TableData> {
+        let (obs, mut unread) = self.obs.read_known(&self.context, "obs")?;
+        let (var, of_var) = self.var.read_known(&self.context, "var")?;
+        let (raw, of_raw) = self.raw()?.unzip();
+        unread.extend(of_var);
+        unread.extend(of_raw.into_iter().flatten());
         let mut layers = BTreeMap::new();
         for name in self.layers()? {
             layers.insert(name.clone(), self.layer(&name)?);
@@ -416,10 +425,10 @@ impl Table {
         let data = TableData {
             obs_names: self.obs_names()?,
             obs_index_name: self.obs.index_name(),
-            obs: self.obs_all()?,
+            obs,
             var_names: self.var_names()?,
             var_index_name: self.var.index_name(),
-            var: self.var_all()?,
+            var,
             x: self.x()?,
             layers,
             obsm: self.aligned("obsm")?,
@@ -427,9 +436,10 @@ impl Table {
             obsp: self.aligned("obsp")?,
             varp: self.aligned("varp")?,
             uns: self.uns()?,
-            raw: self.raw()?,
+            raw,
             annotation: self.annotation.clone(),
             lists_region: Form(self.lists_region),
+            unread,
         };
         data.check_annotation().map_err(|error| match error {
             Error::InvalidTable { place, problem } => {
@@ -440,7 +450,8 @@ impl Table {
         Ok(data)
     }
 
-    fn raw(&self) -> Result<Option<RawData>> {
+    /// The table before variables were selected, and the columns of it that are not read.
+    fn raw(&self) -> Result<Option<(RawData, Vec<UnreadColumn>)>> {
         let Some(node) = self.find("raw")?.filter(Node::is_group) else {
             return Ok(None);
         };
@@ -457,13 +468,15 @@ impl Table {
             Some(node) => value::read_dict(&self.context, &node, 0)?,
             None => BTreeMap::new(),
         };
-        Ok(Some(RawData {
+        let (columns, unread) = var.read_known(&self.context, "raw/var")?;
+        let raw = RawData {
             var_names: var.read_names(&self.context)?,
             var_index_name: var.index_name(),
-            var: var.read_all(&self.context)?,
+            var: columns,
             x,
             varm,
-        }))
+        };
+        Ok(Some((raw, unread)))
     }
 
     fn aligned(&self, group: &str) -> Result<BTreeMap<String, Uns>> {

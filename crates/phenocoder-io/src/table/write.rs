@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::arrow_column::{
     ENCODING, NA_VALUE, ORDERED, numbers_from_arrow, split_dictionary, texts,
 };
-use super::data::{Annotation, RawData, TableData};
+use super::data::{Annotation, RawData, TableData, UnreadColumn};
 use super::foreign::Time;
 use super::frame::{Frame, is_plain_bool, missing};
 use super::matrix::{Matrix, SparseFormat, SparseMatrix};
@@ -60,12 +60,14 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
         &Index::Texts(&table.obs_names),
         table.obs_index_name.as_deref(),
         &table.obs,
+        table.unread("obs"),
     )?;
     writer.data_frame(
         &place.join("var"),
         &Index::Texts(&table.var_names),
         table.var_index_name.as_deref(),
         &table.var,
+        table.unread("var"),
     )?;
     if let Some(x) = &table.x {
         writer.matrix(&place.join("X"), x)?;
@@ -87,7 +89,7 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
     }
     writer.dict(&place.join("uns"), &uns)?;
     if let Some(raw) = &table.raw {
-        writer.raw(&place.join("raw"), raw)?;
+        writer.raw(&place.join("raw"), raw, table.unread("raw/var"))?;
     }
     Ok(())
 }
@@ -228,19 +230,20 @@ impl Writer {
         part("indptr", indptr)
     }
 
-    fn data_frame(
+    /// Writes a data frame that lists, in their places, columns that are not written here.
+    fn data_frame<'a>(
         &self,
         place: &Place,
         index: &Index<'_>,
         index_name: Option<&str>,
         columns: &RecordBatch,
+        unread: impl Iterator<Item = &'a UnreadColumn>,
     ) -> Result<()> {
-        let names: Vec<&String> = columns
-            .schema_ref()
-            .fields()
-            .iter()
-            .map(|f| f.name())
-            .collect();
+        let fields = columns.schema_ref().fields().iter();
+        let mut names: Vec<&String> = fields.map(|f| f.name()).collect();
+        for column in unread {
+            names.insert(column.at.min(names.len()), &column.name);
+        }
         let index_name = index_name.unwrap_or("_index");
         let mut attributes = encoding("dataframe", "0.2.0");
         attributes.insert("_index".to_owned(), json!(index_name));
@@ -464,18 +467,26 @@ impl Writer {
                 index,
                 index_name,
                 columns,
-            }) => self.data_frame(place, &Index::Array(index), index_name.as_deref(), columns),
+            }) => {
+                let (index, name) = (Index::Array(index), index_name.as_deref());
+                self.data_frame(place, &index, name, columns, std::iter::empty())
+            }
             Uns::Dict(entries) => self.dict(place, entries),
             // Copied from the table that is replaced, once the rest is written.
             Uns::Unsupported(_) => Ok(()),
         }
     }
 
-    fn raw(&self, place: &Place, raw: &RawData) -> Result<()> {
+    fn raw<'a>(
+        &self,
+        place: &Place,
+        raw: &RawData,
+        unread: impl Iterator<Item = &'a UnreadColumn>,
+    ) -> Result<()> {
         write_group(place, self.format, encoding("raw", "0.1.0"))?;
         let index = Index::Texts(&raw.var_names);
         let name = raw.var_index_name.as_deref();
-        self.data_frame(&place.join("var"), &index, name, &raw.var)?;
+        self.data_frame(&place.join("var"), &index, name, &raw.var, unread)?;
         if let Some(x) = &raw.x {
             self.matrix(&place.join("X"), x)?;
         }

@@ -9,7 +9,7 @@ use ndarray::{Array2, Array4};
 use phenocoder_core::{Column, DataType, MemoryImage, NoProgress};
 use phenocoder_io::{
     ContainerVersion, Error, Geometries, ImageWriteOptions, ShapesData, ShapesWriteOptions, Store,
-    TableData, Uns, WriteMode,
+    TableData, Uns, WriteMode, validate,
 };
 use serde_json::{Map, Value, json};
 
@@ -210,11 +210,79 @@ fn complex_numbers_are_an_error_of_their_value_only() {
             .map(|c| (c.name.as_str(), c.data_type))
             .collect();
         assert_eq!(types, [("phase", None), ("kept", Some(DataType::Int64))]);
-        for error in [stored.obs_column("phase").err(), stored.read_all().err()] {
+        for error in [stored.obs_column("phase").err(), stored.obs_all().err()] {
             let error = error.unwrap();
             assert!(matches!(&error, Error::DataType { key, .. } if key == "tables/t/obs/phase"));
         }
+        let mut data = stored.read_all().unwrap();
+        assert_eq!(data.obs.num_columns(), 1);
+        let places = |data: &TableData| -> Vec<String> {
+            let unsupported = data.unsupported().into_iter();
+            unsupported.map(|(place, _)| place).collect()
+        };
+        assert_eq!(places(&data), ["obs/phase", "uns/signal"]);
+        assert!(data.unsupported()[0].1.contains("tables/t/obs/phase"));
+        // It stays in its place when the table is replaced.
+        let column = || files(&table.join("obs/phase")).into_iter().map(fs::read);
+        let before: Vec<_> = column().map(Result::unwrap).collect();
+        data = data
+            .with_obs_column("new", Column::Int(vec![5, 6]))
+            .unwrap();
+        let clash = data
+            .clone()
+            .with_obs_column("PHASE", Column::Int(vec![5, 6]));
+        assert!(clash.unwrap().validate().is_err());
+        store.write_table("t", &data, WriteMode::Replace).unwrap();
+        assert_eq!(column().map(Result::unwrap).collect::<Vec<_>>(), before);
+        let stored = store.table("t").unwrap();
+        assert_eq!(stored.obs_columns(), ["phase", "kept", "new"]);
+        assert_eq!(stored.read_all().unwrap(), data);
+        // Nowhere else, nor for other rows.
+        let refused = store.write_table("u", &data, WriteMode::Create);
+        assert!(matches!(refused, Err(Error::InvalidTable { .. })));
+        let mut other = data.clone();
+        other.obs_names = vec!["a".into(), "c".into()];
+        let refused = store.write_table("t", &other, WriteMode::Replace);
+        assert!(
+            matches!(&refused, Err(Error::InvalidTable { place, .. }) if place == "obs/phase"),
+            "{refused:?}"
+        );
+        // A column that takes its place is that column.
+        let replaced = data
+            .clone()
+            .with_obs_column("phase", Column::Int(vec![7, 8]))
+            .unwrap();
+        assert_eq!(places(&replaced), ["uns/signal"]);
+        let taken = data.take_unsupported();
+        assert_eq!((taken.len(), places(&data).len()), (2, 0));
+        store.write_table("u", &data, WriteMode::Create).unwrap();
+        let stored = store.table("u").unwrap();
+        assert_eq!(stored.obs_columns(), ["kept", "new"]);
     }
+}
+
+#[test]
+fn a_map_from_an_axis_that_is_not_there_is_an_error_of_who_asks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(&folder);
+    edit(&path.join("shapes/p"), |metadata| {
+        let maps = &mut metadata["attributes"]["coordinateTransformations"];
+        let mut other = maps[0].clone();
+        other["type"] = json!("mapAxis");
+        other["mapAxis"] = json!({"x": "z", "y": "y"});
+        other["output"]["name"] = json!("turned");
+        maps.as_array_mut().unwrap().push(other);
+    });
+    let store = Store::open(&path).unwrap();
+    let shapes = store.shapes("p").unwrap();
+    assert_eq!(shapes.transformations().len(), 2);
+    assert!(shapes.extent("global").unwrap().is_some());
+    let refused = shapes.extent("turned").unwrap_err();
+    let problem = "`shapes/p`: the map into `turned`: the axis z is missing";
+    assert!(refused.to_string().contains(problem), "{refused}");
+    let found = validate(&store);
+    let found = found.iter().find(|v| v.key == "shapes/p").unwrap();
+    assert!(found.problem.contains("`turned`"), "{found:?}");
 }
 
 #[test]
