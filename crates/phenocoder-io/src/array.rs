@@ -109,29 +109,54 @@ struct OpenShard {
 }
 
 /// The shards of an array that were read last, with their files open and their indexes in memory.
-#[derive(Debug, Default)]
-pub(crate) struct OpenShards(Mutex<VecDeque<(Vec<u64>, Arc<OpenShard>)>>);
+///
+/// Each is opened once: who asks for it meanwhile waits.
+#[derive(Debug)]
+pub(crate) struct OpenShards {
+    /// How many files are kept open.
+    most: usize,
+    kept: Mutex<VecDeque<(Vec<u64>, Arc<Slot>)>>,
+}
+
+/// A shard, once it is open.
+type Slot = Mutex<Option<Arc<OpenShard>>>;
+
+impl Default for OpenShards {
+    fn default() -> Self {
+        Self::new(64)
+    }
+}
 
 impl OpenShards {
-    /// How many files are kept open.
-    const KEPT: usize = 64;
-
-    fn find(&self, chunk: &[u64]) -> Option<Arc<OpenShard>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, shard) = kept.iter().find(|(place, _)| place == chunk)?;
-        Some(Arc::clone(shard))
+    pub(crate) fn new(most: usize) -> Self {
+        let kept = Mutex::default();
+        Self { most, kept }
     }
 
-    fn keep(&self, chunk: Vec<u64>, shard: OpenShard) -> Arc<OpenShard> {
-        let shard = Arc::new(shard);
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.iter().all(|(place, _)| *place != chunk) {
-            if kept.len() == Self::KEPT {
-                kept.pop_front();
+    fn shard(
+        &self,
+        chunk: Vec<u64>,
+        open: impl FnOnce(&[u64]) -> Result<Option<OpenShard>>,
+    ) -> Result<Option<Arc<OpenShard>>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.iter().find(|(place, _)| *place == chunk);
+        let slot = match found {
+            Some((_, slot)) => Arc::clone(slot),
+            None => {
+                if kept.len() >= self.most {
+                    kept.pop_front();
+                }
+                let slot = Arc::default();
+                kept.push_back((chunk.clone(), Arc::clone(&slot)));
+                slot
             }
-            kept.push_back((chunk, Arc::clone(&shard)));
+        };
+        drop(kept);
+        let mut shard = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if shard.is_none() {
+            *shard = open(&chunk)?.map(Arc::new);
         }
-        shard
+        Ok(shard.clone())
     }
 }
 
@@ -242,47 +267,7 @@ impl ZarrArray {
     }
 
     /// Decodes one block; a block that is not stored is the fill value.
-    pub(crate) fn block(&self, index: &[u64]) -> Result<Block> {
-        self.block_with(index, None)
-    }
-
-    /// Decodes one block for the cache: whole numbers of 2 or 4 bytes in fewer bits where that pays.
-    fn block_to_keep(&self, index: &[u64]) -> Result<Block> {
-        let ElementType::Number(data_type) = self.element else {
-            return self.block(index);
-        };
-        if !data_type.is_integer() || !matches!(data_type.size(), 2 | 4) {
-            return self.block(index);
-        }
-        with_scratch(|encoded, decoded| {
-            if !self.decode_block(index, encoded, decoded)? {
-                return Ok(Block::Fill);
-            }
-            Ok(match Packed::pack(data_type.size(), decoded) {
-                Some(packed) => Block::Packed(packed),
-                None => Block::Bytes(decoded.clone()),
-            })
-        })
-    }
-
-    /// As [`block`](Self::block), with the files of shards kept in `open`: right for arrays that are never replaced.
-    pub(crate) fn block_kept(&self, index: &[u64], open: &OpenShards) -> Result<Block> {
-        self.block_with(index, Some(open))
-    }
-
-    /// Decodes a block; whether damage of it shows in a checksum, or `None` when it is not stored.
-    fn check_block(&self, index: &[u64]) -> Result<Option<bool>> {
-        with_scratch(|encoded, _| {
-            let Some(key) = self.read_encoded(index, None, encoded)? else {
-                return Ok(None);
-            };
-            let chain = self.block_chain();
-            self.codecs.decode(&key, chain, encoded, &self.block)?;
-            Ok(Some(chain.has_checksum(Some(encoded.as_slice()))))
-        })
-    }
-
-    fn block_with(&self, index: &[u64], open: Option<&OpenShards>) -> Result<Block> {
+    pub(crate) fn block(&self, index: &[u64], open: &OpenShards) -> Result<Block> {
         with_scratch(
             |encoded, _| match self.read_encoded(index, open, encoded)? {
                 Some(key) => self
@@ -293,14 +278,46 @@ impl ZarrArray {
         )
     }
 
+    /// Decodes one block for the cache: whole numbers of 2 or 4 bytes in fewer bits where that pays.
+    fn block_to_keep(&self, index: &[u64], open: &OpenShards) -> Result<Block> {
+        let ElementType::Number(data_type) = self.element else {
+            return self.block(index, open);
+        };
+        if !data_type.is_integer() || !matches!(data_type.size(), 2 | 4) {
+            return self.block(index, open);
+        }
+        with_scratch(|encoded, decoded| {
+            if !self.decode_block(index, open, encoded, decoded)? {
+                return Ok(Block::Fill);
+            }
+            Ok(match Packed::pack(data_type.size(), decoded) {
+                Some(packed) => Block::Packed(packed),
+                None => Block::Bytes(decoded.clone()),
+            })
+        })
+    }
+
+    /// Decodes a block; whether damage of it shows in a checksum, or `None` when it is not stored.
+    fn check_block(&self, index: &[u64], open: &OpenShards) -> Result<Option<bool>> {
+        with_scratch(|encoded, _| {
+            let Some(key) = self.read_encoded(index, open, encoded)? else {
+                return Ok(None);
+            };
+            let chain = self.block_chain();
+            self.codecs.decode(&key, chain, encoded, &self.block)?;
+            Ok(Some(chain.has_checksum(Some(encoded.as_slice()))))
+        })
+    }
+
     /// Decodes a block of values of fixed size into `decoded`; `false` when it is not stored.
     fn decode_block(
         &self,
         index: &[u64],
+        open: &OpenShards,
         encoded: &mut Vec<u8>,
         decoded: &mut Vec<u8>,
     ) -> Result<bool> {
-        let Some(key) = self.read_encoded(index, None, encoded)? else {
+        let Some(key) = self.read_encoded(index, open, encoded)? else {
             return Ok(false);
         };
         let chain = self.block_chain();
@@ -317,10 +334,11 @@ impl ZarrArray {
     fn decode_block_into(
         &self,
         index: &[u64],
+        open: &OpenShards,
         encoded: &mut Vec<u8>,
         out: &mut [u8],
     ) -> Result<bool> {
-        let Some(key) = self.read_encoded(index, None, encoded)? else {
+        let Some(key) = self.read_encoded(index, open, encoded)? else {
             return Ok(false);
         };
         let chain = self.block_chain();
@@ -341,7 +359,7 @@ impl ZarrArray {
     fn read_encoded(
         &self,
         index: &[u64],
-        open: Option<&OpenShards>,
+        open: &OpenShards,
         encoded: &mut Vec<u8>,
     ) -> Result<Option<String>> {
         let chunk = self.chunk_of(index);
@@ -353,13 +371,9 @@ impl ZarrArray {
             }
             return Ok(Some(key));
         };
-        let shard = match open.and_then(|open| open.find(&chunk)) {
-            Some(shard) => shard,
-            None => match (self.open_shard(sharding, &chunk)?, open) {
-                (Some(shard), Some(open)) => open.keep(chunk, shard),
-                (Some(shard), None) => Arc::new(shard),
-                (None, _) => return self.missing(self.chunk_key(&self.chunk_of(index))),
-            },
+        let shard = open.shard(chunk, |chunk| self.open_shard(sharding, chunk))?;
+        let Some(shard) = shard else {
+            return self.missing(self.chunk_key(&self.chunk_of(index)));
         };
         let places = index.iter().zip(self.per_chunk());
         let inner: Vec<u64> = places.map(|(i, n)| i % n).collect();

@@ -41,6 +41,11 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// The names of the folders and files in a folder, sorted; empty where there is none.
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>>;
 
+    /// Whether a file is unpacked as a whole each time that it is opened and a part of it read.
+    fn is_unpacked_anew(&self, _key: &str) -> bool {
+        false
+    }
+
     /// Whether folders can be listed.
     fn lists(&self) -> bool {
         true
@@ -241,6 +246,11 @@ impl Root {
     /// As [`ranges`](Self::ranges), for a file that need not be there.
     pub(crate) fn probe(&self, key: &str) -> Result<Option<RangeFile>> {
         self.source.probe(key)
+    }
+
+    /// Whether a file is unpacked as a whole each time that it is opened and a part of it read.
+    pub(crate) fn is_unpacked_anew(&self, key: &str) -> bool {
+        self.source.is_unpacked_anew(key)
     }
 
     /// Why nothing could be read, where that was taken for nothing being there.

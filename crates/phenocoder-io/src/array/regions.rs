@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::ZarrArray;
 use super::cache::ChunkCache;
 use super::chain::Block;
 use super::copy::Fill;
 use super::packed::Packed;
 use super::target::Target;
 use super::window::{Piece, blocks_of, extents, runs};
+use super::{OpenShards, ZarrArray};
 use crate::Result;
 
 /// A window and the memory for it.
@@ -106,28 +106,46 @@ impl ZarrArray {
                 }),
             }
         }
-        let work = |job: &Job| {
-            let bands = owners[job.bands.clone()].iter().map(|&band| &bands[band]);
-            self.fill_from(target, &job.index, bands, cache, keep)
-        };
-        match jobs.as_slice() {
-            [job] => work(job),
-            // The first error in the order of blocks, whichever thread is faster.
-            jobs => jobs
-                .par_iter()
-                .with_max_len(1)
-                .map(work)
-                .collect::<Vec<Result<()>>>()
-                .into_iter()
-                .collect(),
+        // All blocks of a shard together: its file is opened once, and unpacked once where it lies in a zip file.
+        if self.is_sharded() {
+            jobs.sort_by_cached_key(|job| self.chunk_of(&job.index));
         }
+        let is_together = |a: &Job, b: &Job| {
+            !self.is_sharded() || self.chunk_of(&a.index) == self.chunk_of(&b.index)
+        };
+        let groups: Vec<&[Job]> = jobs.chunk_by(is_together).collect();
+        let work = |jobs: &&[Job]| {
+            let open = OpenShards::new(1);
+            each(jobs, |job| {
+                let bands = owners[job.bands.clone()].iter().map(|&band| &bands[band]);
+                self.fill_from(target, (&job.index, &open), bands, cache, keep)
+            })
+        };
+        if groups.iter().any(|jobs| self.is_large(jobs)) {
+            // One of them in memory at a time.
+            return groups.iter().try_for_each(work);
+        }
+        each(&groups, work)
+    }
+
+    /// Whether the shard of some blocks is unpacked as a whole and too large to be kept.
+    fn is_large(&self, jobs: &[Job]) -> bool {
+        let first = jobs.first().filter(|_| self.is_sharded());
+        first.is_some_and(|job| {
+            let key = self.chunk_key(&self.chunk_of(&job.index));
+            self.root.is_unpacked_anew(&key)
+        })
+    }
+
+    fn is_sharded(&self) -> bool {
+        self.codecs.chain.sharding().is_some()
     }
 
     /// Puts one block into the bands that it overlaps with.
     fn fill_from<'a, 'b: 'a, T: Target>(
         &self,
         target: &T,
-        index: &[u64],
+        (index, open): (&[u64], &OpenShards),
         mut bands: impl ExactSizeIterator<Item = &'a Band<'b, T::Unit>>,
         cache: Option<&ChunkCache>,
         keep: bool,
@@ -138,7 +156,7 @@ impl ZarrArray {
         let alone = bands.len() == 1;
         if let Some(cache) = cache {
             let block = if keep {
-                Some(cache.get(self.key(), index, || self.block_to_keep(index))?)
+                Some(cache.get(self.key(), index, || self.block_to_keep(index, open))?)
             } else {
                 cache.peek(self.key(), index)
             };
@@ -154,10 +172,10 @@ impl ZarrArray {
             }
         }
         if alone && let Some(band) = bands.next() {
-            return self.fill_band(target, index, band);
+            return self.fill_band(target, (index, open), band);
         }
         with_scratch(|encoded, decoded| {
-            let stored = self.decode_block(index, encoded, decoded)?;
+            let stored = self.decode_block(index, open, encoded, decoded)?;
             let source = if stored {
                 Fill::All(decoded)
             } else {
@@ -174,7 +192,7 @@ impl ZarrArray {
     fn fill_band<T: Target>(
         &self,
         target: &T,
-        index: &[u64],
+        (index, open): (&[u64], &OpenShards),
         band: &Band<'_, T::Unit>,
     ) -> Result<()> {
         let piece = Piece::of(&band.ranges, self.block_shape(), index);
@@ -204,13 +222,13 @@ impl ZarrArray {
                     * unit;
                 let stretch = &mut out[from..from + places];
                 if let Some(bytes) = target.bytes(stretch) {
-                    if !self.decode_block_into(index, encoded, bytes)? {
+                    if !self.decode_block_into(index, open, encoded, bytes)? {
                         target.put(Fill::One(self.fill()), 0, stretch);
                     }
                     return Ok(());
                 }
             }
-            let stored = self.decode_block(index, encoded, decoded)?;
+            let stored = self.decode_block(index, open, encoded, decoded)?;
             let source = if stored {
                 Fill::All(decoded)
             } else {
@@ -260,6 +278,20 @@ impl ZarrArray {
             packed.unpack(from, len, &mut row);
             target.put(Fill::All(&row), 0, &mut out[to * unit..(to + len) * unit]);
         });
+    }
+}
+
+/// Does some work in parallel; the first error in the order of the items, whichever thread is faster.
+fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Send + Sync) -> Result<()> {
+    match items {
+        [item] => work(item),
+        items => items
+            .par_iter()
+            .with_max_len(1)
+            .map(work)
+            .collect::<Vec<Result<()>>>()
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -334,3 +366,6 @@ pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> R
     SCRATCH.set((encoded, decoded));
     done
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Every stored chunk of an array, decoded.
 
-use super::ZarrArray;
+use super::{OpenShards, ZarrArray};
 use crate::path::child;
 use crate::{Error, Result};
 
@@ -114,11 +114,12 @@ impl ZarrArray {
     /// Decodes everything that a chunk file holds; how many blocks that is, and how many of them have no checksum.
     pub(crate) fn check_chunk(&self, chunk: &[u64]) -> Result<(u64, u64)> {
         let per_chunk: Vec<u64> = self.per_chunk().collect();
+        let open = OpenShards::new(1);
         let (mut stored, mut without) = (0, 0);
         for inner in super::indices(&per_chunk) {
             let places = chunk.iter().zip(&per_chunk).zip(&inner);
             let index: Vec<u64> = places.map(|((c, n), i)| c * n + i).collect();
-            if let Some(has_checksum) = self.check_block(&index)? {
+            if let Some(has_checksum) = self.check_block(&index, &open)? {
                 stored += 1;
                 without += u64::from(!has_checksum);
             }

@@ -8,7 +8,7 @@ use super::cache::ChunkCache;
 use super::chain::Block;
 use super::regions::Window;
 use super::target::{Bytes, Converted};
-use super::{NumericArray, ZarrArray};
+use super::{NumericArray, OpenShards, ZarrArray};
 use crate::{Error, Result};
 
 pub(crate) use super::copy::Pixel;
@@ -184,12 +184,16 @@ impl ZarrArray {
         }
         let together = rayon::current_num_threads().max(1) * 2;
         let mut indices = blocks_of(window, self.block_shape());
+        let open = OpenShards::new(1);
         loop {
             let group: Vec<Vec<u64>> = indices.by_ref().take(together).collect();
             if group.is_empty() {
                 return Ok(());
             }
-            let blocks: Vec<Result<Block>> = group.par_iter().map(|i| self.block(i)).collect();
+            let blocks: Vec<Result<Block>> = {
+                let blocks = group.par_iter();
+                blocks.map(|i| self.block(i, &open)).collect()
+            };
             for (index, block) in group.iter().zip(blocks) {
                 use_block(&Piece::of(window, self.block_shape(), index), &block?);
             }

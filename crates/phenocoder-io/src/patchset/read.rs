@@ -222,7 +222,7 @@ impl PatchSet {
         places.sort_by_key(|(patch, _)| *patch);
         let decode = |(patch, to): &mut (usize, &mut [f32])| {
             let index = [*patch as u64, 0, 0, 0];
-            if let Block::Bytes(bytes) = self.array.block_kept(&index, &self.open)? {
+            if let Block::Bytes(bytes) = self.array.block(&index, &self.open)? {
                 copy(bytes.as_chunks::<4>().0, to);
             }
             Ok(())

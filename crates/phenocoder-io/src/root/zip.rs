@@ -276,6 +276,13 @@ impl Source for ZipFile {
         Ok(Some(RangeFile::new(entry.size, bytes)))
     }
 
+    fn is_unpacked_anew(&self, key: &str) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| {
+            entry.packing == Packing::Deflated && !self.archive.unpacked.keeps(entry)
+        })
+    }
+
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {
         let prefix = prefix(key);
         let mut found: Vec<SourceEntry> = Vec::new();
