@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::seal::{Seal, Seals};
 use super::{Aligned, ColumnFile, Index, Unifier, concat_columns, field_of_table, stored_type};
+use crate::node::Node;
 use crate::path::child;
 use crate::root::Root;
 use crate::{Error, Result};
@@ -60,7 +61,13 @@ impl Parts {
     /// Opens the first of some files, of which the element tells what they should be.
     ///
     /// A file that is gone or has changed is an error, unless another program has written the files anew.
-    pub(crate) fn open(root: &Arc<Root>, key: &str, files: Files, seals: &Seals) -> Result<Self> {
+    pub(crate) fn open(
+        root: &Arc<Root>,
+        node: &Node,
+        files: impl FnOnce(&Seals) -> Result<Files>,
+    ) -> Result<Self> {
+        let (key, seals) = (node.key.as_str(), &Seals::parse(&node.attributes));
+        let files = files(seals)?;
         let place = files.keys.first().map_or(key, String::as_str);
         let first = match files.first {
             Some(first) => first,
@@ -79,7 +86,13 @@ impl Parts {
     /// Opens what can be opened, where nothing that is damaged or gone is to hide the rest.
     ///
     /// Files that are damaged before the first sound one are left out; those after it are opened when they are read.
-    pub(crate) fn survey(root: &Arc<Root>, key: &str, files: Files, seals: &Seals) -> Survey {
+    pub(crate) fn survey(
+        root: &Arc<Root>,
+        node: &Node,
+        files: impl FnOnce(&Seals) -> Result<Files>,
+    ) -> Result<Survey> {
+        let (key, seals) = (node.key.as_str(), &Seals::parse(&node.attributes));
+        let files = files(seals)?;
         let mut gone = lost(key, &files.keys, seals);
         let mut held = files.first;
         let mut keys = files.keys.into_iter();
@@ -116,7 +129,7 @@ impl Parts {
             .into_iter()
             .map(|key| (key.clone(), Error::MissingChunk { key }));
         problems.extend(gone);
-        (parts, problems)
+        Ok((parts, problems))
     }
 
     fn with_first(

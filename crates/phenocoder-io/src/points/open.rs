@@ -65,16 +65,13 @@ pub struct Points {
 impl Points {
     pub(crate) fn open(root: &Arc<Root>, name: &str, node: &Node) -> Result<Self> {
         check_version(&node.key, node.attributes.get("spatialdata_attrs"))?;
-        let seals = Seals::parse(&node.attributes);
-        let parts = Parts::open(root, &node.key, files(root, &node.key, &seals)?, &seals)?;
+        let parts = Parts::open(root, node, |seals| files(root, &node.key, seals))?;
         Self::with_parts(name, node, Arc::new(parts))
     }
 
     /// Opens what can be opened of the files.
     pub(crate) fn survey(root: &Arc<Root>, node: &Node) -> Result<Survey> {
-        let seals = Seals::parse(&node.attributes);
-        let files = files(root, &node.key, &seals)?;
-        Ok(Parts::survey(root, &node.key, files, &seals))
+        Parts::survey(root, node, |seals| files(root, &node.key, seals))
     }
 
     /// Reads the metadata of the element, the files of which are open.

@@ -12,7 +12,7 @@ use super::data::ShapesData;
 use super::geometry::{Geometries, GeometryKind};
 use super::native::{self, Encoding};
 use super::ragged::Ragged;
-use crate::columns::{Batches, Parts, Seals, Survey, as_f64};
+use crate::columns::{Batches, Files, Parts, Survey, as_f64};
 use crate::node::Node;
 use crate::path::child;
 use crate::root::Root;
@@ -89,11 +89,7 @@ impl Shapes {
     pub(crate) fn open(root: &Arc<Root>, name: &str, node: &Node) -> Result<Self> {
         let parts = match is_ragged(root, node)? {
             true => None,
-            false => {
-                let seals = Seals::parse(&node.attributes);
-                let files = vec![child(&node.key, FILE)].into();
-                Some(Parts::open(root, &node.key, files, &seals)?)
-            }
+            false => Some(Parts::open(root, node, |_| Ok(files(node)))?),
         };
         Self::with_parts(root, name, node, parts)
     }
@@ -103,9 +99,7 @@ impl Shapes {
         if is_ragged(root, node)? {
             return Ok(None);
         }
-        let seals = Seals::parse(&node.attributes);
-        let files = vec![child(&node.key, FILE)].into();
-        Ok(Some(Parts::survey(root, &node.key, files, &seals)))
+        Parts::survey(root, node, |_| Ok(files(node))).map(Some)
     }
 
     /// Reads the metadata of the element, the file of which is open; without one it is of ragged arrays.
@@ -395,6 +389,10 @@ impl Shapes {
             row: 0,
         })
     }
+}
+
+fn files(node: &Node) -> Files {
+    vec![child(&node.key, FILE)].into()
 }
 
 /// Whether the element is of ragged arrays, as before SpatialData 0.2.2.

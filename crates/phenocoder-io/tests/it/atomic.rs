@@ -12,7 +12,7 @@ use phenocoder_io::{
 };
 use tempfile::TempDir;
 
-use crate::of_this_machine;
+use crate::{of_this_machine, store_with};
 
 const ROWS: usize = 50;
 
@@ -30,13 +30,7 @@ fn table(value: f64) -> TableData {
 
 /// A store of container 0.2 with the table `t`, in a folder of its own.
 fn store_with_table() -> (TempDir, PathBuf, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
-    (folder, path, store)
+    store_with(ContainerVersion::V02, "t", &table(1.0))
 }
 
 /// The value that fills the whole table.
@@ -168,12 +162,7 @@ fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
 
 #[test]
 fn a_table_of_the_first_releases_is_not_hidden_by_new_ones() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V01).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, _) = store_with(ContainerVersion::V01, "t", &table(1.0));
     fs::create_dir(path.join("table")).unwrap();
     fs::rename(path.join("tables/t"), path.join("table/table")).unwrap();
     fs::copy(path.join("tables/.zgroup"), path.join("table/.zgroup")).unwrap();

@@ -10,6 +10,8 @@ use phenocoder_io::{
     WriteMode, copy_store, copy_store_with, validate,
 };
 
+use crate::store_with;
+
 /// A process of another machine.
 const ELSEWHERE: &str = "0123456789abcdef-1-5";
 
@@ -87,12 +89,7 @@ fn what_another_machine_has_in_its_hands_is_read_shown_and_moved_by_repair_only(
 
 #[test]
 fn the_only_table_of_old_stores_is_read_where_another_machine_set_it_aside() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V01).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, _) = store_with(ContainerVersion::V01, "t", &table(1.0));
     fs::rename(path.join("tables"), path.join("table")).unwrap();
     let aside = path.join(format!("table/.table.phenocoder-old-{ELSEWHERE}"));
     fs::rename(path.join("table/t"), &aside).unwrap();
@@ -202,12 +199,7 @@ fn only_stores_at_rest_are_copied_and_within_the_limits() {
 
 #[test]
 fn a_name_that_changes_in_case_only_replaces_no_stray_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("Zelle", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (_folder, path, mut store) = store_with(ContainerVersion::V02, "Zelle", &table(1.0));
     store.rename(ElementKind::Table, "Zelle", "zelle").unwrap();
     assert_eq!(store.table_names(), ["zelle"]);
     assert_eq!(
@@ -394,12 +386,7 @@ fn a_broken_list_of_masks_keeps_the_rest_from_nothing() {
 #[test]
 #[cfg(unix)]
 fn a_group_that_leads_out_of_the_store_hides_no_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("s.zarr");
-    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
-    store
-        .write_table("t", &table(1.0), WriteMode::Create)
-        .unwrap();
+    let (folder, path, _) = store_with(ContainerVersion::V02, "t", &table(1.0));
     let outside = folder.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(

@@ -39,6 +39,22 @@ mod zip_store;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use phenocoder_io::{ContainerVersion, Store, TableData, WriteMode};
+use tempfile::TempDir;
+
+/// A store with one table, in a folder of its own.
+fn store_with(
+    version: ContainerVersion,
+    name: &str,
+    table: &TableData,
+) -> (TempDir, PathBuf, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, version).unwrap();
+    store.write_table(name, table, WriteMode::Create).unwrap();
+    (folder, path, store)
+}
+
 /// All files below a folder, sorted.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
