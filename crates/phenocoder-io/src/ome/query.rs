@@ -94,7 +94,8 @@ macro_rules! queries {
             ///
             /// # Errors
             ///
-            /// [`Error::NoEntry`] when the element has no map into the system.
+            /// [`Error::NoEntry`] when the element has no map into the system, and [`Error::InvalidTransform`] when it
+            /// has one that cannot be used.
             #[doc(alias = "get_extent")]
             pub fn extent(&self, system: &str) -> Result<Option<BoundingBox>> {
                 self.raster().extent(system)

@@ -21,7 +21,8 @@ impl Points {
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] when the element has no map into the system, and as [`read`](Self::read).
+    /// [`Error::NoEntry`] when the element has no map into the system, [`Error::InvalidTransform`] when it has one that
+    /// cannot be used, and as [`read`](Self::read).
     #[doc(alias = "bounding_box_query")]
     pub fn rows_within(&self, region: &BoundingBox) -> Result<Vec<u64>> {
         let mut rows = Vec::new();
@@ -89,7 +90,8 @@ impl Points {
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] when the element has no map into the system, and as [`read`](Self::read).
+    /// [`Error::NoEntry`] when the element has no map into the system, [`Error::InvalidTransform`] when it has one that
+    /// cannot be used, and as [`read`](Self::read).
     #[doc(alias = "get_extent")]
     pub fn extent(&self, system: &str) -> Result<Option<BoundingBox>> {
         let affine = affine_into(self.parts().key(), self.transformations(), system)?;

@@ -21,7 +21,8 @@ impl Shapes {
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] when the element has no map into the system, and as [`geometries`](Self::geometries).
+    /// [`Error::NoEntry`] when the element has no map into the system, [`Error::InvalidTransform`] when it has one that
+    /// cannot be used, and as [`geometries`](Self::geometries).
     #[doc(alias = "bounding_box_query")]
     pub fn rows_within(&self, region: &BoundingBox) -> Result<Vec<u64>> {
         Ok(self.within(region)?.0)
@@ -101,8 +102,8 @@ impl Shapes {
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] when the element has no map into the system, and as [`geometries`](Self::geometries) and
-    /// [`radii`](Self::radii).
+    /// [`Error::NoEntry`] when the element has no map into the system, [`Error::InvalidTransform`] when it has one that
+    /// cannot be used, and as [`geometries`](Self::geometries) and [`radii`](Self::radii).
     #[doc(alias = "get_extent")]
     pub fn extent(&self, system: &str) -> Result<Option<BoundingBox>> {
         let affine = affine_into(self.key(), self.transformations(), system)?;
