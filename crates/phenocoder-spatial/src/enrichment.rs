@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Error, Result};
-use crate::reduce::WIDE;
+use crate::reduce::{WIDE, add};
 use edges::{Code, Counts, Edges};
 
 /// The interactions of clusters, compared with those of randomly permuted labels.
@@ -372,23 +372,32 @@ struct Permuted<'a> {
 impl Permuted<'_> {
     /// The sums of the counts and of their squares: whole numbers, so their order does not matter.
     fn sums<C: Code>(&self, codes: &[C], k: usize) -> Result<(Vec<u64>, Vec<u128>)> {
-        let (mut sum, mut square) = (vec![0_u64; k * k], vec![0_u128; k * k]);
-        // Few counts wait in memory to be added, and fewer where they are many.
-        let at_once = match k * k > WIDE {
-            true => rayon::current_num_threads(),
-            false => 16 * rayon::current_num_threads(),
-        };
+        let zero = || (vec![0_u64; k * k], vec![0_u128; k * k]);
         let permutations = self.config.permutations;
+        if k * k <= WIDE {
+            return (0..permutations)
+                .into_par_iter()
+                .map(|i| self.count(i, codes, k))
+                .try_fold(zero, |(mut sum, mut square), counts| {
+                    counts?.add_to(k, &mut sum, &mut square);
+                    Ok((sum, square))
+                })
+                .try_reduce(zero, |mut a, b| {
+                    add(&mut a.0, &b.0);
+                    add(&mut a.1, &b.1);
+                    Ok(a)
+                });
+        }
+        // Of many clusters there is one pair of matrices, to which the counts of few permutations wait to be added.
+        let (mut sum, mut square) = zero();
+        let at_once = rayon::current_num_threads();
         for first in (0..permutations).step_by(at_once) {
             let counts: Vec<Counts> = (first..permutations.min(first + at_once))
                 .into_par_iter()
                 .map(|i| self.count(i, codes, k))
                 .collect::<Result<_>>()?;
             for counts in counts {
-                counts.each(k, |place, count| {
-                    sum[place] += count;
-                    square[place] += u128::from(count) * u128::from(count);
-                });
+                counts.add_to(k, &mut sum, &mut square);
             }
         }
         Ok((sum, square))

@@ -170,7 +170,7 @@ pub(super) enum Counts {
 
 impl Counts {
     /// Hands over the count of every pair that has edges, with its place in a matrix of `k` rows.
-    pub(super) fn each(&self, k: usize, mut each: impl FnMut(usize, u64)) {
+    fn each(&self, k: usize, mut each: impl FnMut(usize, u64)) {
         match self {
             Self::All(counts) => counts.iter().enumerate().for_each(|(i, &n)| each(i, n)),
             Self::Found {
@@ -189,6 +189,24 @@ impl Counts {
                     }
                 }
             }
+        }
+    }
+
+    /// Adds the counts and their squares to those of others, in a matrix of `k` rows.
+    pub(super) fn add_to(&self, k: usize, sum: &mut [u64], square: &mut [u128]) {
+        let add = |count: u64, sum: &mut u64, square: &mut u128| {
+            *sum += count;
+            *square += u128::from(count) * u128::from(count);
+        };
+        match self {
+            Self::All(counts) => {
+                let sums = sum.iter_mut().zip(square);
+                counts
+                    .iter()
+                    .zip(sums)
+                    .for_each(|(&n, (sum, square))| add(n, sum, square));
+            }
+            Self::Found { .. } => self.each(k, |i, n| add(n, &mut sum[i], &mut square[i])),
         }
     }
 
