@@ -3,7 +3,7 @@
 //! The large data lies in `shared/data` beside the clone (or where `PHENOCODER_TEST_DATA` points) and may be absent;
 //! tests then say that they skipped.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
@@ -20,11 +20,26 @@ pub fn find(relative: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
-    {
-        eprintln!("skipped: the reference data `{relative}` is not here");
-    }
+    skipped(&format!("the reference data `{relative}` is not here"));
     None
+}
+
+/// A variable of the environment that tells where something is that a test needs, or `None` (said on standard error) when
+/// it is not set.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok();
+    if value.is_none() {
+        skipped(&format!("`{name}` is not set"));
+    }
+    value
+}
+
+/// Says that a test was skipped, also where the output of tests that pass is not shown.
+fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Nobody is there to be told.
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
 /// Reads an `.npy` file.

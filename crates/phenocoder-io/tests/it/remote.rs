@@ -456,10 +456,7 @@ fn ragged_shapes_behind_plain_http_are_read() {
 
 /// The address of a new bucket on the server that the environment names.
 pub(super) fn bucket(name: &str) -> Option<(String, OpenOptions)> {
-    let Ok(server) = std::env::var("PHENOCODER_S3") else {
-        println!("skipped: PHENOCODER_S3 names no server");
-        return None;
-    };
+    let server = phenocoder_testdata::variable("PHENOCODER_S3")?;
     let host = server.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
     let bucket = format!("phenocoder-{name}-{}", std::process::id());
