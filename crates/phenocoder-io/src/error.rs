@@ -47,18 +47,21 @@ pub enum Error {
     },
     /// Another process or handle writes to the store at this moment.
     ///
-    /// On a server, a writer that died leaves `.phenocoder-lock` at the root of the store, and on a file system that
-    /// several machines share, hidden names; [`Store::repair`](crate::Store::repair) removes both, when nobody writes.
+    /// On a server, a writer that died leaves `.phenocoder-lock` at the root of the store with his name in it, and on a
+    /// file system that several machines share, hidden names; [`Store::repair`](crate::Store::repair) frees the lock and
+    /// removes the names, when nobody writes.
     #[error("`{}` is being written to by somebody else, or was left behind (see `Store::repair`)", path.display())]
     Locked {
         /// The store, or what a writer has in its hands.
         path: PathBuf,
     },
-    /// Somebody took the lock of this writer away while it wrote to a server; it has stopped, and made nothing public
-    /// since.
+    /// Somebody took the lock of this writer away while it wrote to a server; it stopped when it saw that.
     ///
     /// That is what [`Store::repair`](crate::Store::repair) does to a writer that it takes for dead.
-    /// An element that was to be replaced may be missing: open the store anew and write it again.
+    /// The writer looks at its lock before it writes, files of data within the last second, but what was on its way by then
+    /// is written: open the store anew to see whether it shows the change, and make it again if not.
+    /// An element that was to be replaced may be missing, and where another writer wrote the same element meanwhile, its
+    /// files may be mixed with those of this one: write it again.
     #[error("the lock of `{}` was taken away by somebody else while it was written to", path.display())]
     LockLost {
         /// The store.

@@ -62,6 +62,8 @@ pub struct OpenOptions {
     /// `None` sets no limit. Folders and zip files need none.
     /// Each attempt counts, also retries, redirections, pages of listings, deletions, parts of large files, renewals of
     /// the lock of a writer and questions for credentials. One request is redirected ten times at most.
+    /// A change of a store is begun only where all of its requests are left, which are kept for it. What it needs beyond
+    /// them, since requests fail or it takes long, is counted and not refused: it would leave the store without an element.
     pub max_requests: Option<u64>,
     /// How often a request that failed on its way is sent again.
     pub max_retries: usize,

@@ -15,7 +15,7 @@ use crate::{Error, OpenOptions, Result};
 
 pub(crate) use folder::Folder;
 #[cfg(feature = "object-store")]
-pub(crate) use remote::{Remote, Server, Stored, Version};
+pub(crate) use remote::{Remote, Server, Stored, StoredPath, Version};
 pub(crate) use zip::ZipFile;
 
 /// Something that holds files under keys such as `images/a/zarr.json`.

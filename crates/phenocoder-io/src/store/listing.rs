@@ -11,7 +11,7 @@ use crate::path::child;
 use crate::root::Root;
 use crate::{Error, Result};
 
-/// The file that one writer at a time creates on a server.
+/// The file on a server that says which writer has the store.
 pub(super) const LOCK: &str = ".phenocoder-lock";
 
 /// Where SpatialData before 0.1 kept its only table.

@@ -25,11 +25,11 @@ use self::lock::{RemoteLock, must_be_at_rest, new_id};
 use super::atomic::list_labels;
 use super::consolidated::{self, node_of, render_v2, render_v3};
 use super::element::{ContainerVersion, ElementKind, WriteMode};
-use super::{RepairOptions, Store, listing, new_root};
+use super::{Repair, RepairOptions, Store, listing, new_root};
 use crate::disk::{Disk, Place};
 use crate::node::{Node, ZarrFormat};
 use crate::path::{check_name, child, prefix};
-use crate::root::{Remote, Root, Server, Version};
+use crate::root::{Remote, Root, Server, Source, StoredPath, Version};
 use crate::{Error, OpenOptions, Result};
 
 /// The copy of `.zmetadata` that SpatialData up to 0.5 reads.
@@ -39,7 +39,6 @@ const OLD_COPY: &str = "zmetadata";
 struct Contents<'a> {
     lock: RemoteLock,
     remote: &'a Remote,
-    server: &'a Server,
     format: ZarrFormat,
     /// The root's own metadata, in Zarr v3.
     group: Map<String, Value>,
@@ -81,7 +80,6 @@ impl<'a> Contents<'a> {
         Ok(Self {
             lock,
             remote,
-            server,
             format,
             group,
             nodes,
@@ -89,6 +87,23 @@ impl<'a> Contents<'a> {
             copies: BTreeMap::new(),
             has_old: format == ZarrFormat::V2 && server.version(OLD_COPY)?.is_some(),
         })
+    }
+
+    fn server(&self) -> &Server {
+        self.lock.server()
+    }
+
+    /// Keeps as many requests as a change needs, so that it does not end in the middle: for the table of contents as
+    /// often as it is made public, for as many metadata files, and for what else there is.
+    fn begin(&self, key: &str, public: u64, metadata: usize, others: u64) -> Result<()> {
+        // Before each comes a look at the lock; beside the table of contents, the lock and two copies are written.
+        let needed = 2 * (4 * public + metadata as u64) + others;
+        self.server().keep(key, needed)
+    }
+
+    /// Gives the lock up.
+    fn end(self) -> Result<()> {
+        self.lock.release()
     }
 
     fn file(format: ZarrFormat) -> &'static str {
@@ -129,7 +144,9 @@ impl<'a> Contents<'a> {
             Ok(()) => self.lock.finish(),
             // The lock stays where this fails too: repairing goes on from there.
             Err(_) => {
-                let _ = settle(self.remote, &self.lock);
+                if let Err(error) = settle(self.remote, &self.lock) {
+                    tracing::warn!(%error, "the lock of the store is left, for files that are not in order");
+                }
             }
         }
         published
@@ -151,15 +168,15 @@ impl<'a> Contents<'a> {
     fn put_contents(&mut self, contents: String) -> Result<()> {
         let (file, bytes) = (Self::file(self.format), contents.into_bytes());
         self.version = Some(match self.version.take() {
-            Some(version) => self.server.put(file, bytes, Some(version))?,
-            None => self.server.create(file, bytes)?,
+            Some(version) => self.server().put(file, bytes, Some(version))?,
+            None => self.server().create(file, bytes, &new_id())?,
         });
         Ok(())
     }
 
     fn put(&self, key: &str, text: String) -> Result<()> {
         self.lock.check_now_and_then()?;
-        self.server.put(key, text.into_bytes(), None)?;
+        self.server().put(key, text.into_bytes(), None)?;
         Ok(())
     }
 
@@ -176,10 +193,61 @@ impl<'a> Contents<'a> {
         self.copies.insert(key.to_owned(), text);
     }
 
-    /// Removes what is stored below a key.
-    fn clear(&self, key: &str) -> Result<()> {
-        self.lock.check()?;
-        self.server.remove_folder(key)
+    /// Looks at the lock now and then while something else is waited for, which stops when it is lost.
+    fn watch(&self) {
+        // Another look may succeed.
+        let _ = self.lock.check_now_and_then();
+    }
+
+    /// Removes files that are below a key.
+    fn clear(&self, key: &str, files: Vec<StoredPath>) -> Result<()> {
+        self.lock.check_now_and_then()?;
+        let watch = || self.watch();
+        self.server().remove(key, files, self.lock.taken(), &watch)
+    }
+
+    /// Sends files that nobody is told of yet.
+    fn send(&self, files: Vec<(String, PathBuf)>) -> Result<()> {
+        self.lock.check_now_and_then()?;
+        let watch = || self.watch();
+        self.server().put_all(files, self.lock.taken(), &watch)
+    }
+
+    /// Puts files in the place of an element, which may be there.
+    fn put_element(
+        &mut self,
+        kind: ElementKind,
+        key: &str,
+        files: Vec<(String, PathBuf)>,
+    ) -> Result<()> {
+        let (metadata, data): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|(key, _)| is_metadata(key));
+        // What is there, of the old element or of a writer that died, must not mix with the new.
+        let old = self.server().below(key)?;
+        let lens = data.iter().map(|(_, file)| {
+            let of_file = fs::metadata(file).map_err(Error::io(file, "read"))?;
+            Ok(of_file.len())
+        });
+        let lens: Vec<u64> = lens.collect::<Result<_>>()?;
+        // An element that is taken out and cannot be put back for want of requests would be lost. The metadata of the
+        // group are two files.
+        let others = self.server().requests(old.len(), lens);
+        self.begin(key, 2, metadata.len() + 2, others)?;
+        if self.has(key) {
+            self.take_out(key);
+            self.publish()?;
+        }
+        self.clear(key, old)?;
+        self.make_group(kind.group())?;
+        self.send(data)?;
+        for (key, file) in metadata {
+            let text = fs::read_to_string(&file).map_err(Error::io(&file, "read"))?;
+            self.write(&key, text)?;
+        }
+        if kind == ElementKind::Labels {
+            self.list_labels()?;
+        }
+        self.publish()
     }
 
     /// Has the group of new elements there.
@@ -218,14 +286,16 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// Writes the files that the lock notes as the table of contents has them.
-fn settle(remote: &Remote, lock: &RemoteLock) -> Result<()> {
+/// Writes the files that the lock notes as the table of contents has them; those that said something else.
+fn settle(remote: &Remote, lock: &RemoteLock) -> Result<Vec<String>> {
+    let server = lock.server();
     lock.check()?;
-    remote.forget();
-    let nodes = remote.consolidated()?.unwrap_or_default();
+    let nodes = remote.read_consolidated(server)?.unwrap_or_default();
+    let limit = remote.contents_limit();
+    let mut written = Vec::new();
     for key in lock.unfinished() {
-        let bytes = if key == OLD_COPY {
-            let contents = remote.server().get(".zmetadata", remote.contents_limit())?;
+        let right = if key == OLD_COPY {
+            let contents = server.get(".zmetadata", limit)?;
             contents.map(|contents| contents.bytes)
         } else {
             let node = nodes.get(&key);
@@ -233,12 +303,18 @@ fn settle(remote: &Remote, lock: &RemoteLock) -> Result<()> {
             node.transpose()?
                 .map(|node| format!("{node:#}").into_bytes())
         };
-        if let Some(bytes) = bytes {
-            remote.server().put(&key, bytes, None)?;
+        let Some(right) = right else { continue };
+        let parsed = |bytes: &[u8]| crate::json::parse(&key, bytes).ok();
+        let stored = server.get(&key, limit)?;
+        if stored.and_then(|stored| parsed(&stored.bytes)) == parsed(&right) {
+            continue;
         }
+        lock.check_now_and_then()?;
+        server.put(&key, right, None)?;
+        written.push(key);
     }
     lock.finish();
-    Ok(())
+    Ok(written)
 }
 
 impl Store {
@@ -247,20 +323,65 @@ impl Store {
         version: ContainerVersion,
         options: OpenOptions,
     ) -> Result<Self> {
-        let remote = Remote::open(address, &options)?;
+        Self::create_on(Remote::open(address, &options)?, version, options)
+    }
+
+    /// Whatever request fails, what is there after the first file is a store, and empty.
+    fn create_on(remote: Remote, version: ContainerVersion, options: OpenOptions) -> Result<Self> {
+        let address = remote.address();
+        if !remote.server().lists() {
+            return Err(Error::ReadOnly { place: address });
+        }
+        // One of another version of the container would be hidden by this.
+        let entries = remote.entries("")?;
+        if entries.iter().any(|entry| entry.name != listing::LOCK) {
+            return Err(Error::Exists {
+                path: address.into(),
+            });
+        }
+        let files = new_root(version);
+        // Each may have to be looked for where the reply is lost.
+        let server = remote.server().keeping("", 2 * files.len() as u64)?;
         // The first file decides who of two creates the store.
-        let mut made = Vec::new();
-        for (name, bytes) in new_root(version) {
-            if let Err(error) = remote.server().create(name, bytes) {
-                // The first error says why.
-                for name in made {
-                    let _ = remote.server().delete(name);
-                }
-                return Err(error);
-            }
-            made.push(name);
+        for (name, bytes) in files {
+            server.create(name, bytes, &new_id())?;
         }
         Self::from_root(Root::new(remote, options))
+    }
+
+    /// Makes a change of what is below a key, and sees what is there where it fails.
+    fn change_remote(
+        &mut self,
+        key: &str,
+        change: impl FnOnce(&mut Self, Contents<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let root = Arc::clone(&self.root);
+        let Some(remote) = root.remote() else {
+            return Ok(());
+        };
+        let changed = Contents::read(&root, remote, self.format).and_then(|contents| {
+            self.elements = listing::list(&self.root)?;
+            change(self, contents)
+        });
+        self.cache.forget(key);
+        remote.forget();
+        if changed.is_err() {
+            self.see_anew();
+        }
+        changed
+    }
+
+    /// Reads the table of contents anew: what is there is not what this handle knew.
+    fn see_anew(&mut self) {
+        if let Some(remote) = self.root.remote() {
+            remote.forget();
+        }
+        if let Ok(node) = Node::open(&self.root, "", self.format) {
+            self.attributes = node.attributes;
+        }
+        if let Ok(elements) = listing::list(&self.root) {
+            self.elements = elements;
+        }
     }
 
     pub(super) fn put_remote(
@@ -270,108 +391,46 @@ impl Store {
         mode: WriteMode,
         write: impl FnOnce(&Place, Option<&str>) -> Result<()>,
     ) -> Result<()> {
-        let result = self.try_put_remote(kind, name, mode, write);
-        self.cache.forget(&child(kind.group(), name));
-        self.see_anew_unless(result)
-    }
-
-    /// Reads the table of contents anew after a change that failed: what is there is not what this handle knew.
-    fn see_anew_unless(&mut self, changed: Result<()>) -> Result<()> {
-        if changed.is_err()
-            && let Some(remote) = self.root.remote()
-        {
-            remote.forget();
-            if let Ok(node) = Node::open(&self.root, "", self.format) {
-                self.attributes = node.attributes;
-            }
-        }
-        self.look_again_unless(changed)
-    }
-
-    fn try_put_remote(
-        &mut self,
-        kind: ElementKind,
-        name: &str,
-        mode: WriteMode,
-        write: impl FnOnce(&Place, Option<&str>) -> Result<()>,
-    ) -> Result<()> {
-        let root = Arc::clone(&self.root);
-        let Some(remote) = root.remote() else {
-            return Ok(());
-        };
-        let mut contents = Contents::read(&root, remote, self.format)?;
-        self.elements = listing::list(&self.root)?;
         let key = child(kind.group(), name);
-        let exists = contents.has(&key);
-        match (exists, mode) {
-            (true, WriteMode::Create) => {
-                return Err(Error::Exists {
-                    path: child(&self.root.address(), &key).into(),
-                });
+        self.change_remote(&key, |store, mut contents| {
+            let exists = contents.has(&key);
+            match (exists, mode) {
+                (true, WriteMode::Create) => {
+                    return Err(Error::Exists {
+                        path: child(&store.root.address(), &key).into(),
+                    });
+                }
+                (true, WriteMode::Replace) => {}
+                (false, _) => {
+                    check_name(name)?;
+                    super::write::check_free(name, store.elements.iter())?;
+                }
             }
-            (true, WriteMode::Replace) => {}
-            (false, _) => {
-                check_name(name)?;
-                super::write::check_free(name, self.elements.iter())?;
-            }
-        }
-        let scratch = Scratch::new()?;
-        let staged = scratch.0.join(name);
-        staged.create_folder()?;
-        write(&staged, exists.then_some(key.as_str()))?;
-        let files = scratch.files(&key, &staged)?;
-        // An element that is taken out and cannot be put back for want of requests would be lost: at least each file
-        // is one, and the group, the list of masks, the table of contents and looking after the lock are twelve.
-        contents
-            .server
-            .must_have_requests(&key, files.len() as u64 + 12)?;
-        if exists {
-            contents.take_out(&key);
-            contents.publish()?;
-        }
-        // What is there, of the old element or of a writer that died, must not mix with the new.
-        contents.clear(&key)?;
-        contents.make_group(kind.group())?;
-        let (metadata, data): (Vec<_>, Vec<_>) =
-            files.into_iter().partition(|(key, _)| is_metadata(key));
-        contents.server.put_all(data, contents.lock.taken())?;
-        for (key, file) in metadata {
-            let text = fs::read_to_string(&file).map_err(Error::io(&file, "read"))?;
-            contents.write(&key, text)?;
-        }
-        if kind == ElementKind::Labels {
-            contents.list_labels()?;
-        }
-        contents.publish()?;
-        remote.forget();
-        self.enter(kind, name);
-        Ok(())
+            let scratch = Scratch::new()?;
+            let staged = scratch.0.join(name);
+            staged.create_folder()?;
+            write(&staged, exists.then_some(key.as_str()))?;
+            contents.put_element(kind, &key, scratch.files(&key, &staged)?)?;
+            store.enter(kind, name);
+            contents.end()
+        })
     }
 
     /// Replaces the user's attributes; the table of contents, one file, holds them.
     pub(super) fn write_attributes_remote(&mut self, attributes: Map<String, Value>) -> Result<()> {
-        let written = self.try_write_attributes_remote(&attributes);
-        if written.is_ok() {
-            self.attributes = attributes;
-        }
-        self.see_anew_unless(written)
-    }
-
-    fn try_write_attributes_remote(&self, attributes: &Map<String, Value>) -> Result<()> {
-        let Some(remote) = self.root.remote() else {
-            return Ok(());
-        };
-        let mut contents = Contents::read(&self.root, remote, self.format)?;
-        let attributes = Value::Object(attributes.clone());
-        match self.format {
-            ZarrFormat::V3 => {
-                contents.group.insert("attributes".to_owned(), attributes);
+        self.change_remote("", |store, mut contents| {
+            let new = Value::Object(attributes.clone());
+            match store.format {
+                ZarrFormat::V3 => {
+                    contents.group.insert("attributes".to_owned(), new);
+                }
+                ZarrFormat::V2 => contents.write_copy(".zattrs", format!("{new:#}")),
             }
-            ZarrFormat::V2 => contents.write_copy(".zattrs", format!("{attributes:#}")),
-        }
-        contents.publish()?;
-        remote.forget();
-        Ok(())
+            contents.begin("", 1, 0, 0)?;
+            contents.publish()?;
+            store.attributes = attributes;
+            contents.end()
+        })
     }
 
     /// The table of contents on a server, of a store that nobody writes to.
@@ -391,11 +450,12 @@ impl Store {
         Err(listing::locked(&self.root, ""))
     }
 
-    /// Removes the lock of a writer that died at least `age` ago; whether there was one.
-    pub(super) fn repair_remote(&mut self, age: Duration) -> Result<bool> {
+    /// Takes the lock of a writer that died at least `age` ago, and puts in order what it notes.
+    pub(super) fn repair_remote(&mut self, age: Duration) -> Result<Repair> {
         let root = Arc::clone(&self.root);
+        let mut done = Repair::default();
         let Some(remote) = root.remote() else {
-            return Ok(false);
+            return Ok(done);
         };
         let server = remote.server();
         if !server.lists() {
@@ -404,38 +464,30 @@ impl Store {
             });
         }
         let Some(lock) = RemoteLock::take_over(server, age)? else {
-            return Ok(false);
+            return Ok(done);
         };
-        settle(remote, &lock)?;
+        done.rewritten = settle(remote, &lock)?;
         lock.release()?;
-        remote.forget();
-        self.elements = listing::list(&self.root)?;
-        Ok(true)
+        done.removed.push(listing::LOCK.to_owned());
+        self.see_anew();
+        Ok(done)
     }
 
     pub(super) fn remove_remote(&mut self, kind: ElementKind, name: &str) -> Result<()> {
-        let removed = self.try_remove_remote(kind, name);
-        self.cache.forget(&child(kind.group(), name));
-        self.see_anew_unless(removed)
-    }
-
-    fn try_remove_remote(&mut self, kind: ElementKind, name: &str) -> Result<()> {
-        let root = Arc::clone(&self.root);
-        let Some(remote) = root.remote() else {
-            return Ok(());
-        };
-        let mut contents = Contents::read(&root, remote, self.format)?;
-        self.elements = listing::list(&self.root)?;
-        let key = self.element(kind, name)?.key.clone();
-        contents.take_out(&key);
-        if kind == ElementKind::Labels {
-            contents.list_labels()?;
-        }
-        contents.publish()?;
-        contents.clear(&key)?;
-        remote.forget();
-        self.elements.retain(|e| e.key != key);
-        Ok(())
+        self.change_remote(&child(kind.group(), name), |store, mut contents| {
+            let key = store.element(kind, name)?.key.clone();
+            contents.take_out(&key);
+            if kind == ElementKind::Labels {
+                contents.list_labels()?;
+            }
+            let old = contents.server().below(&key)?;
+            let others = contents.server().requests(old.len(), []);
+            contents.begin(&key, 1, 0, others)?;
+            contents.publish()?;
+            contents.clear(&key, old)?;
+            store.elements.retain(|e| e.key != key);
+            contents.end()
+        })
     }
 }
 

@@ -75,8 +75,9 @@ impl Store {
     /// out of one place, all stay and [`Repair::problems`] names them.
     /// Elements are not touched: what is damaged in them cannot be made up.
     ///
-    /// On a server a lock that was not renewed for a day is taken and removed, and what it notes as unfinished put in
-    /// order: the list of masks and the attributes of the root. Nothing else is.
+    /// On a server a lock that was not renewed for a day is taken and given up, and what it notes as unfinished put in
+    /// order: the list of masks, the attributes of the root and the copy of the consolidated metadata. Nothing else is.
+    /// [`Repair::removed`] names the lock then, whose file stays and says that it is free.
     /// A writer that is alive all the same notices at its next step and stops with
     /// [`Error::LockLost`](crate::Error::LockLost).
     /// The element that it was writing is not listed, and writing it again removes its files.
@@ -114,14 +115,11 @@ impl Store {
         expect(unused_variables, reason = "for servers")
     )]
     pub fn repair_with(&mut self, options: &RepairOptions) -> Result<Repair> {
-        let mut done = Repair::default();
         #[cfg(feature = "object-store")]
         if self.root.remote().is_some() {
-            if self.repair_remote(options.lock_age)? {
-                done.removed.push(listing::LOCK.to_owned());
-            }
-            return Ok(done);
+            return self.repair_remote(options.lock_age);
         }
+        let mut done = Repair::default();
         let folder = self.root.writable()?;
         let lock = Lock::acquire(&folder.place(""))?;
         let tidied = recover::tidy_locked(&self.root, &lock, Whose::All)?;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -44,7 +45,12 @@ pub(super) struct Reply {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+    /// Where more follows: the bytes that were sent of it.
+    more: Option<Arc<AtomicUsize>>,
 }
+
+/// The most that is sent by a server that does not end by itself.
+pub(super) const ENDLESS: usize = 256 << 20;
 
 impl Reply {
     pub(super) fn new(status: &'static str) -> Self {
@@ -52,7 +58,16 @@ impl Reply {
             status,
             headers: Vec::new(),
             body: Vec::new(),
+            more: None,
         }
+    }
+
+    /// Has zeros follow the body, whatever length was announced, as long as somebody listens; they are counted.
+    pub(super) fn followed_by_zeros(mut self, sent: &Arc<AtomicUsize>) -> Self {
+        self.headers
+            .push(("Transfer-Encoding", "chunked".to_owned()));
+        self.more = Some(Arc::clone(sent));
+        self
     }
 
     pub(super) fn redirect(address: String) -> Self {
@@ -99,7 +114,20 @@ impl Reply {
         if request.method == "HEAD" {
             return Ok(());
         }
-        stream.write_all(&self.body)
+        let Some(sent) = &self.more else {
+            return stream.write_all(&self.body);
+        };
+        let zeros = vec![0; 1 << 16];
+        // A part of no bytes would be the end.
+        let body = Some(&self.body).filter(|body| !body.is_empty());
+        let zeros = std::iter::repeat_n(&zeros, ENDLESS / zeros.len());
+        for part in body.into_iter().chain(zeros) {
+            write!(stream, "{:x}\r\n", part.len())?;
+            stream.write_all(part)?;
+            stream.write_all(b"\r\n")?;
+            sent.fetch_add(part.len(), Ordering::SeqCst);
+        }
+        stream.write_all(b"0\r\n\r\n")
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use phenocoder_core::ImageSource;
 use phenocoder_io::{ContainerVersion, Error, OpenOptions, Store};
 
-use super::http::{Reply, Request, serve};
+use super::http::{ENDLESS, Reply, Request, serve};
 use super::remote::{forget_files, holds_everything, holds_vectors, local, vectors};
 
 const REFUSED: &str = "403 Forbidden";
@@ -58,6 +58,41 @@ fn a_server_that_one_is_sent_to_learns_neither_whence_nor_who() {
         assert_eq!(request.header("referer"), None);
         assert_eq!(request.header("authorization"), None);
         assert!(!format!("{request:?}").contains("hidden"), "{request:?}");
+    }
+}
+
+#[test]
+fn a_server_that_one_is_sent_to_learns_no_token_and_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    local(folder.path(), ContainerVersion::V02);
+    let (second, asked_second) = keeping(folder.path());
+    let (first, asked_first) = sending_to(second);
+    let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let options = OpenOptions::default()
+        .with_max_retries(0)
+        .with_storage_option("aws_endpoint", &first)
+        .with_storage_option("aws_virtual_hosted_style_request", "true")
+        .with_storage_option("aws_allow_http", "true")
+        .with_storage_option("aws_region", "us-east-1")
+        .with_storage_option("aws_access_key_id", "test")
+        .with_storage_option("aws_secret_access_key", "test")
+        .with_storage_option("aws_session_token", "hidden")
+        .with_storage_option("aws_server_side_encryption", "sse-c")
+        .with_storage_option("aws_sse_customer_key_base64", key);
+    holds_everything(&Store::open_with("s3://bucket/s.zarr", options).unwrap());
+    let (first, second) = (asked_first.lock().unwrap(), asked_second.lock().unwrap());
+    assert_eq!(first.len(), second.len());
+    let of_file = |request: &&Request| !request.path.contains('?');
+    for request in first.iter().filter(of_file) {
+        assert_eq!(request.header("x-amz-security-token"), Some("hidden"));
+        assert!(format!("{request:?}").contains(key), "{request:?}");
+    }
+    for request in second.iter() {
+        let text = format!("{request:?}");
+        assert!(
+            !text.contains("hidden") && !text.contains("x-amz"),
+            "{text}"
+        );
     }
 }
 
@@ -173,4 +208,58 @@ fn pixels_that_a_server_refuses_are_never_zeros() {
     let read = image.read_region(&region, &mut vec![0.0; region.checked_len().unwrap()]);
     let refused = format!("{:?}", read.unwrap_err());
     assert!(refused.contains("PermissionDenied"), "{refused}");
+}
+
+/// Sends more than it announces of each file whose address holds `which`, or that much of a page in its place.
+fn without_end(
+    root: &Path,
+    which: &'static str,
+    page: Option<&'static str>,
+) -> (String, Arc<AtomicUsize>) {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (root, count) = (root.to_owned(), Arc::clone(&sent));
+    let address = serve(move |request| {
+        let reply = files(&root, request);
+        if !request.path.contains(which) || request.method == "HEAD" {
+            return reply;
+        }
+        page.map_or(reply, Reply::new).followed_by_zeros(&count)
+    });
+    (address, sent)
+}
+
+#[test]
+fn what_a_server_sends_without_end_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    local(folder.path(), ContainerVersion::V02);
+    let parts = tempfile::tempdir().unwrap();
+    vectors(parts.path(), ContainerVersion::V02, Some(1));
+    let options = || OpenOptions::default().with_max_retries(0);
+    let open = |address: String| Store::open_with(format!("{address}/s.zarr"), options());
+    let read = |address: String| {
+        let image = open(address)?.image("größe")?;
+        let region = image.shape().region();
+        image.read_region(&region, &mut vec![0.0; region.checked_len().unwrap()])?;
+        Ok(())
+    };
+    type Check<'a> = &'a dyn Fn(String) -> Result<(), Error>;
+    let cases: [(&Path, &'static str, Option<&'static str>, Check); 4] = [
+        (folder.path(), "zarr.json", None, &|address| {
+            open(address).map(|_| ())
+        }),
+        (folder.path(), "/c/", None, &read),
+        (folder.path(), "/c/", Some(REFUSED), &read),
+        (parts.path(), "parquet", None, &|address| {
+            open(address)?.points("p")?.read(&["x"]).map(|_| ())
+        }),
+    ];
+    for (root, which, page, check) in cases {
+        let (address, sent) = without_end(root, which, page);
+        let refused = check(address);
+        let sent = sent.load(Ordering::SeqCst);
+        println!("{which}: {sent} bytes, {refused:?}");
+        assert!(refused.is_err(), "{which}");
+        // Several chunks are asked for at once.
+        assert!(sent < ENDLESS, "{which}: {sent} bytes");
+    }
 }

@@ -1,12 +1,8 @@
-//! What sends requests: as `object_store` would, but with redirections that are counted and tell nobody where they
-//! come from.
+//! What sends requests: as `object_store` would, but for redirections, which are followed and counted elsewhere.
 //!
 //! `object_store` keeps what it makes of its settings to itself; a client with settings of our own has to read them.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::client::HttpClient;
@@ -15,47 +11,14 @@ use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
 use reqwest::{ClientBuilder, NoProxy, Proxy};
 
-use super::connection::{Budget, UsedUp};
-
-/// How many redirections of one request are followed.
-pub(super) const MOST_REDIRECTIONS: usize = 10;
-
-/// The source of the error of a request that was sent from place to place.
-#[derive(Debug)]
-struct TooManyRedirections;
-
-impl fmt::Display for TooManyRedirections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "more than {MOST_REDIRECTIONS} redirections")
-    }
-}
-
-impl StdError for TooManyRedirections {}
-
-/// Makes a client of the settings of `object_store`, but for `randomize_addresses`, which changes nothing.
-///
-/// Each redirection that it follows is taken from the budget. None carries a `Referer`: the address may end in a token.
-/// Who asks (`Authorization`) is told to no other host either.
-pub(super) fn client(
-    options: &ClientOptions,
-    budget: &Arc<Budget>,
-) -> object_store::Result<HttpClient> {
+/// Makes a client of the settings of `object_store`, but for `randomize_addresses`, which changes nothing, and headers
+/// that each request is to have.
+pub(super) fn client(options: &ClientOptions) -> object_store::Result<HttpClient> {
     let settings = Settings(options);
-    let budget = Arc::clone(budget);
-    let redirections = Policy::custom(move |attempt| {
-        if attempt.previous().len() > MOST_REDIRECTIONS {
-            attempt.error(TooManyRedirections)
-        } else if budget.take(1) {
-            attempt.follow()
-        } else {
-            attempt.error(UsedUp)
-        }
-    });
     let agent = settings.text(Key::UserAgent);
     let own = concat!("phenocoder-io/", env!("CARGO_PKG_VERSION"));
     let mut builder = ClientBuilder::new()
-        .referer(false)
-        .redirect(redirections)
+        .redirect(Policy::none())
         .user_agent(agent.unwrap_or_else(|| own.to_owned()))
         .https_only(!settings.flag(Key::AllowHttp)?)
         // What is packed has another length than the server tells.
@@ -63,9 +26,6 @@ pub(super) fn client(
         .no_brotli()
         .no_zstd()
         .no_deflate();
-    if let Some(headers) = options.get_default_headers() {
-        builder = builder.default_headers(headers.clone());
-    }
     if let Some(proxy) = settings.text(Key::ProxyUrl) {
         let mut proxy = Proxy::all(proxy).map_err(failed)?;
         if let Some(certificate) = settings.text(Key::ProxyCaCertificate) {
@@ -191,15 +151,14 @@ mod tests {
             settings.number::<u32>(Key::Http2MaxFrameSize).unwrap(),
             Some(65536)
         );
-        let budget = Arc::new(Budget::new(None));
-        client(&options, &budget).unwrap();
+        client(&options).unwrap();
         for (key, bad) in [
             (Key::Timeout, "soon"),
             (Key::AllowHttp, "perhaps"),
             (Key::PoolMaxIdlePerHost, "-1"),
         ] {
             let options = ClientOptions::new().with_config(key, bad);
-            let refused = client(&options, &budget).unwrap_err().to_string();
+            let refused = client(&options).unwrap_err().to_string();
             assert!(
                 refused.contains(key.as_ref()) && refused.contains(bad),
                 "{refused}"

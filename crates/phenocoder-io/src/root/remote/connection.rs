@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{
@@ -23,14 +24,17 @@ use object_store::{
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::client;
+use super::{client, redirect};
 use crate::OpenOptions;
+
+/// The most bytes that are read of what a server says when it refuses.
+const MOST_ERROR: usize = 64 << 10;
 
 /// How many requests were sent, and how many may be.
 ///
 /// Each attempt counts: retries, redirections, pages of listings, deletions, parts of uploads, and requests for
 /// credentials.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Budget {
     state: AtomicU64,
     limit: Option<u64>,
@@ -60,6 +64,12 @@ impl Budget {
         self.limit
     }
 
+    /// How many requests were sent or are kept.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
+        self.state.load(Ordering::Relaxed)
+    }
+
     /// Takes `n` requests out of the budget; none when it does not hold so many.
     pub(super) fn take(&self, n: u64) -> bool {
         let limit = self.limit.unwrap_or(u64::MAX);
@@ -71,16 +81,70 @@ impl Budget {
         taken.is_ok()
     }
 
-    /// Puts back what was taken and not needed.
-    pub(super) fn put_back(&self, n: u64) {
-        self.state.fetch_sub(n, Ordering::Relaxed);
+    /// Takes one request, of what was kept where it belongs to a change that was begun.
+    pub(super) fn take_one(&self) -> bool {
+        let kept = KEPT.try_with(|kept| kept.as_ref().map(|kept| kept.spend()));
+        kept.ok().flatten().is_some() || self.take(1)
     }
 
-    /// Whether `n` requests could be taken.
-    pub(super) fn has(&self, n: u64) -> bool {
-        let used = self.state.load(Ordering::Relaxed);
-        self.limit
-            .is_none_or(|limit| used.saturating_add(n) <= limit)
+    /// Puts back what was taken and not needed.
+    fn put_back(&self, n: u64) {
+        self.state.fetch_sub(n, Ordering::Relaxed);
+    }
+}
+
+tokio::task_local! {
+    /// What was kept for the change that the request belongs to.
+    static KEPT: Option<Arc<Kept>>;
+}
+
+/// Requests that are kept for a change, which would be bad to end in the middle.
+///
+/// What a change that was begun needs beyond them, since requests had to be repeated or it took long, is counted and never
+/// refused.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    budget: Arc<Budget>,
+    left: AtomicU64,
+}
+
+impl Kept {
+    /// Keeps `n` requests; none when the budget does not hold so many.
+    pub(super) fn of(budget: &Arc<Budget>, n: u64) -> Option<Self> {
+        budget.take(n).then(|| Self {
+            budget: Arc::clone(budget),
+            left: AtomicU64::new(n),
+        })
+    }
+
+    /// Keeps `n` requests more; none when the budget does not hold so many.
+    pub(super) fn more(&self, n: u64) -> bool {
+        let taken = self.budget.take(n);
+        if taken {
+            self.left.fetch_add(n, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn spend(&self) {
+        let left = |left: u64| left.checked_sub(1);
+        let spent = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        if spent.is_err() {
+            self.budget.state.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Does something whose requests are taken from what was kept, or from the budget.
+    pub(super) async fn spent_by<T>(kept: Option<Arc<Self>>, work: impl Future<Output = T>) -> T {
+        KEPT.scope(kept, work).await
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.budget.put_back(self.left.load(Ordering::Relaxed));
     }
 }
 
@@ -117,7 +181,8 @@ impl fmt::Debug for Query {
 impl HttpConnector for Counting {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(CountingClient {
-            client: client::client(options, &self.budget)?,
+            client: client::client(options)?,
+            headers: options.get_default_headers().cloned().unwrap_or_default(),
             budget: Arc::clone(&self.budget),
             query: self.query.clone(),
         }))
@@ -127,15 +192,15 @@ impl HttpConnector for Counting {
 #[derive(Debug)]
 struct CountingClient {
     client: HttpClient,
+    /// What each request has.
+    headers: HeaderMap,
     budget: Arc<Budget>,
     query: Option<Query>,
 }
 
 impl CountingClient {
+    /// Sends a request, where the server says so to another place too; each counts.
     async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        if !self.budget.take(1) {
-            return Err(HttpError::new(HttpErrorKind::Unknown, UsedUp));
-        }
         if let Some(Query(query)) = &self.query {
             let separator = if request.uri().query().is_some() {
                 '&'
@@ -147,8 +212,44 @@ impl CountingClient {
                 .parse()
                 .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         }
-        self.client.execute(request).await
+        for (name, value) in &self.headers {
+            let entry = request.headers_mut().entry(name);
+            entry.or_insert_with(|| value.clone());
+        }
+        for _ in 0..=redirect::MOST {
+            if !self.budget.take_one() {
+                return Err(HttpError::new(HttpErrorKind::Unknown, UsedUp));
+            }
+            let response = self.client.execute(request.clone()).await?;
+            match redirect::follow(request, &response)? {
+                Some(next) => request = next,
+                None => return bounded(response).await,
+            }
+        }
+        Err(HttpError::new(
+            HttpErrorKind::Unknown,
+            redirect::TooManyRedirections,
+        ))
     }
+}
+
+/// The response, with the beginning of what it says where it is an error: `object_store` reads that as a whole.
+async fn bounded(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let (mut bytes, mut sent) = (Vec::new(), body.bytes_stream());
+    while let Some(part) = sent.try_next().await? {
+        let room = MOST_ERROR - bytes.len();
+        bytes.extend_from_slice(&part[..part.len().min(room)]);
+        if bytes.len() == MOST_ERROR {
+            break;
+        }
+    }
+    // What is cut within a letter would be none.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(HttpResponse::from_parts(parts, text.into()))
 }
 
 impl HttpService for CountingClient {
@@ -161,6 +262,21 @@ impl HttpService for CountingClient {
         Self: 'async_trait,
     {
         Box::pin(self.send(request))
+    }
+}
+
+/// How many files one request removes.
+///
+/// What `object_store` packs into one: S3's `DeleteObjects`, unless it is not to be used, and Azure's batches.
+pub(super) fn removed_at_once(scheme: &ObjectStoreScheme, options: &OpenOptions) -> u64 {
+    let one_by_one = options.storage_options.iter().any(|(name, _)| {
+        name.eq_ignore_ascii_case("aws_disable_bulk_delete")
+            || name.eq_ignore_ascii_case("disable_bulk_delete")
+    });
+    match scheme {
+        ObjectStoreScheme::AmazonS3 if !one_by_one => 1000,
+        ObjectStoreScheme::MicrosoftAzure => 256,
+        _ => 1,
     }
 }
 
@@ -257,12 +373,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_never_exceeded_and_gives_back_what_was_not_needed() {
-        let budget = Budget::new(Some(3));
-        assert!(budget.take(2) && !budget.take(2) && budget.has(1) && budget.take(1));
-        assert!(!budget.take(1) && !budget.has(1));
-        budget.put_back(1);
-        assert!(budget.take(1));
+    fn a_budget_is_never_exceeded_but_for_a_change_that_was_begun() {
+        let budget = Arc::new(Budget::new(Some(5)));
+        let kept = Arc::new(Kept::of(&budget, 2).unwrap());
+        assert!(kept.more(1) && !kept.more(3) && Kept::of(&budget, 3).is_none());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let ask = |kept: Option<&Arc<Kept>>| {
+            let work = async { budget.take_one() };
+            runtime.block_on(Kept::spent_by(kept.cloned(), work))
+        };
+        // Others do not take what is kept.
+        assert!(ask(None) && budget.take_one() && !ask(None) && !budget.take_one());
+        assert!((0..4).all(|_| ask(Some(&kept))));
+        assert_eq!(budget.used(), 6);
+        drop(kept);
+        assert!(!budget.take_one());
+        // What was not needed is given back.
+        let budget = Arc::new(Budget::new(Some(3)));
+        drop(Kept::of(&budget, 3).unwrap());
+        assert!(budget.take(3) && !budget.take(1));
         assert!(Budget::new(None).take(1 << 60));
     }
 

@@ -16,6 +16,8 @@ use object_store::{
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
+use super::connection::{Budget, UsedUp};
+
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// What is done when a request comes: its kind and the path.
@@ -45,9 +47,16 @@ pub(crate) struct Faulty {
     watch: Arc<Mutex<Option<Watch>>>,
     /// How long it takes to store something.
     pub(crate) delay: Duration,
+    /// How often locks are renewed; every minute where it is zero.
+    pub(crate) renewal: Duration,
     /// Bytes that are being stored, and the most that were at a time.
     in_flight: Arc<AtomicUsize>,
     peak: Arc<AtomicUsize>,
+    /// Uploads in parts that were begun and neither completed nor aborted.
+    open: Arc<AtomicUsize>,
+    /// How much older files are than they are.
+    aged: Arc<Mutex<Duration>>,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl fmt::Debug for Faulty {
@@ -120,7 +129,37 @@ impl Faulty {
         self.peak.load(Ordering::SeqCst)
     }
 
-    fn next(&self, kind: &str, path: &Path) -> Option<Failure> {
+    /// How many uploads in parts were begun and neither completed nor aborted.
+    pub(crate) fn open_uploads(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Allows so many requests from now on.
+    pub(crate) fn limit(&mut self, requests: u64) {
+        self.budget = Arc::new(Budget::new(Some(requests)));
+    }
+
+    /// How many requests were counted since, with those that are kept for later.
+    pub(crate) fn used(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// Has files be so much older than they are.
+    pub(crate) fn age(&self, by: Duration) {
+        *self.aged.lock().unwrap() += by;
+    }
+
+    fn next(&self, kind: &str, path: &Path) -> Result<Option<Failure>> {
+        if !self.budget.take_one() {
+            return Err(object_store::Error::Generic {
+                store: "test",
+                source: UsedUp.into(),
+            });
+        }
+        Ok(self.failure(kind, path))
+    }
+
+    fn failure(&self, kind: &str, path: &Path) -> Option<Failure> {
         if let Some(watch) = &*self.watch.lock().unwrap() {
             watch(kind, path);
         }
@@ -144,7 +183,7 @@ impl Faulty {
         path: &Path,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        match self.next(kind, path) {
+        match self.next(kind, path)? {
             None => work.await,
             Some(Failure::Request) => Err(lost()),
             Some(Failure::Reply) => {
@@ -204,6 +243,7 @@ impl ObjectStore for Faulty {
         Box::pin(async move {
             let work = self.objects.put_multipart_opts(location, options);
             let upload = self.request("upload", location, work).await?;
+            self.open.fetch_add(1, Ordering::SeqCst);
             let (server, location) = (self.clone(), location.clone());
             Ok(Box::new(Upload {
                 server,
@@ -223,8 +263,12 @@ impl ObjectStore for Faulty {
         'b: 't,
         Self: 't,
     {
-        let work = self.objects.get_opts(location, options);
-        Box::pin(self.request("get", location, work))
+        Box::pin(async move {
+            let work = self.objects.get_opts(location, options);
+            let mut found = self.request("get", location, work).await?;
+            found.meta.last_modified -= *self.aged.lock().unwrap();
+            Ok(found)
+        })
     }
 
     fn delete_stream(
@@ -236,6 +280,7 @@ impl ObjectStore for Faulty {
             let server = server.clone();
             async move {
                 let location = location?;
+                tokio::time::sleep(server.delay).await;
                 let work = server.objects.delete(&location);
                 server.request("delete", &location, work).await?;
                 Ok(location)
@@ -245,10 +290,16 @@ impl ObjectStore for Faulty {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.next("list", &prefix.cloned().unwrap_or_default()) {
-            None => self.objects.list(prefix),
-            Some(_) => stream::once(async { Err(lost()) }).boxed(),
-        }
+        let (server, prefix) = (self.clone(), prefix.cloned());
+        let folder = prefix.clone().unwrap_or_default();
+        // As it is asked, not as it is made.
+        let listed = async move {
+            match server.next("list", &folder)? {
+                None => Ok(server.objects.list(prefix.as_ref())),
+                Some(_) => Err(lost()),
+            }
+        };
+        stream::once(listed).try_flatten().boxed()
     }
 
     fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> Answer<'t, ListResult>
@@ -306,7 +357,11 @@ impl MultipartUpload for Upload {
     {
         Box::pin(async move {
             let work = self.upload.complete();
-            self.server.request("complete", &self.location, work).await
+            let completed = self.server.request("complete", &self.location, work).await;
+            if completed.is_ok() {
+                self.server.open.fetch_sub(1, Ordering::SeqCst);
+            }
+            completed
         })
     }
 
@@ -315,6 +370,11 @@ impl MultipartUpload for Upload {
         'a: 't,
         Self: 't,
     {
-        self.upload.abort()
+        Box::pin(async move {
+            let work = self.upload.abort();
+            self.server.request("abort", &self.location, work).await?;
+            self.server.open.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        })
     }
 }

@@ -8,13 +8,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many files are sent at the same time.
 const TOGETHER: usize = 16;
+
+/// A file on its way, by its key.
+pub(super) struct Outgoing {
+    pub(super) key: String,
+    pub(super) path: Path,
+    pub(super) file: PathBuf,
+}
+
+/// What kept a file from being sent, with its key.
+pub(super) type Failed = (String, object_store::Error);
 
 /// The source of the error of an upload that was told to stop.
 #[derive(Debug)]
@@ -51,26 +61,78 @@ impl Room {
         }
     }
 
-    /// Sends files, several at a time, until one fails or `stop` is set.
+    /// How many requests it takes to send files of these lengths.
+    pub(super) fn requests(&self, lens: impl IntoIterator<Item = u64>) -> u64 {
+        let part = u64::from(self.part);
+        // A large file is begun, sent and completed.
+        let of_file = |len: u64| {
+            if len < part {
+                1
+            } else {
+                len.div_ceil(part) + 2
+            }
+        };
+        lens.into_iter().map(of_file).sum()
+    }
+
+    /// Sends files, several at a time, until one fails or `stop` is set; what failed first.
+    ///
+    /// Those on their way then come to an end of their own: servers keep the parts of uploads that are just dropped.
     pub(super) async fn send_all(
         self,
         objects: Arc<dyn ObjectStore>,
-        files: Vec<(Path, PathBuf)>,
+        files: Vec<Outgoing>,
         stop: Arc<AtomicBool>,
-    ) -> object_store::Result<()> {
-        futures_util::stream::iter(files)
-            .map(|(path, file)| {
-                let (objects, room, stop) = (Arc::clone(&objects), self.clone(), Arc::clone(&stop));
+    ) -> Result<(), Failed> {
+        let stop = Stop {
+            told: stop,
+            failed: Arc::default(),
+        };
+        let mut all = futures_util::stream::iter(files)
+            .map(|Outgoing { key, path, file }| {
+                let (objects, room, stop) = (Arc::clone(&objects), self.clone(), stop.clone());
                 async move {
-                    let parts = Parts::open(file, room, stop)?;
-                    send(&*objects, &path, parts).await
+                    let failed = Arc::clone(&stop.failed);
+                    let sent = async {
+                        stop.check()?;
+                        send(&*objects, &path, Parts::open(file, room, stop)?).await
+                    };
+                    sent.await.map_err(|error| {
+                        failed.store(true, Ordering::Relaxed);
+                        (key, error)
+                    })
                 }
             })
-            .buffer_unordered(TOGETHER)
-            .try_collect::<Vec<()>>()
-            .await
-            .map(|_| ())
+            .buffer_unordered(TOGETHER);
+        let mut first = Ok(());
+        while let Some(sent) = all.next().await {
+            first = first.and(sent);
+        }
+        first
     }
+}
+
+/// Whether nothing more is to be sent.
+#[derive(Debug, Clone, Default)]
+struct Stop {
+    /// By whoever asked for it.
+    told: Arc<AtomicBool>,
+    /// Since another file could not be sent.
+    failed: Arc<AtomicBool>,
+}
+
+impl Stop {
+    fn check(&self) -> object_store::Result<()> {
+        unless_stopped(&self.told)?;
+        unless_stopped(&self.failed)
+    }
+}
+
+pub(super) fn unless_stopped(stop: &AtomicBool) -> object_store::Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(failed(Stopped));
+    }
+    Ok(())
 }
 
 /// Sends a file, in parts where it is large.
@@ -101,9 +163,11 @@ async fn send_parts(
         upload.complete().await.map(|_| ())
     }
     .await;
-    if sent.is_err() {
-        // The first error says why; the server drops parts of uploads that are never completed.
-        let _ = upload.abort().await;
+    // The first error says why. A server keeps parts, and S3 bills them, until the upload is completed or aborted.
+    if sent.is_err()
+        && let Err(error) = upload.abort().await
+    {
+        tracing::warn!(%error, "parts of an upload that failed are left on the server");
     }
     sent
 }
@@ -113,7 +177,7 @@ struct Parts<R> {
     file: R,
     left: u64,
     room: Room,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 /// Bytes in memory, with the room that they take until they are sent.
@@ -123,7 +187,7 @@ struct Part {
 }
 
 impl Parts<File> {
-    fn open(file: PathBuf, room: Room, stop: Arc<AtomicBool>) -> object_store::Result<Self> {
+    fn open(file: PathBuf, room: Room, stop: Stop) -> object_store::Result<Self> {
         let file = File::open(file).map_err(unreadable)?;
         let left = file.metadata().map_err(unreadable)?.len();
         Ok(Self {
@@ -141,9 +205,7 @@ impl<R: Read> Parts<R> {
         let len = u32::try_from(self.left).map_or(self.room.part, |left| left.min(self.room.part));
         let room = Arc::clone(&self.room.free).acquire_many_owned(len).await;
         let room = room.map_err(|_| failed(Stopped))?;
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(failed(Stopped));
-        }
+        self.stop.check()?;
         let mut bytes = vec![0; len as usize];
         self.file.read_exact(&mut bytes).map_err(unreadable)?;
         self.left -= u64::from(len);
@@ -229,7 +291,7 @@ mod tests {
             file,
             left,
             room: Room::new(4, 2),
-            stop: Arc::default(),
+            stop: Stop::default(),
         }
     }
 
@@ -251,7 +313,7 @@ mod tests {
         assert_eq!(upload.0, ["part", "part", "complete", "abort"]);
         let mut upload = Upload::default();
         let mut stopped = parts(&[1_u8, 2, 3][..], 3);
-        stopped.stop.store(true, Ordering::Relaxed);
+        stopped.stop.told.store(true, Ordering::Relaxed);
         let refused = runtime.block_on(send_parts(&mut upload, &mut stopped));
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("stopped"), "{refused}");

@@ -76,7 +76,7 @@ fn a_copy_is_of_the_server_as_it_is_when_it_begins() {
         let files = files.map(|(name, bytes)| (format!("s.zarr/{name}"), bytes));
         let server = Faulty::with(&files.collect());
         copy_after_changes(|| {
-            let server = Server::on(std::sync::Arc::new(server.clone()), 1 << 10);
+            let server = Server::on(&server, 1 << 10);
             let root = Root::new(Remote::on(server), OpenOptions::default());
             Store::from_root(root).unwrap()
         });

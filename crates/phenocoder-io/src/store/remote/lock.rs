@@ -1,7 +1,11 @@
 //! The right to change a store on a server, for one writer at a time.
 //!
-//! A file that only one can create says who has it. Its writer writes it anew every minute, so that its age tells
-//! whether he is alive, and looks whether it is still his before each step that others would miss.
+//! A file says who has it. Its writer writes it anew every minute, so that its age tells whether he is alive, and looks
+//! whether it is still his before whatever he writes.
+//!
+//! Every change of the file is a conditional one: it is created where there is none, and replaced in the version that is
+//! known. So it is never removed, which no condition keeps from others: a removal that comes late, or is sent again since
+//! its reply was lost, would take the lock of the next writer. Who gives the right up writes that it is free.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -20,13 +24,16 @@ use crate::{Error, Result};
 /// The most bytes of a lock that are read.
 const LIMIT: u64 = 1 << 20;
 
-/// How many requests are kept for giving a lock up: a look, and the removal.
-const KEPT: u64 = 2;
+/// How many requests are kept for giving a lock up: to write that it is free, to look where the reply was lost, and to
+/// write it again.
+const KEPT: u64 = 3;
 
 /// The right to change a store on a server.
 #[derive(Debug)]
 pub(super) struct RemoteLock {
     held: Arc<Held>,
+    /// The server to this writer, for whom requests are kept.
+    server: Server,
     renewals: Option<JoinHandle<()>>,
     is_given_up: bool,
 }
@@ -34,7 +41,6 @@ pub(super) struct RemoteLock {
 /// What the thread that renews the lock shares with its holder.
 #[derive(Debug)]
 struct Held {
-    server: Arc<Server>,
     /// Of this lock, and no other.
     id: String,
     /// Whether somebody else took it.
@@ -59,56 +65,50 @@ struct State {
 
 impl RemoteLock {
     /// Takes the right, or says that somebody else has it.
-    pub(super) fn acquire(server: &Arc<Server>) -> Result<Self> {
-        let id = new_id();
-        let text = text(&id, 0, &BTreeSet::new());
-        Self::take(server, &id, BTreeSet::new(), || server.create(LOCK, text))
+    pub(super) fn acquire(server: &Server) -> Result<Self> {
+        match server.get(LOCK, LIMIT)? {
+            None => Self::take(server, None, BTreeSet::new()),
+            Some(found) if is_free(&found) => {
+                Self::take(server, Some(found.version), BTreeSet::new())
+            }
+            Some(_) => Err(server.locked()),
+        }
     }
 
     /// Takes the right of a writer that did not renew it for so long; `None` where nobody has it.
-    pub(super) fn take_over(server: &Arc<Server>, age: Duration) -> Result<Option<Self>> {
-        let Some(found) = server.get(LOCK, LIMIT)? else {
-            return Ok(None);
-        };
-        if found.age() < age {
-            return Err(server.locked());
+    pub(super) fn take_over(server: &Server, age: Duration) -> Result<Option<Self>> {
+        match server.get(LOCK, LIMIT)? {
+            Some(found) if is_free(&found) => Ok(None),
+            Some(found) if found.age() < age => Err(server.locked()),
+            Some(found) => {
+                let unfinished = unfinished(&found);
+                Self::take(server, Some(found.version), unfinished).map(Some)
+            }
+            None => Ok(None),
         }
-        let id = new_id();
-        let unfinished = unfinished(&found);
-        let text = text(&id, 0, &unfinished);
-        // Only one of several who try replaces this version of the file.
-        let over = Some(found.version);
-        Self::take(server, &id, unfinished, || server.put(LOCK, text, over)).map(Some)
     }
 
-    fn take(
-        server: &Arc<Server>,
-        id: &str,
-        unfinished: BTreeSet<String>,
-        write: impl FnOnce() -> Result<Version>,
-    ) -> Result<Self> {
-        server.keep_requests(LOCK, KEPT)?;
-        let written = write().or_else(|error| {
-            // The reply may have been lost, and the request sent again.
-            match server.get(LOCK, LIMIT) {
-                Ok(Some(found)) if is_of(&found, id) => Ok(found.version),
-                _ => Err(error),
-            }
-        });
+    /// Writes the lock where there is none or in place of a version, which only one of several who try does.
+    fn take(server: &Server, over: Option<Version>, unfinished: BTreeSet<String>) -> Result<Self> {
+        let server = server.keeping(LOCK, KEPT)?;
+        let id = new_id();
+        let text = text(&id, 0, &unfinished);
+        let written = match over {
+            Some(version) => server.put(LOCK, text, Some(version)),
+            None => server.create(LOCK, text, &id),
+        };
         let version = match written {
             Ok(version) => version,
-            Err(error) => {
-                server.put_back_requests(KEPT);
-                return Err(match error {
-                    Error::Exists { .. } => server.locked(),
-                    error => error,
-                });
-            }
+            // The reply may have been lost, and the request sent again.
+            Err(error) => match (server.get(LOCK, LIMIT), error) {
+                (Ok(Some(found)), _) if is_of(&found, &id) => found.version,
+                (_, Error::Exists { .. }) => return Err(server.locked()),
+                (_, error) => return Err(error),
+            },
         };
         let now = Instant::now();
         let held = Arc::new(Held {
-            server: Arc::clone(server),
-            id: id.to_owned(),
+            id,
             taken: Arc::default(),
             state: Mutex::new(State {
                 version,
@@ -122,16 +122,22 @@ impl RemoteLock {
         });
         let mut lock = Self {
             held,
+            server,
             renewals: None,
             is_given_up: false,
         };
-        let held = Arc::clone(&lock.held);
+        let (held, renewer) = (Arc::clone(&lock.held), lock.server.clone());
         let renewing = std::thread::Builder::new()
             .name("phenocoder-lock".to_owned())
-            .spawn(move || held.renew_until_the_end());
-        let renewing = renewing.map_err(|error| server.failed_here(LOCK, error))?;
+            .spawn(move || held.renew_until_the_end(&renewer.without_kept()));
+        let renewing = renewing.map_err(|error| lock.server.failed_here(LOCK, error))?;
         lock.renewals = Some(renewing);
         Ok(lock)
+    }
+
+    /// The server to the holder of the lock.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Set when somebody else took the lock.
@@ -141,26 +147,23 @@ impl RemoteLock {
 
     /// An error unless the server says that the lock is ours.
     pub(super) fn check(&self) -> Result<()> {
-        self.held.check(&mut self.held.state())
+        self.held.check(&self.server, &mut self.held.state())
     }
 
-    /// As [`check`](Self::check), which asks the server when it has not been asked for a while.
+    /// As [`check`](Self::check), which asks the server when it has not been asked for a moment.
     pub(super) fn check_now_and_then(&self) -> Result<()> {
         let mut state = self.held.state();
-        if state.seen.elapsed() < self.held.server.renewal() && !self.held.is_taken() {
+        if state.seen.elapsed() < self.server.look() && !self.held.is_taken() {
             return Ok(());
         }
-        self.held.check(&mut state)
+        self.held.check(&self.server, &mut state)
     }
 
     /// Notes in the lock which files will say something else than the table of contents for a moment.
     pub(super) fn note(&self, keys: impl IntoIterator<Item = String>) -> Result<()> {
         let mut state = self.held.state();
         state.unfinished = keys.into_iter().collect();
-        let noted = self
-            .held
-            .check(&mut state)
-            .and_then(|()| self.held.renew(&mut state));
+        let noted = self.held.renew(&self.server, &mut state);
         if noted.is_err() {
             // They are not written then.
             state.unfinished.clear();
@@ -178,7 +181,7 @@ impl RemoteLock {
         self.held.state().unfinished.clear();
     }
 
-    /// Gives the right up, unless it is no longer ours or something is left in disorder.
+    /// Gives the right up; an error when that fails, it is no longer ours or something is left in disorder.
     pub(super) fn release(mut self) -> Result<()> {
         self.give_up()
     }
@@ -197,20 +200,30 @@ impl RemoteLock {
             // It has nothing to say.
             let _ = renewals.join();
         }
-        self.held.server.put_back_requests(KEPT);
         let mut state = self.held.state();
-        if self.held.is_taken() || !state.unfinished.is_empty() {
-            return Ok(());
+        if self.held.is_taken() {
+            return Err(self.server.lock_lost());
         }
-        self.held.check(&mut state)?;
-        self.held.server.delete(LOCK)
+        if !state.unfinished.is_empty() {
+            return Err(self.server.locked());
+        }
+        let free = json!({"id": self.held.id, "is_free": true});
+        let free = format!("{free:#}").into_bytes();
+        self.held.look(&self.server, &mut state)?;
+        match self.held.replace(&self.server, &mut state, &free) {
+            // It was given up, and the next writer had it before that was known.
+            Err(Error::LockLost { .. }) => Ok(()),
+            given_up => given_up,
+        }
     }
 }
 
 impl Drop for RemoteLock {
     fn drop(&mut self) {
-        // What cannot be removed now is named by the error that the next writer gets.
-        let _ = self.give_up();
+        // The change that needed it failed, and says why; where the lock is left, the next writer is told of it too.
+        if let Err(error) = self.give_up() {
+            tracing::warn!(%error, "the lock of the store could not be given up");
+        }
     }
 }
 
@@ -223,64 +236,86 @@ impl Held {
         self.taken.load(Ordering::Relaxed)
     }
 
-    fn check(&self, state: &mut State) -> Result<()> {
+    fn lost(&self, server: &Server) -> Error {
+        self.taken.store(true, Ordering::Relaxed);
+        server.lock_lost()
+    }
+
+    /// Looks whether the lock is ours.
+    fn look(&self, server: &Server, state: &mut State) -> Result<()> {
         let found = match self.is_taken() {
             true => None,
-            false => self.server.get(LOCK, LIMIT)?,
+            false => server.get(LOCK, LIMIT)?,
         };
         match found {
             Some(found) if is_of(&found, &self.id) => {
                 // Another than is known where a reply was lost.
                 state.version = found.version;
                 state.seen = Instant::now();
+                Ok(())
             }
-            _ => {
-                self.taken.store(true, Ordering::Relaxed);
-                return Err(self.server.lock_lost());
-            }
+            _ => Err(self.lost(server)),
         }
+    }
+
+    fn check(&self, server: &Server, state: &mut State) -> Result<()> {
+        self.look(server, state)?;
         // Nobody else would take it now.
-        if state.renewed.elapsed() > self.server.renewal() {
-            self.renew(state)?;
+        if state.renewed.elapsed() > server.renewal() {
+            self.renew(server, state)?;
         }
         Ok(())
     }
 
-    /// Writes the lock anew in the version that is known; that the text differs makes it another one.
-    fn renew(&self, state: &mut State) -> Result<()> {
+    /// Writes the lock anew; that the text differs makes it another version.
+    fn renew(&self, server: &Server, state: &mut State) -> Result<()> {
+        // The condition would do, but for services that ignore it.
+        self.look(server, state)?;
         let text = text(&self.id, state.renewals + 1, &state.unfinished);
-        let over = Some(state.version.clone());
-        let written = self.server.put(LOCK, text, over).or_else(|error| {
-            // The reply may have been lost, and the request sent again.
-            match self.server.get(LOCK, LIMIT)? {
-                Some(found) if is_of(&found, &self.id) && found.version != state.version => {
-                    Ok(found.version)
-                }
-                Some(found) if is_of(&found, &self.id) => Err(error),
-                _ => {
-                    self.taken.store(true, Ordering::Relaxed);
-                    Err(self.server.lock_lost())
-                }
-            }
-        });
-        state.version = written?;
+        self.replace(server, state, &text)?;
         state.renewals += 1;
-        (state.seen, state.renewed) = (Instant::now(), Instant::now());
+        state.renewed = Instant::now();
         Ok(())
     }
 
-    fn renew_until_the_end(&self) {
+    /// Replaces the version of the lock that was seen last.
+    fn replace(&self, server: &Server, state: &mut State, text: &[u8]) -> Result<()> {
+        loop {
+            let over = state.version.clone();
+            let error = match server.put(LOCK, text.to_vec(), Some(over.clone())) {
+                Ok(version) => {
+                    state.version = version;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            // The reply may have been lost, and the request sent again.
+            match server.get(LOCK, LIMIT)? {
+                Some(found) if is_of(&found, &self.id) => {
+                    state.version = found.version;
+                    if found.bytes == text {
+                        return Ok(());
+                    }
+                    if state.version == over {
+                        return Err(error);
+                    }
+                    // The reply to an earlier one was.
+                }
+                _ => return Err(self.lost(server)),
+            }
+        }
+    }
+
+    fn renew_until_the_end(&self, server: &Server) {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         while !*ends {
-            let waited = self.end.wait_timeout(ends, self.server.renewal());
+            let waited = self.end.wait_timeout(ends, server.renewal());
             ends = waited.unwrap_or_else(PoisonError::into_inner).0;
             if *ends || self.is_taken() {
                 return;
             }
             drop(ends);
-            let mut state = self.state();
-            let renewed = self.check(&mut state).and_then(|()| self.renew(&mut state));
-            drop(state);
+            let renewed = self.renew(server, &mut self.state());
             if let Err(error) = renewed {
                 // It is tried again; who took it is found then, if somebody did.
                 tracing::warn!(%error, "the lock of the store could not be renewed");
@@ -323,10 +358,15 @@ fn unfinished(found: &Stored) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether nobody has the lock.
+fn is_free(found: &Stored) -> bool {
+    parse(found).is_some_and(|lock| lock.get("is_free") == Some(&Value::Bool(true)))
+}
+
 /// An error while somebody writes, as far as the age of the lock tells.
 pub(super) fn must_be_at_rest(server: &Server, age: Duration) -> Result<()> {
     match server.get(LOCK, LIMIT)? {
-        Some(found) if found.age() < age => Err(server.locked()),
+        Some(found) if !is_free(&found) && found.age() < age => Err(server.locked()),
         _ => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
 //! Whatever request fails, a store on a server is as it was or as it was to be, and locks hold.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::sleep;
 
 use ndarray::Array3;
 use phenocoder_core::{MemoryLabels, NoProgress};
@@ -15,7 +15,7 @@ use crate::{LabelWriteOptions, TableData};
 const PART: u32 = 1 << 10;
 
 fn open_on(server: &Faulty) -> Result<Store> {
-    let remote = Remote::on(Server::on(Arc::new(server.clone()), PART));
+    let remote = Remote::on(Server::on(server, PART));
     Store::from_root(Root::new(remote, OpenOptions::default()))
 }
 
@@ -63,6 +63,22 @@ fn lock_key() -> String {
     format!("s.zarr/{}", listing::LOCK)
 }
 
+/// Whether somebody has the lock.
+fn is_locked(server: &Faulty) -> bool {
+    let lock = server.content().remove(&lock_key());
+    lock.is_some_and(|lock| {
+        let lock: Value = serde_json::from_slice(&lock).unwrap();
+        lock.get("is_free").is_none()
+    })
+}
+
+/// All files but the lock.
+fn files(server: &Faulty) -> BTreeMap<String, Vec<u8>> {
+    let mut content = server.content();
+    content.remove(&lock_key());
+    content
+}
+
 /// What a store says of itself, and the rows of its tables.
 fn shown(store: &Store) -> (Vec<(String, usize)>, Map<String, Value>) {
     let elements = store.elements().iter().map(|element| {
@@ -105,7 +121,7 @@ fn every_request_fails_once(version: ContainerVersion, failure: Failure, for_goo
         step(&mut open_on(&server).unwrap()).unwrap();
         agrees(&server, what);
         let after = server.content();
-        assert!(!after.contains_key(&lock_key()), "{what}");
+        assert!(!is_locked(&server), "{what}");
         let new = shown(&open_on(&server).unwrap());
         for n in 0.. {
             let server = Faulty::with(&before);
@@ -143,7 +159,7 @@ fn every_request_fails_once(version: ContainerVersion, failure: Failure, for_goo
                 );
             }
             // Where the lock is left, it can be taken away; then all files agree.
-            if server.content().contains_key(&lock_key()) {
+            if is_locked(&server) {
                 assert!(for_good || hit.contains(listing::LOCK), "{case}: locked");
                 let refused = store.write_attributes(attributes(9));
                 assert!(matches!(refused, Err(Error::Locked { .. })), "{case}");
@@ -186,8 +202,10 @@ fn every_request_that_fails_leaves_the_old_or_the_new_store() {
 }
 
 /// What another writer puts in the place of the lock.
+const TAKEN: &[u8] = br#"{"id": "somebody else"}"#;
+
 fn take(server: &Faulty) {
-    server.store(&lock_key(), br#"{"id": "somebody else"}"#);
+    server.store(&lock_key(), TAKEN);
 }
 
 fn put(store: &mut Store, name: &str, meanwhile: impl FnOnce()) -> Result<()> {
@@ -200,24 +218,73 @@ fn put(store: &mut Store, name: &str, meanwhile: impl FnOnce()) -> Result<()> {
 
 #[test]
 fn a_writer_that_takes_long_renews_its_lock() {
-    let server = create(ContainerVersion::V02);
+    let mut server = create(ContainerVersion::V02);
+    server.renewal = Duration::from_millis(20);
     let mut store = open_on(&server).unwrap();
     let mut other = open_on(&server).unwrap();
-    let age = RepairOptions::default().with_lock_age(Duration::from_secs(1));
+    let age = RepairOptions::default().with_lock_age(Duration::from_secs(60));
+    let (renewed, renewals) = std::sync::mpsc::channel();
+    server.watch(move |kind, path| {
+        if kind == "put" && path.as_ref() == lock_key() {
+            // Nobody listens in the end.
+            let _ = renewed.send(());
+        }
+    });
     put(&mut store, "t", || {
         let first = server.content()[&lock_key()].clone();
-        sleep(Duration::from_millis(1500));
+        // That it was taken, and that it was renewed twice: the last is there before the next begins.
+        for _ in 0..3 {
+            renewals.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
         assert_ne!(server.content()[&lock_key()], first);
         let refused = other.repair_with(&age);
         assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
     })
     .unwrap();
-    assert!(!server.content().contains_key(&lock_key()));
+    assert!(!is_locked(&server));
     // The lock of one that died is not renewed.
     take(&server);
-    sleep(Duration::from_millis(1100));
+    let refused = other.repair_with(&age);
+    assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    server.age(Duration::from_secs(61));
     assert_eq!(other.repair_with(&age).unwrap().removed, [listing::LOCK]);
+    assert_eq!(other.repair_with(&age).unwrap(), Repair::default());
     assert_eq!(open_on(&server).unwrap().table_names(), ["t"]);
+}
+
+#[test]
+fn a_lock_that_is_given_up_twice_is_nobody_elses() {
+    // The reply to giving it up is lost, and the next writer has the lock before that is known.
+    let server = create(ContainerVersion::V02);
+    let (thief, given_up) = (server.clone(), AtomicUsize::new(0));
+    server.watch(move |kind, path| {
+        let is_lock = path.as_ref() == lock_key();
+        let is_last = kind == "put" && thief.content().contains_key("s.zarr/tables/t/zarr.json");
+        match (is_lock, given_up.load(Ordering::SeqCst)) {
+            (true, 0)
+                if is_last
+                    && files(&thief)["s.zarr/zarr.json"]
+                        .windows(8)
+                        .any(|w| w == b"tables/t") =>
+            {
+                given_up.store(1, Ordering::SeqCst);
+                thief.fail(0, Failure::Reply, false);
+            }
+            (true, 1) => {
+                given_up.store(2, Ordering::SeqCst);
+                assert!(!is_locked(&thief), "it was given up");
+                take(&thief);
+            }
+            _ => {}
+        }
+    });
+    let mut store = open_on(&server).unwrap();
+    put(&mut store, "t", || {}).unwrap();
+    assert_eq!(
+        server.heal().as_deref(),
+        Some("put s.zarr/.phenocoder-lock")
+    );
+    assert_eq!(server.content()[&lock_key()], TAKEN);
 }
 
 #[test]
@@ -225,15 +292,13 @@ fn a_writer_whose_lock_was_taken_stops_and_publishes_nothing() {
     let server = create(ContainerVersion::V02);
     let mut store = open_on(&server).unwrap();
     put(&mut store, "t", || {}).unwrap();
-    let before = server.content();
+    let before = files(&server);
     let refused = put(&mut store, "t", || take(&server)).unwrap_err();
     assert!(matches!(refused, Error::LockLost { .. }), "{refused:?}");
     assert!(refused.is_environment());
-    let mut after = server.content();
-    // Nor is the lock of whoever took it removed.
-    let lock = after.remove(&lock_key());
-    assert_eq!(lock.as_deref(), Some(&br#"{"id": "somebody else"}"#[..]));
-    assert_eq!(after, before);
+    // Nor is the lock of whoever took it given up.
+    assert_eq!(server.content()[&lock_key()], TAKEN);
+    assert_eq!(files(&server), before);
     let refused = store.write_attributes(attributes(7)).unwrap_err();
     assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
     let at_once = RepairOptions::default().with_lock_age(Duration::ZERO);
@@ -247,12 +312,13 @@ fn a_writer_whose_lock_was_taken_stops_and_publishes_nothing() {
         matches!(refused, Err(Error::LockLost { .. })),
         "{refused:?}"
     );
-    assert_eq!(server.content(), before);
+    assert_eq!(files(&server), before);
 }
 
 #[test]
 fn a_lock_is_looked_at_before_each_step_that_others_would_miss() {
-    // Whatever request it is that the lock is taken at, what comes after it changes nothing that is listed.
+    // Whatever request it is that the lock is taken at, no metadata are written after it, and the lock stays taken.
+    let mut taken = 0;
     for (what, step) in STEPS {
         let prepared = create(ContainerVersion::V01);
         let mut store = open_on(&prepared).unwrap();
@@ -265,34 +331,83 @@ fn a_lock_is_looked_at_before_each_step_that_others_would_miss() {
             let mut store = open_on(&server).unwrap();
             let (asked, thief) = (Arc::new(AtomicUsize::new(0)), Faulty::clone(&server));
             let at = Arc::clone(&asked);
-            let seen = Arc::new(AtomicUsize::new(0));
-            let changed = Arc::clone(&seen);
+            let written: Arc<Mutex<Vec<String>>> = Arc::default();
+            let later = Arc::clone(&written);
             server.watch(move |kind, path| {
+                let now = at.fetch_add(1, Ordering::SeqCst);
                 let path = path.as_ref();
-                let is_public = path.ends_with("s.zarr/.zmetadata");
-                match at.fetch_add(1, Ordering::SeqCst) {
-                    now if now == n && thief.content().contains_key(&lock_key()) => take(&thief),
-                    // The request on its way, and the one that the look was for.
-                    now if now > n + 1 && kind == "put" && is_public => {
-                        changed.fetch_add(1, Ordering::SeqCst);
-                    }
-                    _ => {}
+                if now == n && is_locked(&thief) {
+                    take(&thief);
+                } else if now > n && kind == "put" && is_metadata_or_copy(path) {
+                    later.lock().unwrap().push(path.to_owned());
                 }
             });
             let result = step(&mut store);
             let requests = asked.load(Ordering::SeqCst);
             server.watch(|_, _| {});
-            let is_taken = server.content().contains_key(&lock_key());
-            if is_taken {
-                assert_eq!(seen.load(Ordering::SeqCst), 0, "{what}: taken at {n}");
-            }
             if n >= requests {
                 result.unwrap();
                 assert!(n > 5, "{what}");
                 break;
             }
+            let lock = server.content().remove(&lock_key());
+            if lock.as_deref() == Some(TAKEN) {
+                taken += 1;
+                let written = written.lock().unwrap();
+                assert!(written.is_empty(), "{what}: taken at {n}, then {written:?}");
+                // What was done by then, but for the lock, is done.
+                let is_lost = matches!(result, Err(Error::LockLost { .. }));
+                assert!(
+                    is_lost || result.is_ok() && n + 3 >= requests,
+                    "{what}: {result:?}"
+                );
+            } else {
+                // Nobody had it at that moment.
+                result.unwrap();
+                assert!(!is_locked(&server), "{what}: taken at {n}");
+            }
         }
     }
+    println!(
+        "a lock taken away at {taken} requests of {} changes",
+        STEPS.len()
+    );
+    assert!(taken > 200);
+}
+
+fn is_metadata_or_copy(path: &str) -> bool {
+    is_metadata(path) || path.ends_with("zmetadata")
+}
+
+#[test]
+fn a_removal_stops_when_the_lock_is_taken() {
+    let mut server = create(ContainerVersion::V02);
+    let write = |place: &Place, _: Option<&str>| {
+        for i in 0..500 {
+            place.join(format!("x/{i}")).write(&[1])?;
+        }
+        crate::node::write_group(place, ZarrFormat::V3, Map::new())
+    };
+    let mut store = open_on(&server).unwrap();
+    store
+        .put_remote(ElementKind::Table, "t", WriteMode::Create, write)
+        .unwrap();
+    server.delay = Duration::from_millis(5);
+    let mut store = open_on(&server).unwrap();
+    let (thief, removed) = (server.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&removed);
+    server.watch(move |kind, _| {
+        if kind == "delete" && count.fetch_add(1, Ordering::SeqCst) == 3 {
+            take(&thief);
+        }
+    });
+    let refused = store.remove(ElementKind::Table, "t");
+    assert!(
+        matches!(refused, Err(Error::LockLost { .. })),
+        "{refused:?}"
+    );
+    assert!(removed.load(Ordering::SeqCst) < 400, "{removed:?}");
+    assert!(store.table_names().is_empty());
 }
 
 #[test]
@@ -365,7 +480,7 @@ fn a_copy_of_a_server_holds_what_is_listed_and_is_refused_while_somebody_writes(
             .write_table("t", &table(2), WriteMode::Create)
             .unwrap();
         server.store("s.zarr/README.md", b"text");
-        let listed: BTreeMap<String, Vec<u8>> = server.content();
+        let listed = files(&server);
         // Of a writer that died, of zarr-python, of programs that know nothing of the store.
         let hidden = "0123456789abcdef0123456789abcdef.partial";
         for other in [
@@ -435,4 +550,178 @@ fn elements_are_made_where_only_this_user_looks() {
     a.0.join("x/y").write(b"z").unwrap();
     drop(a);
     assert!(!path.exists());
+}
+
+#[test]
+fn an_upload_that_fails_leaves_no_parts_of_others_and_names_its_file() {
+    let mut server = create(ContainerVersion::V02);
+    server.delay = Duration::from_millis(2);
+    let mut store = open_on(&server).unwrap();
+    let part = PART as usize;
+    let write = |place: &Place, _: Option<&str>| {
+        for i in 0..40 {
+            place.join(format!("x/{i}")).write(&vec![7; 3 * part])?;
+        }
+        crate::node::write_group(place, ZarrFormat::V3, Map::new())
+    };
+    for n in [8, 20, 40, 80] {
+        let count = AtomicUsize::new(0);
+        let (failing, was_open) = (server.clone(), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&was_open);
+        server.watch(move |kind, path| {
+            // The next request is the one that is being watched.
+            if kind == "part" && count.fetch_add(1, Ordering::SeqCst) == n {
+                assert!(path.as_ref().contains("tables/t/x/"));
+                seen.store(failing.open_uploads(), Ordering::SeqCst);
+                failing.fail(0, Failure::Request, false);
+            }
+        });
+        let refused = store
+            .put_remote(ElementKind::Table, "t", WriteMode::Create, write)
+            .unwrap_err();
+        assert!(matches!(refused, Error::Remote { .. }), "{refused:?}");
+        assert!(
+            refused.key().unwrap().starts_with("tables/t/x/"),
+            "{refused:?}"
+        );
+        let hit = server.heal().unwrap();
+        assert!(hit.ends_with(refused.key().unwrap()), "{hit}: {refused:?}");
+        assert!(
+            was_open.load(Ordering::SeqCst) > 1,
+            "others were on their way"
+        );
+        assert_eq!(server.open_uploads(), 0);
+    }
+}
+
+#[test]
+fn a_change_is_begun_only_where_the_budget_lets_it_end() {
+    let part = PART as usize;
+    let write = |len: usize| {
+        move |place: &Place, _: Option<&str>| {
+            for i in 0..6 {
+                place
+                    .join(format!("x/{i}"))
+                    .write(&vec![len as u8; len * part / 2])?;
+                crate::node::write_group(&place.join(format!("x{i}")), ZarrFormat::V3, Map::new())?;
+            }
+            crate::node::write_group(place, ZarrFormat::V3, Map::new())
+        }
+    };
+    let server = create(ContainerVersion::V02);
+    let mut store = open_on(&server).unwrap();
+    let kind = ElementKind::Labels;
+    store
+        .put_remote(kind, "l", WriteMode::Create, write(1))
+        .unwrap();
+    let before = server.content();
+    type Change<'a> = &'a dyn Fn(&mut Store) -> Result<()>;
+    let changes: [(&str, Change); 3] = [
+        ("replace", &|s| {
+            s.put_remote(kind, "l", WriteMode::Replace, write(9))
+        }),
+        ("create", &|s| {
+            s.put_remote(kind, "m", WriteMode::Create, write(9))
+        }),
+        ("remove", &|s| s.remove(kind, "l")),
+    ];
+    for (what, change) in changes {
+        let mut refusals = 0;
+        for budget in 0.. {
+            let mut server = Faulty::with(&before);
+            server.limit(budget);
+            let done = open_on(&server).and_then(|mut store| change(&mut store));
+            assert!(!is_locked(&server), "{what}: {budget}");
+            if done.is_ok() {
+                let spare = budget.saturating_sub(server.used());
+                println!("{what}: {budget} requests, {spare} of them spare");
+                assert!(spare < 30, "{what}: {spare} of {budget} were not needed");
+                assert_ne!(files(&server), files(&Faulty::with(&before)));
+                break;
+            }
+            let is_budget = matches!(done, Err(Error::TooManyRequests { .. }));
+            assert!(is_budget, "{what}: {budget}: {done:?}");
+            assert_eq!(
+                files(&server),
+                files(&Faulty::with(&before)),
+                "{what}: {budget}"
+            );
+            refusals += 1;
+        }
+        assert!(refusals > 10, "{what}");
+    }
+}
+
+fn create_on(server: &Faulty, version: ContainerVersion) -> Result<Store> {
+    let remote = Remote::on(Server::on(server, PART));
+    Store::create_on(remote, version, OpenOptions::default())
+}
+
+#[test]
+fn whatever_request_of_creating_a_store_fails_there_is_none_or_an_empty_one() {
+    let versions = [ContainerVersion::V01, ContainerVersion::V02];
+    let mut failures = 0;
+    for version in versions {
+        for failure in [Failure::Request, Failure::Reply] {
+            for for_good in [false, true] {
+                for n in 0.. {
+                    let server = Faulty::default();
+                    server.fail(n, failure, for_good);
+                    let created = create_on(&server, version);
+                    let Some(hit) = server.heal() else {
+                        assert_eq!(shown(&created.unwrap()).0, []);
+                        agrees(&server, "created");
+                        break;
+                    };
+                    failures += 1;
+                    let case = format!("{version:?}: {failure:?} {n}, {hit}, {for_good}");
+                    if failure == Failure::Reply && !for_good && hit.starts_with("put") {
+                        assert!(created.is_ok(), "{case}: {created:?}");
+                    }
+                    match open_on(&server) {
+                        Ok(mut store) => {
+                            assert_eq!(store.version(), version, "{case}");
+                            for other in versions {
+                                let before = server.content();
+                                let refused = create_on(&server, other);
+                                assert!(matches!(refused, Err(Error::Exists { .. })), "{case}");
+                                assert_eq!(server.content(), before, "{case}");
+                            }
+                            write_mask(&mut store, "l").unwrap();
+                            assert_eq!(open_on(&server).unwrap().label_names(), ["l"]);
+                            agrees(&server, &case);
+                        }
+                        Err(error) => {
+                            assert!(
+                                matches!(error, Error::NotAStore { .. }),
+                                "{case}: {error:?}"
+                            );
+                            assert!(created.is_err() && server.content().is_empty(), "{case}");
+                            create_on(&server, version).unwrap();
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{failures} requests of creating a store that fail");
+    assert!(failures > 30);
+}
+
+#[test]
+fn repair_says_what_it_wrote() {
+    let server = create(ContainerVersion::V01);
+    let mut store = open_on(&server).unwrap();
+    write_mask(&mut store, "l").unwrap();
+    let other = br#"{"labels": ["m"]}"#;
+    server.store("s.zarr/labels/.zattrs", other);
+    server.store(
+        &lock_key(),
+        br#"{"id": "a", "unfinished": ["labels/.zattrs", ".zattrs"]}"#,
+    );
+    let at_once = RepairOptions::default().with_lock_age(Duration::ZERO);
+    let done = store.repair_with(&at_once).unwrap();
+    assert_eq!(done.removed, [listing::LOCK]);
+    assert_eq!(done.rewritten, ["labels/.zattrs"]);
+    agrees(&server, "repaired");
 }

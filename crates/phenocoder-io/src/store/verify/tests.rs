@@ -188,7 +188,7 @@ fn a_server_that_fails_for_good_ends_it_although_the_root_is_known() {
         let files = files.map(|(name, bytes)| (format!("s.zarr/{name}"), bytes));
         let server = Faulty::with(&files.collect());
         let open = || {
-            let server = Server::on(Arc::new(server.clone()), 1 << 10);
+            let server = Server::on(&server, 1 << 10);
             let root = Root::new(Remote::on(server), OpenOptions::default());
             Store::from_root(root).unwrap()
         };
