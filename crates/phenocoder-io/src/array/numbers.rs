@@ -264,3 +264,42 @@ impl From<&Array2<f32>> for NumericArray {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_of_every_type_are_so_in_64_bits_unless_they_are_larger() {
+        use NumericValues as V;
+        for values in [
+            V::Bool(vec![false, true]),
+            V::UInt8(vec![0, 1]),
+            V::UInt16(vec![0, 1]),
+            V::UInt32(vec![0, 1]),
+            V::UInt64(vec![0, 1]),
+            V::Int8(vec![0, 1]),
+            V::Int16(vec![0, 1]),
+            V::Int32(vec![0, 1]),
+            V::Int64(vec![0, 1]),
+        ] {
+            assert_eq!(values.to_i64(), Some(vec![0, 1]), "{values:?}");
+            assert_eq!(values.to_f64(), [0.0, 1.0], "{values:?}");
+            let data_type = values.data_type();
+            let again = V::from_ne_bytes(data_type, &native(&values));
+            assert_eq!((again.data_type(), again), (data_type, values));
+        }
+        assert_eq!(V::Int8(vec![-1]).to_i64(), Some(vec![-1]));
+        assert_eq!(V::UInt64(vec![1 << 63]).to_i64(), None);
+        let half = V::Float16(vec![f16::from_f32(0.5)]);
+        assert_eq!((half.to_i64(), half.to_f64()), (None, vec![0.5]));
+        assert_eq!(V::from_ne_bytes(DataType::Float16, &native(&half)), half);
+    }
+
+    /// The bytes of values, as this machine has them.
+    fn native(values: &NumericValues) -> Vec<u8> {
+        let mut out = Vec::new();
+        each!(values, v => v.iter().for_each(|x| x.put_native(&mut out)));
+        out
+    }
+}

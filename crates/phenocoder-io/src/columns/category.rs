@@ -102,7 +102,8 @@ impl Texts {
             codes: HashMap::new(),
             values: Vec::new(),
             bytes: 0,
-            limit,
+            // An array of texts counts its bytes with an `i32`.
+            limit: limit.min(i32::MAX as u64),
             last: None,
             shared: None,
         }

@@ -81,3 +81,54 @@ impl From<&CsrGraph> for SparseMatrix {
         .expect("a graph is a well-formed matrix")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn sparse(format: SparseFormat, shape: (usize, usize), indptr: Vec<usize>) -> Matrix {
+        let values = NumericValues::Float32(vec![3.0, 0.0, 5.0]);
+        let matrix = SparseMatrix::new(format, shape, indptr, vec![1, 0, 0], values);
+        Matrix::Sparse(matrix.unwrap())
+    }
+
+    #[test]
+    fn stored_values_are_edges_from_rows_to_columns() {
+        let rows = from_matrix("k", &sparse(SparseFormat::Csr, (2, 2), vec![0, 2, 3])).unwrap();
+        assert_eq!(rows.indptr(), [0, 2, 3]);
+        assert_eq!(rows.indices(), [0, 1, 0], "sorted");
+        assert_eq!(rows.values(), [0.0, 3.0, 5.0]);
+        let columns = from_matrix("k", &sparse(SparseFormat::Csc, (2, 2), vec![0, 2, 3])).unwrap();
+        assert_eq!(columns, rows.transposed());
+        assert_eq!(SparseMatrix::from(&rows).shape(), (2, 2));
+    }
+
+    #[test]
+    fn values_of_a_dense_matrix_that_are_not_zero_are_edges() {
+        let dense = Matrix::from(array![[0.0, 2.0], [0.5, 0.0]]);
+        let graph = from_matrix("k", &dense).unwrap();
+        assert_eq!(
+            (graph.indptr(), graph.indices()),
+            (&[0, 1, 2][..], &[1, 0][..])
+        );
+        assert_eq!(graph.values(), [2.0, 0.5]);
+    }
+
+    #[test]
+    fn what_is_no_graph_is_an_error_of_its_key() {
+        let wide = from_matrix("k", &sparse(SparseFormat::Csr, (2, 3), vec![0, 2, 3]));
+        assert!(matches!(wide, Err(Error::InvalidMetadata { key, .. }) if key == "k"));
+        // Two edges from one node to another.
+        let values = NumericValues::Float32(vec![1.0, 2.0]);
+        let twice = SparseMatrix::new(SparseFormat::Csr, (1, 1), vec![0, 2], vec![0, 0], values);
+        let refused = twice.and_then(|twice| from_matrix("k", &Matrix::Sparse(twice)));
+        assert!(refused.is_err(), "{refused:?}");
+        let wide = from_matrix("k", &Matrix::from(array![[0.0, 2.0, 1.0]]));
+        assert!(
+            matches!(wide, Err(Error::Graph { key, .. }) if key == "k"),
+            "no such node"
+        );
+    }
+}
