@@ -103,19 +103,23 @@
 //! A write happens whole or not at all: elements are written beside their place,
 //! waited for until they are on the disk, and renamed.
 //! When a program is killed in between, the next [`Store::open`] finds the old or the new element.
-//! Every array in Zarr v3 that this crate writes carries CRC-32C checksums,
-//! so that flipped bits are an error and no wrong number.
+//! Every array that this crate writes carries checksums (CRC-32C; in Zarr v2 those of zstd), and so do the Parquet files
+//! of points and shapes, byte for byte: flipped bits are an error and no wrong number.
 //!
-//! What a file claims is checked before memory is taken for it, paths in metadata and links cannot leave the store,
+//! What a file claims is checked before memory is taken for it, paths in metadata cannot leave the store, nor links,
 //! and a damaged element leaves the others readable.
 //! Arrays that this crate writes say that all their chunks are stored, so that a lost chunk is an error;
 //! in others it holds the fill value, as Zarr defines ([`MissingChunks`]).
 //!
 //! # Differences from Python's `spatialdata`
 //!
-//! - Reading lists folders instead of trusting consolidated metadata, which may be stale.
+//! - Reading lists folders instead of trusting consolidated metadata, which may be stale; on servers these are believed,
+//!   as asking for each file would take too long.
 //! - Indices of sparse matrices and codes of categories are checked.
-//! - Links that lead out of the store are refused.
+//! - Links that lead out of the store are refused, unless [`OpenOptions::follow_links`] allows them.
+//! - Categories of numbers in points and shapes are those that occur, in their order: Parquet files as Python writes them
+//!   hold no others.
+//! - Complex numbers are not read.
 
 mod array;
 mod columns;

@@ -52,7 +52,8 @@ pub struct OpenOptions {
     pub cache_bytes: usize,
     /// The largest decoded chunk that is accepted, in bytes.
     pub max_chunk_bytes: u64,
-    /// The largest array that is read as a whole (a column, a matrix of a table), in bytes.
+    /// The largest array that is read as a whole (a column, a matrix of a table), in bytes; of points and shapes all
+    /// columns that are read together, and the categories of a column that is read batch by batch.
     pub max_array_bytes: u64,
     /// The largest metadata file that is read, in bytes; the root's and the directory of a zip file may be eight times as large.
     pub max_metadata_bytes: u64,

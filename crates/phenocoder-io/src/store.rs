@@ -41,6 +41,7 @@ pub use verify::{Verification, verify};
 /// A SpatialData store: a folder, a zip file or, with the feature `object-store`, a place on a server.
 ///
 /// Opening reads the root's metadata and the names of the elements, nothing else.
+/// A handle shows what was there when it was opened or when it wrote last; open the store again to see what others wrote.
 ///
 /// # Examples
 ///

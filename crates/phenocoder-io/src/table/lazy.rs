@@ -23,6 +23,31 @@ use crate::root::Root;
 use crate::{Error, Result};
 
 /// A table of a store: names and shapes are known, columns and matrices are read on demand.
+///
+/// Whatever is read counts for [`max_array_bytes`](crate::OpenOptions::max_array_bytes), array by array; more is
+/// [`Error::TooLarge`].
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::Column;
+/// use phenocoder_io::{ContainerVersion, Store, TableData, WriteMode};
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut store = Store::create(folder.path().join("s.zarr"), ContainerVersion::V02)?;
+/// let x = array![[0.5, 1.0], [2.0, 3.0]];
+/// let cells = TableData::new(vec!["a".into(), "b".into()], vec!["u".into(), "v".into()], Some(x.into()))
+///     .with_obs_column("area", Column::Float(vec![31.0, 44.0]))?;
+/// store.write_table("cells", &cells, WriteMode::Create)?;
+///
+/// let table = store.table("cells")?;
+/// assert_eq!(table.obs_columns(), ["area"]);
+/// assert_eq!(table.obs_column("area")?, Column::Float(vec![31.0, 44.0]));
+/// let row = table.x_rows(1..2)?.ok_or("no matrix")?;
+/// assert_eq!(row.to_dense_f64()?, array![[2.0, 3.0]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[doc(alias = "AnnData")]
 pub struct Table {
@@ -199,6 +224,10 @@ impl Table {
 
     /// Reads the matrix; `None` where the table has none.
     ///
+    /// # Shapes
+    ///
+    /// `[n_obs, n_vars]`.
+    ///
     /// # Errors
     ///
     /// [`Error::LengthMismatch`] when it has another shape than the table, and errors of damaged data.
@@ -271,6 +300,10 @@ impl Table {
 
     /// Reads a layer.
     ///
+    /// # Shapes
+    ///
+    /// `[n_obs, n_vars]`.
+    ///
     /// # Errors
     ///
     /// [`Error::NoEntry`], and as [`x`](Self::x).
@@ -279,6 +312,10 @@ impl Table {
     }
 
     /// Reads some rows of a layer, as [`x_rows`](Self::x_rows).
+    ///
+    /// # Shapes
+    ///
+    /// `[rows.len(), n_vars]`.
     ///
     /// # Errors
     ///
@@ -371,7 +408,7 @@ impl Table {
         Ok(self.find("raw")?.is_some_and(|node| node.is_group()))
     }
 
-    /// Reads a graph between rows.
+    /// Reads a graph between rows: a node for each, an edge for each stored value.
     ///
     /// # Errors
     ///
