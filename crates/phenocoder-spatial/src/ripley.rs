@@ -2,6 +2,7 @@
 
 mod envelope;
 mod estimate;
+mod nearest;
 
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{Categorical, Progress, Seed, ShapeError};

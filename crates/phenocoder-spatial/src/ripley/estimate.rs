@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use phenocoder_core::Progress;
-use rayon::prelude::*;
 
+use super::nearest::{Nearest, nearest};
 use super::{EdgeCorrection, RipleyConfig, RipleyFunction};
 use crate::error::Result;
 use crate::hull::Region;
-use crate::neighbors::Tree as NearestTree;
 use crate::pairs::{Reach, Thresholds, Tree, pairs_between, pairs_within};
 use crate::predicates::Point;
 
@@ -61,47 +60,32 @@ impl Pattern<'_> {
     }
 
     fn f_of_first(&self, cells: &[Point], sizes: &[usize], locations: &[Point]) -> Vec<Vec<f64>> {
-        let mut found = vec![f64::INFINITY; locations.len()];
+        let inside = self.inside_of_all(locations);
+        let mut found = Nearest::new(locations);
         let mut before = 0;
         let mut functions = Vec::with_capacity(sizes.len());
         for &size in sizes {
-            if size > before {
-                keep_least(
-                    &mut found,
-                    &nearest(&cells[before..size], locations, false, 1),
-                );
-            }
+            found.show(&cells[before..size], locations);
             before = size;
             functions.push(match size {
                 0 => self.undefined(),
-                _ => self.reached(locations, &found),
+                _ => self.reached(&inside, &found.squared),
             });
         }
         functions
     }
 
     fn g_of_first(&self, cells: &[Point], sizes: &[usize]) -> Vec<Vec<f64>> {
-        let mut found = vec![f64::INFINITY; cells.len()];
-        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        let inside = self.inside_of_all(cells);
+        let mut found = Nearest::new(cells);
         let mut before = 0;
         let mut functions = Vec::with_capacity(sizes.len());
         for &size in sizes {
-            let fresh = &cells[before..size];
-            let (old, new) = found[..size].split_at_mut(before);
-            if !fresh.is_empty() {
-                keep_least(old, &nearest(fresh, &cells[..before], false, 1));
-                for run in &runs {
-                    keep_least(new, &nearest(&cells[run.clone()], fresh, false, 1));
-                }
-                if fresh.len() > 1 {
-                    keep_least(new, &nearest(fresh, fresh, true, 1));
-                }
-                runs.push(before..size);
-            }
+            found.show_each_other(cells, before, size);
             before = size;
             functions.push(match size {
                 0 | 1 => self.undefined(),
-                _ => self.reached(&cells[..size], &found[..size]),
+                _ => self.reached(&inside[..size], &found.squared[..size]),
             });
         }
         functions
@@ -146,6 +130,24 @@ impl Pattern<'_> {
         }
     }
 
+    /// The first of the distances that is not below this one.
+    fn first_from(&self, distance: f64) -> usize {
+        // They are multiples of the second one, but for rounding.
+        let m = self.distances.len();
+        let mut first = ((distance / self.distances[1]) as usize).min(m);
+        while first > 0 && self.distances[first - 1] >= distance {
+            first -= 1;
+        }
+        while first < m && self.distances[first] < distance {
+            first += 1;
+        }
+        first
+    }
+
+    fn inside_of_all(&self, places: &[Point]) -> Vec<usize> {
+        places.iter().map(|place| self.inside(place)).collect()
+    }
+
     fn k_of_first(
         &self,
         cells: &[Point],
@@ -182,20 +184,29 @@ impl Pattern<'_> {
         Ok(functions)
     }
 
-    /// The part of the places that have something within each distance.
-    fn reached(&self, places: &[Point], nearest: &[f64]) -> Vec<f64> {
+    /// The part of the places that have something within each distance, where `inside` of the distances count for each.
+    fn reached(&self, inside: &[usize], squared: &[f64]) -> Vec<f64> {
         let m = self.distances.len();
-        let (mut reached, mut counted) = (vec![0_u64; m], vec![0_u64; m]);
-        for (place, &distance) in places.iter().zip(nearest) {
-            let inside = self.inside(place);
-            let first = self.distances.partition_point(|&t| t < distance);
-            counted[..inside].iter_mut().for_each(|n| *n += 1);
-            if let Some(reached) = reached.get_mut(first..inside) {
-                reached.iter_mut().for_each(|n| *n += 1);
+        // Up to where a place counts, and from where on it is reached: sums over the distances follow.
+        let (mut ends, mut reached) = (vec![0_usize; m + 1], vec![0_usize; m + 1]);
+        let mut left = vec![0_usize; m + 1];
+        for (&inside, &squared) in inside.iter().zip(squared) {
+            let first = self.first_from(squared.sqrt());
+            ends[inside] += 1;
+            if first < inside {
+                reached[first] += 1;
+                left[inside] += 1;
             }
         }
-        let part = |(&reached, &counted): (&u64, &u64)| reached as f64 / counted as f64;
-        reached.iter().zip(&counted).map(part).collect()
+        let (mut counted, mut within) = (inside.len(), 0);
+        (0..m)
+            .map(|r| {
+                counted -= ends[r];
+                within += reached[r];
+                within -= left[r];
+                within as f64 / counted as f64
+            })
+            .collect()
     }
 
     /// The function as squidpy defines it.
@@ -224,13 +235,14 @@ impl Pattern<'_> {
                 Ok(pairs.into_iter().map(value).collect())
             }
             _ if cells.len() < k => Ok(self.undefined()),
-            RipleyFunction::G => Ok(self.histogram(nearest(cells, others, false, k))),
-            RipleyFunction::F => Ok(self.histogram(nearest(cells, locations, false, k))),
+            RipleyFunction::G => Ok(self.histogram(nearest(cells, others, None, k))),
+            RipleyFunction::F => Ok(self.histogram(nearest(cells, locations, None, k))),
         }
     }
 
     /// The part of distances below each of ours, of those up to the last one.
-    fn histogram(&self, mut found: Vec<f64>) -> Vec<f64> {
+    fn histogram(&self, squared: Vec<f64>) -> Vec<f64> {
+        let mut found: Vec<f64> = squared.into_iter().map(f64::sqrt).collect();
         found.sort_unstable_by(f64::total_cmp);
         let last = self.distances.len() - 1;
         let below = |(r, &t): (usize, &f64)| match r {
@@ -315,31 +327,6 @@ impl Run {
             None => from(self, self, true),
         }
     }
-}
-
-fn keep_least(found: &mut [f64], other: &[f64]) {
-    for (found, &other) in found.iter_mut().zip(other) {
-        *found = found.min(other);
-    }
-}
-
-/// The distances from each place to its `k` nearest cells, place after place; with `same`, place i is cell i.
-fn nearest(cells: &[Point], places: &[Point], same: bool, k: usize) -> Vec<f64> {
-    let tree = NearestTree::new(cells, (0..cells.len() as u32).collect());
-    let parts: Vec<Vec<f64>> = places
-        .par_chunks(1024)
-        .enumerate()
-        .map(|(part, places)| {
-            let (mut nearest, mut out) = (Vec::new(), Vec::with_capacity(places.len() * k));
-            for (i, place) in places.iter().enumerate() {
-                let except = same.then_some((part * 1024 + i) as u32);
-                tree.nearest(*place, except, k, &mut nearest);
-                out.extend(nearest.iter().map(|&(squared, _)| squared.sqrt()));
-            }
-            out
-        })
-        .collect();
-    parts.concat()
 }
 
 /// Sums up to each entry.
