@@ -112,7 +112,8 @@ pub fn co_occurrence(
         return Err(Error::NoLabels);
     }
     drop(points);
-    let trees: Vec<Tree> = sets.into_iter().map(Tree::new).collect();
+    let trees: Vec<Tree> = sets.iter().map(|cells| Tree::new(cells)).collect();
+    drop(sets);
     let thresholds = Thresholds::new(&distances, Reach::Closed);
     let m = distances.len();
     let mut pairs = Array3::zeros((k, k, m));
@@ -120,20 +121,21 @@ pub fn co_occurrence(
     for a in 0..k {
         for b in a..k {
             progress.check()?;
-            let counts = if a == b {
+            let up_to = if a == b {
                 let once = pairs_within(&trees[a], &thresholds, progress)?;
                 once.into_iter().map(|pairs| 2 * pairs).collect()
             } else {
                 pairs_between(&trees[a], &trees[b], &thresholds, progress)?
             };
-            let mut sum = 0;
-            for (r, count) in counts.into_iter().enumerate() {
-                sum = match neighborhood {
-                    Neighborhood::Disc => sum + count,
-                    Neighborhood::Annulus => count,
+            let mut before = 0;
+            for (r, up_to) in up_to.into_iter().enumerate() {
+                let count = match neighborhood {
+                    Neighborhood::Disc => up_to,
+                    Neighborhood::Annulus => up_to - before,
                 };
-                pairs[[a, b, r]] = sum;
-                pairs[[b, a, r]] = sum;
+                before = up_to;
+                pairs[[a, b, r]] = count;
+                pairs[[b, a, r]] = count;
             }
             progress.advance(1);
         }

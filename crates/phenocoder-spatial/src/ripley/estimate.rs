@@ -1,6 +1,5 @@
 //! The functions of one pattern.
 
-use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use phenocoder_core::Progress;
@@ -167,10 +166,7 @@ impl Pattern<'_> {
                 for other in &runs {
                     run.add_pairs(Some(other), &self.thresholds, &mut pairs, progress)?;
                 }
-                for (inside, group) in &run.groups {
-                    let size = group.len();
-                    centers[..*inside].iter_mut().for_each(|n| *n += size);
-                }
+                crate::reduce::add(&mut centers, &run.counted);
                 runs.push(run);
             }
             before = size;
@@ -222,8 +218,7 @@ impl Pattern<'_> {
         match self.function {
             RipleyFunction::K | RipleyFunction::L => {
                 let thresholds = Thresholds::new(self.distances, Reach::Open);
-                let mut pairs = pairs_within(&Tree::new(cells.to_vec()), &thresholds, progress)?;
-                rising(&mut pairs);
+                let pairs = pairs_within(&Tree::new(cells), &thresholds, progress)?;
                 let area = self.region.measure();
                 let value = |pairs: u64| {
                     let size = pairs as f64 * 2.0 / n_all / (n_all / area);
@@ -258,32 +253,29 @@ impl Pattern<'_> {
     }
 }
 
-/// Some cells: all, and by how many of the distances are at most that from the border.
+/// Some cells.
 struct Run {
     all: Tree,
-    groups: Vec<(usize, Tree)>,
-    /// Whether all cells count at all distances.
-    is_whole: bool,
+    /// Those that count anywhere, by how many of the distances are at most that from the border; `None` where all count.
+    centers: Option<Tree>,
+    /// How many cells count at each distance.
+    counted: Vec<u64>,
 }
 
 impl Run {
     fn new(pattern: &Pattern<'_>, cells: &[Point]) -> Self {
-        let mut groups = BTreeMap::<usize, Vec<Point>>::new();
-        for cell in cells {
-            groups.entry(pattern.inside(cell)).or_default().push(*cell);
+        let m = pattern.distances.len();
+        let inside = pattern.inside_of_all(cells);
+        let mut counted = vec![0; m];
+        for &inside in &inside {
+            counted[..inside].iter_mut().for_each(|n| *n += 1);
         }
-        let is_whole = groups
-            .keys()
-            .all(|&inside| inside == pattern.distances.len());
-        // Cells nearer to the border than all distances count nowhere.
-        groups.remove(&0);
-        let groups = groups.into_iter();
+        let centers = cells.iter().zip(inside).filter(|&(_, inside)| inside > 0);
         Self {
-            all: Tree::new(cells.to_vec()),
-            groups: groups
-                .map(|(inside, group)| (inside, Tree::new(group)))
-                .collect(),
-            is_whole,
+            all: Tree::new(cells),
+            centers: (pattern.config.correction == EdgeCorrection::Border)
+                .then(|| Tree::limited(centers.map(|(&cell, inside)| (cell, inside as u32)))),
+            counted,
         }
     }
 
@@ -295,46 +287,33 @@ impl Run {
         pairs: &mut [u64],
         progress: &dyn Progress,
     ) -> Result<()> {
-        if self.is_whole && other.is_none_or(|other| other.is_whole) {
-            // Each pair counts from both ends.
-            let mut found = match other {
-                Some(other) => pairs_between(&self.all, &other.all, thresholds, progress)?,
-                None => pairs_within(&self.all, thresholds, progress)?,
-            };
-            rising(&mut found);
-            found.iter_mut().for_each(|found| *found *= 2);
-            crate::reduce::add(pairs, &found);
-            return Ok(());
-        }
-        let mut from = |run: &Self, to: &Self, with_itself: bool| -> Result<()> {
-            for (inside, group) in &run.groups {
-                let thresholds = thresholds.first(*inside);
-                let mut found = pairs_between(group, &to.all, &thresholds, progress)?;
-                rising(&mut found);
-                if with_itself {
-                    // Every cell is within any distance of itself.
-                    found.iter_mut().for_each(|found| *found -= group.len());
-                }
-                crate::reduce::add(pairs, &found);
+        let mut add = |found: Vec<u64>, times: u64| {
+            for (pairs, found) in pairs.iter_mut().zip(found) {
+                *pairs += times * found;
             }
-            Ok(())
         };
-        match other {
-            Some(other) => {
-                from(self, other, false)?;
-                from(other, self, false)
+        match (&self.centers, other) {
+            // Each pair counts from both ends.
+            (None, None) => add(pairs_within(&self.all, thresholds, progress)?, 2),
+            (None, Some(other)) => {
+                let found = pairs_between(&self.all, &other.all, thresholds, progress)?;
+                add(found, 2);
             }
-            None => from(self, self, true),
+            (Some(centers), None) => {
+                add(pairs_between(centers, &self.all, thresholds, progress)?, 1);
+                // Every cell is within any distance of itself.
+                for (pairs, counted) in pairs.iter_mut().zip(&self.counted) {
+                    *pairs -= counted;
+                }
+            }
+            (Some(centers), Some(other)) => {
+                add(pairs_between(centers, &other.all, thresholds, progress)?, 1);
+                if let Some(centers) = &other.centers {
+                    add(pairs_between(centers, &self.all, thresholds, progress)?, 1);
+                }
+            }
         }
-    }
-}
-
-/// Sums up to each entry.
-fn rising(counts: &mut [u64]) {
-    let mut sum = 0;
-    for count in counts {
-        sum += *count;
-        *count = sum;
+        Ok(())
     }
 }
 
