@@ -48,6 +48,8 @@ pub struct CurvesConfig {
     pub x_label: String,
     /// Name of the vertical axis (default none).
     pub y_label: String,
+    /// Whether the horizontal axis is logarithmic (default false); places that are not positive are then gaps.
+    pub log_x: bool,
     /// Whether the vertical axis is logarithmic (default false); values that are not positive are then gaps.
     pub log_y: bool,
     /// A place on the horizontal axis to mark with a vertical line, and its name (default none): the best epoch.
@@ -62,6 +64,7 @@ impl Default for CurvesConfig {
             title: String::new(),
             x_label: String::new(),
             y_label: String::new(),
+            log_x: false,
             log_y: false,
             mark: None,
             size: (720.0, 450.0),
@@ -81,6 +84,13 @@ impl CurvesConfig {
     #[must_use]
     pub fn with_labels(mut self, x: impl Into<String>, y: impl Into<String>) -> Self {
         (self.x_label, self.y_label) = (x.into(), y.into());
+        self
+    }
+
+    /// Sets whether the horizontal axis is logarithmic.
+    #[must_use]
+    pub fn with_log_x(mut self, log: bool) -> Self {
+        self.log_x = log;
         self
     }
 
@@ -142,7 +152,8 @@ pub fn curves(curves: &[Curve], config: &CurvesConfig) -> Result<Figure> {
     for curve in curves {
         ShapeError::check_len(&curve.name, curve.x.len(), curve.y.len())?;
     }
-    let drawn = |&(x, y): &Point| x.is_finite() && y.is_finite() && (!config.log_y || y > 0.0);
+    let shown = |value: f64, log: bool| value.is_finite() && (!log || value > 0.0);
+    let drawn = |&(x, y): &Point| shown(x, config.log_x) && shown(y, config.log_y);
     let points = || {
         curves
             .iter()
@@ -153,13 +164,12 @@ pub fn curves(curves: &[Curve], config: &CurvesConfig) -> Result<Figure> {
     let mut scene = Scene::new(config.size, &config.title);
     let area = layout::below_title(&mut scene, &config.title);
     let area = layout::legends(&mut scene, &area, &[legend(curves)]);
-    let x_axis = Axis::around(extent(points().map(|p| p.0)), 0.02);
-    let y_extent = extent(points().map(|p| p.1));
-    let y_axis = if config.log_y {
-        Axis::logarithmic(y_extent, 0.05)
-    } else {
-        Axis::around(y_extent, 0.05)
+    let axis_of = |extent, log, margin| match log {
+        true => Axis::logarithmic(extent, margin),
+        false => Axis::around(extent, margin),
     };
+    let x_axis = axis_of(extent(points().map(|p| p.0)), config.log_x, 0.02);
+    let y_axis = axis_of(extent(points().map(|p| p.1)), config.log_y, 0.05);
     let style = |axis, label, grid| AxisStyle { axis, label, grid };
     let (x, y) = (
         style(x_axis, &*config.x_label, false),

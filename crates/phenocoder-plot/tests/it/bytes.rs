@@ -108,22 +108,64 @@ fn the_contrast_of_a_channel_can_be_stretched_over_its_inputs() {
 }
 
 #[test]
-fn curves_on_a_logarithmic_axis_leave_out_what_is_not_positive() {
+fn curves_on_logarithmic_axes_leave_out_what_is_not_positive() {
+    let with_zero = [10.0, 0.0, 100.0, 50.0];
+    let with_gap = [10.0, f64::NAN, 100.0, 50.0];
+    let rising = vec![1.0, 2.0, 3.0, 4.0];
+    let over = |y: [f64; 4]| [Curve::new("a", rising.clone(), y.to_vec())];
     let config = CurvesConfig::default().with_log_y(true);
-    let with = [Curve::new(
-        "a",
-        vec![1.0, 2.0, 3.0, 4.0],
-        vec![10.0, 0.0, 100.0, 50.0],
-    )];
-    let without = [Curve::new(
-        "a",
-        vec![1.0, 2.0, 3.0, 4.0],
-        vec![10.0, f64::NAN, 100.0, 50.0],
-    )];
     assert_eq!(
-        curves(&with, &config).unwrap(),
-        curves(&without, &config).unwrap()
+        curves(&over(with_zero), &config).unwrap(),
+        curves(&over(with_gap), &config).unwrap()
     );
+    let along = |x: [f64; 4]| [Curve::new("a", x.to_vec(), rising.clone())];
+    let config = CurvesConfig::default().with_log_x(true);
+    assert_eq!(
+        curves(&along(with_zero), &config).unwrap(),
+        curves(&along(with_gap), &config).unwrap()
+    );
+}
+
+#[test]
+fn powers_are_lines_on_logarithmic_axes() {
+    let at = |x: [f64; 3], log| {
+        let config = CurvesConfig::default().with_log_x(log).with_log_y(log);
+        let y = x.map(|x| x * x);
+        let svg = curves(&[Curve::new("a", x.to_vec(), y.to_vec())], &config);
+        svg.unwrap()
+    };
+    // Even steps of both numbers and of their logarithms take the same places in the frame.
+    let even = CurvesConfig::default();
+    let line = Curve::new("a", vec![0.0, 1.0, 2.0], vec![0.0, 1.0, 2.0]);
+    let (linear, log) = (
+        curves(&[line], &even).unwrap(),
+        at([1.0, 10.0, 100.0], true),
+    );
+    let places = |figure: &Figure| {
+        let svg = figure.to_svg().unwrap();
+        let line = svg
+            .lines()
+            .find(|line| line.contains("2.2"))
+            .map(str::to_owned);
+        line.expect("the curve is drawn 2.2 wide")
+    };
+    let middle = |figure| {
+        let line = places(figure);
+        let points = line
+            .split("points=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
+        let points: Vec<f64> = points
+            .split([' ', ','])
+            .map(|number| number.parse().unwrap())
+            .collect();
+        (points[2] - points[0]) / (points[4] - points[0])
+    };
+    assert!((middle(&linear) - 0.5).abs() < 1e-3);
+    assert!((middle(&log) - 0.5).abs() < 1e-3);
 }
 
 #[test]

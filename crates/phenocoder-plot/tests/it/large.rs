@@ -73,7 +73,13 @@ fn the_most_extreme_numbers_can_be_drawn() {
         draw(&matrix.unwrap());
         for log in [false, true] {
             let curve = Curve::over_epochs("a", values.clone());
-            draw(&curves(&[curve], &CurvesConfig::default().with_log_y(log)).unwrap());
+            draw(
+                &curves(
+                    &[curve],
+                    &CurvesConfig::default().with_log_x(log).with_log_y(log),
+                )
+                .unwrap(),
+            );
         }
     }
 }
