@@ -53,6 +53,13 @@ pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, say_all_stored, zarr_
 /// The most axes that an array may have.
 const MAX_AXES: usize = 16;
 
+/// The number of places in a box of this shape, at most that of 128 bits: sides come from files.
+fn places(shape: &[u64]) -> u128 {
+    shape
+        .iter()
+        .fold(1, |places: u128, &side| places.saturating_mul(side.into()))
+}
+
 /// An open array; no data is held.
 #[derive(Debug)]
 pub(crate) struct ZarrArray {
@@ -182,10 +189,7 @@ impl ZarrArray {
             let found = format!("{} axes", shape.len());
             return Err(Error::invalid(key, "at most 16 axes", found));
         }
-        let places = shape
-            .iter()
-            .try_fold(1_u128, |n, &s| n.checked_mul(s.into()));
-        if places.is_none_or(|places| places >> 96 != 0) {
+        if places(&shape) >> 96 != 0 {
             let found = format!("{shape:?}");
             return Err(Error::invalid(
                 key,

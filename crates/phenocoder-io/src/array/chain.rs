@@ -310,7 +310,7 @@ impl Codecs {
 
     /// The number of places in a chunk, when a buffer for them is within the limits.
     fn check_items(&self, key: &str, shape: &[u64]) -> Result<usize> {
-        let items: u128 = shape.iter().map(|&n| u128::from(n)).product();
+        let items = super::places(shape);
         let bytes = items.saturating_mul(self.element.size().unwrap_or(4) as u128);
         usize::try_from(items)
             .ok()

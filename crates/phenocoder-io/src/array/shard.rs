@@ -85,8 +85,9 @@ impl Sharding {
 
     /// The number of chunks and the bytes of the index, when both are possible for a file of this size.
     fn index_size(&self, key: &str, per_shard: &[u64], size: u64) -> Result<(usize, usize)> {
-        let chunks: u128 = per_shard.iter().map(|&n| u128::from(n)).product();
-        let bytes = chunks * 16 + if self.index_checksum { 4 } else { 0 };
+        let chunks = super::places(per_shard);
+        let checksum = if self.index_checksum { 4 } else { 0 };
+        let bytes = chunks.saturating_mul(16).saturating_add(checksum);
         if bytes > u128::from(size) {
             return Err(Error::corrupt(key, "it is shorter than its index"));
         }
