@@ -17,6 +17,7 @@ mod miri;
 mod peers;
 mod python;
 mod rooms;
+mod scaling;
 mod scan;
 mod scripted;
 mod stand_in;
@@ -62,6 +63,8 @@ Commands:
            --data FOLDER      where the stores are (600 MB), made when they are not there
            --venv FOLDER, --python PATH   as above
   bench-spatial  statistics of the neighbourhood graph beside squidpy; needs the same, and takes the same arguments
+  bench-scaling  the same statistics for 10⁴ to 10⁷ cells: time, memory and docs/images/scaling.png; Linux, 12 GB of memory
+           --largest CELLS    no more cells than these
   cuda-build  checks and links the examples with the feature `cuda`, with NVIDIA's compiler from PyPI (489 MB below
            target/), without a GPU; needs Linux, a C compiler and Python with pip
            --capability 90    the GPU to compile for
@@ -102,6 +105,7 @@ fn main() -> Result<ExitCode> {
             let options = scripted::Options::parse(bench, rest)?;
             scripted::run(&Workspace::load()?, &options)?
         }
+        Some((&"bench-scaling", rest)) => scaling::run(&Workspace::load()?, scaling::parse(rest)?)?,
         Some((&"cuda-build", rest)) => {
             let options = cuda::Options::parse(rest)?;
             cuda::run(&Workspace::load()?, &options)?

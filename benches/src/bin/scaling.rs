@@ -1,0 +1,274 @@
+//! `cargo xtask bench-scaling`: how time and memory of statistics of neighborhoods grow with the number of cells.
+//!
+//! Each task runs in a process of its own, which says what it took: the first call, without anything warm but the data.
+
+#![allow(clippy::print_stdout, reason = "the answer")]
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use ndarray::{Array2, ArrayView2};
+use phenocoder_benches::watch::{Watch, peak_megabytes};
+use phenocoder_benches::{SEED, tissue};
+use phenocoder_core::{Categorical, Coords, Features, NoProgress, Unit};
+use phenocoder_plot::{Curve, CurvesConfig, curves};
+use phenocoder_spatial::autocorrelation::{SpatialWeights, moran_i};
+use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
+use phenocoder_spatial::enrichment::enrichment_exact;
+use phenocoder_spatial::interactions::{EdgeWeight, interaction_matrix};
+use phenocoder_spatial::neighbors::{delaunay_graph, knn_graph};
+use phenocoder_spatial::radius_graph;
+use phenocoder_spatial::ripley::{RipleyConfig, RipleyFunction, ripley};
+use phenocoder_spatial::summary::{StatisticsConfig, spatial_statistics};
+
+/// A cell has ten others within this distance on average.
+const RADIUS: f64 = 20.0;
+const TYPES: usize = 10;
+const FEATURES: usize = 50;
+/// Distances of co-occurrence, up to half of the farthest two cells.
+const DISTANCES: usize = 50;
+
+/// Cells of the runs.
+const SIZES: [usize; 7] = [
+    10_000, 31_623, 100_000, 316_228, 1_000_000, 3_162_278, 10_000_000,
+];
+
+/// What is measured: the most cells to measure it with, and the most seconds and megabytes that it may take then.
+const TASKS: [(&str, usize, Option<f64>, Option<f64>); 10] = [
+    ("radius graph", 10_000_000, None, None),
+    ("10 nearest neighbors", 10_000_000, None, None),
+    ("Delaunay graph", 3_162_278, None, None),
+    (
+        "radius graph, interactions, Moran's I",
+        10_000_000,
+        None,
+        Some(12_000.0),
+    ),
+    ("exact enrichment", 10_000_000, None, None),
+    (
+        "six groups, 50 features",
+        1_000_000,
+        Some(20.0),
+        Some(2_000.0),
+    ),
+    ("Ripley's L up to 200", 1_000_000, None, None),
+    ("Ripley's L", 1_000_000, Some(60.0), None),
+    ("co-occurrence up to 200", 1_000_000, None, None),
+    ("co-occurrence", 1_000_000, Some(60.0), None),
+];
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let good = match arguments.as_slice() {
+        [task, n] if TASKS.iter().any(|(name, ..)| name == task) => {
+            work(task, n.parse()?)?;
+            true
+        }
+        [figure] => measure(Path::new(figure), usize::MAX)?,
+        [figure, largest] => measure(Path::new(figure), largest.parse()?)?,
+        _ => bail!("expected FIGURE, FIGURE CELLS or TASK CELLS"),
+    };
+    Ok(match good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    cells: usize,
+    wall: f64,
+    cpu: f64,
+    megabytes: f64,
+}
+
+/// Measures all tasks, prints a table and verdicts, and draws the figure; `true` when every bar is met.
+fn measure(figure: &Path, largest: usize) -> Result<bool> {
+    let program = std::env::current_exe()?;
+    let mut drawn = Vec::new();
+    let mut verdicts = Vec::new();
+    println!("| task | cells | wall s | CPU s | MB | slope |\n|---|---:|---:|---:|---:|---:|");
+    for (name, most, seconds, memory) in TASKS {
+        let mut before: Option<Took> = None;
+        let mut curve = Curve::new(name, Vec::new(), Vec::new());
+        for cells in SIZES.into_iter().filter(|&n| n <= most.min(largest)) {
+            let took = run(&program, name, cells)?;
+            // How fast time grows between two sizes: 1 where it is of the order of the cells.
+            let slope = before.map_or(String::new(), |before| {
+                let slope =
+                    (took.cpu / before.cpu).ln() / (cells as f64 / before.cells as f64).ln();
+                format!("{slope:.2}")
+            });
+            let Took {
+                wall,
+                cpu,
+                megabytes,
+                ..
+            } = took;
+            println!("| {name} | {cells} | {wall:.3} | {cpu:.3} | {megabytes:.0} | {slope} |");
+            curve.x.push(cells as f64);
+            curve.y.push(cpu);
+            before = Some(took);
+            if cells == most {
+                let bars = [("seconds", wall, seconds), ("megabytes", megabytes, memory)];
+                for (unit, found, bar) in bars {
+                    let Some(bar) = bar else { continue };
+                    let verdict = if found <= bar { "met   " } else { "missed" };
+                    verdicts.push(format!(
+                        "{verdict} {found:.1} {unit}, at most {bar}: {name}, {cells} cells"
+                    ));
+                }
+            }
+        }
+        drawn.push(curve);
+    }
+    println!("\n```text\n{}\n```", verdicts.join("\n"));
+    let config = CurvesConfig::default()
+        .with_title("CPU time by number of cells")
+        .with_labels("cells", "CPU seconds")
+        .with_log_x(true)
+        .with_log_y(true)
+        .with_size(860.0, 480.0);
+    curves(&drawn, &config)?.write(figure)?;
+    Ok(verdicts.iter().all(|verdict| verdict.starts_with("met")))
+}
+
+/// Runs a task in a process of its own.
+fn run(program: &Path, task: &str, cells: usize) -> Result<Took> {
+    let output = Command::new(program)
+        .args([task, &cells.to_string()])
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{task} of {cells} cells: {}",
+        output.status
+    );
+    let answer = String::from_utf8(output.stdout)?;
+    let numbers: Vec<f64> = answer
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let [wall, cpu, megabytes] = numbers[..] else {
+        bail!("{task} of {cells} cells answered `{answer}`");
+    };
+    Ok(Took {
+        cells,
+        wall,
+        cpu,
+        megabytes,
+    })
+}
+
+/// Does a task and prints the seconds, CPU seconds and megabytes that it took.
+fn work(task: &str, n: usize) -> Result<()> {
+    let points = tissue(n, RADIUS * (0.8_f64).sqrt());
+    let labels = labels_of(points.view())?;
+    let side = points.iter().copied().fold(0.0, f64::max);
+    let distances_to = |last: f64| -> Vec<f64> {
+        (1..=DISTANCES)
+            .map(|i| last * i as f64 / DISTANCES as f64)
+            .collect()
+    };
+    let features = |p: usize| {
+        let mut stream = SEED.stream("features", n as u64);
+        Array2::from_shape_simple_fn((n, p), || stream.uniform())
+    };
+    let of_l = |config: RipleyConfig| -> Result<()> {
+        ripley(
+            points.view(),
+            &labels,
+            RipleyFunction::L,
+            &config,
+            &NoProgress,
+        )?;
+        Ok(())
+    };
+    let co_occurrence_to = |last: f64| -> Result<()> {
+        let (distances, disc) = (distances_to(last), Neighborhood::Disc);
+        co_occurrence(points.view(), &labels, &distances, disc, &NoProgress)?;
+        Ok(())
+    };
+    // What a task needs and another makes is made before the time runs.
+    let watch;
+    match task {
+        "radius graph" => {
+            watch = Watch::start()?;
+            radius_graph(points.view(), RADIUS)?;
+        }
+        "10 nearest neighbors" => {
+            watch = Watch::start()?;
+            knn_graph(points.view(), 10)?;
+        }
+        "Delaunay graph" => {
+            watch = Watch::start()?;
+            delaunay_graph(points.view())?;
+        }
+        "radius graph, interactions, Moran's I" => {
+            let x = features(FEATURES);
+            watch = Watch::start()?;
+            let graph = radius_graph(points.view(), RADIUS)?;
+            interaction_matrix(&graph, &labels, EdgeWeight::One)?;
+            moran_i(&graph, x.view(), &SpatialWeights::default())?;
+        }
+        "exact enrichment" => {
+            let graph = radius_graph(points.view(), RADIUS)?;
+            watch = Watch::start()?;
+            enrichment_exact(&graph, &labels)?;
+        }
+        "six groups, 50 features" => {
+            let names = (0..FEATURES).map(|i| format!("feature {i}"));
+            let features = Features::new(features(FEATURES), names.collect::<Vec<_>>())?;
+            let points = Coords::new(points, Unit::Micrometer)?;
+            let sample = Categorical::new(vec![0; n], vec!["sample".to_owned()])?;
+            let config = StatisticsConfig::new([RADIUS]);
+            watch = Watch::start()?;
+            spatial_statistics(
+                &points,
+                &sample,
+                &labels,
+                Some(&features),
+                &config,
+                &NoProgress,
+            )?;
+        }
+        "Ripley's L up to 200" => {
+            watch = Watch::start()?;
+            of_l(RipleyConfig::new().with_max_distance(10.0 * RADIUS))?;
+        }
+        "Ripley's L" => {
+            watch = Watch::start()?;
+            of_l(RipleyConfig::new())?;
+        }
+        "co-occurrence up to 200" => {
+            watch = Watch::start()?;
+            co_occurrence_to(10.0 * RADIUS)?;
+        }
+        "co-occurrence" => {
+            watch = Watch::start()?;
+            co_occurrence_to(side * 2_f64.sqrt() / 2.0)?;
+        }
+        other => bail!("unknown task `{other}`"),
+    }
+    let (wall, cpu) = watch.stop()?;
+    println!("{wall} {cpu} {}", peak_megabytes()?);
+    Ok(())
+}
+
+/// Types that lie in stripes, but for one cell in five.
+fn labels_of(points: ArrayView2<'_, f64>) -> Result<Categorical> {
+    let mut stream = SEED.stream("labels", points.nrows() as u64);
+    let codes = points.rows().into_iter().map(|point| {
+        let stripe = (point[1] / (10.0 * RADIUS)) as usize % TYPES;
+        let code = if stream.chance(0.2) {
+            stream.below(TYPES)
+        } else {
+            stripe
+        };
+        code as i32
+    });
+    let names = (0..TYPES).map(|code| format!("type {code}"));
+    Categorical::new(codes.collect(), names.collect()).context("labels")
+}
