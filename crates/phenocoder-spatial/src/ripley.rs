@@ -150,7 +150,8 @@ impl RipleyConfig {
     /// # Errors
     ///
     /// [`ConfigError::TooFew`] for fewer than two steps, [`ConfigError::Zero`] for no locations or neighbors,
-    /// [`ConfigError::Length`] for a largest distance that is not a finite number above 0.
+    /// [`ConfigError::TooMany`] for steps or simulations that 32 bits cannot count, [`ConfigError::Length`] for a largest
+    /// distance that is not a finite number above 0.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.steps < 2 {
             return Err(ConfigError::TooFew {
@@ -161,6 +162,8 @@ impl RipleyConfig {
         }
         ConfigError::check_some("locations", self.locations)?;
         ConfigError::check_some("neighbors", self.neighbors)?;
+        ConfigError::check_countable("steps", self.steps)?;
+        ConfigError::check_countable("simulations", self.simulations)?;
         self.max_distance.map_or(Ok(()), |value| {
             ConfigError::check_length("max_distance", value)
         })
@@ -275,11 +278,31 @@ pub fn ripley(
     )
 }
 
-/// Computes [`RipleyFunction::F`] at locations of the caller's choice; otherwise as [`ripley`].
+/// Computes [`RipleyFunction::F`] at locations of the caller's choice; otherwise as [`ripley`], at the same cost.
 ///
 /// # Shapes
 ///
 /// `points`: `[n, d]`; `locations`: `[l, d]`, within the hull of the points.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use phenocoder_core::{Categorical, NoProgress};
+/// use phenocoder_spatial::ripley::{EdgeCorrection, RipleyConfig, empty_space_at};
+///
+/// // The middle of a square of a lattice is 0.71 away from its corners, that of a side 0.5.
+/// let points = Array2::from_shape_fn((100, 2), |(i, axis)| [i / 10, i % 10][axis] as f64);
+/// let labels = Categorical::from_labels(["T"; 100]);
+/// let locations = array![[4.5, 4.5], [4.5, 4.0]];
+/// let config = RipleyConfig::new()
+///     .with_correction(EdgeCorrection::None)
+///     .with_max_distance(0.8)
+///     .with_steps(5);
+/// let found = empty_space_at(points.view(), &labels, locations.view(), &config, &NoProgress)?;
+/// assert_eq!(found.values.row(0).to_vec(), [0.0, 0.0, 0.0, 0.5, 1.0]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
 ///
 /// # Errors
 ///
