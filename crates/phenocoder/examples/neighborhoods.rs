@@ -52,7 +52,7 @@ struct Arguments {
     /// Distances are looked at up to this one [default: eight radii]
     #[arg(long)]
     max_distance: Option<f64>,
-    /// Where figures go (SVG); without it there are none.
+    /// Where figures go (PNG); without it there are none.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Where chance comes from.
@@ -277,7 +277,7 @@ fn number(value: f64, decimals: usize) -> String {
 
 fn save(figure: &Figure, out: Option<&Path>, sample: &str, what: &str) -> anyhow::Result<()> {
     if let Some(out) = out {
-        figure.write(out.join(format!("{sample}_{what}.svg")))?;
+        figure.write(out.join(format!("{sample}_{what}.png")))?;
     }
     Ok(())
 }

@@ -86,5 +86,9 @@ mod guide {}
 mod from_python {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/spatial-statistics.md")]
+mod spatial_statistics {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
