@@ -669,9 +669,16 @@ mod tests {
             let found = moran_permuted(&graph, x.view(), &config, &NoProgress).unwrap();
             assert!(found.z[0].is_nan() && found.p_value[0] == 1.0, "{found:?}");
         }
+        let by_rows = config.with_permuted(Permuted::Rows);
+        let found = geary_permuted(&graph, x.view(), &by_rows, &NoProgress).unwrap();
+        assert!(found.z[0].is_nan() && found.p_value[0] == 1.0, "{found:?}");
         let rows = TestConfig::new().with_assumption(Assumption::RowPermutation);
-        let found = moran_test(&graph, x.view(), &rows).unwrap();
-        assert!(found.z[0].is_nan(), "{found:?}");
+        for found in [
+            moran_test(&graph, x.view(), &rows).unwrap(),
+            super::super::geary_test(&graph, x.view(), &rows).unwrap(),
+        ] {
+            assert!(found.z[0].is_nan(), "{found:?}");
+        }
         let found = bivariate_moran(&graph, x.view(), y.view(), &rows).unwrap();
         assert!(found.z[0].is_nan(), "{found:?}");
         let found = bivariate_moran_permuted(&graph, x.view(), y.view(), &config, &NoProgress);

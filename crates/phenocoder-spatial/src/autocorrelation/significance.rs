@@ -305,6 +305,7 @@ pub fn geary_test(
         Assumption::RowPermutation => {
             let total = weights.total();
             let rows = RowSums::new(&weights, &z);
+            let norm = weights.squares();
             let p = statistic.len();
             // Squares of z less their mean, beside z.
             let products = z.sum_over_nodes_of(2, |node, z, sum| {
@@ -318,9 +319,14 @@ pub fn geary_test(
                 let squares = z.squares[f];
                 let mean = total * squares / n + rows.squares[f];
                 let fourth = products[2 * f] - squares * squares / n;
-                let spread = fourth * rows.spread(p, p)
-                    - 4.0 * products[2 * f + 1] * rows.spread(p, f)
-                    + 4.0 * squares * rows.spread(f, f);
+                let of_sums = spread_of_lags(rows.spread(p, p), norm * n);
+                let of_lags = spread_of_lags(rows.spread(f, f), norm * squares);
+                let together = match of_sums == 0.0 || of_lags == 0.0 {
+                    true => 0.0,
+                    false => rows.spread(p, f),
+                };
+                let spread = fourth * of_sums - 4.0 * products[2 * f + 1] * together
+                    + 4.0 * squares * of_lags;
                 let factor = (n - 1.0) / (2.0 * total * squares);
                 (factor * mean, factor * factor * spread / (n - 1.0))
             };
