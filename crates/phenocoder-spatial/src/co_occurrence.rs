@@ -8,6 +8,9 @@ use crate::error::{ConfigError, Error, Result};
 use crate::neighbors::padded;
 use crate::pairs::{Reach, Thresholds, Tree, pairs_between, pairs_within};
 
+/// Numbers of pairs of types and distances, of which a result holds two arrays: four gigabytes.
+const MOST: usize = 1 << 28;
+
 /// Which neighbors of a cell are looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,6 +75,7 @@ pub struct CoOccurrence {
 /// # Errors
 ///
 /// [`ConfigError::Empty`] for no distances, [`ConfigError::Radius`] for one that is negative or NaN,
+/// [`Error::TooManyCategories`] and [`ConfigError::TooMany`] for more types and distances than a result can hold,
 /// [`Error::NoLabels`] when no cell has a label, [`Error::Cancelled`] when `progress` asks to stop, and those of
 /// [`radius_graph`](crate::radius_graph) for the points.
 ///
@@ -102,6 +106,18 @@ pub fn co_occurrence(
     ShapeError::check_len("labels", points.nrows(), labels.len())?;
     let points = padded(points, None)?;
     let k = labels.categories().len();
+    Error::check_categories(k)?;
+    let entries = k
+        .checked_mul(k)
+        .and_then(|n| n.checked_mul(distances.len()));
+    if entries.is_none_or(|entries| entries > MOST) {
+        return Err(ConfigError::TooMany {
+            setting: "distances",
+            most: MOST / (k * k),
+            found: distances.len(),
+        }
+        .into());
+    }
     let mut sets = vec![Vec::new(); k];
     for (row, &point) in points.iter().enumerate() {
         if let Some(code) = labels.code(row) {
@@ -186,6 +202,13 @@ mod tests {
         assert!(run(&points, &labels, &[1.0, f64::NAN]).is_err());
         assert!(run(&array![[0.0], [f64::NAN]], &labels, &[1.0]).is_err());
         assert!(run(&array![[0.0]], &labels, &[1.0]).is_err());
+        let many: Vec<String> = (0..8192).map(|i| i.to_string()).collect();
+        let many = Categorical::new(vec![0, 1], many).unwrap();
+        let refused = run(&points, &many, &[1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!(matches!(
+            refused,
+            Err(Error::Config(ConfigError::TooMany { most: 4, .. }))
+        ));
     }
 
     #[test]

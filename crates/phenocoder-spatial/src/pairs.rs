@@ -52,6 +52,13 @@ pub(crate) fn pairs_within(
     Counter { a, b, thresholds }.count(tasks, progress)
 }
 
+/// Adds counts, some of which are differences.
+fn add(total: &mut [u64], part: &[u64]) {
+    for (total, part) in total.iter_mut().zip(part) {
+        *total = total.wrapping_add(*part);
+    }
+}
+
 /// Ends the counting of some pairs at the limit of their points, since counts are summed up later.
 fn end_at(counts: &mut [u64], limit: usize, pairs: u64) {
     if let Some(count) = counts.get_mut(limit) {
@@ -84,23 +91,23 @@ impl Counter<'_> {
             }
             tasks = next;
         }
-        let parts: Vec<Result<Vec<u64>>> = tasks
+        // Whole numbers have the same sum in any order.
+        let nothing = || vec![0_u64; self.thresholds.len() + 1];
+        let rest = tasks
             .into_par_iter()
-            .map(|task| {
+            .try_fold(nothing, |mut part, task| {
                 progress.check()?;
-                let mut part = vec![0; self.thresholds.len() + 1];
                 let mut stack = vec![task];
                 while let Some(task) = stack.pop() {
                     self.step(task, &mut stack, &mut part);
                 }
-                Ok(part)
+                Ok::<_, crate::Error>(part)
             })
-            .collect();
-        for part in parts {
-            for (total, part) in total.iter_mut().zip(part?) {
-                *total = total.wrapping_add(part);
-            }
-        }
+            .try_reduce(nothing, |mut total, part| {
+                add(&mut total, &part);
+                Ok(total)
+            })?;
+        add(&mut total, &rest);
         total.pop();
         let mut up_to = 0_u64;
         for count in &mut total {

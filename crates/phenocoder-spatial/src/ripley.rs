@@ -220,11 +220,12 @@ pub struct Comparison {
 ///
 /// Without correction all cells count.
 /// Random patterns have as many cells, drawn uniformly from the region, and pass through the same estimate.
-/// Those of smaller types are the first cells of those of larger ones, which costs as much as the largest type alone: the
-/// comparisons of two types are not independent of each other.
+/// Those of smaller types are the first cells of those of larger ones, which for K, L and F costs as much as the largest
+/// type alone: the comparisons of two types are not independent of each other.
 ///
-/// K and L cost at most the comparison of all pairs of cells of a type, 32 at a time; G and F O(n log n).
-/// Memory is of the order of the points.
+/// K and L cost at most the comparison of all pairs of cells of a type, 32 at a time; F O(n log n); G that for each number
+/// of cells that types have.
+/// Memory is of the order of the points, for each thread.
 ///
 /// # Shapes
 ///

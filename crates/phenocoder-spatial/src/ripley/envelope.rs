@@ -1,6 +1,6 @@
 //! Random patterns to compare with.
 
-use phenocoder_core::{NoProgress, Progress};
+use phenocoder_core::Progress;
 use rayon::prelude::*;
 
 use super::Comparison;
@@ -28,7 +28,7 @@ pub(super) fn simulate(
             let cells: Vec<Point> = (0..most)
                 .map(|_| pattern.region.draw(&mut stream))
                 .collect();
-            let functions = pattern.of_first(&cells, sizes, locations, &NoProgress)?;
+            let functions = pattern.of_first(&cells, sizes, locations, progress)?;
             progress.advance(1);
             Ok(functions)
         })

@@ -36,7 +36,7 @@ impl Pattern<'_> {
 
     /// The function of the first cells, for each of these numbers of them, which rise.
     ///
-    /// The cost is that of all cells: what some have is not counted again when more come.
+    /// What some have is not counted again when more come; G only asks all cells again where many come at once.
     pub(super) fn of_first(
         &self,
         cells: &[Point],
@@ -53,17 +53,24 @@ impl Pattern<'_> {
                 }
                 Ok(functions)
             }
-            RipleyFunction::G => Ok(self.g_of_first(cells, sizes)),
-            RipleyFunction::F => Ok(self.f_of_first(cells, sizes, locations)),
+            RipleyFunction::G => self.g_of_first(cells, sizes, progress),
+            RipleyFunction::F => self.f_of_first(cells, sizes, locations, progress),
         }
     }
 
-    fn f_of_first(&self, cells: &[Point], sizes: &[usize], locations: &[Point]) -> Vec<Vec<f64>> {
+    fn f_of_first(
+        &self,
+        cells: &[Point],
+        sizes: &[usize],
+        locations: &[Point],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f64>>> {
         let inside = self.inside_of_all(locations);
         let mut found = Nearest::new(locations);
         let mut before = 0;
         let mut functions = Vec::with_capacity(sizes.len());
         for &size in sizes {
+            progress.check()?;
             found.show(&cells[before..size], locations);
             before = size;
             functions.push(match size {
@@ -71,15 +78,21 @@ impl Pattern<'_> {
                 _ => self.reached(&inside, &found.squared),
             });
         }
-        functions
+        Ok(functions)
     }
 
-    fn g_of_first(&self, cells: &[Point], sizes: &[usize]) -> Vec<Vec<f64>> {
+    fn g_of_first(
+        &self,
+        cells: &[Point],
+        sizes: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f64>>> {
         let inside = self.inside_of_all(cells);
         let mut found = Nearest::new(cells);
         let mut before = 0;
         let mut functions = Vec::with_capacity(sizes.len());
         for &size in sizes {
+            progress.check()?;
             found.show_each_other(cells, before, size);
             before = size;
             functions.push(match size {
@@ -87,7 +100,7 @@ impl Pattern<'_> {
                 _ => self.reached(&inside[..size], &found.squared[..size]),
             });
         }
-        functions
+        Ok(functions)
     }
 
     /// The function of independent cells.

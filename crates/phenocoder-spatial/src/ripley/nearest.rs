@@ -51,8 +51,10 @@ impl Nearest {
             }
             return;
         }
-        for (least, found) in self.squared.iter_mut().zip(nearest(fresh, old, None, 1)) {
-            *least = least.min(found);
+        if !old.is_empty() {
+            for (least, found) in self.squared.iter_mut().zip(nearest(fresh, old, None, 1)) {
+                *least = least.min(found);
+            }
         }
         let found = nearest(&cells[..size], fresh, Some(before), 1);
         self.squared[before..size].copy_from_slice(&found);

@@ -19,6 +19,7 @@ use phenocoder_spatial::comparison::ComparisonConfig;
 use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_permuted};
 use phenocoder_spatial::interactions::EdgeWeight;
 use phenocoder_spatial::neighbors::knn_graph;
+use phenocoder_spatial::ripley::{RipleyConfig, RipleyFunction, ripley};
 use phenocoder_spatial::sepal::{Lattice, SepalConfig, sepal};
 use phenocoder_spatial::{ConfigError, Error};
 
@@ -343,5 +344,29 @@ fn moments_of_many() {
         let ratio = found.variance[f] / exact.variance[f];
         assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
         assert!((found.z[f] - exact.z[f]).abs() < 0.05 * exact.z[f].abs().max(1.0));
+    }
+}
+
+#[test]
+fn a_random_pattern_that_has_begun_stops_when_asked() {
+    let points = random(3000).0;
+    let labels = Categorical::from_labels(vec!["a"; 3000]);
+    // One simulation asks once before it begins; its own questions are those of its pairs and of its sizes.
+    let config = RipleyConfig::new().with_simulations(1);
+    let run = |function, config: &RipleyConfig, questions| {
+        let patience = Patience::of(questions);
+        let error = ripley(points.view(), &labels, function, config, &patience).err();
+        (error, patience.0.into_inner())
+    };
+    for function in [RipleyFunction::L, RipleyFunction::G, RipleyFunction::F] {
+        let asked = |config: &RipleyConfig| {
+            let (error, left) = run(function, config, 1 << 20);
+            assert!(error.is_none(), "{error:?}");
+            (1 << 20) - left
+        };
+        let without = asked(&config.clone().with_simulations(0));
+        assert!(asked(&config) > without + 1, "{function:?}");
+        let (error, _) = run(function, &config, without + 1);
+        assert!(matches!(error, Some(Error::Cancelled(_))), "{function:?}");
     }
 }
