@@ -110,6 +110,14 @@ pub enum Error {
         /// The most that are possible.
         most: usize,
     },
+    /// Coordinates are in another unit, or have other axes, than those before.
+    #[error(
+        "sample `{sample}` has coordinates in another unit or number of axes than the first one"
+    )]
+    OtherSpace {
+        /// The name of the sample.
+        sample: String,
+    },
     /// A value of a statistic is infinite.
     #[error(
         "row {row}: `{column}` is {value}, expected a finite number, or NaN where it is missing"

@@ -28,10 +28,6 @@ pub enum EdgeWeight {
 ///
 /// # Shapes
 ///
-/// Result: `[k, k]` for k categories.
-///
-/// # Shapes
-///
 /// `labels`: n for a graph of n nodes; result: `[k, k]` for k categories.
 ///
 /// # Examples

@@ -5,7 +5,8 @@ use ndarray::{ArrayView2, CowArray, Ix2};
 /// Columns whose largest value is between 2⁻¹⁰⁰ and 2¹⁰⁰ stay as they are.
 const USUAL: i32 = 100;
 
-/// Divides columns of very large or very small values by a power of two, which changes no digit: for statistics that do not
+/// Divides columns of very large or very small values by a power of two, which changes no digit that counts beside the largest value:
+/// for statistics that do not
 /// depend on the unit of the feature.
 pub(crate) fn scaled(x: ArrayView2<'_, f64>) -> CowArray<'_, f64, Ix2> {
     let mut largest = vec![0.0_f64; x.ncols()];

@@ -80,6 +80,8 @@ pub struct StatisticsBuilder {
     labels: Vec<String>,
     features: Vec<String>,
     names: Vec<String>,
+    /// The unit and the number of axes of the first sample, which those of all are.
+    space: Option<(phenocoder_core::Unit, usize)>,
     units: Vec<String>,
     /// One row after the other.
     values: Vec<f64>,
@@ -107,6 +109,7 @@ impl StatisticsBuilder {
             config,
             labels,
             features,
+            space: None,
             units: Vec::new(),
             values: Vec::new(),
             report: StatisticsReport::default(),
@@ -118,7 +121,7 @@ impl StatisticsBuilder {
     /// # Errors
     ///
     /// [`ConfigError::Twice`] for a name that was there before, [`Error::UnknownLabel`] for a label that is none of the
-    /// table's, [`ShapeError`] when the inputs differ in length or the features are others than the table's,
+    /// table's, [`Error::OtherSpace`] for coordinates in another unit or number of axes than those before, [`ShapeError`] when the inputs differ in length or the features are others than the table's,
     /// [`Error::NotFinite`] for the first coordinate that is not finite, [`Error::Cancelled`] when `progress` asks to stop.
     /// The table then is as it was before.
     pub fn add(&mut self, sample: Sample, progress: &dyn Progress) -> Result<()> {
@@ -141,6 +144,10 @@ impl StatisticsBuilder {
             .into());
         }
         ShapeError::check_len("labels", points.len(), labels.len())?;
+        let space = (points.unit(), points.dim());
+        if self.space.is_some_and(|first| first != space) {
+            return Err(Error::OtherSpace { sample: name });
+        }
         let labels = self.recoded(&labels)?;
         let columns = features.as_ref().map_or(&[][..], Features::names);
         if columns != self.features {
@@ -172,6 +179,7 @@ impl StatisticsBuilder {
         self.values.extend(values);
         self.report.notes.extend(notes);
         self.units.push(name);
+        self.space = Some(space);
         Ok(())
     }
 

@@ -158,6 +158,31 @@ fn samples_one_after_another_make_the_table_of_all_at_once() {
 }
 
 #[test]
+fn samples_of_another_space_are_refused() {
+    use phenocoder_core::Unit as Of;
+    let config = StatisticsConfig::new([1.0]).with_groups([Group::Connectivity]);
+    let mut table = StatisticsBuilder::new(["a"], [""; 0], config).unwrap();
+    let sample = |name: &str, d: usize, unit| {
+        let points = Coords::new(Array2::zeros((2, d)), unit).unwrap();
+        Sample::new(name, points, Categorical::from_labels(["a", "a"]))
+    };
+    table
+        .add(sample("first", 2, Of::Micrometer), &NoProgress)
+        .unwrap();
+    for (d, unit) in [(2, Of::Pixel), (3, Of::Micrometer)] {
+        let refused = table.add(sample("other", d, unit), &NoProgress);
+        assert!(
+            matches!(refused, Err(Error::OtherSpace { .. })),
+            "{refused:?}"
+        );
+    }
+    table
+        .add(sample("second", 2, Of::Micrometer), &NoProgress)
+        .unwrap();
+    assert_eq!(table.finish().units, ["first", "second"]);
+}
+
+#[test]
 fn samples_that_do_not_fit_the_table_are_refused_and_leave_it_as_it_was() {
     let (points, _, labels, features) = cells();
     let config = StatisticsConfig::new([5.0]).with_groups([Group::Interactions]);

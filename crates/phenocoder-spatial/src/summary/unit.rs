@@ -178,13 +178,9 @@ impl<'a> Unit<'a> {
         let local = LocalConfig::new().with_weights(weights(config.mode));
         let found = local_moran(graph, features.view(), &local, &NoProgress)?;
         let significant = found.significant(config.discovery_rate);
-        for (p, found) in found
-            .p_value_normal
-            .columns()
-            .into_iter()
-            .zip(significant.columns())
-        {
-            let defined = p.iter().filter(|p| !p.is_nan()).count() as f64;
+        let columns = found.statistic.columns().into_iter();
+        for (statistic, found) in columns.zip(significant.columns()) {
+            let defined = statistic.iter().filter(|i| !i.is_nan()).count() as f64;
             let part = |kinds: &[Quadrant]| {
                 let is_kind = |q: &&Option<Quadrant>| q.is_some_and(|q| kinds.contains(&q));
                 found.iter().filter(is_kind).count() as f64 / defined
