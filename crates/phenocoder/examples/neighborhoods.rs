@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, default_value = "sample")]
     sample_key: String,
     /// The column of `obs` with the types that are compared.
-    #[arg(long, default_value = "cell_type")]
+    #[arg(long, default_value = "true_type")]
     label_key: String,
     /// The entry of `obsm` with coordinates in one unit.
     #[arg(long, default_value = "spatial")]
@@ -100,7 +100,15 @@ fn main() -> anyhow::Result<()> {
         labels.categories().len()
     );
     for (code, name) in samples.categories().iter().enumerate() {
-        let rows = samples.members(code);
+        let mut rows = samples.members(code);
+        let all = rows.len();
+        rows.retain(|&row| labels.code(row).is_some());
+        if rows.len() < all {
+            println!(
+                "{name}: {} cells without a type are left out\n",
+                all - rows.len()
+            );
+        }
         if rows.is_empty() {
             continue;
         }
@@ -143,7 +151,11 @@ impl Sample<'_> {
         save(self.enrichment(&graph)?, "enrichment")?;
         let largest = arguments.max_distance.unwrap_or(8.0 * arguments.radius);
         save(self.co_occurrence(largest)?, "co_occurrence")?;
-        save(self.ripley(largest, Seed::new(arguments.seed))?, "ripley")?;
+        match self.ripley(largest, Seed::new(arguments.seed)) {
+            Ok(figure) => save(figure, "ripley")?,
+            // Few cells, or cells on a line, have no hull to strew others over.
+            Err(error) => println!("no region: {error}\n"),
+        }
         self.moran(&graph, names)
     }
 
@@ -277,7 +289,12 @@ fn number(value: f64, decimals: usize) -> String {
 
 fn save(figure: &Figure, out: Option<&Path>, sample: &str, what: &str) -> anyhow::Result<()> {
     if let Some(out) = out {
-        figure.write(out.join(format!("{sample}_{what}.png")))?;
+        // A name is one file, whatever it has in it.
+        let name: String = sample
+            .chars()
+            .map(|c| if c.is_alphanumeric() { c } else { '_' })
+            .collect();
+        figure.write(out.join(format!("{name}_{what}.png")))?;
     }
     Ok(())
 }
