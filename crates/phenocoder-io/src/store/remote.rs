@@ -167,9 +167,17 @@ impl<'a> Contents<'a> {
 
     fn put_contents(&mut self, contents: String) -> Result<()> {
         let (file, bytes) = (Self::file(self.format), contents.into_bytes());
-        self.version = Some(match self.version.take() {
-            Some(version) => self.server().put(file, bytes, Some(version))?,
-            None => self.server().create(file, bytes, &new_id())?,
+        let written = match self.version.take() {
+            Some(version) => self.server().put(file, bytes.clone(), Some(version)),
+            None => self.server().create(file, bytes.clone(), &new_id()),
+        };
+        self.version = Some(match written {
+            Ok(version) => version,
+            // The reply may have been lost, and the request sent again: what it wrote is another version then.
+            Err(error) => match self.server().get(file, self.remote.contents_limit()) {
+                Ok(Some(found)) if found.bytes == bytes => found.version,
+                _ => return Err(error),
+            },
         });
         Ok(())
     }

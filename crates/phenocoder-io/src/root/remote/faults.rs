@@ -30,6 +30,10 @@ pub(crate) enum Failure {
     Request,
     /// The server does it, and the reply is lost.
     Reply,
+    /// As [`Reply`](Self::Reply), and the request is sent again, as `object_store` does: the second reply arrives.
+    ///
+    /// What is asked for is the same then, and so are parts.
+    Again,
 }
 
 #[derive(Default)]
@@ -183,13 +187,26 @@ impl Faulty {
         path: &Path,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        match self.next(kind, path)? {
-            None => work.await,
-            Some(Failure::Request) => Err(lost()),
-            Some(Failure::Reply) => {
-                let _ = work.await;
-                Err(lost())
-            }
+        self.change(kind, path, work, None).await
+    }
+
+    /// As [`request`](Self::request), of one that changes something: `again` is the same once more.
+    async fn change<F: Future<Output = Result<T>>, T>(
+        &self,
+        kind: &str,
+        path: &Path,
+        work: F,
+        again: Option<F>,
+    ) -> Result<T> {
+        let failure = self.next(kind, path)?;
+        if failure == Some(Failure::Request) {
+            return Err(lost());
+        }
+        let done = work.await;
+        match (failure, again) {
+            (Some(Failure::Reply), _) => Err(lost()),
+            (Some(Failure::Again), Some(again)) => again.await,
+            _ => done,
         }
     }
 
@@ -225,8 +242,11 @@ impl ObjectStore for Faulty {
     {
         Box::pin(async move {
             self.hold(location, payload.content_length()).await;
-            let work = self.objects.put_opts(location, payload, options);
-            self.request("put", location, work).await
+            let put = || {
+                self.objects
+                    .put_opts(location, payload.clone(), options.clone())
+            };
+            self.change("put", location, put(), Some(put())).await
         })
     }
 
@@ -281,8 +301,13 @@ impl ObjectStore for Faulty {
             async move {
                 let location = location?;
                 tokio::time::sleep(server.delay).await;
-                let work = server.objects.delete(&location);
-                server.request("delete", &location, work).await?;
+                // Of what is not there, Google Cloud Storage and Azure say so; S3 does not.
+                let remove = || async {
+                    server.objects.head(&location).await?;
+                    server.objects.delete(&location).await
+                };
+                let (work, again) = (remove(), Some(remove()));
+                server.change("delete", &location, work, again).await?;
                 Ok(location)
             }
         });
@@ -295,7 +320,7 @@ impl ObjectStore for Faulty {
         // As it is asked, not as it is made.
         let listed = async move {
             match server.next("list", &folder)? {
-                None => Ok(server.objects.list(prefix.as_ref())),
+                None | Some(Failure::Again) => Ok(server.objects.list(prefix.as_ref())),
                 Some(_) => Err(lost()),
             }
         };

@@ -546,6 +546,8 @@ impl Server {
     }
 
     /// Removes files until `stop` is set; `watch` is done now and then meanwhile.
+    ///
+    /// A file that is not there any more is removed: the request may have been sent again since the reply was lost.
     pub(crate) fn remove(
         &self,
         key: &str,
@@ -557,8 +559,14 @@ impl Server {
         self.ask_watched(key, Some(watch), |objects, _| async move {
             let files = futures_util::stream::iter(files)
                 .map(move |file| upload::unless_stopped(&stop).map(|()| file));
-            let removed = objects.delete_stream(files.boxed());
-            removed.try_for_each(|_| async { Ok(()) }).await
+            let mut removed = objects.delete_stream(files.boxed());
+            while let Some(removed) = removed.next().await {
+                match removed {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
         })?;
         Ok(())
     }

@@ -136,6 +136,19 @@ fn every_request_fails_once(version: ContainerVersion, failure: Failure, for_goo
             failures += 1;
             let case = format!("{what}: {failure:?} {n} lost, {hit}");
             let done = result.is_ok();
+            // What is sent again finds what was done before; a table of contents that is there is known again.
+            let is_contents = hit == format!("put s.zarr/{}", Contents::file(handle.format));
+            let is_reply = failure == Failure::Reply && !for_good;
+            if failure == Failure::Again || is_reply && is_contents {
+                assert!(done, "{case}: {result:?}");
+            }
+            if done {
+                let paths = |content: &BTreeMap<String, Vec<u8>>| {
+                    let paths = content.keys().filter(|path| **path != lock_key());
+                    paths.cloned().collect::<Vec<_>>()
+                };
+                assert_eq!(paths(&server.content()), paths(&after), "{case}");
+            }
             if let Err(error) = result {
                 let is_typed = matches!(
                     error,
@@ -198,6 +211,15 @@ fn every_request_that_fails_leaves_the_old_or_the_new_store() {
         let how = if for_good { "for good" } else { "once" };
         println!("container {version:?}: {failures} requests that fail {how}");
         assert!(failures > 250);
+    }
+}
+
+#[test]
+fn a_request_that_is_sent_again_since_its_reply_was_lost_is_done() {
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let again = every_request_fails_once(version, Failure::Again, false);
+        println!("container {version:?}: {again} requests that are sent again");
+        assert!(again > 150);
     }
 }
 
@@ -662,7 +684,7 @@ fn whatever_request_of_creating_a_store_fails_there_is_none_or_an_empty_one() {
     let versions = [ContainerVersion::V01, ContainerVersion::V02];
     let mut failures = 0;
     for version in versions {
-        for failure in [Failure::Request, Failure::Reply] {
+        for failure in [Failure::Request, Failure::Reply, Failure::Again] {
             for for_good in [false, true] {
                 for n in 0.. {
                     let server = Faulty::default();
@@ -675,7 +697,8 @@ fn whatever_request_of_creating_a_store_fails_there_is_none_or_an_empty_one() {
                     };
                     failures += 1;
                     let case = format!("{version:?}: {failure:?} {n}, {hit}, {for_good}");
-                    if failure == Failure::Reply && !for_good && hit.starts_with("put") {
+                    let is_reply = failure == Failure::Reply && !for_good;
+                    if failure == Failure::Again || is_reply && hit.starts_with("put") {
                         assert!(created.is_ok(), "{case}: {created:?}");
                     }
                     match open_on(&server) {
