@@ -28,6 +28,10 @@ const LIMIT: u64 = 1 << 20;
 /// write it again.
 const KEPT: u64 = 3;
 
+/// How often one change of a lock is tried: what is not in the version that was seen a moment ago time and again, and ours,
+/// is on a server whose conditions cannot be relied on.
+const TRIES: u32 = 3;
+
 /// The right to change a store on a server.
 #[derive(Debug)]
 pub(super) struct RemoteLock {
@@ -280,7 +284,9 @@ impl Held {
 
     /// Replaces the version of the lock that was seen last.
     fn replace(&self, server: &Server, state: &mut State, text: &[u8]) -> Result<()> {
+        let mut tries = 0;
         loop {
+            tries += 1;
             let over = state.version.clone();
             let error = match server.put(LOCK, text.to_vec(), Some(over.clone())) {
                 Ok(version) => {
@@ -296,7 +302,7 @@ impl Held {
                     if found.bytes == text {
                         return Ok(());
                     }
-                    if state.version == over {
+                    if state.version == over || tries == TRIES {
                         return Err(error);
                     }
                     // The reply to an earlier one was.

@@ -223,6 +223,36 @@ fn a_request_that_is_sent_again_since_its_reply_was_lost_is_done() {
     }
 }
 
+#[test]
+fn a_lock_that_is_another_version_each_time_is_given_up_for_lost() {
+    // Of a server that changes the version of what it holds whenever it is asked.
+    let server = create(ContainerVersion::V01);
+    let mut store = open_on(&server).unwrap();
+    let (moody, puts) = (server.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&puts);
+    server.watch(move |kind, path| {
+        let is_put = kind == "put" && path.as_ref() == lock_key();
+        // It is no loop without an end where it is one.
+        if is_put && is_locked(&moody) && count.fetch_add(1, Ordering::SeqCst) < 40 {
+            let lock = moody.content()[&lock_key()].clone();
+            moody.store(&lock_key(), &lock);
+        }
+    });
+    let before = files(&server);
+    let refused = store.write_attributes(attributes(7));
+    assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    // Three to note what is written, and three to give the lock up.
+    assert_eq!(puts.load(Ordering::SeqCst), 6);
+    assert_eq!(files(&server), before);
+    server.watch(|_, _| {});
+    let at_once = RepairOptions::default().with_lock_age(Duration::ZERO);
+    assert_eq!(
+        store.repair_with(&at_once).unwrap().removed,
+        [listing::LOCK]
+    );
+    store.write_attributes(attributes(7)).unwrap();
+}
+
 /// What another writer puts in the place of the lock.
 const TAKEN: &[u8] = br#"{"id": "somebody else"}"#;
 
