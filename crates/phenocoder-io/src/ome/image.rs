@@ -95,7 +95,7 @@ impl Image {
     }
 
     /// The length of a pixel of this level along `z, y, x` in a coordinate system,
-    /// or `None` where the image is not in it.
+    /// or `None` where the image is not in it or the map into it cannot be used ([`Transformation::to_affine`] says why).
     #[must_use]
     pub fn pixel_size(&self, system: &str) -> Option<[f64; 3]> {
         self.raster.pixel_size(system)

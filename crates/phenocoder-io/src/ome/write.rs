@@ -132,7 +132,8 @@ impl ImageWriteOptions {
 
     /// What a copy of an image needs to be like it: its type, axes, levels, channels, maps and looks.
     ///
-    /// Of an image that is not at its finest level only the scale in `global` is kept of the maps.
+    /// Of an image that is not at its finest level only the scale in `global` is kept of the maps, and none where
+    /// [`Image::pixel_size`] is `None`.
     #[must_use]
     pub fn like(image: &Image) -> Self {
         let raster = image.raster();
@@ -215,6 +216,9 @@ impl Default for LabelWriteOptions {
 
 impl LabelWriteOptions {
     /// What a copy of a mask needs to be like it: its type, axes, levels and maps.
+    ///
+    /// Of a mask that is not at its finest level only the scale in `global` is kept of the maps, and none where
+    /// [`Labels::pixel_size`] is `None`.
     #[must_use]
     pub fn like(labels: &Labels) -> Self {
         let raster = labels.raster();
