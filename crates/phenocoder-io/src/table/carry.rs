@@ -36,11 +36,20 @@ pub(crate) fn carry_over(
     let before = Table::open(root, &Node::open(root, old, format)?)?;
     let same_obs = before.obs_names()? == table.obs_names;
     let same_var = before.var_names()? == table.var_names;
+    let is_of_raw = |(entry, _): &(String, String)| entry.starts_with("raw/");
+    let same_raw = if entries.iter().any(is_of_raw) {
+        let names = table.raw.as_ref().map(|raw| raw.var_names.as_slice());
+        before.raw_var_names()?.as_deref() == names
+    } else {
+        true
+    };
     for (entry, reason) in &entries {
         let fits = match entry.split('/').next() {
             Some("obs" | "obsm" | "obsp") => same_obs,
             Some("var" | "varm" | "varp") => same_var,
-            // The variables of `raw` are its own; the rest is not aligned.
+            // The variables of `raw` are its own.
+            Some("raw") => same_raw,
+            // `uns` is not aligned.
             _ => true,
         };
         if !fits {

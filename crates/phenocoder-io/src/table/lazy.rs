@@ -487,16 +487,27 @@ impl Table {
         Ok(data)
     }
 
-    /// The table before variables were selected, and the columns of it that are not read.
-    fn raw(&self) -> Result<Option<(RawData, Vec<UnreadColumn>)>> {
+    /// The names of the variables of `raw`, where it is stored.
+    pub(crate) fn raw_var_names(&self) -> Result<Option<Vec<String>>> {
+        let var = self.raw_var()?;
+        var.map(|var| var.read_names(&self.context)).transpose()
+    }
+
+    fn raw_var(&self) -> Result<Option<LazyFrame>> {
         let Some(node) = self.find("raw")?.filter(Node::is_group) else {
             return Ok(None);
         };
-        let key = node.key;
-        let open =
-            |name: &str| Node::find(&self.context.root, &child(&key, name), self.context.format);
-        let var = open("var")?.ok_or_else(|| Error::missing(&key, "the group `var`"))?;
-        let var = LazyFrame::open(&self.context, var)?;
+        let var = self.find("raw/var")?;
+        let var = var.ok_or_else(|| Error::missing(&node.key, "the group `var`"))?;
+        LazyFrame::open(&self.context, var).map(Some)
+    }
+
+    /// The table before variables were selected, and the columns of it that are not read.
+    fn raw(&self) -> Result<Option<(RawData, Vec<UnreadColumn>)>> {
+        let Some(var) = self.raw_var()? else {
+            return Ok(None);
+        };
+        let open = |name: &str| self.find(&child("raw", name));
         let x = open("X")?
             .filter(|node| node.text("encoding-type") != Some("null"))
             .map(|node| StoredMatrix::open(&self.context, node)?.read())

@@ -8,8 +8,8 @@ use arrow::array::{ArrayRef, BinaryArray, TimestampSecondArray};
 use ndarray::{Array2, Array4};
 use phenocoder_core::{Column, DataType, MemoryImage, NoProgress};
 use phenocoder_io::{
-    ContainerVersion, Error, Geometries, ImageWriteOptions, ShapesData, ShapesWriteOptions, Store,
-    TableData, Uns, WriteMode, validate,
+    ContainerVersion, Error, Geometries, ImageWriteOptions, RawData, ShapesData,
+    ShapesWriteOptions, Store, TableData, Uns, WriteMode, validate,
 };
 use serde_json::{Map, Value, json};
 
@@ -258,6 +258,50 @@ fn complex_numbers_are_an_error_of_their_value_only() {
         store.write_table("u", &data, WriteMode::Create).unwrap();
         let stored = store.table("u").unwrap();
         assert_eq!(stored.obs_columns(), ["kept", "new"]);
+    }
+}
+
+#[test]
+fn what_could_not_be_read_of_raw_stays_for_the_same_variables_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let of_genes = |values| {
+        let genes = vec!["g".into(), "h".into()];
+        TableData::new(genes, vec![], None).with_obs_column("phase", Column::Float(values))
+    };
+    let frame = of_genes(vec![1.0, 2.0]).unwrap();
+    let mut table = TableData::new(vec!["a".into(), "b".into()], vec![], None);
+    table.raw = Some(RawData {
+        var_names: frame.obs_names,
+        var_index_name: None,
+        var: frame.obs,
+        x: None,
+        varm: [("m".to_owned(), Array2::<f64>::zeros((2, 1)).into())].into(),
+    });
+    store.write_table("t", &table, WriteMode::Create).unwrap();
+    for place in ["raw/var/phase", "raw/varm/m"] {
+        edit(&path.join("tables/t").join(place), |metadata| {
+            metadata["data_type"] = json!("complex128");
+            metadata["fill_value"] = json!([0.0, 0.0]);
+        });
+        let mut data = store.table("t").unwrap().read_all().unwrap();
+        assert_eq!(data.unsupported().len(), 1, "{place}");
+        store.write_table("t", &data, WriteMode::Replace).unwrap();
+        assert_eq!(store.table("t").unwrap().read_all().unwrap(), data);
+
+        data.raw.as_mut().unwrap().var_names.reverse();
+        let refused = store.write_table("t", &data, WriteMode::Replace);
+        assert!(
+            matches!(&refused, Err(Error::InvalidTable { place: found, problem })
+                if found == place && problem.contains("its rows are not those of the new table")),
+            "{refused:?}"
+        );
+        data.take_unsupported();
+        store.write_table("t", &data, WriteMode::Replace).unwrap();
+        data.raw = None;
+        store.write_table("t", &data, WriteMode::Replace).unwrap();
+        store.write_table("t", &table, WriteMode::Replace).unwrap();
     }
 }
 
