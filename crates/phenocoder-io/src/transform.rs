@@ -521,9 +521,13 @@ pub(crate) fn targets(attributes: &Map<String, Value>) -> Vec<String> {
 
 /// The `coordinateTransformations` of a new element with these axes; the identity into `global` where there are none.
 ///
+/// A map that was read is written as it was, also one whose steps ask for an axis that is not there: it harms who asks
+/// for it, not who changes something else of the element.
+///
 /// # Errors
 ///
-/// [`Error::InvalidTransform`] for maps that do not take the axes, or that lead into the same system.
+/// [`Error::InvalidTransform`] for maps that do not take the axes, or that lead into the same system; not for what
+/// [`Transformation::to_affine`] alone refuses.
 pub(crate) fn write_all(
     key: &str,
     transformations: &[Transformation],

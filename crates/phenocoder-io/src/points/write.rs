@@ -43,7 +43,8 @@ pub struct PointsData {
     pub feature_key: Option<String>,
     /// The column that tells the object that a point belongs to.
     pub instance_key: Option<String>,
-    /// The maps into coordinate systems; none is the identity into `global`.
+    /// The maps into coordinate systems; none is the identity into `global`. One that was read is written as it was, even
+    /// if [`Transformation::to_affine`] refuses it.
     pub transformations: Vec<Transformation>,
 }
 

@@ -36,7 +36,8 @@ pub struct ShapesData {
     pub geometry_column: String,
     /// How many columns stand before that of the geometries, 0 unless set.
     pub geometry_place: usize,
-    /// The maps into coordinate systems; none is the identity into `global`.
+    /// The maps into coordinate systems; none is the identity into `global`. One that was read is written as it was, even
+    /// if [`Transformation::to_affine`] refuses it.
     pub transformations: Vec<Transformation>,
 }
 

@@ -144,6 +144,17 @@ fn what_is_made_is_read_back_as_it_was() {
     assert_eq!(read[2].to_affine().unwrap(), read[3].to_affine().unwrap());
 }
 
+/// Who reads an element, changes a column and writes it keeps the maps that only another program can use.
+#[test]
+fn a_map_that_was_read_and_cannot_be_resolved_is_written_back_as_it_was() {
+    let value = json!([{
+        "type": "mapAxis", "mapAxis": {"x": "z", "y": "y"}, "input": axes("xy"), "output": axes("xy"),
+    }]);
+    let maps = parse_all("k", Some(&value)).unwrap();
+    assert!(maps[0].to_affine().is_err());
+    assert_eq!(write_all("k", &maps, &["x", "y"]).unwrap(), value);
+}
+
 #[test]
 fn what_cannot_be_written_is_refused() {
     let one = Transformation::identity(&["x"], "a");
