@@ -117,7 +117,8 @@ struct OpenShard {
 
 /// The shards of an array that were read last, with their files open and their indexes in memory.
 ///
-/// Each is opened once: who asks for it meanwhile waits.
+/// Each is opened once, also one that is not there: who asks for it meanwhile waits. One that cannot be opened is tried
+/// again by the next who asks.
 #[derive(Debug)]
 pub(crate) struct OpenShards {
     /// How many files are kept open.
@@ -125,8 +126,8 @@ pub(crate) struct OpenShards {
     kept: Mutex<VecDeque<(Vec<u64>, Arc<Slot>)>>,
 }
 
-/// A shard, once it is open.
-type Slot = Mutex<Option<Arc<OpenShard>>>;
+/// A shard once it was opened, or found not to be there.
+type Slot = Mutex<Option<Option<Arc<OpenShard>>>>;
 
 impl Default for OpenShards {
     fn default() -> Self {
@@ -159,11 +160,12 @@ impl OpenShards {
             }
         };
         drop(kept);
-        let mut shard = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if shard.is_none() {
-            *shard = open(&chunk)?.map(Arc::new);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shard) = &*slot {
+            return Ok(shard.clone());
         }
-        Ok(shard.clone())
+        let shard = open(&chunk)?.map(Arc::new);
+        Ok(slot.insert(shard).clone())
     }
 }
 
@@ -412,6 +414,29 @@ impl ZarrArray {
     fn chunk_of(&self, index: &[u64]) -> Vec<u64> {
         let places = index.iter().zip(self.per_chunk());
         places.map(|(i, n)| i / n).collect()
+    }
+
+    fn is_sharded(&self) -> bool {
+        self.codecs.chain.sharding().is_some()
+    }
+
+    /// The memory that the shard of a block takes while it is open.
+    fn unpacked_bytes(&self, index: &[u64]) -> u64 {
+        if !self.is_sharded() {
+            return 0;
+        }
+        let key = self.chunk_key(&self.chunk_of(index));
+        self.root.unpacked_bytes(&key)
+    }
+
+    /// Opens the shard that holds a block, where the array has shards.
+    fn open_shard_of(&self, index: &[u64], open: &OpenShards) -> Result<()> {
+        if let Some(sharding) = self.codecs.chain.sharding() {
+            open.shard(self.chunk_of(index), |chunk| {
+                self.open_shard(sharding, chunk)
+            })?;
+        }
+        Ok(())
     }
 
     fn open_shard(&self, sharding: &Sharding, chunk: &[u64]) -> Result<Option<OpenShard>> {

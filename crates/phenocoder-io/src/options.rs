@@ -48,7 +48,8 @@ pub enum MissingChunks {
 pub struct OpenOptions {
     /// Decoded chunks of images and masks that are kept for the next window, in bytes; 0 keeps none.
     /// Of a zip file with deflated shards as many bytes of these are kept beside, as they can be unpacked as a whole only;
-    /// a larger shard is unpacked once for each window or number of windows that is read.
+    /// a larger shard is unpacked once for each window or number of windows that is read. No more of them are unpacked at
+    /// the same time for a window, but for a single one that is larger.
     pub cache_bytes: usize,
     /// The largest decoded chunk that is accepted, in bytes.
     pub max_chunk_bytes: u64,

@@ -41,9 +41,9 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// The names of the folders and files in a folder, sorted; empty where there is none.
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>>;
 
-    /// Whether a file is unpacked as a whole each time that it is opened and a part of it read.
-    fn is_unpacked_anew(&self, _key: &str) -> bool {
-        false
+    /// The memory that a file takes while it is open since it is unpacked as a whole.
+    fn unpacked_bytes(&self, _key: &str) -> u64 {
+        0
     }
 
     /// Whether folders can be listed.
@@ -248,9 +248,9 @@ impl Root {
         self.source.probe(key)
     }
 
-    /// Whether a file is unpacked as a whole each time that it is opened and a part of it read.
-    pub(crate) fn is_unpacked_anew(&self, key: &str) -> bool {
-        self.source.is_unpacked_anew(key)
+    /// The memory that a file takes while it is open since it is unpacked as a whole.
+    pub(crate) fn unpacked_bytes(&self, key: &str) -> u64 {
+        self.source.unpacked_bytes(key)
     }
 
     /// Why nothing could be read, where that was taken for nothing being there.

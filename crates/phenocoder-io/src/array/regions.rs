@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -114,31 +115,38 @@ impl ZarrArray {
             !self.is_sharded() || self.chunk_of(&a.index) == self.chunk_of(&b.index)
         };
         let groups: Vec<&[Job]> = jobs.chunk_by(is_together).collect();
+        let is_kept =
+            |job: &Job| cache.is_some_and(|cache| cache.peek(self.key(), &job.index).is_some());
         let work = |jobs: &&[Job]| {
             let open = OpenShards::new(1);
+            // Before all others, so that a shard that cannot be opened is tried once and not for each block.
+            if let Some(job) = jobs.iter().find(|job| !is_kept(job)) {
+                self.open_shard_of(&job.index, &open)?;
+            }
             each(jobs, |job| {
                 let bands = owners[job.bands.clone()].iter().map(|&band| &bands[band]);
                 self.fill_from(target, (&job.index, &open), bands, cache, keep)
             })
         };
-        if groups.iter().any(|jobs| self.is_large(jobs)) {
-            // One of them in memory at a time.
-            return groups.iter().try_for_each(work);
+        let mut rest = groups.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.with_room(rest));
+            each(now, work)?;
+            rest = later;
         }
-        each(&groups, work)
+        Ok(())
     }
 
-    /// Whether the shard of some blocks is unpacked as a whole and too large to be kept.
-    fn is_large(&self, jobs: &[Job]) -> bool {
-        let first = jobs.first().filter(|_| self.is_sharded());
-        first.is_some_and(|job| {
-            let key = self.chunk_key(&self.chunk_of(&job.index));
-            self.root.is_unpacked_anew(&key)
-        })
-    }
-
-    fn is_sharded(&self) -> bool {
-        self.codecs.chain.sharding().is_some()
+    /// How many groups, from the first on, have room in memory with what is unpacked for them; at least one.
+    fn with_room(&self, groups: &[&[Job]]) -> usize {
+        let mut room = self.root.options.cache_bytes as u64;
+        let fits = |jobs: &&&[Job]| {
+            let index = jobs.first().map(|job| job.index.as_slice());
+            let left = room.checked_sub(index.map_or(0, |index| self.unpacked_bytes(index)));
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        groups.iter().take_while(fits).count().max(1)
     }
 
     /// Puts one block into the bands that it overlaps with.
@@ -282,17 +290,26 @@ impl ZarrArray {
 }
 
 /// Does some work in parallel; the first error in the order of the items, whichever thread is faster.
+///
+/// Nothing that comes after an error in this order is begun any more.
 fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Send + Sync) -> Result<()> {
-    match items {
-        [item] => work(item),
-        items => items
-            .par_iter()
-            .with_max_len(1)
-            .map(work)
-            .collect::<Vec<Result<()>>>()
-            .into_iter()
-            .collect(),
-    }
+    let [item] = items else {
+        let failed = AtomicUsize::new(usize::MAX);
+        let unless_failed = |(at, item)| {
+            if failed.load(Ordering::Relaxed) < at {
+                return Ok(());
+            }
+            let done = work(item);
+            if done.is_err() {
+                failed.fetch_min(at, Ordering::Relaxed);
+            }
+            done
+        };
+        let items = items.par_iter().enumerate().with_max_len(1);
+        let done: Vec<Result<()>> = items.map(unless_failed).collect();
+        return done.into_iter().collect();
+    };
+    work(item)
 }
 
 fn places(ranges: &[Range<u64>]) -> u64 {

@@ -184,15 +184,19 @@ impl ZarrArray {
         }
         let together = rayon::current_num_threads().max(1) * 2;
         let mut indices = blocks_of(window, self.block_shape());
-        let open = OpenShards::new(1);
+        // As many as blocks are decoded at once, each of which may lie in another shard.
+        let several = OpenShards::new(together);
+        let single = OpenShards::new(1);
         loop {
             let group: Vec<Vec<u64>> = indices.by_ref().take(together).collect();
             if group.is_empty() {
                 return Ok(());
             }
+            let is_unpacked = group.iter().any(|index| self.unpacked_bytes(index) > 0);
+            let open = if is_unpacked { &single } else { &several };
             let blocks: Vec<Result<Block>> = {
                 let blocks = group.par_iter();
-                blocks.map(|i| self.block(i, &open)).collect()
+                blocks.map(|i| self.block(i, open)).collect()
             };
             for (index, block) in group.iter().zip(blocks) {
                 use_block(&Piece::of(window, self.block_shape(), index), &block?);

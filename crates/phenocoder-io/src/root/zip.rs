@@ -276,11 +276,10 @@ impl Source for ZipFile {
         Ok(Some(RangeFile::new(entry.size, bytes)))
     }
 
-    fn is_unpacked_anew(&self, key: &str) -> bool {
+    fn unpacked_bytes(&self, key: &str) -> u64 {
         let entry = self.entries.get(key);
-        entry.is_some_and(|entry| {
-            entry.packing == Packing::Deflated && !self.archive.unpacked.keeps(entry)
-        })
+        let deflated = entry.filter(|entry| entry.packing == Packing::Deflated);
+        deflated.map_or(0, |entry| entry.size)
     }
 
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {

@@ -52,11 +52,6 @@ impl Unpacked {
         }
     }
 
-    /// Whether a file is kept when it has been unpacked.
-    pub(super) fn keeps(&self, entry: &ZipEntry) -> bool {
-        entry.size <= self.capacity
-    }
-
     /// The file of an entry, kept from now on unless it alone is more than may be kept.
     pub(super) fn file(&self, entry: ZipEntry) -> Arc<UnpackedFile> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +64,7 @@ impl Unpacked {
                 bytes: OnceLock::new(),
             }),
         };
-        if !self.keeps(&entry) {
+        if entry.size > self.capacity {
             return file;
         }
         let mut total = kept.iter().map(|file| file.entry.size).sum::<u64>();
