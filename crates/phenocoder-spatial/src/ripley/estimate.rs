@@ -1,6 +1,7 @@
 //! The functions of one pattern.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
 use phenocoder_core::Progress;
 
@@ -65,20 +66,11 @@ impl Pattern<'_> {
         locations: &[Point],
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<f64>>> {
-        let inside = self.inside_of_all(locations);
-        let mut found = Nearest::new(locations);
-        let mut before = 0;
-        let mut functions = Vec::with_capacity(sizes.len());
-        for &size in sizes {
-            progress.check()?;
-            found.show(&cells[before..size], locations);
-            before = size;
-            functions.push(match size {
-                0 => self.undefined(),
-                _ => self.reached(&inside, &found.squared),
-            });
-        }
-        Ok(functions)
+        let show = |found: &mut Nearest, fresh: Range<usize>| {
+            found.show(&cells[fresh], locations);
+            locations.len()
+        };
+        self.reached_of_first(locations, sizes, 1, show, progress)
     }
 
     fn g_of_first(
@@ -87,17 +79,35 @@ impl Pattern<'_> {
         sizes: &[usize],
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<f64>>> {
-        let inside = self.inside_of_all(cells);
-        let mut found = Nearest::new(cells);
+        let show = |found: &mut Nearest, fresh: Range<usize>| {
+            let size = fresh.end;
+            found.show_each_other(cells, fresh.start, size);
+            size
+        };
+        self.reached_of_first(cells, sizes, 2, show, progress)
+    }
+
+    /// The part of the places that the first cells reach, for each of these numbers of cells, `fewest` at least; `show` shows
+    /// the cells that come and says how many places, the first ones, are then looked at.
+    fn reached_of_first(
+        &self,
+        places: &[Point],
+        sizes: &[usize],
+        fewest: usize,
+        show: impl Fn(&mut Nearest, Range<usize>) -> usize,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f64>>> {
+        let inside = self.inside_of_all(places);
+        let mut found = Nearest::new(places);
         let mut before = 0;
         let mut functions = Vec::with_capacity(sizes.len());
         for &size in sizes {
             progress.check()?;
-            found.show_each_other(cells, before, size);
+            let looked_at = show(&mut found, before..size);
             before = size;
-            functions.push(match size {
-                0 | 1 => self.undefined(),
-                _ => self.reached(&inside[..size], &found.squared[..size]),
+            functions.push(match size < fewest {
+                true => self.undefined(),
+                false => self.reached(&inside[..looked_at], &found.squared[..looked_at]),
             });
         }
         Ok(functions)
