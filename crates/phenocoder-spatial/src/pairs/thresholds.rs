@@ -1,5 +1,7 @@
 //! Distances that pairs are compared with.
 
+use super::rounded::ERROR;
+
 /// Which distances belong to a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -34,6 +36,12 @@ impl Thresholds {
 
     /// The first threshold that the squared distance belongs to.
     pub(super) fn bin(&self, squared: f64) -> usize {
+        if let Some(Table { scale, bins, .. }) = &self.table {
+            let bin = bins[Table::place((squared * scale) as f32) as usize];
+            if bin != Table::MIXED {
+                return bin.into();
+            }
+        }
         match self.reach {
             Reach::Closed => self.squared.partition_point(|&t| t < squared),
             Reach::Open => self.squared.partition_point(|&t| t <= squared),
@@ -46,43 +54,54 @@ impl Thresholds {
 pub(super) struct Table {
     /// Cells per unit of squared distance.
     pub(super) scale: f64,
-    /// The first threshold that all distances of the cell belong to, or [`Self::MIXED`]; those beyond all are in the last
-    /// cell that is used.
-    pub(super) bins: Box<[u8; 2 * Self::CELLS]>,
+    /// The first threshold that all distances of the cell belong to, or [`Self::MIXED`].
+    pub(super) bins: Box<[u8; 1 << 16]>,
+    /// Up to which squared distance rounding is less than the [`MARGIN`].
+    pub(super) most: f64,
 }
 
+/// What a squared distance may be off, in cells.
+const MARGIN: f64 = 0.125;
+
 impl Table {
-    /// So few that they stay in the fastest cache.
+    /// Those up to the last threshold: so few that they stay in the fastest cache. As many are beyond.
     const CELLS: usize = 1 << 14;
 
-    /// A cell with a threshold in it.
+    /// A cell that distances on both sides of a threshold may come to.
     pub(super) const MIXED: u8 = u8::MAX;
 
     /// `None` where thresholds are few, too many, or so large or small that there are no cells.
     fn new(squared: &[f64]) -> Option<Self> {
-        let scale = Self::CELLS as f64 / *squared.last()?;
+        let last = *squared.last()?;
+        let scale = Self::CELLS as f64 / last;
         if !(super::MANY..Self::MIXED.into()).contains(&squared.len()) || !scale.is_normal() {
             return None;
         }
-        let places: Vec<usize> = squared.iter().map(|&s| cell(s, scale) as usize).collect();
-        let mut bins = Box::new([squared.len() as u8; 2 * Self::CELLS]);
+        let mut bins = Box::new([squared.len() as u8; 1 << 16]);
         let mut from = 0;
-        for (bin, place) in places.into_iter().enumerate() {
-            if from <= place {
-                bins[from..place].fill(bin as u8);
-                bins[place] = Self::MIXED;
-                from = place + 1;
+        for (bin, threshold) in squared.iter().enumerate() {
+            let cells = threshold * scale;
+            let [first, last] =
+                [cells - MARGIN, cells + MARGIN].map(|cells| Self::place(cells as f32) as usize);
+            if from < first {
+                bins[from..first].fill(bin as u8);
             }
+            bins[first..=last].fill(Self::MIXED);
+            from = last + 1;
         }
-        Some(Self { scale, bins })
+        Some(Self {
+            scale,
+            bins,
+            most: MARGIN / ERROR / scale,
+        })
     }
-}
 
-/// The cell of a squared distance, never before that of a smaller one.
-#[inline(always)]
-pub(super) fn cell(squared: f64, scale: f64) -> u32 {
-    // From 2⁵² on the lowest bits of a number are its whole part.
-    const WHOLE: f64 = (1_u64 << 52) as f64;
-    let place = (squared * scale).min((Table::CELLS + 1) as f64);
-    (place + WHOLE).to_bits() as u32
+    /// The cell of a squared distance in units of cells, never before that of a smaller one.
+    #[inline(always)]
+    pub(super) fn place(cells: f32) -> u16 {
+        // From 2²³ on the lowest bits of a number are its whole part.
+        const WHOLE: f32 = (1 << 23) as f32;
+        let inside = cells.max(0.0).min((2 * Self::CELLS - 1) as f32);
+        (inside + WHOLE).to_bits() as u16
+    }
 }

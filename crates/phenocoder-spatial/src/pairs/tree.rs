@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
+use super::rounded::Rounded;
 use crate::predicates::Point;
 
 /// Points in a leaf. Fewer save comparisons and cost more bookkeeping.
 pub(super) const LEAF: usize = 32;
-
-/// Points up to which leaves are smaller, so that their boxes are not as large as all.
-const FEW: usize = 512;
 
 /// Points in boxes within boxes, and how many of the thresholds the pairs of each count at.
 #[derive(Debug, Clone)]
@@ -42,6 +40,7 @@ pub(super) struct Leaf {
     pub(super) len: usize,
     /// Whether the first coordinate of all points is 0.
     pub(super) is_flat: bool,
+    pub(super) rounded: Rounded,
 }
 
 impl Tree {
@@ -59,8 +58,7 @@ impl Tree {
             limits: Vec::new(),
         };
         if !points.is_empty() {
-            let leaf = if points.len() <= FEW { LEAF / 4 } else { LEAF };
-            tree.grow(&mut points, leaf);
+            tree.grow(&mut points);
         }
         tree
     }
@@ -74,7 +72,7 @@ impl Tree {
         &self.limits[node.limits.clone()]
     }
 
-    fn grow(&mut self, points: &mut [(Point, u32)], leaf: usize) -> u32 {
+    fn grow(&mut self, points: &mut [(Point, u32)]) -> u32 {
         let (mut low, mut high) = (points[0].0, points[0].0);
         for (point, _) in points.iter() {
             for axis in 0..3 {
@@ -90,23 +88,23 @@ impl Tree {
             below: Below::Leaf(self.leaves.len() as u32),
             limits: 0..0,
         });
-        if points.len() <= leaf {
+        if points.len() <= LEAF {
             points.sort_unstable_by_key(|&(_, limit)| limit);
             let begin = self.limits.len();
             for run in points.chunk_by(|a, b| a.1 == b.1) {
                 self.limits.push((run[0].1, run.len() as u32));
             }
             self.nodes[place].limits = begin..self.limits.len();
-            self.leaves.push(Leaf::new(points));
+            self.leaves.push(Leaf::new(points, low, high));
             return place as u32;
         }
         let longest = |a: &usize, b: &usize| (high[*a] - low[*a]).total_cmp(&(high[*b] - low[*b]));
         let axis = (0..3).max_by(longest).unwrap_or(0);
         // Full leaves on the left, so that no more than one is not.
-        let middle = points.len().div_ceil(leaf).div_ceil(2) * leaf;
+        let middle = points.len().div_ceil(LEAF).div_ceil(2) * LEAF;
         points.select_nth_unstable_by(middle, |a, b| a.0[axis].total_cmp(&b.0[axis]));
         let (left, right) = points.split_at_mut(middle);
-        let (left, right) = (self.grow(left, leaf), self.grow(right, leaf));
+        let (left, right) = (self.grow(left), self.grow(right));
         self.nodes[place].below = Below::Halves(left, right);
         self.nodes[place].limits = self.merged(left, right);
         place as u32
@@ -138,7 +136,7 @@ impl Tree {
 }
 
 impl Leaf {
-    fn new(points: &[(Point, u32)]) -> Self {
+    fn new(points: &[(Point, u32)], low: Point, high: Point) -> Self {
         let mut axes = [[f64::NAN; LEAF]; 3];
         for (i, (point, _)) in points.iter().enumerate() {
             for axis in 0..3 {
@@ -146,6 +144,7 @@ impl Leaf {
             }
         }
         Self {
+            rounded: Rounded::new(&axes, low, high),
             axes,
             len: points.len(),
             is_flat: points.iter().all(|(point, _)| point[0] == 0.0),

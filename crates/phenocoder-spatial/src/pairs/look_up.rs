@@ -1,0 +1,103 @@
+//! Pairs of points of two leaves whose distances fall among many thresholds.
+
+use super::leaves::Pair;
+use super::rounded::Seen;
+use super::thresholds::Table;
+use super::tree::LEAF;
+
+/// How many distances are below which threshold. Neighbors mostly fall between the same thresholds: with one counter each
+/// would wait for the one before.
+pub(super) type Found = [[u32; 256]; 4];
+
+/// Looks up between which thresholds the distance of each pair lies: a rounded one where that is sure.
+pub(super) struct LookUp<'a> {
+    pub(super) pair: &'a Pair<'a>,
+    pub(super) seen: &'a Seen,
+    pub(super) table: &'a Table,
+}
+
+impl LookUp<'_> {
+    /// Takes and leaves zeros in `found`.
+    #[inline(always)]
+    pub(super) fn count(&self, found: &mut Found, counts: &mut [u64]) {
+        let is_free = |&(limit, _): &(u32, u32)| limit as usize > self.pair.thresholds.len();
+        match self.pair.limits.first().is_none_or(is_free) {
+            true => self.run::<false>(found, counts),
+            false => self.run::<true>(found, counts),
+        }
+    }
+
+    #[inline(always)]
+    fn run<const LIMITED: bool>(&self, found: &mut Found, counts: &mut [u64]) {
+        const MIXED: usize = Table::MIXED as usize;
+        let Self { pair, seen, table } = self;
+        let b = &pair.b.rounded;
+        let scale = table.scale as f32;
+        let end = pair.bins.end;
+        let farthest = pair.thresholds.squared[end - 1] as f32 + seen.error;
+        let mut places = [0_u16; LEAF];
+        for (limit, points) in pair.runs() {
+            let last = limit.min(MIXED) as u8;
+            let slot = |bin: u8| usize::from(if LIMITED { bin.min(last) } else { bin });
+            for i in points {
+                if seen.nearest[i] > farthest {
+                    found[0][slot(end as u8)] += pair.b.len as u32;
+                    continue;
+                }
+                let [z, y, x] = [seen.axes[0][i], seen.axes[1][i], seen.axes[2][i]];
+                let base = seen.squared[i] * scale;
+                for (j, place) in places.iter_mut().enumerate() {
+                    let mut sum = x * b.axes[2][j] + (y * b.axes[1][j] + b.squared[j]);
+                    if !seen.flat {
+                        sum += z * b.axes[0][j];
+                    }
+                    *place = Table::place(sum * scale + base);
+                }
+                let places = &places[..pair.b.len];
+                let before: u32 = found.iter().map(|found| found[MIXED]).sum();
+                let mut is_mixed = false;
+                let mut count = |found: &mut [u32; 256], place: u16| {
+                    let bin = table.bins[usize::from(place)];
+                    if LIMITED {
+                        is_mixed |= bin == Table::MIXED;
+                    }
+                    found[slot(bin)] += 1;
+                };
+                let (fours, rest) = places.as_chunks::<4>();
+                for places in fours {
+                    for j in 0..4 {
+                        count(&mut found[j], places[j]);
+                    }
+                }
+                for (j, &place) in rest.iter().enumerate() {
+                    count(&mut found[j], place);
+                }
+                let now: u32 = found.iter().map(|found| found[MIXED]).sum();
+                if is_mixed || before != now {
+                    for (j, &place) in places.iter().enumerate() {
+                        if table.bins[usize::from(place)] == Table::MIXED {
+                            let bin = pair.bin(i, j) as u8;
+                            found[j % 4][slot(Table::MIXED)] -= 1;
+                            found[j % 4][slot(bin)] += 1;
+                        }
+                    }
+                }
+            }
+        }
+        for bin in pair.bins.start..=end {
+            let sum: u32 = found.iter().map(|found| found[bin]).sum();
+            counts[bin] = counts[bin].wrapping_add(sum.into());
+        }
+        for found in found {
+            found[pair.bins.start..=end].fill(0);
+        }
+        // From their limit on points do not count: what was found beyond is taken back together with all the others.
+        for &(limit, n) in pair
+            .limits
+            .iter()
+            .filter(|&&(limit, _)| limit as usize > pair.bins.start)
+        {
+            super::end_at(counts, limit as usize, u64::from(n) * pair.b.len as u64);
+        }
+    }
+}
