@@ -10,6 +10,9 @@ use crate::error::{ConfigError, Error, Result};
 /// Points in a leaf at most; below it a scan beats another split.
 const LEAF: usize = 16;
 
+/// Points that are not worth the way to another thread.
+const FEW: usize = 1 << 14;
+
 /// Links every point to the `k` other points nearest to it; the values are the distances.
 ///
 /// The graph is directed: that b is near a does not make a near b; see [`symmetrized`](super::symmetrized) and
@@ -105,7 +108,7 @@ fn build(points: &[[f64; 3]], k: usize, sets: Vec<(String, Vec<u32>)>) -> Result
             tree_of[row as usize] = tree as u32;
         }
     }
-    let trees: Vec<Tree<'_>> = sets
+    let trees: Vec<Tree> = sets
         .into_par_iter()
         .map(|(_, rows)| Tree::new(points, rows))
         .collect();
@@ -155,19 +158,24 @@ impl Metric for CityBlock {
 }
 
 /// Points split at the median of their longest axis, over and over; node `i` has the children `2i + 1` and `2i + 2`.
-pub(crate) struct Tree<'a> {
-    points: &'a [[f64; 3]],
+pub(crate) struct Tree {
     rows: Vec<u32>,
+    /// The points of the rows, in their order: those of a leaf lie side by side.
+    points: Vec<[f64; 3]>,
     /// Axis and position of every split.
     splits: Vec<(u8, f64)>,
 }
 
-impl<'a> Tree<'a> {
-    pub(crate) fn new(points: &'a [[f64; 3]], mut rows: Vec<u32>) -> Self {
+impl Tree {
+    pub(crate) fn new(points: &[[f64; 3]], mut rows: Vec<u32>) -> Self {
         let mut splits = vec![(0, 0.0); inner_nodes(rows.len())];
-        split(points, &mut rows, 0, &mut splits);
+        let mut found = Vec::with_capacity(splits.len());
+        split(points, &mut rows, 0, &mut found);
+        for (node, axis, at) in found {
+            splits[node] = (axis, at);
+        }
         Self {
-            points,
+            points: rows.iter().map(|&row| points[row as usize]).collect(),
             rows,
             splits,
         }
@@ -206,11 +214,10 @@ impl<'a> Tree<'a> {
     ) {
         let (p, except) = query;
         if range.len() <= LEAF {
-            for &other in &self.rows[range] {
+            for (&other, q) in self.rows[range.clone()].iter().zip(&self.points[range]) {
                 if Some(other) == except {
                     continue;
                 }
-                let q = self.points[other as usize];
                 let found = (M::of([p[0] - q[0], p[1] - q[1], p[2] - q[2]]), other);
                 let is_before = |&(d, r): &(f64, u32)| d < found.0 || (d == found.0 && r < found.1);
                 let place = nearest.partition_point(is_before);
@@ -248,7 +255,8 @@ fn inner_nodes(n: usize) -> usize {
     nodes
 }
 
-fn split(points: &[[f64; 3]], rows: &mut [u32], node: usize, splits: &mut [(u8, f64)]) {
+/// Lists the splits of some rows: node, axis and position.
+fn split(points: &[[f64; 3]], rows: &mut [u32], node: usize, splits: &mut Vec<(usize, u8, f64)>) {
     if rows.len() <= LEAF {
         return;
     }
@@ -267,8 +275,17 @@ fn split(points: &[[f64; 3]], rows: &mut [u32], node: usize, splits: &mut [(u8, 
     rows.select_nth_unstable_by(middle, |a, b| {
         position(a).total_cmp(&position(b)).then(a.cmp(b))
     });
-    splits[node] = (axis as u8, position(&rows[middle]));
+    splits.push((node, axis as u8, position(&rows[middle])));
     let (left, right) = rows.split_at_mut(middle);
-    split(points, left, 2 * node + 1, splits);
-    split(points, right, 2 * node + 2, splits);
+    if left.len() > FEW {
+        let mut of_right = Vec::new();
+        rayon::join(
+            || split(points, left, 2 * node + 1, splits),
+            || split(points, right, 2 * node + 2, &mut of_right),
+        );
+        splits.append(&mut of_right);
+    } else {
+        split(points, left, 2 * node + 1, splits);
+        split(points, right, 2 * node + 2, splits);
+    }
 }
