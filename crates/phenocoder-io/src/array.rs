@@ -227,13 +227,21 @@ impl ZarrArray {
             return Err(Error::invalid(key, "a fill value of the data type", found));
         }
         let block = chain.block_shape(&chunk);
+        let max_chunk_bytes = match element {
+            // Texts tell their size when they are unpacked, and are read as a whole.
+            ElementType::Text => root
+                .options
+                .max_chunk_bytes
+                .min(root.options.max_array_bytes),
+            _ => root.options.max_chunk_bytes,
+        };
         let codecs = Codecs {
             key: key.clone(),
             chain,
             element,
             data_type: keys.data_type().clone(),
             fill,
-            max_chunk_bytes: root.options.max_chunk_bytes,
+            max_chunk_bytes,
         };
         codecs.check_shapes(&chunk)?;
         Ok(Self {

@@ -88,7 +88,7 @@ pub enum Error {
         key: String,
         /// What is large, with its unit.
         what: &'static str,
-        /// How large it claims to be.
+        /// How large it claims to be; of what was unpacked until then, one more than the limit.
         found: u128,
         /// The limit.
         limit: u64,

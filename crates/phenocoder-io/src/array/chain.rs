@@ -311,7 +311,8 @@ impl Codecs {
     /// The number of places in a chunk, when a buffer for them is within the limits.
     fn check_items(&self, key: &str, shape: &[u64]) -> Result<usize> {
         let items = super::places(shape);
-        let bytes = items.saturating_mul(self.element.size().unwrap_or(4) as u128);
+        let size = self.element.size().unwrap_or(size_of::<String>());
+        let bytes = items.saturating_mul(size as u128);
         usize::try_from(items)
             .ok()
             .filter(|_| bytes <= u128::from(self.max_chunk_bytes))
@@ -338,7 +339,7 @@ impl Codecs {
         }
         let bytes = chain
             .bytes
-            .decode(key, bytes, self.unbounded_limit(items))?;
+            .decode_within(key, bytes, self.max_chunk_bytes)?;
         vlen::decode(key, &bytes, items)
     }
 
@@ -441,12 +442,6 @@ impl Codecs {
             .into_fixed()
             .map(Cow::into_owned)
             .map_err(|_| Error::corrupt(key, "it holds values of various lengths"))
-    }
-
-    /// The most bytes that the content of unknown length of a chunk may have once it is decompressed.
-    fn unbounded_limit(&self, items: usize) -> u64 {
-        let plausible = (items as u64).saturating_mul(1024).saturating_add(16 << 20);
-        plausible.min(self.max_chunk_bytes)
     }
 
     /// Decodes a whole shard that cannot be read in parts.

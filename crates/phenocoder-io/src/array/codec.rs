@@ -23,6 +23,8 @@ const MAX_CODECS: usize = 8;
 pub(crate) enum Damage {
     /// The stored checksum is another one.
     Checksum,
+    /// It holds more than this many bytes, or claims to hold `found`.
+    TooMuch { most: usize, found: Option<usize> },
     /// Anything else, in words.
     Problem(String),
 }
@@ -37,6 +39,16 @@ impl Damage {
             Self::Checksum => Error::Checksum {
                 key: key.to_owned(),
             },
+            Self::TooMuch { most, found: None } => {
+                Error::corrupt(key, format!("it holds more than {most} bytes"))
+            }
+            Self::TooMuch {
+                most,
+                found: Some(found),
+            } => Error::corrupt(
+                key,
+                format!("it claims to hold {found} bytes, {most} at most are possible"),
+            ),
             Self::Problem(problem) => Error::corrupt(key, problem),
         }
     }
@@ -105,11 +117,30 @@ impl BytesCodecs {
         decode_exactly(&self.0, bytes, out).map_err(|damage| damage.into_error(key))
     }
 
-    /// Decodes a chunk that may hold any number of bytes up to `limit`.
-    pub(crate) fn decode(&self, key: &str, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    /// Decodes a chunk that cannot hold more than `most` bytes.
+    pub(crate) fn decode(&self, key: &str, bytes: &[u8], most: u64) -> Result<Vec<u8>> {
+        self.decode_some(bytes, most)
+            .map_err(|damage| damage.into_error(key))
+    }
+
+    /// Decodes a chunk that can hold any number of bytes and may hold `limit`.
+    pub(crate) fn decode_within(&self, key: &str, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
+        self.decode_some(bytes, limit)
+            .map_err(|damage| match damage {
+                Damage::TooMuch { found, .. } => Error::TooLarge {
+                    key: key.to_owned(),
+                    what: "a decoded chunk with bytes",
+                    found: found.map_or(u128::from(limit) + 1, |found| found as u128),
+                    limit,
+                },
+                damage => damage.into_error(key),
+            })
+    }
+
+    fn decode_some(&self, bytes: &[u8], most: u64) -> Outcome<Vec<u8>> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut out = Vec::new();
-        decode_up_to(&self.0, bytes, limit, &mut out).map_err(|damage| damage.into_error(key))?;
+        decode_up_to(&self.0, bytes, most, &mut out)?;
         Ok(out)
     }
 
@@ -213,7 +244,7 @@ fn encoded_bound(codecs: &[BytesCodec], size: usize) -> usize {
 }
 
 fn too_much(most: usize) -> Damage {
-    Damage::new(format!("it holds more than {most} bytes"))
+    Damage::TooMuch { most, found: None }
 }
 
 /// Lends an empty buffer that keeps its memory.
@@ -288,10 +319,14 @@ fn fill_exactly(
     out: &mut Vec<u8>,
     decode: impl FnOnce(&mut [u8]) -> Outcome<()>,
 ) -> Outcome<()> {
-    if size > most || size / BEST_RATIO > encoded {
+    if size / BEST_RATIO > encoded {
         return Err(Damage::new(format!(
-            "it claims to hold {size} bytes, {most} at most are possible"
+            "it claims to hold {size} bytes, which {encoded} cannot"
         )));
+    }
+    if size > most {
+        let found = Some(size);
+        return Err(Damage::TooMuch { most, found });
     }
     out.try_reserve_exact(size).map_err(Damage::new)?;
     out.resize(size, 0);

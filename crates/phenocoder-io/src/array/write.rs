@@ -26,11 +26,10 @@ pub(crate) struct ArraySpec {
 }
 
 impl ArraySpec {
-    /// An array of which each chunk holds about `bytes` and whole rows.
-    pub(crate) fn by_rows(shape: &[u64], element: ElementType, bytes: u64) -> Self {
+    /// An array of which each chunk holds about `bytes` and whole rows, of values of `size` bytes.
+    pub(crate) fn by_rows(shape: &[u64], element: ElementType, size: u64, bytes: u64) -> Self {
         let row: u64 = shape.iter().skip(1).product::<u64>().max(1);
-        let size = element.size().unwrap_or(32).max(1) as u64;
-        let rows = (bytes / (row.saturating_mul(size))).max(1);
+        let rows = (bytes / row.saturating_mul(size).max(1)).max(1);
         let chunk = shape
             .iter()
             .enumerate()
@@ -46,6 +45,13 @@ impl ArraySpec {
             attributes: Map::new(),
             meaning: None,
         }
+    }
+
+    /// Texts of which each chunk holds about `bytes`.
+    pub(crate) fn of_texts<S: AsRef<str>>(shape: &[u64], texts: &[S], bytes: u64) -> Self {
+        let content: usize = texts.iter().map(|text| 4 + text.as_ref().len()).sum();
+        let mean = content.div_ceil(texts.len().max(1));
+        Self::by_rows(shape, ElementType::Text, mean.max(32) as u64, bytes)
     }
 
     /// Sets what the metadata file says of the type and of the fill value, whose bytes must all be 0.

@@ -144,9 +144,10 @@ impl Writer {
     ) -> Result<()> {
         let data_type = array.values().data_type();
         let shape: Vec<u64> = array.shape().iter().map(|&n| n as u64).collect();
-        let spec = ArraySpec::by_rows(&shape, ElementType::Number(data_type), CHUNK_BYTES)
+        let (number, size) = (ElementType::Number(data_type), data_type.size());
+        let spec = ArraySpec::by_rows(&shape, number, size as u64, CHUNK_BYTES)
             .with_attributes(attributes);
-        self.fixed(place, spec, &array.values().to_ne_bytes(), data_type.size())
+        self.fixed(place, spec, &array.values().to_ne_bytes(), size)
     }
 
     /// Writes values of `size` bytes each, in native byte order.
@@ -173,8 +174,7 @@ impl Writer {
         attributes: Map<String, Value>,
     ) -> Result<()> {
         let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-        let spec =
-            ArraySpec::by_rows(&shape, ElementType::Text, CHUNK_BYTES).with_attributes(attributes);
+        let spec = ArraySpec::of_texts(&shape, texts, CHUNK_BYTES).with_attributes(attributes);
         let chunk = spec.chunk.clone();
         let writer = ArrayWriter::create(place, self.format, spec)?;
         chunks(&shape, &chunk, 1, |index, range, whole| {
@@ -357,7 +357,7 @@ impl Writer {
         let counts = Time::counts(&name_of(place), array)?;
         let shape = [counts.len() as u64];
         let number = ElementType::Number(DataType::Int64);
-        let spec = ArraySpec::by_rows(&shape, number, CHUNK_BYTES)
+        let spec = ArraySpec::by_rows(&shape, number, 8, CHUNK_BYTES)
             .with_attributes(encoding("array", "0.2.0"))
             .with_meaning(time.data_type(self.format), json!(0));
         let bytes = NumericValues::Int64(counts).to_ne_bytes();
@@ -389,7 +389,8 @@ impl Writer {
         attributes: Map<String, Value>,
     ) -> Result<()> {
         let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-        let spec = ArraySpec::by_rows(&shape, ElementType::Opaque(opaque.size), CHUNK_BYTES)
+        let (element, size) = (ElementType::Opaque(opaque.size), opaque.size as u64);
+        let spec = ArraySpec::by_rows(&shape, element, size, CHUNK_BYTES)
             .with_attributes(attributes)
             .with_meaning(opaque.data_type, opaque.fill_value);
         self.fixed(place, spec, bytes, opaque.size)

@@ -30,6 +30,7 @@ mod secrets;
 mod servers;
 mod strict;
 mod tables;
+mod texts;
 mod vector;
 mod vector_metadata;
 mod verify;
