@@ -270,6 +270,11 @@ impl ZarrArray {
         self.element
     }
 
+    /// The most bytes that may be read of it at once.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.root.options.max_array_bytes
+    }
+
     /// The extent of what is decoded at once.
     pub(crate) fn block_shape(&self) -> &[u64] {
         &self.block

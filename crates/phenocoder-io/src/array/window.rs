@@ -105,13 +105,18 @@ impl ZarrArray {
 
     /// All texts of the array, in C order.
     pub(crate) fn read_texts(&self) -> Result<Vec<String>> {
+        let len = usize::try_from(self.len()).unwrap_or(usize::MAX);
+        let mut out = self.reserve::<String>(len)?;
         if let super::ElementType::Utf32(length) = self.element() {
+            if length == 0 {
+                out.resize(len, String::new());
+                return Ok(out);
+            }
             let bytes = self.read_bytes(length * 4, &self.whole())?;
-            return Ok(if length == 0 {
-                vec![String::new(); usize::try_from(self.len()).unwrap_or(0)]
-            } else {
-                bytes.chunks_exact(length * 4).map(utf32).collect()
-            });
+            for text in bytes.chunks_exact(length * 4) {
+                out.push(utf32(text));
+            }
+            return Ok(out);
         }
         if self.element() != super::ElementType::Text {
             return Err(Error::DataType {
@@ -120,18 +125,30 @@ impl ZarrArray {
                 found: format!("{:?}", self.element()),
             });
         }
-        let len = usize::try_from(self.len()).unwrap_or(usize::MAX);
-        let mut out = self.reserve::<String>(len)?;
         out.resize(len, String::new());
+        let mut bytes = (len as u128) * size_of::<String>() as u128;
         let window = self.whole();
         let shape = extents(&window);
         let block_shape: Vec<usize> = self.block_shape().iter().map(|&n| n as usize).collect();
         let fill = String::from_utf8(self.fill().to_vec()).unwrap_or_default();
         self.visit(&window, |piece, block| {
-            runs(piece, &block_shape, &shape, |from, to, len| match block {
-                Block::Text(texts) => out[to..to + len].clone_from_slice(&texts[from..from + len]),
-                _ => out[to..to + len].fill(fill.clone()),
+            let Block::Text(mut texts) = block else {
+                let places: u128 = piece.extent.iter().map(|&n| n as u128).product();
+                bytes = bytes.saturating_add(places.saturating_mul(fill.len() as u128));
+                self.check_bytes(bytes)?;
+                if !fill.is_empty() {
+                    runs(piece, &block_shape, &shape, |_, to, len| {
+                        out[to..to + len].fill(fill.clone());
+                    });
+                }
+                return Ok(());
+            };
+            runs(piece, &block_shape, &shape, |from, to, len| {
+                let (texts, out) = (&mut texts[from..from + len], &mut out[to..to + len]);
+                bytes += texts.iter().map(|text| text.len() as u128).sum::<u128>();
+                out.swap_with_slice(texts);
             });
+            self.check_bytes(bytes)
         })?;
         Ok(out)
     }
@@ -158,26 +175,34 @@ impl ZarrArray {
     /// An empty vector with room, when that is within the limits.
     fn reserve<T>(&self, len: usize) -> Result<Vec<T>> {
         let bytes = (len as u128).saturating_mul(size_of::<T>() as u128);
-        let limit = self.root.options.max_array_bytes;
-        let too_large = || Error::TooLarge {
+        self.check_bytes(bytes)?;
+        let mut vec = Vec::new();
+        vec.try_reserve_exact(len)
+            .map_err(|_| self.too_large(bytes))?;
+        Ok(vec)
+    }
+
+    fn check_bytes(&self, bytes: u128) -> Result<()> {
+        if bytes > u128::from(self.max_bytes()) {
+            return Err(self.too_large(bytes));
+        }
+        Ok(())
+    }
+
+    fn too_large(&self, found: u128) -> Error {
+        Error::TooLarge {
             key: self.key().to_owned(),
             what: "an array with bytes",
-            found: bytes,
-            limit,
-        };
-        if bytes > u128::from(limit) {
-            return Err(too_large());
+            found,
+            limit: self.max_bytes(),
         }
-        let mut vec = Vec::new();
-        vec.try_reserve_exact(len).map_err(|_| too_large())?;
-        Ok(vec)
     }
 
     /// Decodes the blocks of a window, a few at a time and in parallel, and hands them out in order.
     fn visit(
         &self,
         window: &[Range<u64>],
-        mut use_block: impl FnMut(&Piece, &Block),
+        mut use_block: impl FnMut(&Piece, Block) -> Result<()>,
     ) -> Result<()> {
         if window.iter().any(|r| r.start >= r.end) {
             return Ok(());
@@ -199,7 +224,7 @@ impl ZarrArray {
                 blocks.map(|i| self.block(i, open)).collect()
             };
             for (index, block) in group.iter().zip(blocks) {
-                use_block(&Piece::of(window, self.block_shape(), index), &block?);
+                use_block(&Piece::of(window, self.block_shape(), index), block?)?;
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, Float16Array, Float32Array,
-    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, PrimitiveArray, StringArray,
-    UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray, PrimitiveArray,
+    StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
@@ -157,10 +157,26 @@ pub(crate) fn split_dictionary(
     Ok((array.keys().iter().collect(), Arc::clone(array.values())))
 }
 
+/// Checks the lengths of texts or bytes that are to be one array: it holds at most 2 GiB of them.
+pub(crate) fn check_lengths(key: &str, lengths: impl Iterator<Item = usize>) -> Result<()> {
+    const MOST: u64 = i32::MAX as u64;
+    let found: u128 = lengths.map(|length| length as u128).sum();
+    if found > u128::from(MOST) {
+        return Err(Error::TooLarge {
+            key: key.to_owned(),
+            what: "a column of text with bytes",
+            found,
+            limit: MOST,
+        });
+    }
+    Ok(())
+}
+
 /// Any array as texts.
 pub(crate) fn texts(name: &str, array: &dyn Array) -> Result<Vec<Option<String>>> {
-    let array = cast(array, &ArrowType::Utf8).map_err(Error::arrow(name))?;
-    let values = downcast::<StringArray>(&array);
+    // Numbers of few bytes may be texts of more than `Utf8` can hold.
+    let array = cast(array, &ArrowType::LargeUtf8).map_err(Error::arrow(name))?;
+    let values = downcast::<LargeStringArray>(&array);
     Ok(values
         .into_iter()
         .flat_map(|v| v.iter().map(|t| t.map(str::to_owned)))
@@ -224,4 +240,23 @@ pub(crate) fn numbers_from_arrow(array: &dyn Array) -> Option<NumericValues> {
         Float64 Float64Array, f64::NAN
     );
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_more_than_two_gibibytes_are_no_column() {
+        let most = i32::MAX as usize;
+        assert!(check_lengths("k", [most - 1, 1].into_iter()).is_ok());
+        for lengths in [[most, 1], [usize::MAX, usize::MAX]] {
+            let refused = check_lengths("k", lengths.into_iter());
+            assert!(
+                matches!(&refused, Err(Error::TooLarge { found, .. })
+                    if *found == lengths[0] as u128 + lengths[1] as u128),
+                "{refused:?}"
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType as ArrowType, TimeUnit};
 use serde_json::{Map, Value, json};
 
-use super::arrow_column::downcast;
+use super::arrow_column::{check_lengths, downcast};
 use super::records::Layout;
 use super::value::Context;
 use crate::array::{MAX_OPAQUE, ZarrArray};
@@ -257,8 +257,9 @@ pub(crate) fn column(array: &ZarrArray, foreign: &Foreign) -> Result<ArrayRef> {
         Foreign::Bytes { padded } => {
             let bytes = array.read_opaque()?;
             let size = array.element().size().unwrap_or(1);
-            let values = split_bytes(&bytes, size, *padded);
-            Ok(Arc::new(BinaryArray::from_iter_values(values)))
+            let values = || split_bytes(&bytes, size, *padded);
+            check_lengths(array.key(), values().map(<[u8]>::len))?;
+            Ok(Arc::new(BinaryArray::from_iter_values(values())))
         }
         Foreign::Records(_) => Err(Error::DataType {
             key: array.key().to_owned(),

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType as ArrowType, Field, Schema};
 use serde_json::Value;
 
-use super::arrow_column::{ENCODING, NA_VALUE, ORDERED, dictionary, numbers_to_arrow, texts};
+use super::arrow_column::{
+    ENCODING, NA_VALUE, ORDERED, check_lengths, dictionary, numbers_to_arrow, split_dictionary,
+    texts,
+};
 use super::data::UnreadColumn;
 use super::foreign;
 use super::info::ColumnInfo;
@@ -129,7 +132,11 @@ impl LazyFrame {
     /// The names of the rows as text.
     pub(crate) fn read_names(&self, context: &Context) -> Result<Vec<String>> {
         let index = self.read_index(context)?;
-        let names = texts(&self.index.key, &index)?;
+        let names = names_of(
+            &self.index.key,
+            &index,
+            context.root.options.max_array_bytes,
+        )?;
         Ok(names.into_iter().map(Option::unwrap_or_default).collect())
     }
 
@@ -205,6 +212,32 @@ impl LazyFrame {
         let (fields, arrays) = columns.into_iter().unzip();
         batch(&self.key, fields, arrays, self.n_rows as usize)
     }
+}
+
+/// Numbers, texts or categories as texts, which may take `limit` bytes.
+fn names_of(key: &str, index: &ArrayRef, limit: u64) -> Result<Vec<Option<String>>> {
+    let check = |content: u128| {
+        let found = (index.len() * size_of::<String>()) as u128 + content;
+        if found > u128::from(limit) {
+            return Err(Error::TooLarge {
+                key: key.to_owned(),
+                what: "names of rows with bytes",
+                found,
+                limit,
+            });
+        }
+        Ok(())
+    };
+    if !matches!(index.data_type(), ArrowType::Dictionary(_, _)) {
+        check(0)?;
+        return texts(key, index);
+    }
+    let (codes, categories) = split_dictionary(key, index)?;
+    let categories = texts(key, &categories)?;
+    let name = |code: &Option<i32>| categories[usize::try_from((*code)?).ok()?].as_ref();
+    let lengths = codes.iter().filter_map(name).map(|name| name.len() as u128);
+    check(lengths.sum())?;
+    Ok(codes.iter().map(|code| name(code).cloned()).collect())
 }
 
 /// A field for a column; it may hold missing values when it does.
@@ -328,6 +361,7 @@ pub(crate) fn read_column(
             }
             if encoding == "nullable-string-array" {
                 let texts = values.read_texts()?;
+                check_lengths(values.key(), texts.iter().map(String::len))?;
                 let array: StringArray = texts
                     .into_iter()
                     .zip(missing)
@@ -346,7 +380,11 @@ pub(crate) fn read_column(
                 (None, ElementType::Number(_)) => {
                     numbers_to_arrow(array.read_numbers()?.into_values(), None)
                 }
-                (None, _) => Arc::new(StringArray::from_iter_values(array.read_texts()?)),
+                (None, _) => {
+                    let texts = array.read_texts()?;
+                    check_lengths(array.key(), texts.iter().map(String::len))?;
+                    Arc::new(StringArray::from_iter_values(texts))
+                }
             }
         }
     };

@@ -7,10 +7,10 @@ use arrow::datatypes::{DataType as ArrowType, Field};
 use phenocoder_core::DataType;
 use serde_json::{Map, Value, json};
 
-use super::arrow_column::{downcast, numbers_from_arrow, numbers_to_arrow, texts};
+use super::arrow_column::{check_lengths, downcast, numbers_from_arrow, numbers_to_arrow, texts};
 use super::foreign::{bytes_type, data_type_name, split_bytes};
 use super::frame::batch;
-use crate::array::{ElementType, NumericValues};
+use crate::array::{ElementType, NumericValues, utf32};
 use crate::node::ZarrFormat;
 use crate::{Error, Result};
 
@@ -218,9 +218,29 @@ impl Layout {
         }
     }
 
-    /// Takes records apart; `bytes` holds whole ones.
-    pub(crate) fn decode(&self, key: &str, shape: Vec<usize>, bytes: &[u8]) -> Result<Records> {
+    /// Takes records apart, which may take `limit` bytes; `bytes` holds whole ones.
+    pub(crate) fn decode(
+        &self,
+        key: &str,
+        shape: Vec<usize>,
+        bytes: &[u8],
+        limit: u64,
+    ) -> Result<Records> {
         let rows = bytes.len() / self.size.max(1);
+        // Texts and bytes have an offset beside, also those without a length.
+        let offsets = self.fields.iter().map(|field| match field.kind {
+            Kind::Number(_) => 0,
+            Kind::Text(_) | Kind::Bytes { .. } => size_of::<i32>() as u128,
+        });
+        let found = rows as u128 * (self.size as u128 + offsets.sum::<u128>());
+        if found > u128::from(limit) {
+            return Err(Error::TooLarge {
+                key: key.to_owned(),
+                what: "records with bytes",
+                found,
+                limit,
+            });
+        }
         let mut fields = Vec::with_capacity(self.fields.len());
         let mut arrays = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
@@ -239,12 +259,17 @@ impl Layout {
                     numbers_to_arrow(NumericValues::from_ne_bytes(data_type, &values), None)
                 }
                 Kind::Text(0) => Arc::new(StringArray::from_iter_values(vec![""; rows])),
-                Kind::Text(length) => Arc::new(StringArray::from_iter_values(
-                    values.chunks_exact(length * 4).map(crate::array::utf32),
-                )),
-                Kind::Bytes { size, padded } => Arc::new(BinaryArray::from_iter_values(
-                    split_bytes(&values, size, padded),
-                )),
+                Kind::Text(length) => {
+                    let texts = values.chunks_exact(length * 4).map(utf32);
+                    let texts: Vec<String> = texts.collect();
+                    check_lengths(key, texts.iter().map(String::len))?;
+                    Arc::new(StringArray::from_iter_values(texts))
+                }
+                Kind::Bytes { size, padded } => {
+                    let values = || split_bytes(&values, size, padded);
+                    check_lengths(key, values().map(<[u8]>::len))?;
+                    Arc::new(BinaryArray::from_iter_values(values()))
+                }
             };
             fields.push(Field::new(&field.name, array.data_type().clone(), false));
             arrays.push(array);

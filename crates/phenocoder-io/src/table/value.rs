@@ -272,7 +272,7 @@ fn shape_of(array: &ZarrArray) -> Vec<usize> {
 fn read_foreign(array: &ZarrArray, foreign: &Foreign) -> Result<Uns> {
     if let Foreign::Records(layout) = foreign {
         let bytes = array.read_opaque()?;
-        let records = layout.decode(array.key(), shape_of(array), &bytes)?;
+        let records = layout.decode(array.key(), shape_of(array), &bytes, array.max_bytes())?;
         return Ok(Uns::Records(records));
     }
     match (array.shape(), foreign) {

@@ -1,9 +1,13 @@
 //! Long texts, texts that claim more than the limits allow, and damaged ones.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{Array, RecordBatch, StringArray};
 use phenocoder_core::Column;
-use phenocoder_io::{ContainerVersion, Error, OpenOptions, Store, TableData};
+use phenocoder_io::{ContainerVersion, Error, OpenOptions, Records, Store, TableData, Uns};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{files, store_with};
@@ -27,6 +31,32 @@ fn table(data: &TableData) -> (TempDir, PathBuf, PathBuf) {
     let (folder, path, _) = store_with(ContainerVersion::V02, "t", data);
     let table = path.join("tables/t");
     (folder, path, table)
+}
+
+/// Changes the metadata of a node.
+fn edit(node: &Path, change: impl FnOnce(&mut Value)) {
+    let file = node.join("zarr.json");
+    let mut metadata = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut metadata);
+    fs::write(file, metadata.to_string()).unwrap();
+}
+
+/// Makes an array one of which no chunk is stored.
+fn fill(node: &Path, shape: &[u64], data_type: &Value, fill_value: &Value) {
+    let chunks = node.join("c");
+    let _ = fs::remove_file(&chunks).or_else(|_| fs::remove_dir_all(&chunks));
+    edit(node, |metadata| {
+        metadata["shape"] = json!(shape);
+        metadata["chunk_grid"]["configuration"]["chunk_shape"] = json!(shape);
+        metadata["data_type"] = data_type.clone();
+        metadata["fill_value"] = fill_value.clone();
+        if let Some(attributes) = metadata["attributes"].as_object_mut() {
+            attributes.remove("phenocoder");
+        }
+        if *data_type != "string" {
+            metadata["codecs"] = json!([{"name": "bytes", "configuration": {"endian": "little"}}]);
+        }
+    });
 }
 
 fn within(path: &Path, array: u64, chunk: u64) -> Store {
@@ -69,4 +99,77 @@ fn texts_beyond_the_limits_are_too_large_and_not_damaged() {
     assert_too_large(column(within(&path, MIB, 4 * MIB)), "obs/text");
     let found = column(within(&path, 4 * MIB, 4 * MIB)).unwrap();
     assert_eq!(found.num_rows(), 40);
+    // The chunks are within the limit, and all of them together are not.
+    let (_folder, path, _) = table(&table_of(long_texts(200, 50_000)));
+    assert_too_large(column(within(&path, 6 * MIB, 6 * MIB)), "obs/text");
+}
+
+#[test]
+fn a_long_fill_value_in_many_rows_is_too_large() {
+    let (_folder, path, table) = table(&table_of(long_texts(4, 1)));
+    let long = json!("y".repeat(100_000));
+    for node in ["obs/_index", "obs/text"] {
+        fill(&table.join(node), &[300], &json!("string"), &long);
+    }
+    let store = within(&path, MIB, 16 * MIB);
+    let found = store.table("t").unwrap();
+    assert_too_large(found.obs_names(), "obs/_index");
+    assert_too_large(found.obs(&["text"]), "obs/text");
+    assert!(!phenocoder_io::validate(&store).is_empty());
+    let sound = within(&path, 64 * MIB, 16 * MIB);
+    assert_eq!(sound.table("t").unwrap().obs_names().unwrap().len(), 300);
+}
+
+#[test]
+fn names_that_are_few_bytes_on_the_disk_are_counted() {
+    let (_folder, path, table) = table(&table_of(long_texts(4, 1)));
+    // Numbers of one byte become texts.
+    fill(
+        &table.join("obs/_index"),
+        &[500_000],
+        &json!("int8"),
+        &json!(-128),
+    );
+    let store = within(&path, MIB, 16 * MIB);
+    assert_too_large(store.table("t").unwrap().obs_names(), "obs/_index");
+    // A category stands for a long text.
+    let labels = phenocoder_core::Categorical::from_labels(vec!["z".repeat(10_000); 400]);
+    let names = TableData::new((0..400).map(|i| i.to_string()).collect(), vec![], None)
+        .with_obs_column("text", Column::Categorical(labels))
+        .unwrap();
+    let (_folder, path, _) = self::table(&names);
+    edit(&path.join("tables/t/obs"), |metadata| {
+        metadata["attributes"]["_index"] = json!("text");
+        metadata["attributes"]["column-order"] = json!([]);
+    });
+    let names = |store: Store| store.table("t").unwrap().obs_names();
+    assert_too_large(names(within(&path, MIB, MIB)), "obs/text");
+    assert_eq!(
+        names(within(&path, 16 * MIB, MIB)).unwrap()[399].len(),
+        10_000
+    );
+}
+
+#[test]
+fn a_field_of_records_that_takes_no_bytes_counts_for_the_limit() {
+    let field: Arc<dyn Array> = Arc::new(StringArray::from(vec!["a"]));
+    let fields = RecordBatch::try_from_iter([("a", field)]).unwrap();
+    let records = Records {
+        shape: vec![1],
+        fields,
+    };
+    let (_folder, path, table) = table(&table_of(vec!["x".into()]).with_uns("r", records));
+    let empty = json!({"name": "fixed_length_utf32", "configuration": {"length_bytes": 0}});
+    let mut fields: Vec<Value> = (0..1000).map(|at| json!([at.to_string(), empty])).collect();
+    fields.push(json!(["n", "uint8"]));
+    let data_type = json!({"name": "structured", "configuration": {"fields": fields}});
+    fill(&table.join("uns/r"), &[20_000], &data_type, &json!("AA=="));
+    let uns = |array| within(&path, array, MIB).table("t").unwrap().uns().unwrap();
+    let found = &uns(MIB)["r"];
+    assert!(
+        matches!(found, Uns::Unsupported(why) if why.contains("more than the limit of 1048576")),
+        "{:.300}",
+        format!("{found:?}")
+    );
+    assert!(matches!(uns(128 * MIB)["r"], Uns::Records(_)));
 }
