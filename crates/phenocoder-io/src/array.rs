@@ -47,7 +47,7 @@ pub use target::StoredPixel;
 pub(crate) use target::{Bytes, Converted, Exact, Target};
 pub(crate) use verify::{ArrayFiles, ChunkFile};
 pub(crate) use vlen::encode as encode_texts;
-pub(crate) use window::{Pixel, indices, utf32};
+pub(crate) use window::{Pixel, indices, no_character, utf32};
 pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, say_all_stored, zarr_name};
 
 /// The most axes that an array may have.

@@ -114,7 +114,7 @@ impl ZarrArray {
             }
             let bytes = self.read_bytes(length * 4, &self.whole())?;
             for text in bytes.chunks_exact(length * 4) {
-                out.push(utf32(text));
+                out.push(utf32(text).ok_or_else(|| no_character(self.key()))?);
             }
             return Ok(out);
         }
@@ -329,12 +329,18 @@ pub(crate) fn paste(
     });
 }
 
-/// UTF-32 in native byte order without the NULs at its end.
-pub(crate) fn utf32(bytes: &[u8]) -> String {
+/// UTF-32 in native byte order without the NULs at its end, or `None` where that is none.
+pub(crate) fn utf32(bytes: &[u8]) -> Option<String> {
     let text: String = bytes
-        .chunks_exact(4)
-        .map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]]))
-        .map(|c| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect();
-    text.trim_end_matches('\0').to_owned()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|c| char::from_u32(u32::from_ne_bytes(*c)))
+        .collect::<Option<_>>()?;
+    Some(text.trim_end_matches('\0').to_owned())
+}
+
+/// The error for texts of the array `key` of which [`utf32`] makes nothing.
+pub(crate) fn no_character(key: &str) -> Error {
+    Error::corrupt(key, "a text holds a number that is no character")
 }

@@ -137,7 +137,13 @@ impl LazyFrame {
             &index,
             context.root.options.max_array_bytes,
         )?;
-        Ok(names.into_iter().map(Option::unwrap_or_default).collect())
+        let named = names.into_iter().enumerate().map(|(row, name)| {
+            name.ok_or_else(|| {
+                let found = format!("none at row {row}");
+                Error::invalid(&self.index.key, "a name for every row", found)
+            })
+        });
+        named.collect()
     }
 
     pub(crate) fn read_all(&self, context: &Context) -> Result<RecordBatch> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::arrow_column::{check_lengths, downcast, numbers_from_arrow, numbers_to_arrow, texts};
 use super::foreign::{bytes_type, data_type_name, split_bytes};
 use super::frame::batch;
-use crate::array::{ElementType, NumericValues, utf32};
+use crate::array::{ElementType, NumericValues, no_character, utf32};
 use crate::node::ZarrFormat;
 use crate::{Error, Result};
 
@@ -261,7 +261,8 @@ impl Layout {
                 Kind::Text(0) => Arc::new(StringArray::from_iter_values(vec![""; rows])),
                 Kind::Text(length) => {
                     let texts = values.chunks_exact(length * 4).map(utf32);
-                    let texts: Vec<String> = texts.collect();
+                    let texts: Option<Vec<String>> = texts.collect();
+                    let texts = texts.ok_or_else(|| no_character(key))?;
                     check_lengths(key, texts.iter().map(String::len))?;
                     Arc::new(StringArray::from_iter_values(texts))
                 }

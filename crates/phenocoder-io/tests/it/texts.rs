@@ -173,3 +173,54 @@ fn a_field_of_records_that_takes_no_bytes_counts_for_the_limit() {
     );
     assert!(matches!(uns(128 * MIB)["r"], Uns::Records(_)));
 }
+
+#[test]
+fn a_damaged_character_is_an_error_and_no_other_character() {
+    let (_folder, path, table) = table(&table_of(long_texts(1, 1)).with_uns("t", "abc"));
+    let texts = json!({"name": "fixed_length_utf32", "configuration": {"length_bytes": 12}});
+    let node = table.join("uns/t");
+    fill(&node, &[1], &texts, &json!(""));
+    fs::create_dir_all(node.join("c")).unwrap();
+    let write = |text: [u32; 3]| {
+        let bytes: Vec<u8> = text.into_iter().flat_map(u32::to_le_bytes).collect();
+        fs::write(node.join("c/0"), bytes).unwrap();
+        let store = Store::open(&path).unwrap();
+        store.table("t").unwrap().read_entry("uns/t")
+    };
+    let sound = write([0x61, 0x62, 0]).unwrap();
+    assert_eq!(sound, Uns::from(vec!["ab".to_owned()]));
+    for damaged in [0x0100_0062, 0xD800] {
+        let refused = write([0x61, damaged, 0]).unwrap_err();
+        assert!(
+            matches!(&refused, Error::CorruptChunk { key, .. } if key.ends_with("uns/t")),
+            "{refused}"
+        );
+    }
+    // Records hold such texts as well.
+    let data_type = json!({"name": "structured", "configuration": {"fields": [["f", texts]]}});
+    edit(&node, |metadata| {
+        metadata["data_type"] = data_type;
+        metadata["fill_value"] = json!("AAAAAAAAAAAAAAAA");
+    });
+    assert!(matches!(write([0x61, 0x62, 0]), Ok(Uns::Records(_))));
+    let refused = write([0x61, 0x0100_0062, 0]).unwrap_err();
+    assert!(matches!(refused, Error::CorruptChunk { .. }), "{refused}");
+}
+
+#[test]
+fn a_row_without_a_name_is_an_error_and_has_no_empty_name() {
+    let names: Vec<String> = vec!["a".into(), "b".into()];
+    let texts: Arc<dyn Array> = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let obs = RecordBatch::try_from_iter([("name", texts)]).unwrap();
+    let (_folder, path, table) = table(&TableData::new(names, vec![], None).with_obs(obs));
+    edit(&table.join("obs"), |metadata| {
+        metadata["attributes"]["_index"] = json!("name");
+        metadata["attributes"]["column-order"] = json!([]);
+    });
+    let refused = Store::open(&path).unwrap().table("t").unwrap().obs_names();
+    let refused = refused.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`tables/t/obs/name`: expected a name for every row, found none at row 1"
+    );
+}
