@@ -114,7 +114,9 @@ pub enum Error {
         limit: u64,
     },
     /// A chunk is not stored although it should be; see [`MissingChunks`](crate::MissingChunks).
-    #[error("`{key}`: the chunk is missing")]
+    #[error(
+        "`{key}`: the chunk is missing (one of an array is its fill value with `MissingChunks::Fill`)"
+    )]
     MissingChunk {
         /// Where it should be.
         key: String,

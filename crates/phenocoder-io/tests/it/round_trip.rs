@@ -613,6 +613,8 @@ fn a_lost_chunk_and_a_flipped_bit_are_noticed_in_both_containers() {
         for missing in [MissingChunks::AsDeclared, MissingChunks::Refuse] {
             let error = read(missing).unwrap_err();
             assert!(matches!(error, Error::MissingChunk { .. }), "{error}");
+            // Programs that do not know of the promise delete chunks of zeros.
+            assert!(error.to_string().contains("MissingChunks::Fill"), "{error}");
         }
         assert_eq!(read(MissingChunks::Fill).unwrap(), whole);
     }
