@@ -51,10 +51,11 @@ pub struct OpenOptions {
     /// a larger shard is unpacked once for each window or number of windows that is read. No more of them are unpacked at
     /// the same time for a window, but for a single one that is larger.
     pub cache_bytes: usize,
-    /// The largest decoded chunk that is accepted, in bytes.
+    /// The largest decoded chunk that is accepted, in bytes; a text counts as 24 at least.
     pub max_chunk_bytes: u64,
-    /// The largest array that is read as a whole (a column, a matrix of a table), in bytes; of points and shapes all
-    /// columns that are read together, and the categories of a column that is read batch by batch.
+    /// The largest array that is read as a whole (a column, a matrix of a table), in bytes, of texts with 24 for each and
+    /// what it holds; of points and shapes, and of other Parquet files, all columns that are read together, and the
+    /// categories of a column that is read batch by batch.
     pub max_array_bytes: u64,
     /// The largest metadata file that is read, in bytes; the root's and the directory of a zip file may be eight times as large.
     pub max_metadata_bytes: u64,

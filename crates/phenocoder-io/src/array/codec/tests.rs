@@ -1,5 +1,7 @@
 //! Against frames that numcodecs made, and cut, flipped and hostile ones.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -268,7 +270,6 @@ fn data_are_not_unpacked_beyond_their_size() {
 
 #[test]
 fn zstd_frames_without_a_size_are_decoded() {
-    use std::io::Write;
     let content = content("smooth", 5_000);
     let mut packer = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
     packer.write_all(&content).unwrap();
@@ -318,4 +319,39 @@ fn sizes_that_cannot_be_are_refused_before_memory_is_taken() {
     assert!(codecs.is_possible(100, 1 << 20));
     assert!(!codecs.is_possible(100, 1 << 30));
     assert!(!BytesCodecs::default().is_possible(100, 101));
+}
+
+#[test]
+fn what_may_have_any_size_is_too_large_beyond_the_limit() {
+    let packed = |with_size: bool| {
+        let mut packer = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        packer.include_contentsize(with_size).unwrap();
+        if with_size {
+            packer.set_pledged_src_size(Some(1 << 20)).unwrap();
+        }
+        packer.write_all(&vec![0; 1 << 20]).unwrap();
+        packer.finish().unwrap()
+    };
+    let zstd = BytesCodec::Zstd {
+        level: 1,
+        checksum: false,
+    };
+    let codecs = BytesCodecs(vec![zstd]);
+    for (with_size, expected) in [(true, 1 << 20), (false, 1001)] {
+        let bytes = packed(with_size);
+        let refused = codecs.decode_within("k", &bytes, 1000);
+        assert!(
+            matches!(refused, Err(Error::TooLarge { found, limit: 1000, .. }) if found == expected),
+            "{refused:?}"
+        );
+        // Where nothing but so much is possible it is damage.
+        let refused = codecs.decode("k", &bytes, 1000);
+        assert!(matches!(refused, Err(Error::CorruptChunk { .. })));
+        assert_eq!(
+            codecs.decode_within("k", &bytes, 1 << 20).unwrap().len(),
+            1 << 20
+        );
+    }
+    let damaged = codecs.decode_within("k", b"no frame", 1000);
+    assert!(matches!(damaged, Err(Error::CorruptChunk { .. })));
 }

@@ -39,9 +39,14 @@ pub(super) fn decode_up_to(bytes: &[u8], most: usize, out: &mut Vec<u8>) -> Outc
     if bytes.is_empty() {
         return Err(Damage::new("it is empty"));
     }
+    let claimed = content_size(bytes);
+    if claimed.is_some_and(|size| size > most) {
+        let found = claimed;
+        return Err(Damage::TooMuch { most, found });
+    }
     // A size that is believable is taken by its word, which is faster.
     let believable = bytes.len().saturating_mul(16).max(1 << 20).min(most);
-    if let Some(size) = content_size(bytes).filter(|&size| size <= believable) {
+    if let Some(size) = claimed.filter(|&size| size <= believable) {
         out.resize(size, 0);
         return decode_exactly(bytes, out);
     }
