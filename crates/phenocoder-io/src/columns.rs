@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
 use parquet::basic::{Encoding, Type};
@@ -80,6 +80,8 @@ pub(crate) struct ColumnFile {
     source: Arc<Source>,
     metadata: Arc<ParquetMetaData>,
     fields: Fields,
+    /// The columns, as the file tells them.
+    schema: SchemaRef,
     pandas: Pandas,
     /// The size of the file and the checksum of its footer, as found.
     seal: Seal,
@@ -150,6 +152,7 @@ impl ColumnFile {
             source: Arc::new(source),
             metadata,
             fields,
+            schema: Arc::new(arrow),
             pandas,
             seal,
             headers,
@@ -184,6 +187,11 @@ impl ColumnFile {
     /// The columns, as they are read.
     pub(crate) fn fields(&self) -> &Fields {
         &self.fields
+    }
+
+    /// The columns and notes, as the file tells them.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     pub(crate) fn pandas(&self) -> &Pandas {

@@ -4,18 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::csv::WriterBuilder;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use phenocoder_core::{Column, Features, ShapeError};
 
+use crate::columns::Parts;
 use crate::disk::Place;
+use crate::root::{Root, SingleFile};
 use crate::table::{column_field, column_to_arrow};
-use crate::{Error, Result};
+use crate::{Error, OpenOptions, Result};
 
 /// Writes a Parquet file, zstd-compressed; one that exists is replaced whole.
 ///
@@ -47,27 +47,29 @@ pub fn write_parquet(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> 
     })
 }
 
-/// Reads a Parquet file.
+/// Reads a Parquet file with the default limits of [`OpenOptions`].
 ///
 /// # Errors
 ///
-/// [`Error::Io`], and [`Error::Parquet`] when the file is damaged.
+/// As [`read_parquet_with`].
 pub fn read_parquet(path: impl AsRef<Path>) -> Result<RecordBatch> {
-    let path = path.as_ref();
-    let failed = |source| Error::Parquet {
-        path: path.to_owned(),
-        source,
-    };
-    let file = std::fs::File::open(path).map_err(Error::io(path, "read"))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
-    let schema = Arc::clone(builder.schema());
+    read_parquet_with(path, OpenOptions::default())
+}
+
+/// Reads a Parquet file, of which all columns together may take [`max_array_bytes`](OpenOptions::max_array_bytes).
+///
+/// Columns have the types that the file tells; text that is categories for pandas alone is a dictionary.
+///
+/// # Errors
+///
+/// [`Error::Io`], [`Error::TooLarge`] beyond a limit, [`Error::UnsupportedCodec`] for Brotli and Hadoop's LZ4,
+/// [`Error::InvalidMetadata`] where two columns have one name,
+/// and [`Error::Parquet`], [`Error::CorruptChunk`] and [`Error::Checksum`] when the file is damaged.
+pub fn read_parquet_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<RecordBatch> {
+    let path = path.as_ref().to_owned();
     let name = path.display().to_string();
-    let batches = builder
-        .build()
-        .map_err(failed)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Error::arrow(&name))?;
-    concat_batches(&schema, &batches).map_err(Error::arrow(&name))
+    let root = Arc::new(Root::new(SingleFile { path }, options));
+    Parts::read_file(&root, &name)
 }
 
 /// Writes a CSV file with a header; one that exists is replaced whole.

@@ -147,7 +147,9 @@ pub use array::{NumericArray, NumericValues, StoredPixel};
 pub use columns::ParquetCompression;
 pub use error::{Error, Result};
 #[doc(no_inline)]
-pub use export::{features_to_record_batch, read_parquet, write_csv, write_parquet};
+pub use export::{
+    features_to_record_batch, read_parquet, read_parquet_with, write_csv, write_parquet,
+};
 pub use ome::{Image, ImageWriteOptions, LabelWriteOptions, Labels, Pyramid};
 pub use options::{MissingChunks, OpenOptions};
 pub use patchset::{PatchSet, PatchSetOptions, PatchSetWriter};

@@ -5,6 +5,7 @@
 mod folder;
 #[cfg(feature = "object-store")]
 pub(crate) mod remote;
+mod single;
 mod zip;
 
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ use crate::{Error, OpenOptions, Result};
 pub(crate) use folder::Folder;
 #[cfg(feature = "object-store")]
 pub(crate) use remote::{Remote, Server, Stored, StoredPath, Version};
+pub(crate) use single::SingleFile;
 pub(crate) use zip::ZipFile;
 
 /// Something that holds files under keys such as `images/a/zarr.json`.

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rayon::prelude::*;
 
@@ -81,6 +82,37 @@ impl Parts {
             return Err(Error::MissingChunk { key });
         }
         Self::with_first(root, key, files.keys, seals, first)
+    }
+
+    /// Reads a file that is no element, in the types that it tells.
+    pub(crate) fn read_file(root: &Arc<Root>, key: &str) -> Result<RecordBatch> {
+        let first = open_file(root, key, None)?;
+        let schema = Arc::clone(first.schema());
+        let fields = first.fields().iter().map(|field| field_of_table(field));
+        let fields: Vec<Field> = fields.collect();
+        let keys = vec![key.to_owned()];
+        let parts = Self::with_first(root, key, keys, &Seals::default(), first)?;
+        let rows = parts.n_rows()?;
+        let mut columns = parts.read(&fields, 0..rows)?;
+        let mut stored = Vec::with_capacity(columns.len());
+        for (column, field) in columns.iter_mut().zip(schema.fields()) {
+            // Categories that only the note of pandas tells are not taken apart: they may stand for more than memory holds.
+            let is_coded = |t: &DataType| matches!(t, DataType::Dictionary(_, _));
+            if is_coded(field.data_type()) || !is_coded(column.data_type()) {
+                *column = cast(column, field.data_type()).map_err(Error::arrow(key))?;
+            }
+            stored.push(
+                field
+                    .as_ref()
+                    .clone()
+                    .with_data_type(column.data_type().clone()),
+            );
+        }
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        let schema = Schema::new_with_metadata(stored, schema.metadata().clone());
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
+            .map_err(Error::arrow(key))
     }
 
     /// Opens what can be opened, where nothing that is damaged or gone is to hide the rest.

@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::{ATTRIBUTE, VERSION};
 use crate::array::{Block, ElementType, OpenShards, ZarrArray};
+use crate::columns::Parts;
 use crate::node::{Node, ZarrFormat};
 use crate::root::Root;
-use crate::{Error, OpenOptions, Result, export};
+use crate::{Error, OpenOptions, Result};
 
 /// A patch set on disk; patches are read by number.
 #[derive(Debug)]
@@ -29,15 +30,25 @@ pub struct PatchSet {
 }
 
 impl PatchSet {
-    /// Opens a set.
+    /// Opens a set with the default limits of [`OpenOptions`].
+    ///
+    /// # Errors
+    ///
+    /// As [`open_with`](Self::open_with).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, OpenOptions::default())
+    }
+
+    /// Opens a set: a patch takes [`max_chunk_bytes`](OpenOptions::max_chunk_bytes) at most,
+    /// and what is known of the cells [`max_array_bytes`](OpenOptions::max_array_bytes).
     ///
     /// # Errors
     ///
     /// [`Error::NotAStore`] when there is none, [`Error::UnsupportedVersion`] for one of the future,
-    /// and errors of its metadata.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    /// [`Error::TooLarge`] where a patch is, and errors of its metadata.
+    pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self> {
         let path = path.as_ref();
-        let root = Arc::new(Root::open(path, OpenOptions::default())?);
+        let root = Arc::new(Root::open(path, options)?);
         let not_one = |problem: &str| Error::NotAStore {
             path: path.to_owned(),
             problem: problem.to_owned(),
@@ -128,16 +139,14 @@ impl PatchSet {
     ///
     /// # Errors
     ///
-    /// [`Error::Parquet`] when the file is damaged, [`Error::LengthMismatch`] when it has another number of rows.
+    /// As [`read_parquet_with`](crate::read_parquet_with), and [`Error::LengthMismatch`] when the file has another number
+    /// of rows.
     pub fn cells(&self) -> Result<RecordBatch> {
-        let folder = self.root.writable()?;
-        let path = folder
-            .resolve("cells.parquet")?
-            .ok_or_else(|| Error::missing("cells.parquet", "one row per patch"))?;
-        let cells = export::read_parquet(&path)?;
+        let key = "cells.parquet";
+        let cells = Parts::read_file(&self.root, key)?;
         if cells.num_rows() != self.n {
             return Err(Error::LengthMismatch {
-                key: path.display().to_string(),
+                key: key.to_owned(),
                 expected: self.n as u64,
                 found: cells.num_rows() as u64,
             });

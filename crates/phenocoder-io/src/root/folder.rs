@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{RangeFile, ReadAt, Source, SourceEntry};
+use super::{RangeFile, ReadAt, Source, SourceEntry, single};
 use crate::disk::{Disk, Kind, Place, is_absent};
 use crate::{Error, Result};
 
@@ -63,16 +63,7 @@ impl Source for Folder {
         let Some(path) = self.resolve(key)? else {
             return Ok(None);
         };
-        let disk = self.place.disk();
-        // Asked before it is opened: a pipe would wait for somebody who writes into it.
-        let size = match disk.kind(&path).map_err(Error::io(&path, "read"))? {
-            Kind::File { size } => size,
-            Kind::Folder => return Err(Error::invalid(key, "a file", "a folder")),
-            Kind::Other => return Err(Error::invalid(key, "a file", "a pipe or device")),
-        };
-        let file = disk.open(&path).map_err(Error::io(&path, "read"))?;
-        let disk = disk.clone();
-        Ok(Some(RangeFile::new(size, FileBytes { disk, file, path })))
+        single::open(self.place.disk(), key, &path).map(Some)
     }
 
     fn entries(&self, key: &str) -> Result<Vec<SourceEntry>> {

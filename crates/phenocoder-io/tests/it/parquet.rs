@@ -1,12 +1,19 @@
 //! Parquet files of other writers, which are read, and hostile ones, which cost next to nothing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Float64Array, Int64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, LargeStringArray,
+    RecordBatch, StringArray,
+};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Field, Int8Type, Schema};
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -17,7 +24,7 @@ use parquet::schema::parser::parse_message_type;
 use phenocoder_core::NoProgress;
 use phenocoder_io::{
     ContainerVersion, Error, OpenOptions, PointsData, PointsWriteOptions, ShapesData,
-    ShapesWriteOptions, Store, verify,
+    ShapesWriteOptions, Store, read_parquet, read_parquet_with, verify, write_parquet,
 };
 
 use super::vector::{points, polygons};
@@ -63,7 +70,7 @@ fn files_of_other_writers_are_read() {
         assert_eq!(all.column(0).as_ref(), &x as &dyn Array, "{name}");
         let y = Int64Array::from_iter_values((0..300).map(|i| i - 100));
         assert_eq!(all.column(1).as_ref(), &y as &dyn Array, "{name}");
-        let gene = arrow::compute::cast(all.column(2), &arrow::datatypes::DataType::Utf8).unwrap();
+        let gene = cast(all.column(2), &DataType::Utf8).unwrap();
         let note = all.column(3).as_string::<i32>();
         for (row, gene) in gene.as_string::<i32>().iter().enumerate() {
             let expected = if row % 3 == 0 { "alpha" } else { "beta" };
@@ -660,4 +667,73 @@ fn a_column_of_text_is_counted_by_what_it_holds() {
     assert_eq!(texts.value(69_999), format!("{:033}", 69_999));
     let refused = open(held - 1).read(&["t"]).unwrap_err();
     assert!(matches!(refused, Error::TooLarge { .. }), "{refused:?}");
+}
+
+#[test]
+fn files_that_are_no_elements_keep_their_types() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet");
+    let mut files = 0;
+    for entry in fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        let file = fs::File::open(&path).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let schema = Arc::clone(reader.schema());
+        let batches: Result<Vec<_>, _> = reader.build().unwrap().collect();
+        let found = read_parquet(&path).unwrap();
+        assert_eq!(found.num_rows(), 300, "{path:?}");
+        files += 1;
+        let Ok(batches) = batches else {
+            // The parquet crate is built without them.
+            let name = path.to_string_lossy();
+            assert!(name.contains("gzip") || name.contains("lz4"), "{name}");
+            continue;
+        };
+        let expected = concat_batches(&schema, &batches).unwrap();
+        let fields = found.schema_ref().fields().iter().zip(schema.fields());
+        for (at, (field, stored)) in fields.enumerate() {
+            // Those that pandas alone calls categories.
+            if !matches!(field.data_type(), DataType::Dictionary(_, _)) {
+                assert_eq!(field, stored, "{path:?}");
+            }
+            let values = cast(found.column(at), stored.data_type()).unwrap();
+            assert_eq!(&values, expected.column(at), "{path:?}");
+        }
+        assert_eq!(found.num_columns(), expected.num_columns());
+        assert_eq!(found.schema_ref().metadata(), schema.metadata());
+    }
+    assert!(files >= 12);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let large = LargeStringArray::from(vec![Some("a"), None]);
+    let codes: DictionaryArray<Int8Type> = [Some("x"), Some("y")].into_iter().collect();
+    let ordered = HashMap::from([("anndata.ordered".to_owned(), "true".to_owned())]);
+    let schema = Schema::new(vec![
+        Field::new("large", large.data_type().clone(), true),
+        Field::new("coded", codes.data_type().clone(), false).with_metadata(ordered),
+    ]);
+    let columns: Vec<ArrayRef> = vec![Arc::new(large), Arc::new(codes)];
+    let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    for batch in [batch.clone(), batch.slice(0, 0)] {
+        write_parquet(&path, &batch).unwrap();
+        assert_eq!(read_parquet(&path).unwrap(), batch);
+    }
+}
+
+#[test]
+fn files_that_are_no_elements_are_read_within_the_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    // One text in a dictionary stands for all of them.
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(1000); 4000]));
+    let batch = RecordBatch::try_from_iter([("t", texts)]).unwrap();
+    write_parquet(&path, &batch).unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 4000);
+    let limited = |bytes| OpenOptions::default().with_max_array_bytes(bytes);
+    let refused = read_parquet_with(&path, limited(1 << 20)).unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");
+    assert_eq!(read_parquet_with(&path, limited(8 << 20)).unwrap(), batch);
+    let absent = read_parquet(folder.path().join("other.parquet"));
+    assert!(matches!(absent, Err(Error::Io { .. })), "{absent:?}");
+    let no_file = read_parquet(folder.path());
+    assert!(matches!(no_file, Err(Error::InvalidMetadata { .. })));
 }

@@ -1,11 +1,14 @@
 //! Patch sets on disk.
 
 use std::fs;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use ndarray::{Array2, Array4, s};
 use phenocoder_core::{Column, Features, PatchShape, PatchSink};
-use phenocoder_io::{Error, PatchSet, PatchSetOptions, PatchSetWriter, features_to_record_batch};
+use phenocoder_io::{
+    Error, OpenOptions, PatchSet, PatchSetOptions, PatchSetWriter, features_to_record_batch,
+};
 use proptest::prelude::*;
 
 fn cells(n: usize) -> RecordBatch {
@@ -163,6 +166,31 @@ fn a_set_that_is_not_as_this_crate_writes_it_is_refused_when_it_is_opened() {
     let filled = open_with(&|m| m["fill_value"] = 2.5.into()).unwrap();
     assert_eq!(filled.read_pixels(&[1]).unwrap()[[0, 0, 0, 0]], 2.5);
     assert!(open_with(&|_| ()).is_ok());
+}
+
+#[test]
+fn cells_are_read_within_the_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    let options = PatchSetOptions::default();
+    let mut writer = PatchSetWriter::create(&path, 4, PatchShape::new(3, 5, 2), &options).unwrap();
+    writer.write(0, patches(4).view()).unwrap();
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(500_000); 4]));
+    let cells = RecordBatch::try_from_iter([("t", texts)]).unwrap();
+    writer.finish(&cells, &serde_json::Value::Null).unwrap();
+    let open = |bytes| {
+        let options = OpenOptions::default().with_max_array_bytes(bytes);
+        PatchSet::open_with(&path, options).unwrap()
+    };
+    assert_eq!(open(8 << 20).cells().unwrap(), cells);
+    let refused = open(1 << 20).cells().unwrap_err();
+    assert!(
+        matches!(&refused, Error::TooLarge { key, .. } if key == "cells.parquet"),
+        "{refused}"
+    );
+    let options = OpenOptions::default().with_max_chunk_bytes(100);
+    let refused = PatchSet::open_with(&path, options).unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");
 }
 
 #[cfg(unix)]
