@@ -60,12 +60,17 @@ impl Pair<'_> {
         self.a.is_flat && self.b.is_flat
     }
 
-    /// The first threshold that the distance of a point of the first leaf from one of the second belongs to.
+    /// The first threshold, from `least` on, that the distance of a point of the first leaf from one of the second belongs to.
     #[inline(always)]
-    pub(super) fn bin(&self, i: usize, j: usize) -> usize {
+    pub(super) fn bin(&self, i: usize, j: usize, least: usize) -> usize {
         let (a, b) = (&self.a.axes, &self.b.axes);
-        self.thresholds
-            .bin(super::squared(|axis| a[axis][i] - b[axis][j]))
+        let squared = super::squared(|axis| a[axis][i] - b[axis][j]);
+        let from = self.thresholds.squared[least..].iter();
+        least
+            + match self.thresholds.reach {
+                Reach::Closed => from.take_while(|&&threshold| threshold < squared).count(),
+                Reach::Open => from.take_while(|&&threshold| threshold <= squared).count(),
+            }
     }
 
     /// Counts the pairs that belong to a threshold, of those points of the first leaf whose bits are set.

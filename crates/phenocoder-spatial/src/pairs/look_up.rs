@@ -76,7 +76,7 @@ impl LookUp<'_> {
                 if is_mixed || before != now {
                     for (j, &place) in places.iter().enumerate() {
                         if table.bins[usize::from(place)] == Table::MIXED {
-                            let bin = pair.bin(i, j) as u8;
+                            let bin = pair.bin(i, j, table.least(place)) as u8;
                             found[j % 4][slot(Table::MIXED)] -= 1;
                             found[j % 4][slot(bin)] += 1;
                         }

@@ -96,6 +96,15 @@ impl Table {
         })
     }
 
+    /// The first threshold that a distance of a cell may belong to.
+    pub(super) fn least(&self, place: u16) -> usize {
+        let before = self.bins[..usize::from(place)].iter().rev();
+        before
+            .copied()
+            .find(|&bin| bin != Self::MIXED)
+            .map_or(0, usize::from)
+    }
+
     /// The cell of a squared distance in units of cells, never before that of a smaller one.
     #[inline(always)]
     pub(super) fn place(cells: f32) -> u16 {
