@@ -639,6 +639,31 @@ mod tests {
     }
 
     #[test]
+    fn the_exact_moments_of_one_two_and_three_cells_on_a_line_are_known() {
+        let moments = |codes: &[i32]| {
+            let points = Array2::from_shape_fn((codes.len(), 1), |(i, _)| i as f64);
+            let graph = crate::radius_graph(points.view(), 1.0).unwrap();
+            let labels = Categorical::new(codes.to_vec(), vec!["a".into(), "b".into()]).unwrap();
+            let found = enrichment_exact(&graph, &labels).unwrap();
+            [found.mean[[0, 1]], found.variance[[0, 1]]]
+        };
+        assert_eq!(moments(&[0]), [0.0, 0.0]);
+        assert_eq!(moments(&[0, 1]), [1.0, 0.0]);
+        // The only cell of its type has 1, 2 or 1 neighbors of the other.
+        let [mean, variance] = moments(&[0, 1, 1]);
+        assert!((mean - 4.0 / 3.0).abs() < 1e-15, "{mean}");
+        assert!((variance - 2.0 / 9.0).abs() < 1e-15, "{variance}");
+    }
+
+    #[test]
+    fn the_only_edge_of_a_graph_is_not_counted_when_it_is_a_loop() {
+        let graph = CsrGraph::new(vec![0, 1, 1], vec![0], vec![1.0]).unwrap();
+        let found = enrichment_exact(&graph, &Categorical::from_labels(["a", "b"])).unwrap();
+        assert_eq!(found.count, Array2::<f64>::zeros((2, 2)));
+        assert_eq!(found.mean, found.count);
+    }
+
+    #[test]
     fn the_exact_moments_within_samples_are_those_of_all_permutations_one_by_one() {
         // Two samples of four nodes and a linked pair without a sample, in a graph that links no two of them.
         let (part, _) = random(4, 2);

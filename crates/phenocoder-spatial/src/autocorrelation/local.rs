@@ -712,3 +712,21 @@ impl Draws {
         &self.numbers[..k]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use phenocoder_core::NoProgress;
+
+    use super::*;
+
+    #[test]
+    fn values_at_the_mean_are_low_and_so_are_neighbors() {
+        let graph = crate::radius_graph(array![[0.0], [1.0], [2.0]].view(), 1.0).unwrap();
+        let x = array![[-1.0, 0.0], [0.0, -1.0], [1.0, 1.0]];
+        let local = local_moran(&graph, x.view(), &LocalConfig::new(), &NoProgress).unwrap();
+        let labels = local.quadrant.map(|quadrant| quadrant.map(Quadrant::label));
+        let expected = array![["LL", "LL"], ["LL", "LH"], ["HL", "HL"]];
+        assert_eq!(labels, expected.map(|&label| Some(label)));
+    }
+}

@@ -471,3 +471,88 @@ pub fn adjust_fdr(p_values: &[f64]) -> Vec<f64> {
     }
     adjusted
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Axis, array};
+
+    use super::super::{Normalization, geary_c, moran_i};
+    use super::*;
+    use crate::interactions::EdgeWeight;
+
+    fn orders(n: usize) -> Vec<Vec<usize>> {
+        let Some(last) = n.checked_sub(1) else {
+            return vec![Vec::new()];
+        };
+        let with_last = |order: Vec<usize>| {
+            (0..n).map(move |place| {
+                let mut order = order.clone();
+                order.insert(place, last);
+                order
+            })
+        };
+        orders(last).into_iter().flat_map(with_last).collect()
+    }
+
+    #[test]
+    fn moments_of_arrangements_are_those_of_all_of_them_one_by_one() {
+        // Rows of different sums, one of them without edges.
+        let rows: [&[(u32, f64)]; 5] = [
+            &[(1, 2.0), (3, 0.5)],
+            &[(0, 1.0), (2, 3.0), (4, 0.25)],
+            &[(1, 1.5)],
+            &[],
+            &[(2, 0.75), (3, 2.0)],
+        ];
+        let of_rows = |order: &[usize]| {
+            let mut parts = (vec![0], Vec::new(), Vec::new());
+            for &row in order {
+                parts.1.extend(rows[row].iter().map(|edge| edge.0));
+                parts.2.extend(rows[row].iter().map(|edge| edge.1));
+                parts.0.push(parts.1.len());
+            }
+            CsrGraph::new(parts.0, parts.1, parts.2).unwrap()
+        };
+        let graph = of_rows(&[0, 1, 2, 3, 4]);
+        let x = array![[0.3], [1.9], [-0.4], [0.8], [5.0]];
+        for (edges, normalization) in [
+            (EdgeWeight::One, Normalization::None),
+            (EdgeWeight::One, Normalization::Row),
+            (EdgeWeight::Value, Normalization::None),
+            (EdgeWeight::Value, Normalization::Row),
+        ] {
+            let weights = SpatialWeights::default()
+                .with_edges(edges)
+                .with_normalization(normalization);
+            for assumption in [Assumption::Randomization, Assumption::RowPermutation] {
+                let config = TestConfig::new()
+                    .with_weights(weights)
+                    .with_assumption(assumption);
+                let arranged = orders(5).into_iter().map(|order| match assumption {
+                    Assumption::RowPermutation => (of_rows(&order), x.clone()),
+                    _ => (graph.clone(), x.select(Axis(0), &order)),
+                });
+                let values: Vec<[f64; 2]> = arranged
+                    .map(|(graph, x)| {
+                        let moran = moran_i(&graph, x.view(), &weights).unwrap();
+                        [moran[0], geary_c(&graph, x.view(), &weights).unwrap()[0]]
+                    })
+                    .collect();
+                let n = values.len() as f64;
+                let moran = moran_test(&graph, x.view(), &config).unwrap();
+                let geary = geary_test(&graph, x.view(), &config).unwrap();
+                for (i, found) in [moran, geary].into_iter().enumerate() {
+                    let mean = values.iter().map(|value| value[i]).sum::<f64>() / n;
+                    let squares = values.iter().map(|value| (value[i] - mean).powi(2));
+                    let variance = squares.sum::<f64>() / n;
+                    let case = format!("{edges:?} {normalization:?} {assumption:?} {i}");
+                    assert!((found.expected[0] - mean).abs() < 1e-12, "{case}: {mean}");
+                    assert!(
+                        (found.variance[0] - variance).abs() < 1e-12,
+                        "{case}: {variance} {found:?}"
+                    );
+                }
+            }
+        }
+    }
+}

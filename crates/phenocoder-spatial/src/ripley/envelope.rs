@@ -75,3 +75,36 @@ pub(super) fn compare(
         .filter(|function| deviation(function) >= mine);
     comparison.p_value[code] = (1 + beyond.count()) as f64 / all;
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+
+    #[test]
+    fn p_values_count_the_patterns_that_are_as_far_off() {
+        let missing = || Array2::from_elem((1, 4), f64::NAN);
+        let mut comparison = Comparison {
+            lower: missing(),
+            upper: missing(),
+            pointwise_p_value: missing(),
+            p_value: vec![f64::NAN],
+        };
+        // Alike, above all, below all, undefined.
+        let found = [0.0, 3.0, 0.5, f64::NAN];
+        let simulated: [&[f64]; 3] = [
+            &[0.0, 1.0, 1.0, 5.0],
+            &[0.0, 2.0, 1.5, f64::NAN],
+            &[0.0, 2.5, 2.0, 7.0],
+        ];
+        compare(0, &found, &simulated, &mut comparison);
+        assert_eq!(comparison.lower, array![[0.0, 1.0, 1.0, 5.0]]);
+        assert_eq!(comparison.upper, array![[0.0, 2.5, 2.0, 7.0]]);
+        let p = comparison.pointwise_p_value.row(0).to_vec();
+        assert_eq!(p[..3], [1.0, 0.5, 0.5]);
+        assert!(p[3].is_nan());
+        // Means of all four are 0, 2.125 and 1.25: the first pattern is 1.125 off, the function 0.875, the others less.
+        assert_eq!(comparison.p_value, [0.5]);
+    }
+}

@@ -386,4 +386,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_first_distance_not_below_another_may_equal_it() {
+        let points = ndarray::array![[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]];
+        let distances: Vec<f64> = (0..5).map(|i| f64::from(i) * 0.1).collect();
+        let pattern = Pattern {
+            function: RipleyFunction::G,
+            d: 2,
+            region: &Region::hull(points.view()).unwrap(),
+            distances: &distances,
+            thresholds: Thresholds::new(&distances, Reach::Closed),
+            config: &RipleyConfig::new(),
+        };
+        for (i, &distance) in distances.iter().enumerate() {
+            assert_eq!(pattern.first_from(distance), i);
+            assert_eq!(pattern.first_from(distance.next_up()), i + 1);
+        }
+        assert_eq!(pattern.first_from(9.0), 5);
+    }
 }

@@ -6,6 +6,7 @@
 //! `layout`: the example `graph_statistics`, what it prints of both sets and of degenerate ones.
 //! `crate_page`: what the crate promises of itself.
 //! `limits`: values, numbers and sizes beyond the usual.
+//! `settings`: every rule of theirs, at the limit.
 //! `groups`: samples in which something was planted to differ.
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stdout, reason = "tests report the errors they measured")]
@@ -25,3 +26,4 @@ mod organoid;
 mod peers;
 mod reference_sets;
 mod sets;
+mod settings;
