@@ -2,7 +2,8 @@
 
 mod affine;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use ndarray::Array2;
 use serde_json::{Map, Value, json};
@@ -456,7 +457,7 @@ fn describe_axis(name: &str) -> Value {
     }
 }
 
-/// Reads the `coordinateTransformations` of an element.
+/// Reads the `coordinateTransformations` of an element; of maps into the same system the last counts, as in SpatialData.
 ///
 /// # Errors
 ///
@@ -472,10 +473,18 @@ pub(crate) fn parse_all(key: &str, list: Option<&Value>) -> Result<Vec<Transform
     if list.is_empty() {
         return Err(bad("the list `coordinateTransformations` is empty"));
     }
-    let parsed: Vec<Transformation> = list
-        .iter()
-        .map(|value| parse(key, value, 0))
-        .collect::<Result<_>>()?;
+    let mut parsed: Vec<Transformation> = Vec::with_capacity(list.len());
+    let mut places = BTreeMap::new();
+    for value in list {
+        let map = parse(key, value, 0)?;
+        match places.entry(map.target.clone()) {
+            Entry::Occupied(at) => parsed[*at.get()] = map,
+            Entry::Vacant(place) => {
+                place.insert(parsed.len());
+                parsed.push(map);
+            }
+        }
+    }
     let takes = |map: &Transformation, axis: &str| map.input.iter().any(|a| a == axis);
     if !parsed.iter().all(|map| takes(map, "x") && takes(map, "y")) {
         return Err(bad("a map does not take the axes x and y"));
@@ -537,13 +546,12 @@ pub(crate) fn write_all(
         key: key.to_owned(),
         problem,
     };
-    let mut targets: Vec<&str> = Vec::new();
+    let mut targets = BTreeSet::new();
     for transformation in transformations {
         let target = transformation.target();
-        if targets.contains(&target) {
+        if !targets.insert(target) {
             return Err(bad(format!("two maps lead into `{target}`")));
         }
-        targets.push(target);
         // Says what is wrong with lengths, and with numbers that JSON does not have.
         parse(key, transformation.to_json(), 0)?;
         if let Some(axis) = axes

@@ -102,7 +102,7 @@ pub struct ImageWriteOptions {
     pub shards: Option<ImageShape>,
     /// The coarser levels; none unless set.
     pub pyramid: Pyramid,
-    /// The maps into coordinate systems, in the place of [`scale`](Self::scale).
+    /// The maps into coordinate systems, one for each, in the place of [`scale`](Self::scale); they take `x` and `y`.
     pub transformations: Option<Vec<Transformation>>,
     /// The names of the channels, text or whole numbers; those of the source, as text, unless set.
     pub channel_labels: Option<Vec<Value>>,
@@ -193,7 +193,7 @@ pub struct LabelWriteOptions {
     pub shards: Option<ImageShape>,
     /// The coarser levels; none unless set.
     pub pyramid: Pyramid,
-    /// The maps into coordinate systems, in the place of [`scale`](Self::scale).
+    /// The maps into coordinate systems, one for each, in the place of [`scale`](Self::scale); they take `x` and `y`.
     pub transformations: Option<Vec<Transformation>>,
     /// Whether an element of this name may be there already; by default it must not.
     pub mode: WriteMode,

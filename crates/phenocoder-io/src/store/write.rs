@@ -131,7 +131,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::OutOfRange`] when a pixel does not fit the type asked for, [`Error::Source`] when the source cannot be
-    /// read, [`Error::Cancelled`], and the errors of [`write_table`](Self::write_table); the store is then as it was.
+    /// read, [`Error::InvalidTransform`] for maps that do not take `x` and `y` or lead into the same system,
+    /// [`Error::Cancelled`], and the errors of [`write_table`](Self::write_table); the store is then as it was.
     pub fn write_image(
         &mut self,
         name: &str,

@@ -155,6 +155,25 @@ fn a_map_that_was_read_and_cannot_be_resolved_is_written_back_as_it_was() {
     assert_eq!(write_all("k", &maps, &["x", "y"]).unwrap(), value);
 }
 
+/// spatialdata 0.8.0 reads scales 5, 7 and 8 into `global`, `b` and `global` as `{"global": 8, "b": 7}`.
+#[test]
+fn of_maps_into_the_same_system_the_last_is_read() {
+    let scale = |factor: f64, target: &str| {
+        let map = Transformation::scale(&["y", "x"], &[factor; 2], target).unwrap();
+        map.to_json().clone()
+    };
+    let value = json!([scale(5.0, "global"), scale(7.0, "b"), scale(8.0, "global")]);
+    let maps = parse_all("k", Some(&value)).unwrap();
+    let found: Vec<(&str, Option<f64>)> = maps
+        .iter()
+        .map(|map| (map.target(), map.to_affine().unwrap().step_length("x")))
+        .collect();
+    assert_eq!(found, [("global", Some(8.0)), ("b", Some(7.0))]);
+    // And so it can be written.
+    let written = write_all("k", &maps, &["x", "y"]).unwrap();
+    assert_eq!(written, json!([scale(8.0, "global"), scale(7.0, "b")]));
+}
+
 #[test]
 fn what_cannot_be_written_is_refused() {
     let one = Transformation::identity(&["x"], "a");

@@ -8,7 +8,7 @@ use phenocoder_core::{
 };
 use phenocoder_io::{
     ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, Pyramid, Store, StoredPixel,
-    WriteMode,
+    Transformation, WriteMode,
 };
 use serde_json::{Value, json};
 
@@ -192,6 +192,67 @@ fn settings_that_cannot_be_are_refused_and_leave_the_store_as_it_was() {
     store
         .write_pixels("a", pixels.view(), &options, &NoProgress)
         .unwrap();
+}
+
+#[test]
+fn maps_with_which_an_image_or_mask_could_not_be_read_are_refused_and_the_old_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::create(folder.path().join("a.zarr"), ContainerVersion::V02).unwrap();
+    let scale =
+        |axes: &[&str]| Transformation::scale(axes, &vec![2.0; axes.len()], "global").unwrap();
+    let pixels = Array4::<u16>::ones((1, 1, 8, 8));
+    let image = ImageWriteOptions::new(DataType::UInt16);
+    let labels = LabelWriteOptions::default().with_data_type(DataType::UInt16);
+    let plane = pixels.index_axis(ndarray::Axis(0), 0);
+    store
+        .write_pixels("a", pixels.view(), &image, &NoProgress)
+        .unwrap();
+    store
+        .write_label_pixels("m", plane, &labels, &NoProgress)
+        .unwrap();
+    for (bad, reason) in [
+        (
+            vec![scale(&["x"])],
+            "the map into `global` does not take the axis y",
+        ),
+        (
+            vec![scale(&["y", "x"]), scale(&["x", "y"])],
+            "two maps lead into `global`",
+        ),
+    ] {
+        let image = image.clone().with_transformations(bad.clone());
+        let labels = labels.clone().with_transformations(bad);
+        let (image, labels) = (
+            image.with_mode(WriteMode::Replace),
+            labels.with_mode(WriteMode::Replace),
+        );
+        let refused = [
+            (
+                "images/a",
+                store.write_pixels("a", pixels.view(), &image, &NoProgress),
+            ),
+            (
+                "labels/m",
+                store.write_label_pixels("m", plane, &labels, &NoProgress),
+            ),
+        ];
+        for (element, refused) in refused {
+            let error = refused.unwrap_err();
+            assert!(
+                matches!(&error, Error::InvalidTransform { key, problem }
+                    if key == element && problem == reason),
+                "{error:?}"
+            );
+        }
+    }
+    assert_eq!(
+        store.image("a").unwrap().pixel_size("global"),
+        Some([1.0; 3])
+    );
+    assert_eq!(
+        store.labels("m").unwrap().pixel_size("global"),
+        Some([1.0; 3])
+    );
 }
 
 #[test]

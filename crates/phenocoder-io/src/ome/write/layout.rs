@@ -14,8 +14,9 @@ use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
 use crate::ome::raster::Raster;
 use crate::root::Root;
-use crate::transform::Transformation;
-use crate::{Error, OpenOptions, Result};
+use crate::store::ElementKind;
+use crate::transform::{self, Transformation};
+use crate::{Error, OpenOptions, Result, path};
 
 /// What goes into the group's metadata beside the axes and levels.
 pub(crate) struct GroupMetadata {
@@ -155,7 +156,13 @@ impl<'a> Layout<'a> {
             Some(list) => list,
             None => vec![Transformation::scale(self.axes, &factors, "global")?],
         };
-        let transformations: Vec<&Value> = transformations.iter().map(|t| t.to_json()).collect();
+        let kind = match metadata.omero {
+            Some(_) => ElementKind::Image,
+            None => ElementKind::Labels,
+        };
+        let key = path::child(kind.group(), self.name);
+        // Maps need not say what becomes of channels or planes.
+        let transformations = transform::write_all(&key, &transformations, &["x", "y"])?;
         let finest = self.along(self.shape);
         let shapes = self.coarser.iter().map(|(shape, _)| *shape);
         let datasets: Vec<Value> = std::iter::once(self.shape)
