@@ -1,5 +1,7 @@
 //! Metadata files: JSON with the bare `NaN` and `Infinity` that Python writes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::{Error, Result};
@@ -35,6 +37,106 @@ pub(crate) fn parse_object(key: &str, bytes: &[u8]) -> Result<Map<String, Value>
     match parse(key, bytes)? {
         Value::Object(object) => Ok(object),
         other => Err(Error::invalid(key, "an object", other)),
+    }
+}
+
+/// The names of an object and the texts of their values, in their order.
+pub(crate) type Members = Vec<(String, String)>;
+
+/// The members of a metadata file that must hold an object, as they are written there.
+///
+/// # Errors
+///
+/// As [`parse_object`].
+pub(crate) fn parse_members(key: &str, bytes: &[u8]) -> Result<Members> {
+    let members = members(check_object(key, bytes)?).unwrap_or_default();
+    let owned = |(name, value): (String, &str)| (name, value.to_owned());
+    Ok(members.into_iter().map(owned).collect())
+}
+
+/// The text of a metadata file that must hold an object.
+///
+/// # Errors
+///
+/// As [`parse_object`].
+pub(crate) fn check_object<'a>(key: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    parse_object(key, bytes)?;
+    std::str::from_utf8(bytes).map_err(|_| Error::NotUtf8 {
+        key: key.to_owned(),
+    })
+}
+
+/// The text of a member of an object, the last of that name.
+#[cfg(feature = "object-store")]
+pub(crate) fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let found = members(text)?.into_iter().rfind(|(found, _)| found == name);
+    found.map(|(_, text)| text)
+}
+
+/// The members of an object in a text that [`parse`] takes; `None` for any other value.
+///
+/// Bare numbers are passed over as all that is neither a text nor a bracket.
+pub(crate) fn members(text: &str) -> Option<Vec<(String, &str)>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut found = Vec::new();
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    let (mut start, mut colon) = (0, None);
+    let ends = inner.bytes().chain([b',']).enumerate();
+    for (at, byte) in ends {
+        if in_string {
+            in_string = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b':' if depth == 0 => colon = colon.or(Some(at)),
+            b',' if depth == 0 => {
+                if let Some(colon) = colon.take() {
+                    let name = serde_json::from_str(&inner[start..colon]).ok()?;
+                    found.push((name, inner[colon + 1..at].trim()));
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// The text of an object.
+pub(crate) fn object(members: &Members) -> String {
+    let members = members.iter();
+    let texts = members.map(|(name, value)| format!("{}: {value}", Value::String(name.clone())));
+    format!("{{{}}}", texts.collect::<Vec<_>>().join(", "))
+}
+
+/// The text of a value, in which all that is as in the old text stays as it is written there.
+///
+/// So numbers stay that Python writes and [`Value`] does not hold: `NaN` is a text in it, and a whole number of more
+/// than 64 bits the nearest float.
+pub(crate) fn render_onto(old: &str, new: &Value) -> String {
+    if parse("", old.as_bytes()).is_ok_and(|old| old == *new) {
+        return old.trim().to_owned();
+    }
+    let Value::Object(new) = new else {
+        return new.to_string();
+    };
+    let old: BTreeMap<String, &str> = members(old).unwrap_or_default().into_iter().collect();
+    let texts = new.iter().map(|(name, value)| {
+        let old = old.get(name).copied().unwrap_or_default();
+        (name.clone(), render_onto(old, value))
+    });
+    object(&texts.collect())
+}
+
+/// Sets a member, in its place where there is one; what is the same in it stays as it is written.
+pub(crate) fn set_member(members: &mut Members, name: &str, new: &Value) {
+    match members.iter_mut().rfind(|(found, _)| found == name) {
+        Some((_, text)) => *text = render_onto(text, new),
+        None => members.push((name.to_owned(), render_onto("", new))),
     }
 }
 
@@ -105,6 +207,35 @@ mod tests {
         );
         let expected = r#"{"a":"NaN","b":["-Infinity","Infinity"],"c":"NaN \" NaN"}"#;
         assert_eq!(value.unwrap().to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_not_changed_stays_as_python_wrote_it() {
+        let old = r#" {"a": {"x": NaN, "n" : 1180591620717411303424, "t": "}, \"NaN\\"},
+            "b": [-Infinity, {"c": 1e2}], "e": {}, "é,:": 1.50} "#;
+        let mut value = parse("k", old.as_bytes()).unwrap();
+        assert_eq!(render_onto(old, &value), old.trim());
+        value["a"]["new"] = serde_json::json!({"p": {"q": 1}});
+        value["e"] = Value::Null;
+        let new = render_onto(old, &value);
+        assert_eq!(
+            new,
+            r#"{"a": {"x": NaN, "n": 1180591620717411303424, "t": "}, \"NaN\\", "new": {"p": {"q": 1}}}, "#
+                .to_owned()
+                + r#""b": [-Infinity, {"c": 1e2}], "e": null, "é,:": 1.50}"#
+        );
+        assert_eq!(parse("k", new.as_bytes()).unwrap(), value);
+        let mut members = parse_members("k", old.as_bytes()).unwrap();
+        assert_eq!(members.len(), 4);
+        members.remove(0);
+        set_member(&mut members, "b", &Value::Bool(true));
+        set_member(&mut members, "f", &Value::Bool(false));
+        let expected = r#"{"b": true, "e": {}, "é,:": 1.50, "f": false}"#;
+        assert_eq!(object(&members), expected);
+        for other in ["[1]", "\"{}\"", "1", ""] {
+            assert_eq!(super::members(other), None, "{other}");
+        }
+        assert_eq!(super::members("{}"), Some(Vec::new()));
     }
 
     #[test]

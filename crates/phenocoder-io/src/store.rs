@@ -179,6 +179,9 @@ impl Store {
     }
 
     /// The attributes of the root group.
+    ///
+    /// The bare numbers `NaN` and `Infinity` that Python writes are texts here, and whole numbers of more than 64 bits the
+    /// nearest floats. In the store they stay what they are, whatever is written to it.
     #[must_use]
     pub fn attributes(&self) -> &Map<String, Value> {
         &self.attributes
@@ -357,10 +360,12 @@ fn new_root(version: ContainerVersion) -> Vec<(&'static str, Vec<u8>)> {
     let attributes = json!({"spatialdata_attrs": versions});
     match version {
         ContainerVersion::V02 => {
-            let mut group = Map::new();
-            group.insert("attributes".to_owned(), attributes);
-            group.insert("zarr_format".to_owned(), json!(3));
-            group.insert("node_type".to_owned(), json!("group"));
+            let member = |name: &str, value: &Value| (name.to_owned(), value.to_string());
+            let group = vec![
+                member("attributes", &attributes),
+                member("zarr_format", &json!(3)),
+                member("node_type", &json!("group")),
+            ];
             let bytes = consolidated::render_v3(&group, BTreeMap::new()).into_bytes();
             vec![("zarr.json", bytes)]
         }

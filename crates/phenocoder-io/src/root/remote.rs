@@ -92,26 +92,26 @@ impl Remote {
             let Some(Stored { bytes, .. }) = server.find(file, limit)? else {
                 continue;
             };
-            let metadata = json::parse_object(file, &bytes)?;
+            // As they are written: a change of the store writes them again.
+            let text = json::check_object(file, &bytes)?;
             let nodes = match file {
-                "zarr.json" => metadata
-                    .get("consolidated_metadata")
-                    .and_then(|c| c.get("metadata")),
-                _ => metadata.get("metadata"),
+                "zarr.json" => json::member(text, "consolidated_metadata")
+                    .and_then(|consolidated| json::member(consolidated, "metadata")),
+                _ => json::member(text, "metadata"),
             };
-            let Some(nodes) = nodes.and_then(serde_json::Value::as_object) else {
+            let Some(nodes) = nodes.and_then(json::members) else {
                 return Ok(None);
             };
             let mut found = BTreeMap::new();
             for (key, node) in nodes {
                 let key = if file == "zarr.json" {
-                    child(key, "zarr.json")
+                    child(&key, "zarr.json")
                 } else {
-                    key.clone()
+                    key
                 };
                 match join("", &key) {
                     Ok(key) => {
-                        found.insert(key, node.to_string().into_bytes());
+                        found.insert(key, node.as_bytes().to_vec());
                     }
                     Err(error) => {
                         tracing::warn!(%error, "left out of the consolidated metadata");

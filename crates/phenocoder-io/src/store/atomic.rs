@@ -18,7 +18,7 @@ use crate::disk::Place;
 use crate::node::{Node, ZarrFormat, write_group};
 use crate::path::child;
 use crate::root::Root;
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// The right to change a store, for one handle of one process at a time.
 #[derive(Debug)]
@@ -410,20 +410,22 @@ pub(crate) fn labels_listing(
         ZarrFormat::V2 => "labels/.zattrs",
     };
     let metadata = match root.read_metadata(key)? {
-        Some(bytes) => crate::json::parse_object(key, &bytes)?,
-        None if format == ZarrFormat::V2 => Map::new(),
+        Some(bytes) => bytes,
+        None if format == ZarrFormat::V2 => b"{}".to_vec(),
         None => return Err(Error::missing(key, "the metadata of the group")),
     };
-    let text = list_labels(metadata, format, names);
+    let text = list_labels(key, &metadata, format, names)?;
     Ok(Some((key.to_owned(), text.into_bytes())))
 }
 
 /// The metadata of the group `labels` with these names.
 pub(crate) fn list_labels(
-    mut metadata: Map<String, Value>,
+    key: &str,
+    old: &[u8],
     format: ZarrFormat,
     names: Vec<String>,
-) -> String {
+) -> Result<String> {
+    let mut metadata = json::parse_object(key, old)?;
     match format {
         ZarrFormat::V2 => {
             metadata.insert("labels".to_owned(), json!(names));
@@ -439,7 +441,8 @@ pub(crate) fn list_labels(
             }
         }
     }
-    format!("{:#}", Value::Object(metadata))
+    let old = String::from_utf8_lossy(old);
+    Ok(json::render_onto(&old, &Value::Object(metadata)))
 }
 
 /// Clears away what a killed writer left, for a writer that holds the lock.

@@ -3,14 +3,18 @@
 //! Each node's file is copied as it stands, because readers compare or interpret it themselves,
 //! and the keys are sorted, so that equal stores have equal bytes.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::listing;
+use crate::json::{self, Members};
 use crate::node::ZarrFormat;
 use crate::path::{child, prefix};
 use crate::root::Root;
-use crate::{Error, Result, json};
+use crate::{Error, Result};
+
+/// Where the root's `zarr.json` has the metadata of all nodes.
+pub(crate) const CONSOLIDATED: &str = "consolidated_metadata";
 
 /// A store as it will be once staged folders and files are in place.
 #[derive(Debug, Default)]
@@ -42,8 +46,8 @@ pub(crate) fn build(
                     .read_metadata("zarr.json")?
                     .ok_or_else(|| Error::missing("zarr.json", "the metadata of the store"))?,
             };
-            let mut group = json::parse_object("zarr.json", &bytes)?;
-            group.remove("consolidated_metadata");
+            let mut group = json::parse_members("zarr.json", &bytes)?;
+            group.retain(|(name, _)| name != CONSOLIDATED);
             nodes.remove("zarr.json");
             // Sorted again: `a-b` comes before `a/zarr.json` but after `a`.
             let nodes = nodes
@@ -70,16 +74,15 @@ pub(crate) fn node_of(key: &str) -> &str {
     key.strip_suffix("/zarr.json").unwrap_or(key)
 }
 
-/// The root's `zarr.json`: its own metadata and those of all nodes.
-pub(crate) fn render_v3(group: &Map<String, Value>, nodes: BTreeMap<String, String>) -> String {
-    let mut text = open_object(group);
-    text.push_str(
-        "\"consolidated_metadata\": {\"kind\": \"inline\", \"must_understand\": false, \
-         \"metadata\": {",
-    );
-    push_all(&mut text, nodes.into_iter());
-    text.push_str("}}}");
-    text
+/// The root's `zarr.json`: its own metadata, as they were written, and those of all nodes.
+pub(crate) fn render_v3(group: &Members, nodes: BTreeMap<String, String>) -> String {
+    let mut metadata =
+        "{\"kind\": \"inline\", \"must_understand\": false, \"metadata\": {".to_owned();
+    push_all(&mut metadata, nodes.into_iter());
+    metadata.push_str("}}");
+    let mut group = group.clone();
+    group.push((CONSOLIDATED.to_owned(), metadata));
+    json::object(&group)
 }
 
 /// The file `.zmetadata`.
@@ -96,18 +99,6 @@ pub(crate) fn nodes(root: &Root, format: ZarrFormat) -> Result<BTreeMap<String, 
     let mut nodes = BTreeMap::new();
     collect(root, "", "", format, &Overlay::default(), &mut nodes)?;
     Ok(nodes)
-}
-
-/// An object without its closing brace, ready for another key.
-fn open_object(object: &Map<String, Value>) -> String {
-    let mut text = "{".to_owned();
-    for (key, value) in object {
-        text.push_str(&Value::String(key.clone()).to_string());
-        text.push_str(": ");
-        text.push_str(&value.to_string());
-        text.push_str(", ");
-    }
-    text
 }
 
 fn push_all(text: &mut String, nodes: impl Iterator<Item = (String, String)>) {

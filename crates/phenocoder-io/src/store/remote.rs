@@ -23,10 +23,11 @@ use serde_json::{Map, Value, json};
 
 use self::lock::{RemoteLock, must_be_at_rest, new_id};
 use super::atomic::list_labels;
-use super::consolidated::{self, node_of, render_v2, render_v3};
+use super::consolidated::{self, CONSOLIDATED, node_of, render_v2, render_v3};
 use super::element::{ContainerVersion, ElementKind, WriteMode};
 use super::{Repair, RepairOptions, Store, listing, new_root};
 use crate::disk::{Disk, Place};
+use crate::json::{self, Members};
 use crate::node::{Node, ZarrFormat};
 use crate::path::{check_name, child, prefix};
 use crate::root::{Remote, Root, Server, Source, StoredPath, Version};
@@ -41,7 +42,7 @@ struct Contents<'a> {
     remote: &'a Remote,
     format: ZarrFormat,
     /// The root's own metadata, in Zarr v3.
-    group: Map<String, Value>,
+    group: Members,
     /// The text of each metadata file.
     nodes: BTreeMap<String, String>,
     version: Option<Version>,
@@ -65,14 +66,14 @@ impl<'a> Contents<'a> {
         let file = Self::file(format);
         let (group, version) = match server.get(file, remote.contents_limit())? {
             Some(found) => {
-                let group = crate::json::parse_object(file, &found.bytes)?;
+                let group = json::parse_members(file, &found.bytes)?;
                 (group, Some(found.version))
             }
-            None if format == ZarrFormat::V2 => (Map::new(), None),
+            None if format == ZarrFormat::V2 => (Members::new(), None),
             None => return Err(Error::missing(file, "the metadata of the store")),
         };
         let mut group = group;
-        group.remove("consolidated_metadata");
+        group.retain(|(name, _)| name != CONSOLIDATED);
         let mut nodes = consolidated::nodes(root, format)?;
         if format == ZarrFormat::V3 {
             nodes.remove(file);
@@ -283,13 +284,13 @@ impl<'a> Contents<'a> {
         let Some(text) = self.nodes.get(key) else {
             return Ok(());
         };
-        let metadata = crate::json::parse_object(key, text.as_bytes())?;
         let folders = self.nodes.keys().filter_map(|key| key.strip_prefix(prefix));
         let mut names: Vec<String> = folders
             .filter_map(|rest| Some(rest.split_once('/')?.0.to_owned()))
             .collect();
         names.dedup();
-        self.write_copy(key, list_labels(metadata, self.format, names));
+        let text = list_labels(key, text.as_bytes(), self.format, names)?;
+        self.write_copy(key, text);
         Ok(())
     }
 }
@@ -306,13 +307,10 @@ fn settle(remote: &Remote, lock: &RemoteLock) -> Result<Vec<String>> {
             let contents = server.get(".zmetadata", limit)?;
             contents.map(|contents| contents.bytes)
         } else {
-            let node = nodes.get(&key);
-            let node = node.map(|bytes| crate::json::parse(&key, bytes));
-            node.transpose()?
-                .map(|node| format!("{node:#}").into_bytes())
+            nodes.get(&key).cloned()
         };
         let Some(right) = right else { continue };
-        let parsed = |bytes: &[u8]| crate::json::parse(&key, bytes).ok();
+        let parsed = |bytes: &[u8]| json::parse(&key, bytes).ok();
         let stored = server.get(&key, limit)?;
         if stored.and_then(|stored| parsed(&stored.bytes)) == parsed(&right) {
             continue;
@@ -429,10 +427,12 @@ impl Store {
         self.change_remote("", |store, mut contents| {
             let new = Value::Object(attributes.clone());
             match store.format {
-                ZarrFormat::V3 => {
-                    contents.group.insert("attributes".to_owned(), new);
+                ZarrFormat::V3 => json::set_member(&mut contents.group, "attributes", &new),
+                ZarrFormat::V2 => {
+                    let old = contents.nodes.get(".zattrs");
+                    let text = json::render_onto(old.map_or("", String::as_str), &new);
+                    contents.write_copy(".zattrs", text);
                 }
-                ZarrFormat::V2 => contents.write_copy(".zattrs", format!("{new:#}")),
             }
             contents.begin("", 1, 0, 0)?;
             contents.publish()?;

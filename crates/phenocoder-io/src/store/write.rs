@@ -325,7 +325,8 @@ impl Store {
 
     /// Replaces the attributes of the root group that are the user's own, whole or not at all.
     ///
-    /// `spatialdata_attrs`, which holds the version of the store, stays as it is.
+    /// `spatialdata_attrs`, which holds the version of the store, stays as it is. So does, as it is written in the store,
+    /// what is equal to that in [`attributes`](Self::attributes), which does not hold all numbers of Python.
     ///
     /// # Errors
     ///
@@ -361,16 +362,21 @@ impl Store {
         atomic::tidy(&self.root, &lock)?;
         let node = Node::open(&self.root, "", self.format)?;
         keep_own(&mut attributes, &node.attributes);
-        let (key, metadata) = match self.format {
-            ZarrFormat::V3 => {
-                let bytes = self.root.read_metadata("zarr.json")?.unwrap_or_default();
-                let mut metadata = json::parse_object("zarr.json", &bytes)?;
-                metadata.insert("attributes".to_owned(), attributes.clone().into());
-                ("zarr.json", metadata)
-            }
-            ZarrFormat::V2 => (".zattrs", attributes.clone()),
+        let new = Value::Object(attributes.clone());
+        let key = match self.format {
+            ZarrFormat::V3 => "zarr.json",
+            ZarrFormat::V2 => ".zattrs",
         };
-        let bytes = format!("{:#}", Value::Object(metadata)).into_bytes();
+        let old = self.root.read_metadata(key)?.unwrap_or_default();
+        let text = match self.format {
+            ZarrFormat::V3 => {
+                let mut metadata = json::parse_members(key, &old)?;
+                json::set_member(&mut metadata, "attributes", &new);
+                json::object(&metadata)
+            }
+            ZarrFormat::V2 => json::render_onto(&String::from_utf8_lossy(&old), &new),
+        };
+        let bytes = text.into_bytes();
         let replaced = atomic::replace_root(&self.root, self.format, &lock, key, bytes);
         match &replaced {
             Ok(()) => self.attributes = attributes,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use arrow::array::{Array, ArrayRef};
 use ndarray::{Array2, Array3, Array4};
@@ -10,7 +11,7 @@ use phenocoder_core::{
     MemoryImage, MemoryLabels, NoProgress,
 };
 use phenocoder_io::{
-    Annotation, ContainerVersion, Error, ImageWriteOptions, LabelWriteOptions, Matrix,
+    Annotation, ContainerVersion, ElementKind, Error, ImageWriteOptions, LabelWriteOptions, Matrix,
     MissingChunks, NumericArray, NumericValues, OpenOptions, SparseFormat, SparseMatrix, Store,
     TableData, TextArray, Uns, WriteMode, column_from_arrow, column_to_arrow, read_parquet,
     validate, write_csv, write_parquet,
@@ -277,6 +278,62 @@ fn attributes_of_the_root_are_replaced_and_its_version_stays() {
         let mut store = Store::create(&path, version).unwrap();
         let table = TableData::new(vec!["a".into()], vec![], None);
         store.write_table("t", &table, WriteMode::Create).unwrap();
+/// spatialdata 0.8.0 writes `sdata.attrs["x"] = nan` and `2**70` so.
+#[test]
+fn numbers_of_python_in_attributes_stay_whatever_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = r#""x": NaN, "n": 1180591620717411303424, "d": {"i": -Infinity, "k": 1},"#;
+    for version in VERSIONS {
+        let path = folder.path().join(version.as_str());
+        Store::create(&path, version).unwrap();
+        let file = match version {
+            ContainerVersion::V02 => path.join("zarr.json"),
+            _ => path.join(".zattrs"),
+        };
+        let insert = |file: &Path| {
+            let text = fs::read_to_string(file).unwrap();
+            let own = "\"spatialdata_attrs\"";
+            assert_eq!(text.matches(own).count(), 1);
+            fs::write(file, text.replace(own, &format!("{python} {own}"))).unwrap();
+        };
+        let has = |what: &str, number: &str| {
+            let files = [Some(file.clone()), Some(path.join(".zmetadata"))];
+            for file in files.into_iter().flatten().filter(|file| file.exists()) {
+                let text = fs::read_to_string(&file).unwrap();
+                assert!(text.contains(number), "{what}: {number} in {text}");
+            }
+        };
+        let has_all = |what: &str| {
+            for number in ["NaN,", " 1180591620717411303424,", "-Infinity,"] {
+                has(what, number);
+            }
+        };
+        insert(&file);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.attributes()["x"], "NaN");
+        let table = TableData::new(vec!["a".into()], vec![], None);
+        store.write_table("t", &table, WriteMode::Create).unwrap();
+        has_all("a table");
+        let mask = MemoryLabels::new("m", Array3::ones((1, 4, 4)));
+        let options = LabelWriteOptions::default();
+        store
+            .write_labels("m", &mask, &options, &NoProgress)
+            .unwrap();
+        has_all("a mask");
+        store.rename(ElementKind::Table, "t", "u").unwrap();
+        store.repair().unwrap();
+        has_all("repair");
+        let mut attributes = store.attributes().clone();
+        attributes.insert("donor".to_owned(), 7.into());
+        attributes["d"]["k"] = 2.into();
+        store.write_attributes(attributes).unwrap();
+        has_all("attributes");
+        has("attributes", "\"k\": 2");
+        assert_eq!(Store::open(&path).unwrap().attributes()["donor"], 7);
+        assert!(validate(&store).is_empty());
+    }
+}
+
         let own = store.attributes()["spatialdata_attrs"].clone();
         for attributes in [
             serde_json::json!({"donor": 7, "nested": {"a": [1, 2.5, null, true], "b": "µm"}}),

@@ -523,6 +523,57 @@ fn what_is_on_its_way_takes_no_more_memory_than_there_is_room_for() {
 }
 
 #[test]
+fn numbers_of_python_stay_in_attributes_and_in_the_table_of_contents() {
+    let python = r#""x": NaN, "n": 1180591620717411303424,"#;
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let server = create(version);
+        write_mask(&mut open_on(&server).unwrap(), "l").unwrap();
+        let mut content = server.content();
+        // All files and what repeats them: the attributes of the root and of the group of masks.
+        for bytes in content.values_mut() {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let text = text.replace("\"labels\":[", "\"labels\": [");
+            let text = text.replace("\"labels\": [", &format!("{python} \"labels\": ["));
+            let own = text.find("\"spatialdata_software_version\"");
+            let root = own.and_then(|own| text[..own].rfind("\"spatialdata_attrs\""));
+            let text = match root {
+                Some(at) => format!("{}{python} {}", &text[..at], &text[at..]),
+                None => text,
+            };
+            if text.contains(python) {
+                *bytes = text.into_bytes();
+            }
+        }
+        let server = Faulty::with(&content);
+        let has_all = |what: &str| {
+            let content = server.content();
+            let (root, labels) = match version {
+                ContainerVersion::V01 => (".zmetadata", "labels/.zattrs"),
+                _ => ("zarr.json", "labels/zarr.json"),
+            };
+            for (file, times) in [(root, 2), (labels, 1)] {
+                let text = String::from_utf8_lossy(&content[&format!("s.zarr/{file}")]);
+                for number in ["NaN", "1180591620717411303424"] {
+                    assert_eq!(text.matches(number).count(), times, "{what}: {text}");
+                }
+                assert!(!text.contains("\"NaN\""), "{what}: {text}");
+            }
+        };
+        has_all("made");
+        let mut store = open_on(&server).unwrap();
+        write_mask(&mut store, "m").unwrap();
+        has_all("a mask");
+        let mut attributes = store.attributes().clone();
+        attributes.insert("donor".to_owned(), json!(7));
+        store.write_attributes(attributes).unwrap();
+        has_all("attributes");
+        store.remove(ElementKind::Labels, "l").unwrap();
+        has_all("removed");
+        assert_eq!(open_on(&server).unwrap().attributes()["donor"], 7);
+    }
+}
+
+#[test]
 fn a_copy_of_a_server_holds_what_is_listed_and_is_refused_while_somebody_writes() {
     for version in [ContainerVersion::V01, ContainerVersion::V02] {
         let server = create(version);
