@@ -160,14 +160,7 @@ fn table_store() -> Files {
             &group(&json!({"encoding-type": "categorical", "encoding-version": "0.2.0", "ordered": false})),
         )
         .with("tables/t/obs/kind/codes/zarr.json", &array(&[3], "int8", &json!([{"name": "bytes"}])))
-        .with("tables/t/obs/kind/categories/zarr.json", &array(&[2], "string", &texts))
-        .with(
-            "tables/t/X/zarr.json",
-            &group(&json!({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [3, 2]})),
-        )
-        .with("tables/t/X/indptr/zarr.json", &array(&[4], "int64", &json!([little()])))
-        .with("tables/t/X/indices/zarr.json", &array(&[4], "int32", &json!([little()])))
-        .with("tables/t/X/data/zarr.json", &array(&[4], "float32", &json!([little()])));
+        .with("tables/t/obs/kind/categories/zarr.json", &array(&[2], "string", &texts));
     for name in ["layers", "obsm", "varm", "obsp", "varp", "uns"] {
         files = files.with(&format!("tables/t/{name}/zarr.json"), &dict);
     }
@@ -180,9 +173,19 @@ fn table_store() -> Files {
         .flat_map(|i| i.to_le_bytes())
         .collect();
     let names = |names: &[&str]| crate::array::encode_texts(names);
+    let sparse =
+        json!({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [3, 2]});
+    for matrix in ["tables/t/X", "tables/t/obsm/m"] {
+        let numbers = |data_type| array(&[4], data_type, &json!([little()]));
+        files = files
+            .with(&format!("{matrix}/zarr.json"), &group(&sparse))
+            .with(&format!("{matrix}/indptr/zarr.json"), &numbers("int64"))
+            .with(&format!("{matrix}/indices/zarr.json"), &numbers("int32"))
+            .with(&format!("{matrix}/data/zarr.json"), &numbers("float32"))
+            .with_bytes(&format!("{matrix}/indptr/c/0"), &pointers)
+            .with_bytes(&format!("{matrix}/indices/c/0"), &indices);
+    }
     files
-        .with_bytes("tables/t/X/indptr/c/0", &pointers)
-        .with_bytes("tables/t/X/indices/c/0", &indices)
         .with_bytes("tables/t/obs/_index/c/0", &names(&["a", "b", "c"]))
         .with_bytes("tables/t/var/_index/c/0", &names(&["v", "w"]))
         .with_bytes("tables/t/obs/kind/categories/c/0", &names(&["x", "y"]))
@@ -460,7 +463,11 @@ pub fn shard(bytes: &[u8]) -> Result<()> {
 pub fn table(bytes: &[u8]) -> Result<()> {
     let root = root_of(TABLE.replacing("tables/t/zarr.json", bytes));
     let node = Node::open(&root, "tables/t", ZarrFormat::V3)?;
-    Table::open(&root, &node)?.read_all()?.validate()
+    let table = Table::open(&root, &node)?;
+    for name in table.obsm_keys()? {
+        table.obsm(&name)?;
+    }
+    table.read_all()?.validate()
 }
 
 /// Reads `obs` of the table with other bytes in one of its files.
@@ -556,7 +563,8 @@ pub fn sparse(bytes: &[u8]) -> Result<()> {
             ("tables/t/X/data/c/0", values),
         ]);
         let rows = matrix.value.read_rows(&(1..2)).map(|_| ());
-        matrix.value.read().map(|_| ()).and(rows)
+        let all = matrix.value.read().and_then(|all| all.to_dense_f64());
+        all.map(|_| ()).and(rows)
     })
 }
 

@@ -343,22 +343,38 @@ impl Table {
     /// # Errors
     ///
     /// [`Error::NoEntry`], [`Error::LengthMismatch`], [`Error::DataType`] when the entry is no matrix of numbers,
-    /// and errors of damaged data.
+    /// [`Error::TooLarge`] also when it is sparse or of a shorter type and the result is too large, and errors of damaged
+    /// data.
     pub fn obsm(&self, name: &str) -> Result<Array2<f64>> {
         let node = self.entry("obsm", "obsm entry", name)?;
         let key = node.key.clone();
         let value = value::read(&self.context, node, 0)?;
+        let shape = match &value {
+            Uns::Frame(frame) => Some((frame.columns.num_rows(), frame.columns.num_columns())),
+            other => other.matrix_shape(),
+        };
+        let no_matrix = || Error::DataType {
+            key: key.clone(),
+            expected: "a matrix of numbers",
+            found: "something else".to_owned(),
+        };
+        let (n, p) = shape.ok_or_else(no_matrix)?;
+        self.check_rows(&key, n)?;
+        let limit = self.context.root.options.max_array_bytes;
+        let found = n as u128 * p as u128 * 8;
+        if found > limit.into() {
+            return Err(Error::TooLarge {
+                key,
+                what: "a matrix of 64-bit floats with bytes",
+                found,
+                limit,
+            });
+        }
         let matrix = match &value {
             Uns::Frame(frame) => frame_matrix(frame),
             other => other.to_matrix(),
         };
-        let matrix = matrix.ok_or_else(|| Error::DataType {
-            key: key.clone(),
-            expected: "a matrix of numbers",
-            found: "something else".to_owned(),
-        })?;
-        self.check_rows(&key, matrix.shape().0)?;
-        matrix.to_dense_f64()
+        matrix.ok_or_else(no_matrix)?.to_dense_f64()
     }
 
     /// The names of the graphs between rows.

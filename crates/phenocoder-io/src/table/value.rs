@@ -194,6 +194,19 @@ impl Uns {
         }
     }
 
+    /// The number of rows and columns of the entry as a matrix, where it is one.
+    pub(crate) fn matrix_shape(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Numbers(a) => match *a.shape() {
+                [n] => Some((n, 1)),
+                [n, p] => Some((n, p)),
+                _ => None,
+            },
+            Self::Sparse(m) => Some(m.shape()),
+            _ => None,
+        }
+    }
+
     /// The entry as a matrix, where it is one.
     #[must_use]
     pub fn to_matrix(&self) -> Option<Matrix> {

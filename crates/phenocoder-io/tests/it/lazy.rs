@@ -8,8 +8,8 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch
 use ndarray::{Array2, array};
 use phenocoder_core::{Categorical, Column, CsrGraph, DataType};
 use phenocoder_io::{
-    Annotation, ContainerVersion, Error, Frame, NumericValues, SparseFormat, SparseMatrix, Store,
-    Table, TableData, Uns, WriteMode,
+    Annotation, ContainerVersion, Error, Frame, NumericArray, NumericValues, OpenOptions,
+    SparseFormat, SparseMatrix, Store, Table, TableData, Uns, WriteMode,
 };
 use serde_json::{Value, json};
 
@@ -271,6 +271,42 @@ fn shapes_that_do_not_fit_the_table_are_errors_that_name_the_entry() {
     let whole = table.read_all().unwrap();
     assert!(
         matches!(&whole.obsm["pca"], Uns::Unsupported(why) if why.contains("`tables/t/obsm/pca`"))
+    );
+}
+
+#[test]
+fn a_matrix_that_is_small_only_as_it_is_stored_counts_as_what_is_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let empty = NumericValues::Float64(Vec::new());
+    let sparse = SparseMatrix::new(SparseFormat::Csr, (3, 4), vec![0; 4], Vec::new(), empty);
+    let bytes = NumericArray::new(vec![3, 100], NumericValues::UInt8(vec![1; 300])).unwrap();
+    let data = TableData::new(names(&["a", "b", "c"]), vec![], None)
+        .with_obsm("sparse", Uns::Sparse(sparse.unwrap()))
+        .with_obsm("bytes", Uns::Numbers(bytes));
+    store.write_table("t", &data, WriteMode::Create).unwrap();
+    edit(&path.join("tables/t/obsm/sparse/zarr.json"), |node| {
+        node["attributes"]["shape"] = json!([3, 100_000_000]);
+    });
+    let open = |limit| {
+        let options = OpenOptions::default().with_max_array_bytes(limit);
+        Store::open_with(&path, options)
+            .unwrap()
+            .table("t")
+            .unwrap()
+    };
+    for (name, most, bytes) in [("sparse", 1 << 20, 2_400_000_000), ("bytes", 2399, 2400)] {
+        let refused = open(most).obsm(name).unwrap_err();
+        assert!(
+            matches!(&refused, Error::TooLarge { key, found, limit, .. }
+                if *key == format!("tables/t/obsm/{name}") && *found == bytes && *limit == most),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(
+        open(2400).obsm("bytes").unwrap(),
+        Array2::<f64>::ones((3, 100))
     );
 }
 
