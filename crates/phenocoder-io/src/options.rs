@@ -59,7 +59,8 @@ pub struct OpenOptions {
     pub max_array_bytes: u64,
     /// The largest metadata file that is read, in bytes; the root's and the directory of a zip file may be eight times as large.
     pub max_metadata_bytes: u64,
-    /// How deep groups, dictionaries and folders may be nested.
+    /// How deep groups, dictionaries and folders may be nested. Each level takes some of the stack of the thread that
+    /// reads; the default is far from its end.
     pub max_depth: usize,
     /// How many requests may be sent to a server before [`Error::TooManyRequests`](crate::Error::TooManyRequests);
     /// `None` sets no limit. Folders and zip files need none.

@@ -220,17 +220,16 @@ impl Uns {
     }
 }
 
-/// How deep dictionaries may be nested.
-const MAX_DEPTH: usize = 64;
-
 /// Reads any entry; what in a dictionary cannot be read becomes [`Uns::Unsupported`].
 pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
-    if depth > MAX_DEPTH {
-        return Err(Error::invalid(
-            node.key,
-            "dictionaries at most 64 deep",
-            "more",
-        ));
+    let limit = context.root.options.max_depth;
+    if depth > limit {
+        return Err(Error::TooLarge {
+            key: node.key,
+            what: "a depth of dictionaries",
+            found: depth as u128,
+            limit: limit as u64,
+        });
     }
     let encoding = node.text("encoding-type").unwrap_or("").to_owned();
     match encoding.as_str() {

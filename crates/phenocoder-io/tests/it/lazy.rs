@@ -311,6 +311,45 @@ fn a_matrix_that_is_small_only_as_it_is_stored_counts_as_what_is_made_of_it() {
 }
 
 #[test]
+fn dictionaries_are_read_as_deep_as_the_options_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    Store::create(&path, ContainerVersion::V02).unwrap();
+    let open = |depth| {
+        let options = OpenOptions::default().with_max_depth(depth);
+        Store::open_with(&path, options).unwrap()
+    };
+    // The number lies in as many dictionaries, that of the table among them.
+    let nested = |depth: usize| {
+        let wrap = |value, _| Uns::Dict([("d".to_owned(), value)].into());
+        (1..depth).fold(Uns::Int(7), wrap)
+    };
+    let deepest = |mut value: &Uns| loop {
+        match value {
+            Uns::Dict(entries) => value = &entries["d"],
+            value => return value.clone(),
+        }
+    };
+    let data = TableData::new(names(&["a"]), vec![], None)
+        .with_uns("three", nested(3))
+        .with_uns("seventy", nested(70));
+    open(100)
+        .write_table("t", &data, WriteMode::Create)
+        .unwrap();
+    for (name, depth) in [("three", 3), ("seventy", 70)] {
+        for (limit, is_read) in [(depth, true), (depth - 1, false)] {
+            let uns = open(limit).table("t").unwrap().uns().unwrap();
+            let expected = format!("a depth of dictionaries of {depth} is more than");
+            match deepest(&uns[name]) {
+                Uns::Int(7) => assert!(is_read, "{name}"),
+                Uns::Unsupported(why) => assert!(!is_read && why.contains(&expected), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn tables_of_other_kinds_and_versions_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     written(&folder, ContainerVersion::V02);
