@@ -99,6 +99,25 @@ pub(crate) fn check_column(name: &str) -> Result<()> {
     check_name(name)
 }
 
+/// Checks what the names of rows are called: any name of a file that is not one of metadata, as anndata has it.
+///
+/// # Errors
+///
+/// [`Error::InvalidName`] that says which rule is broken.
+pub(crate) fn check_index_name(name: &str) -> Result<()> {
+    let problem = if !is_component(name) {
+        "it is no single component of a path"
+    } else if matches!(name, "zarr.json" | ".zgroup" | ".zattrs" | ".zarray") {
+        "it is the name of a metadata file"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidName {
+        name: name.to_owned(),
+        problem,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +143,11 @@ mod tests {
             assert!(check_name(bad).is_err(), "{bad}");
         }
         assert!(check_column("_index").is_err());
+        for good in ["cell id", "__x", "_index", ".x", "x#"] {
+            assert!(check_index_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a\\b", "zarr.json", ".zattrs"] {
+            assert!(check_index_name(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Every violation of a store, rather than the first.
 
+use std::collections::BTreeSet;
+
 use crate::array::with_causes;
 use crate::store::{ElementKind, Store};
 use crate::transform::{Transformation, affine_of};
@@ -136,6 +138,16 @@ fn check_table(
     let data = table.read_all()?;
     if let Err(error) = data.validate() {
         found.push(Violation::warning(key, with_causes(&error)));
+    }
+    for (names, frame, what) in [
+        (&data.obs_names, "obs", "rows"),
+        (&data.var_names, "var", "variables"),
+    ] {
+        let mut seen = BTreeSet::new();
+        if let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) {
+            let problem = format!("`{name}` names two {what}");
+            found.push(Violation::warning(&path::child(key, frame), problem));
+        }
     }
     for region in data.annotation.iter().flat_map(|a| &a.regions) {
         let exists = store.elements().iter().any(|e| {

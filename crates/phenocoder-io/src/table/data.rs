@@ -11,7 +11,7 @@ use super::arrow_column::{column_field, column_to_arrow, split_dictionary, texts
 use super::frame::batch;
 use super::matrix::Matrix;
 use super::value::Uns;
-use crate::path::{check_column, is_component};
+use crate::path::{check_column, check_index_name, is_component};
 use crate::{Error, Result};
 
 /// What the rows of a table describe.
@@ -315,7 +315,11 @@ impl TableData {
         found
     }
 
-    /// Checks the rules of AnnData and of SpatialData's `TableModel`.
+    /// Checks what a table must keep to be written: lengths and shapes, the names of columns and entries that SpatialData
+    /// allows, and the annotation.
+    ///
+    /// Names of rows and variables may occur twice, as in AnnData, which warns of it; so does
+    /// [`validate`](crate::validate()). What the index is called may be any name of a file.
     ///
     /// # Errors
     ///
@@ -323,8 +327,6 @@ impl TableData {
     #[doc(alias = "TableModel")]
     pub fn validate(&self) -> Result<()> {
         let (n, p) = (self.n_obs(), self.n_vars());
-        unique("obs_names", &self.obs_names)?;
-        unique("var_names", &self.var_names)?;
         let index = self.obs_index_name.as_deref();
         check_frame("obs", &self.obs, index, self.unread("obs"), n)?;
         let index = self.var_index_name.as_deref();
@@ -436,14 +438,6 @@ fn with_column(old: &RecordBatch, name: &str, column: &Column) -> Result<RecordB
     batch(name, fields, arrays, old.num_rows())
 }
 
-fn unique(place: &str, names: &[String]) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    match names.iter().find(|name| !seen.insert(name.as_str())) {
-        None => Ok(()),
-        Some(name) => Err(Error::table(place, format!("`{name}` occurs twice"))),
-    }
-}
-
 fn check_frame<'a>(
     place: &str,
     frame: &'a RecordBatch,
@@ -455,19 +449,18 @@ fn check_frame<'a>(
         let problem = format!("expected {rows} rows, found {}", frame.num_rows());
         return Err(Error::table(place, problem));
     }
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    for name in frame
-        .schema_ref()
-        .fields()
-        .iter()
-        .map(|f| f.name())
-        .map(String::as_str)
-        .chain(index)
-        .chain(unread.map(|column| column.name.as_str()))
-    {
+    if let Some(index) = index {
+        check_index_name(index)?;
+    }
+    let columns = frame.schema_ref().fields().iter().map(|f| f.name());
+    let columns = columns.map(String::as_str);
+    let columns = columns.chain(unread.map(|column| column.name.as_str()));
+    let mut seen: BTreeSet<String> = index.map(str::to_lowercase).into_iter().collect();
+    for name in columns {
         check_column(name)?;
         if !seen.insert(name.to_lowercase()) {
-            let problem = "another column has this name, or one that differs in case only";
+            let problem =
+                "another column or the index has this name, or one that differs in case only";
             return Err(Error::table(format!("{place}/{name}"), problem));
         }
     }

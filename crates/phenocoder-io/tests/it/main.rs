@@ -19,6 +19,7 @@ mod organoid;
 mod parquet;
 mod patchset;
 mod pyramids;
+mod python_tables;
 mod ragged;
 mod region;
 #[cfg(feature = "object-store")]
