@@ -55,8 +55,8 @@
 //!
 //! Not read in tables are `awkward-array`, complex numbers, times in other units than seconds to nanoseconds, and times and
 //! bytes with several axes: where they are an entry of `uns` and its like, that entry is [`Uns::Unsupported`], and a
-//! column of `obs` or `var` is left out of [`Table::read_all`]; [`TableData::unsupported`] names both, they stay when the
-//! table is replaced, and harm no other.
+//! column of `obs` or `var` or a layer is left out of [`Table::read_all`]; [`TableData::unsupported`] names them all, they
+//! stay when the table is replaced, and harm no other.
 //!
 //! # Catalogue
 //!

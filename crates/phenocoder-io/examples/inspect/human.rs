@@ -272,10 +272,9 @@ fn table(store: &Store, name: &str) -> Result<Vec<String>, Error> {
     lines.push(format!("obs: {}", columns(&table.obs_info()?)));
     lines.push(format!("var: {}", columns(&table.var_info()?)));
     for layer in table.layers()? {
-        lines.push(format!(
-            "layer {layer}: {}",
-            matrix(&table.layer_info(&layer)?)
-        ));
+        let info = table.layer_info(&layer);
+        let shown = info.map_or_else(|error| format!("not read: {error}"), |info| matrix(&info));
+        lines.push(format!("layer {layer}: {shown}"));
     }
     groups(&table, &mut lines)?;
     Ok(lines)

@@ -39,10 +39,13 @@ pub(crate) fn table(table: &Table) -> Result<Value, Error> {
             "instance_key": annotation.instance_key,
         })
     });
-    let layers = data
-        .layers
-        .iter()
-        .map(|(name, m)| (name.clone(), matrix(m)));
+    let read = data.layers.iter();
+    let mut layers: Map<_, _> = read.map(|(name, m)| (name.clone(), matrix(m))).collect();
+    for (entry, _) in data.unsupported() {
+        if let Some(name) = entry.strip_prefix("layers/") {
+            layers.insert(name.to_owned(), unsupported(table, &entry));
+        }
+    }
     let raw = data.raw.as_ref().map(|raw| {
         json!({
             "shape": [data.n_obs(), raw.var_names.len()],
@@ -57,7 +60,7 @@ pub(crate) fn table(table: &Table) -> Result<Value, Error> {
         "X": optional_matrix(data.x.as_ref()),
         "obs": frame(&text_index(&data.obs_names), data.obs_index_name.as_deref(), &data.obs),
         "var": frame(&text_index(&data.var_names), data.var_index_name.as_deref(), &data.var),
-        "layers": layers.collect::<Map<_, _>>(),
+        "layers": layers,
         "obsm": entries("obsm", &data.obsm),
         "varm": entries("varm", &data.varm),
         "obsp": entries("obsp", &data.obsp),

@@ -1,4 +1,4 @@
-//! Entries and columns that cannot be read, on their way from the table that is replaced to the new one.
+//! Entries, layers and columns that cannot be read, on their way from the table that is replaced to the new one.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::root::Root;
 use crate::store::copy_tree;
 use crate::{Error, Result};
 
-/// Copies every unsupported entry and column of `table` from the table at the key `old` into the new table's folder.
+/// Copies every unsupported entry, layer and column of `table` from the table at the key `old` into the new table's folder.
 pub(crate) fn carry_over(
     root: &Arc<Root>,
     format: ZarrFormat,
@@ -46,6 +46,7 @@ pub(crate) fn carry_over(
     for (entry, reason) in &entries {
         let fits = match entry.split('/').next() {
             Some("obs" | "obsm" | "obsp") => same_obs,
+            Some("layers") => same_obs && same_var,
             Some("var" | "varm" | "varp") => same_var,
             // The variables of `raw` are its own.
             Some("raw") => same_raw,

@@ -73,7 +73,7 @@ pub struct TableData {
     pub var: RecordBatch,
     /// The matrix, `[n_obs, n_vars]`.
     pub x: Option<Matrix>,
-    /// Matrices of the same shape.
+    /// Matrices of the same shape; those that cannot be read are not among them, see [`unsupported`](Self::unsupported).
     pub layers: BTreeMap<String, Matrix>,
     /// Entries aligned to the rows: coordinates, embeddings.
     pub obsm: BTreeMap<String, Uns>,
@@ -93,6 +93,8 @@ pub struct TableData {
     pub(crate) lists_region: Form,
     /// The columns that were not read, in their order.
     pub(crate) unread: Vec<UnreadColumn>,
+    /// The layers that were not read, and why.
+    pub(crate) unread_layers: BTreeMap<String, String>,
 }
 
 /// A column of a type that is not read.
@@ -142,6 +144,7 @@ impl TableData {
             annotation: None,
             lists_region: Form::default(),
             unread: Vec::new(),
+            unread_layers: BTreeMap::new(),
         }
     }
 
@@ -233,7 +236,7 @@ impl TableData {
         self.obsm.get(name)?.to_matrix()?.to_dense_f64().ok()
     }
 
-    /// Takes out every entry and column that could not be read, so that the rest can be written elsewhere.
+    /// Takes out every entry, layer and column that could not be read, so that the rest can be written elsewhere.
     ///
     /// Returns what [`unsupported`](Self::unsupported) does.
     pub fn take_unsupported(&mut self) -> Vec<(String, String)> {
@@ -258,6 +261,7 @@ impl TableData {
             take(entries);
         }
         self.unread.clear();
+        self.unread_layers.clear();
         found
     }
 
@@ -273,8 +277,8 @@ impl TableData {
         unread.filter(move |column| is_free(&column.name))
     }
 
-    /// The paths of the columns and entries that could not be read, and why: `obs/signal`,
-    /// `uns/rank_genes_groups/names`; columns first.
+    /// The paths of the columns, layers and entries that could not be read, and why: `obs/signal`, `layers/spliced`,
+    /// `uns/rank_genes_groups/names`, in this order.
     ///
     /// They are copied from the old table when that is replaced.
     #[must_use]
@@ -301,6 +305,10 @@ impl TableData {
                 (place, column.reason.clone())
             })
             .collect();
+        // One that was replaced since is no longer missed.
+        let layers = self.unread_layers.iter();
+        let layers = layers.filter(|(name, _)| !self.layers.contains_key(*name));
+        found.extend(layers.map(|(name, reason)| (format!("layers/{name}"), reason.clone())));
         let raw = self.raw.as_ref().map(|raw| ("raw/varm", &raw.varm));
         let groups = [
             ("obsm", &self.obsm),

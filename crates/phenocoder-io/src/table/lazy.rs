@@ -458,22 +458,29 @@ impl Table {
 
     /// Reads everything that can be read.
     ///
-    /// Columns of a type that is not read, such as complex numbers, are left out, and
+    /// Columns of a type that is not read, such as complex numbers, and layers that cannot be read are left out, and
     /// [`unsupported`](TableData::unsupported) names them; like entries that cannot be read they stay in the store when
-    /// the table is replaced. [`obs_all`](Self::obs_all) refuses them.
+    /// the table is replaced. [`obs_all`](Self::obs_all) refuses such columns, and [`layer`](Self::layer) says with which
+    /// error a layer fails.
     ///
     /// # Errors
     ///
-    /// Errors of damaged data in `obs`, `var`, `X` and layers; other damaged entries become [`Uns::Unsupported`].
+    /// Errors of damaged data in `obs`, `var` and `X`; other damaged entries become [`Uns::Unsupported`].
     pub fn read_all(&self) -> Result<TableData> {
         let (obs, mut unread) = self.obs.read_known(&self.context, "obs")?;
         let (var, of_var) = self.var.read_known(&self.context, "var")?;
         let (raw, of_raw) = self.raw()?.unzip();
         unread.extend(of_var);
         unread.extend(of_raw.into_iter().flatten());
-        let mut layers = BTreeMap::new();
+        let (mut layers, mut unread_layers) = (BTreeMap::new(), BTreeMap::new());
         for name in self.layers()? {
-            layers.insert(name.clone(), self.layer(&name)?);
+            match self.layer(&name) {
+                Ok(layer) => _ = layers.insert(name, layer),
+                Err(error) if error.is_environment() => return Err(error),
+                Err(error) => {
+                    unread_layers.insert(name, crate::array::with_causes(&error));
+                }
+            }
         }
         let data = TableData {
             obs_names: self.obs_names()?,
@@ -493,6 +500,7 @@ impl Table {
             annotation: self.annotation.clone(),
             lists_region: Form(self.lists_region),
             unread,
+            unread_layers,
         };
         data.check_annotation().map_err(|error| match error {
             Error::InvalidTable { place, problem } => {
@@ -556,28 +564,25 @@ impl Table {
 
     /// Checks an entry's lengths against the table's.
     fn check_aligned(&self, group: &str, key: &str, entry: &Uns) -> Result<()> {
-        let (rows, is_square) = match group {
-            "obsm" => (self.n_obs(), false),
-            "obsp" => (self.n_obs(), true),
-            "varm" => (self.n_vars(), false),
-            "varp" => (self.n_vars(), true),
+        let (n, p) = (self.n_obs(), self.n_vars());
+        let (rows, columns) = match group {
+            "layers" => (n, Some(p)),
+            "obsm" => (n, None),
+            "obsp" => (n, Some(n)),
+            "varm" => (p, None),
+            "varp" => (p, Some(p)),
             _ => return Ok(()),
         };
-        let columns = if is_square { entry.n_columns() } else { None };
-        let wrong = [entry.n_rows(), columns].into_iter().flatten();
-        match wrong.into_iter().find(|&found| found != rows) {
-            None => Ok(()),
-            Some(found) => Err(Error::LengthMismatch {
-                key: key.to_owned(),
-                expected: rows as u64,
-                found: found as u64,
-            }),
-        }
+        // Without a rule for columns, or without columns, there is nothing to compare.
+        let found_columns = columns.and(entry.n_columns()).or(columns);
+        let found = (entry.n_rows().unwrap_or(rows), found_columns.unwrap_or(0));
+        self.check_shape(key, found, (rows, columns.unwrap_or(0)))
     }
 
-    /// Reads one entry of `obsm`, `varm`, `obsp`, `varp` or `uns` by its path, such as `uns/pca/params`.
+    /// Reads one entry of `layers`, `obsm`, `varm`, `obsp`, `varp` or `uns` by its path, such as `uns/pca/params`.
     ///
-    /// For an entry that [`read_all`](Self::read_all) gives as [`Uns::Unsupported`], this is the error with its type.
+    /// For an entry that [`read_all`](Self::read_all) gives as [`Uns::Unsupported`], or a layer that it leaves out, this is
+    /// the error with its type.
     ///
     /// # Errors
     ///

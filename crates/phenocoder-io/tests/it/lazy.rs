@@ -246,6 +246,10 @@ fn shapes_that_do_not_fit_the_table_are_errors_that_name_the_entry() {
     for (found, expected) in [
         (table.layer("by_row").map(|_| ()), "tables/t/layers/by_row"),
         (
+            table.read_entry("layers/by_row").map(|_| ()),
+            "tables/t/layers/by_row",
+        ),
+        (
             table.layer_info("by_row").map(|_| ()),
             "tables/t/layers/by_row",
         ),
