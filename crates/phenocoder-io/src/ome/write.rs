@@ -98,7 +98,7 @@ pub struct ImageWriteOptions {
     /// The extent of a shard along `c, z, y, x`, a multiple of [`chunks`](Self::chunks); no shards unless set.
     ///
     /// A shard is one file of several chunks, which can still be read one by one: right where a store would have too many
-    /// files, as on network and object storage. Zarr v3 only.
+    /// files, as on network and object storage. Along an axis that is not stored it says nothing. Zarr v3 only.
     pub shards: Option<ImageShape>,
     /// The coarser levels; none unless set.
     pub pyramid: Pyramid,
@@ -189,7 +189,7 @@ pub struct LabelWriteOptions {
     /// The extent of a shard along `c, z, y, x`, a multiple of [`chunks`](Self::chunks); no shards unless set.
     ///
     /// A shard is one file of several chunks, which can still be read one by one: right where a store would have too many
-    /// files, as on network and object storage. Zarr v3 only.
+    /// files, as on network and object storage. Along an axis that is not stored it says nothing. Zarr v3 only.
     pub shards: Option<ImageShape>,
     /// The coarser levels; none unless set.
     pub pyramid: Pyramid,

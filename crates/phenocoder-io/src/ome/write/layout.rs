@@ -56,7 +56,18 @@ impl<'a> Layout<'a> {
         pyramid: &Pyramid,
     ) -> Result<Self> {
         let (shape, data_type) = (pixels.shape(), pixels.data_type());
-        let chunks = chunks.unwrap_or(ImageShape::new(1, 1, 1024, 1024));
+        // Along an axis that is not stored there is one pixel.
+        let stored = |extent: ImageShape| {
+            let along = |axis: &str, n: usize| if axes.contains(&axis) { n } else { 1 };
+            ImageShape::new(
+                along("c", extent.c),
+                along("z", extent.z),
+                extent.y,
+                extent.x,
+            )
+        };
+        let chunks = stored(chunks.unwrap_or(ImageShape::new(1, 1, 1024, 1024)));
+        let shards = shards.map(stored);
         if [shape.c, shape.z, shape.y, shape.x].contains(&0) {
             return Err(Error::invalid(
                 name,
@@ -70,7 +81,11 @@ impl<'a> Layout<'a> {
                 problem: "each length must be at least 1".to_owned(),
             });
         }
-        let chunk = within(chunks, shape);
+        // Those of shards are all alike, whatever the shape: shards divide into them.
+        let chunk = match shards {
+            Some(_) => chunks,
+            None => within(chunks, shape),
+        };
         let bytes = chunk
             .region()
             .checked_len()
@@ -287,7 +302,7 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// The chunks of a level; those of shards are all alike, so that shards divide into them.
+    /// The chunks of a level.
     fn chunk_of(&self, shape: ImageShape) -> ImageShape {
         match self.shard {
             Some(_) => self.chunk,
