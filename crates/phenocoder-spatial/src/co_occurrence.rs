@@ -49,7 +49,7 @@ pub struct CoOccurrence {
 /// Cells without a label are left out.
 ///
 /// Pairs are counted by pairs of tree nodes, exactly and in memory of the order of the points; the cost is at most that of
-/// comparing all pairs (32 at a time), and far less where distances are small against the extent of the tissue.
+/// comparing all pairs, for every 254 distances once, and far less where distances are small against the extent of the tissue.
 ///
 /// # Shapes
 ///

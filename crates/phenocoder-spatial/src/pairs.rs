@@ -16,8 +16,9 @@ use phenocoder_core::Progress;
 use rayon::prelude::*;
 
 use crate::error::Result;
-use leaves::Pair;
+use leaves::{Limits, Pair};
 use look_up::Found;
+use thresholds::Part;
 pub(crate) use thresholds::{Reach, Thresholds};
 pub(crate) use tree::Tree;
 use tree::{Below, Node};
@@ -38,11 +39,8 @@ pub(crate) fn pairs_between(
     thresholds: &Thresholds,
     progress: &dyn Progress,
 ) -> Result<Vec<u64>> {
-    let tasks = match a.len() > 0 && b.len() > 0 {
-        true => vec![Task::Two(0, 0)],
-        false => Vec::new(),
-    };
-    Counter { a, b, thresholds }.count(tasks, progress)
+    let task = (a.len() > 0 && b.len() > 0).then_some(Task::Two(0, 0));
+    count((a, b), thresholds, task, progress)
 }
 
 /// Counts the pairs of two different points of one set up to each threshold, each once; all points count everywhere.
@@ -51,12 +49,22 @@ pub(crate) fn pairs_within(
     thresholds: &Thresholds,
     progress: &dyn Progress,
 ) -> Result<Vec<u64>> {
-    let tasks = match tree.len() > 1 {
-        true => vec![Task::One(0)],
-        false => Vec::new(),
-    };
-    let (a, b) = (tree, tree);
-    Counter { a, b, thresholds }.count(tasks, progress)
+    let task = (tree.len() > 1).then_some(Task::One(0));
+    count((tree, tree), thresholds, task, progress)
+}
+
+fn count(
+    (a, b): (&Tree, &Tree),
+    thresholds: &Thresholds,
+    task: Option<Task>,
+    progress: &dyn Progress,
+) -> Result<Vec<u64>> {
+    let mut counts = Vec::new();
+    for thresholds in &thresholds.parts {
+        let tasks = task.into_iter().collect();
+        counts.append(&mut Counter { a, b, thresholds }.count(tasks, progress)?);
+    }
+    Ok(counts)
 }
 
 /// Ends the counting of some pairs at the limit of their points, since counts are summed up later.
@@ -84,7 +92,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(thresholds: &Thresholds) -> Self {
+    fn new(thresholds: &Part) -> Self {
         let counts = vec![0; thresholds.len() + 1];
         Self {
             twice: counts.clone(),
@@ -121,7 +129,7 @@ impl Sums {
 struct Counter<'a> {
     a: &'a Tree,
     b: &'a Tree,
-    thresholds: &'a Thresholds,
+    thresholds: &'a Part,
 }
 
 impl Counter<'_> {
@@ -181,10 +189,11 @@ impl Counter<'_> {
                         let leaf = &self.a.leaves[leaf as usize];
                         let twice = &mut sums.twice;
                         twice[first] = twice[first].wrapping_sub(node.len);
+                        let all = [(u32::MAX, leaf.len as u32)];
                         let pair = Pair {
                             a: leaf,
                             b: leaf,
-                            limits: &[(u32::MAX, leaf.len as u32)],
+                            limits: Limits::new(&all, self.thresholds.offset),
                             thresholds: self.thresholds,
                             bins: first..last,
                         };
@@ -195,17 +204,17 @@ impl Counter<'_> {
             Task::Two(i, j) => {
                 let (p, q) = (&self.a.nodes[i as usize], &self.b.nodes[j as usize]);
                 let first = self.thresholds.bin(nearest(p, q));
-                let limits = self.a.limits(p);
-                let farthest_limit = limits.last().map_or(0, |&(limit, _)| limit as usize);
+                let limits = Limits::new(self.a.limits(p), self.thresholds.offset);
+                let farthest_limit = limits.last();
                 if first >= farthest_limit.min(self.thresholds.len()) {
                     return;
                 }
                 let last = self.thresholds.bin(farthest(p, q));
                 if first == last {
-                    for &(limit, n) in limits.iter().filter(|&&(limit, _)| limit as usize > first) {
-                        let pairs = u64::from(n) * q.len;
+                    for (limit, n) in limits.beyond(first) {
+                        let pairs = n as u64 * q.len;
                         counts[first] = counts[first].wrapping_add(pairs);
-                        end_at(counts, limit as usize, pairs);
+                        end_at(counts, limit, pairs);
                     }
                     return;
                 }
@@ -268,17 +277,27 @@ mod tests {
         a: &[(Point, u32)],
         b: &[(Point, u32)],
         same: bool,
-        thresholds: &Thresholds,
+        (values, reach): (&[f64], Reach),
     ) -> Vec<u64> {
-        let mut counts = vec![0; thresholds.len()];
+        let squares: Vec<f64> = values.iter().map(|value| value * value).collect();
+        let mut counts = vec![0_u64; values.len() + 1];
         for (i, (p, limit)) in a.iter().enumerate() {
             for (j, (q, _)) in b.iter().enumerate() {
                 if !same || i < j {
-                    let bin = thresholds.bin(squared(|axis| p[axis] - q[axis]));
-                    let end = thresholds.len().min(*limit as usize);
-                    counts.iter_mut().take(end).skip(bin).for_each(|n| *n += 1);
+                    let squared = squared(|axis| p[axis] - q[axis]);
+                    let bin = squares.partition_point(|&square| match reach {
+                        Reach::Closed => square < squared,
+                        Reach::Open => square <= squared,
+                    });
+                    let end = values.len().min(*limit as usize);
+                    counts[bin.min(end)] += 1;
+                    counts[end] = counts[end].wrapping_sub(1);
                 }
             }
+        }
+        counts.pop();
+        for bin in 1..counts.len() {
+            counts[bin] = counts[bin].wrapping_add(counts[bin - 1]);
         }
         counts
     }
@@ -294,19 +313,63 @@ mod tests {
             .collect()
     }
 
+    /// Few thresholds, many, more than a table holds, and such that do not go together.
+    fn distances(kind: usize) -> Vec<f64> {
+        match kind {
+            0 => vec![0.0, 1.0, 5.0, 5.0, 13.0],
+            1 => (0..100).map(|i| f64::from(i) * 0.5).collect(),
+            2 => (0..600).map(|i| f64::from(i) * 0.07).collect(),
+            _ => (0..30).chain([1_000, 1_001]).map(f64::from).collect(),
+        }
+    }
+
+    #[test]
+    fn thresholds_that_do_not_go_together_are_counted_apart() {
+        let parts = |kind| {
+            let thresholds = Thresholds::new(&distances(kind), Reach::Closed);
+            let parts = thresholds.parts.iter();
+            parts
+                .map(|part| (part.offset, part.len(), part.table.is_some()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(parts(0), [(0, 5, false)]);
+        assert_eq!(parts(1), [(0, 100, true)]);
+        assert_eq!(
+            parts(2),
+            [(0, 254, true), (254, 254, true), (508, 92, true)]
+        );
+        assert_eq!(parts(3), [(0, 30, true), (30, 2, false)]);
+    }
+
+    #[test]
+    fn counts_of_large_sets_are_those_of_all_pairs() {
+        let place = |part: f64| part * 30.0;
+        let (a, b) = (points(2500, 1, place, 32), points(1500, 2, place, 32));
+        let free = |points: &[(Point, u32)]| {
+            Tree::new(&points.iter().map(|&(point, _)| point).collect::<Vec<_>>())
+        };
+        assert!(a.len() as u64 * b.len() as u64 > FEW);
+        for kind in 0..4 {
+            let values = distances(kind);
+            let thresholds = Thresholds::new(&values, Reach::Closed);
+            let limited = Tree::limited(a.iter().copied());
+            let found = pairs_between(&limited, &free(&b), &thresholds, &NoProgress).unwrap();
+            assert_eq!(found, brute(&a, &b, false, (&values, Reach::Closed)));
+            let all: Vec<_> = a.iter().map(|&(point, _)| (point, u32::MAX)).collect();
+            let within = pairs_within(&free(&a), &thresholds, &NoProgress).unwrap();
+            assert_eq!(within, brute(&all, &all, true, (&values, Reach::Closed)));
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(120))]
         #[test]
         fn counts_are_those_of_all_pairs(
-            n in 0_usize..700, m in 0_usize..700, seed in 0_u64..1_000, steps in 1.0..40.0, closed: bool, many: bool,
+            n in 0_usize..700, m in 0_usize..700, seed in 0_u64..1_000, steps in 1.0..40.0, closed: bool, kind in 0_usize..4,
             flat: bool, lattice: bool, offset in prop::sample::select(vec![0.0, 1e5, -1e9]),
             unit in prop::sample::select(vec![1.0, 1e-3, 1e-18, 1e18]),
         ) {
-            let values: Vec<f64> = if many {
-                (0..100).map(|i| f64::from(i) * 0.5).collect()
-            } else {
-                vec![0.0, 1.0, 5.0, 5.0, 13.0]
-            };
+            let values = distances(kind);
             let values: Vec<f64> = values.into_iter().map(|value| value * unit).collect();
             let place = |part: f64| {
                 let step: f64 = part * steps;
@@ -317,18 +380,19 @@ mod tests {
             if flat {
                 a.iter_mut().chain(&mut b).for_each(|(point, _)| point[0] = 0.0);
             }
-            let thresholds = Thresholds::new(&values, if closed { Reach::Closed } else { Reach::Open });
+            let reach = if closed { Reach::Closed } else { Reach::Open };
+            let (thresholds, values) = (Thresholds::new(&values, reach), (&values[..], reach));
             let limited = Tree::limited(a.iter().copied());
             let free = |points: &[(Point, u32)]| {
                 Tree::new(&points.iter().map(|&(point, _)| point).collect::<Vec<_>>())
             };
             let found = pairs_between(&limited, &free(&b), &thresholds, &NoProgress).unwrap();
-            prop_assert_eq!(found, brute(&a, &b, false, &thresholds));
+            prop_assert_eq!(found, brute(&a, &b, false, values));
             a.iter_mut().for_each(|(_, limit)| *limit = u32::MAX);
             let between = pairs_between(&free(&a), &free(&b), &thresholds, &NoProgress).unwrap();
-            prop_assert_eq!(between, brute(&a, &b, false, &thresholds));
+            prop_assert_eq!(between, brute(&a, &b, false, values));
             let within = pairs_within(&free(&a), &thresholds, &NoProgress).unwrap();
-            prop_assert_eq!(within, brute(&a, &a, true, &thresholds));
+            prop_assert_eq!(within, brute(&a, &a, true, values));
         }
     }
 }

@@ -223,8 +223,8 @@ pub struct Comparison {
 /// Those of smaller types are the first cells of those of larger ones, which for K, L and F costs as much as the largest
 /// type alone: the comparisons of two types are not independent of each other.
 ///
-/// K and L cost at most the comparison of all pairs of cells of a type, 32 at a time; F O(n log n); G that for each number
-/// of cells that types have.
+/// K and L cost at most the comparison of all pairs of cells of a type, for every 254 distances once; F O(n log n); G that
+/// for each number of cells that types have.
 /// Memory is of the order of the points, for each thread.
 ///
 /// # Shapes

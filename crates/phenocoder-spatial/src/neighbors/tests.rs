@@ -161,6 +161,24 @@ fn nearest_neighbors_are_what_all_pairs_say_also_with_ties() {
 }
 
 #[test]
+fn nearest_neighbors_among_many_points_are_what_all_pairs_say() {
+    // So many that the tree grows on several threads.
+    let points = random(70_000, 2, 5);
+    let graph = knn_graph(points.view(), 4).unwrap();
+    for i in (0..points.nrows()).step_by(1_759) {
+        let squared = |j: usize| {
+            let [y, x] = [0, 1].map(|axis| points[[i, axis]] - points[[j, axis]]);
+            y * y + x * x
+        };
+        let mut all: Vec<usize> = (0..points.nrows()).filter(|&j| j != i).collect();
+        all.sort_by(|&a, &b| squared(a).total_cmp(&squared(b)));
+        let mut expected: Vec<u32> = all[..4].iter().map(|&j| j as u32).collect();
+        expected.sort_unstable();
+        assert_eq!(graph.neighbors(i), expected, "row {i}");
+    }
+}
+
+#[test]
 fn more_neighbors_than_points_are_refused_with_the_sample() {
     let points = random(5, 2, 3);
     assert!(matches!(

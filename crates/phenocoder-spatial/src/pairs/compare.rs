@@ -23,15 +23,11 @@ impl Compare<'_> {
         let Self { pair, seen } = self;
         // Points of the first leaf that do not count any more.
         let mut ended = 0;
-        let mut limits = pair.limits;
+        let mut limits = pair.limits.iter().peekable();
         let mut before = 0;
         for bin in pair.bins.clone() {
-            while let Some((&(_, n), rest)) = limits
-                .split_first()
-                .filter(|(limit, _)| limit.0 as usize <= bin)
-            {
-                ended += n;
-                limits = rest;
+            while let Some((_, n)) = limits.next_if(|&(limit, _)| limit <= bin) {
+                ended += n as u32;
             }
             let counted = u32::MAX.checked_shl(ended).unwrap_or(0);
             let up_to = match seen {
@@ -42,10 +38,10 @@ impl Compare<'_> {
             before = up_to;
         }
         let end = pair.bins.end;
-        for &(limit, n) in limits.iter().filter(|&&(limit, _)| limit as usize > end) {
-            let pairs = u64::from(n) * pair.b.len as u64;
+        for (limit, n) in pair.limits.beyond(end) {
+            let pairs = (n * pair.b.len) as u64;
             counts[end] = counts[end].wrapping_add(pairs);
-            super::end_at(counts, limit as usize, pairs);
+            super::end_at(counts, limit, pairs);
         }
         counts[end] = counts[end].wrapping_sub(before);
     }

@@ -8,16 +8,47 @@ use super::MANY;
 use super::compare::Compare;
 use super::look_up::{Found, LookUp};
 use super::rounded::Seen;
-use super::thresholds::{Reach, Thresholds};
+use super::thresholds::{Part, Reach};
 use super::tree::{LEAF, Leaf};
+
+/// How many points count up to which of the thresholds; rising.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits<'a> {
+    of_all: &'a [(u32, u32)],
+    offset: u32,
+}
+
+impl<'a> Limits<'a> {
+    /// Takes limits among all thresholds, and how many of these come before the ones that are meant.
+    pub(super) fn new(of_all: &'a [(u32, u32)], offset: u32) -> Self {
+        Self { of_all, offset }
+    }
+
+    /// The limits, and how many points have each.
+    pub(super) fn iter(self) -> impl Iterator<Item = (usize, usize)> {
+        let limits = self.of_all.iter();
+        limits.map(move |&(limit, n)| (limit.saturating_sub(self.offset) as usize, n as usize))
+    }
+
+    /// Those beyond a threshold.
+    pub(super) fn beyond(self, bin: usize) -> impl Iterator<Item = (usize, usize)> {
+        self.iter().filter(move |&(limit, _)| limit > bin)
+    }
+
+    /// The last one; 0 where there is none.
+    pub(super) fn last(self) -> usize {
+        let last = self.of_all.last();
+        last.map_or(0, |&(limit, _)| limit.saturating_sub(self.offset) as usize)
+    }
+}
 
 /// Two leaves, and the thresholds among which distances of their points fall: none before the first, all up to the one after
 /// the last.
 pub(super) struct Pair<'a> {
     pub(super) a: &'a Leaf,
     pub(super) b: &'a Leaf,
-    pub(super) limits: &'a [(u32, u32)],
-    pub(super) thresholds: &'a Thresholds,
+    pub(super) limits: Limits<'a>,
+    pub(super) thresholds: &'a Part,
     pub(super) bins: Range<usize>,
 }
 
@@ -35,10 +66,10 @@ impl Pair<'_> {
     /// The points of the first leaf that have a limit beyond the first of the bins, and up to where it reaches.
     pub(super) fn runs(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
         let mut end = 0;
-        let runs = self.limits.iter().map(move |&(limit, n)| {
+        let runs = self.limits.iter().map(move |(limit, n)| {
             let start = end;
-            end += n as usize;
-            (limit as usize, start..end)
+            end += n;
+            (limit, start..end)
         });
         runs.filter(|&(limit, _)| limit > self.bins.start)
     }

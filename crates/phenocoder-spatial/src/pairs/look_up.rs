@@ -20,10 +20,10 @@ impl LookUp<'_> {
     /// Takes and leaves zeros in `found`.
     #[inline(always)]
     pub(super) fn count(&self, found: &mut Found, counts: &mut [u64]) {
-        let is_free = |&(limit, _): &(u32, u32)| limit as usize > self.pair.thresholds.len();
-        match self.pair.limits.first().is_none_or(is_free) {
-            true => self.run::<false>(found, counts),
-            false => self.run::<true>(found, counts),
+        let first = self.pair.limits.iter().next();
+        match first.is_some_and(|(limit, _)| limit <= self.pair.thresholds.len()) {
+            true => self.run::<true>(found, counts),
+            false => self.run::<false>(found, counts),
         }
     }
 
@@ -92,12 +92,8 @@ impl LookUp<'_> {
             found[pair.bins.start..=end].fill(0);
         }
         // From their limit on points do not count: what was found beyond is taken back together with all the others.
-        for &(limit, n) in pair
-            .limits
-            .iter()
-            .filter(|&&(limit, _)| limit as usize > pair.bins.start)
-        {
-            super::end_at(counts, limit as usize, u64::from(n) * pair.b.len as u64);
+        for (limit, n) in pair.limits.beyond(pair.bins.start) {
+            super::end_at(counts, limit, (n * pair.b.len) as u64);
         }
     }
 }

@@ -14,6 +14,14 @@ pub(crate) enum Reach {
 /// Thresholds of squared distances, rising.
 #[derive(Debug, Clone)]
 pub(crate) struct Thresholds {
+    pub(super) parts: Vec<Part>,
+}
+
+/// Thresholds that pairs are counted for at once.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// Thresholds before these.
+    pub(super) offset: u32,
     pub(super) squared: Vec<f64>,
     pub(super) reach: Reach,
     pub(super) table: Option<Table>,
@@ -22,15 +30,32 @@ pub(crate) struct Thresholds {
 impl Thresholds {
     /// Takes thresholds that are ≥ 0 and rise.
     pub(crate) fn new(thresholds: &[f64], reach: Reach) -> Self {
-        let squared: Vec<f64> = thresholds.iter().map(|t| t * t).collect();
-        Self {
-            table: Table::new(&squared),
-            squared,
-            reach,
+        let mut parts = Vec::new();
+        let mut offset = 0;
+        while offset < thresholds.len() {
+            let rest = &thresholds[offset..];
+            // A table has bytes for its thresholds, and cells that are fine enough for most of them where they lie evenly.
+            let is_last =
+                |&n: &usize| n == Table::MOST || (n >= super::MANY && rest[n] > FAR * rest[n / 2]);
+            let n = (1..rest.len()).find(is_last).unwrap_or(rest.len());
+            let squared: Vec<f64> = rest[..n].iter().map(|t| t * t).collect();
+            parts.push(Part {
+                offset: offset as u32,
+                table: Table::new(&squared),
+                squared,
+                reach,
+            });
+            offset += n;
         }
+        Self { parts }
     }
+}
 
-    pub(crate) fn len(&self) -> usize {
+/// By how much a threshold is greater than that in the middle of those before it, where it does not go with them.
+const FAR: f64 = 8.0;
+
+impl Part {
+    pub(super) fn len(&self) -> usize {
         self.squared.len()
     }
 
@@ -67,14 +92,17 @@ impl Table {
     /// Those up to the last threshold: so few that they stay in the fastest cache. As many are beyond.
     const CELLS: usize = 1 << 14;
 
+    /// Thresholds at most.
+    const MOST: usize = Self::MIXED as usize - 1;
+
     /// A cell that distances on both sides of a threshold may come to.
     pub(super) const MIXED: u8 = u8::MAX;
 
-    /// `None` where thresholds are few, too many, or so large or small that there are no cells.
+    /// `None` where thresholds are few, or so large or small that there are no cells.
     fn new(squared: &[f64]) -> Option<Self> {
         let last = *squared.last()?;
         let scale = Self::CELLS as f64 / last;
-        if !(super::MANY..Self::MIXED.into()).contains(&squared.len()) || !scale.is_normal() {
+        if !(super::MANY..=Self::MOST).contains(&squared.len()) || !scale.is_normal() {
             return None;
         }
         let mut bins = Box::new([squared.len() as u8; 1 << 16]);
