@@ -52,8 +52,11 @@
 //! # Conventions
 //!
 //! Points are the rows of a matrix, in any axis order that all axes share a unit in: distances are Euclidean, so scale
-//! anisotropic voxels first.
+//! anisotropic voxels first ([`Coords::scaled`](phenocoder_core::Coords::scaled)).
+//! Every radius, distance and size is in the unit of the points that it is asked of, whichever that is, so names have none;
+//! [`Coords`](phenocoder_core::Coords) carries the unit to where results tell it.
 //! Graphs are [`CsrGraph`](phenocoder_core::CsrGraph)s whose values are distances; statistics count edges, not distances, unless they say so.
+//! They hold up to 2³² points and any number of edges.
 //! What is not defined is NaN; what cannot be understood is an [`Error`].
 //! The number of threads never changes a bit of a result.
 //!
