@@ -555,4 +555,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn z_does_not_depend_on_the_unit_of_the_weights() {
+        let points = array![[0.0], [1.0], [2.5], [3.0], [4.5]];
+        let graph = crate::radius_graph(points.view(), 1.5).unwrap();
+        let x = array![[0.3], [1.9], [-0.4], [0.8], [5.0]];
+        let weights = SpatialWeights::default()
+            .with_edges(EdgeWeight::Value)
+            .with_normalization(Normalization::None);
+        let config = TestConfig::new()
+            .with_weights(weights)
+            .with_assumption(Assumption::RowPermutation);
+        let run = |unit: f64| {
+            let values = graph.values().iter().map(|value| value * unit).collect();
+            let graph = graph.clone().with_values(values).unwrap();
+            let moran = moran_test(&graph, x.view(), &config).unwrap();
+            [moran.z, geary_test(&graph, x.view(), &config).unwrap().z].concat()
+        };
+        let found = run(1.0);
+        assert!(found.iter().all(|z| z.is_finite()), "{found:?}");
+        for power in [-70, 70] {
+            assert_eq!(run(2.0_f64.powi(power)), found, "{power}");
+        }
+    }
 }
