@@ -73,8 +73,9 @@ pub use table::{DropReason, DroppedUnit, Fill, Note, NoteKind, StatisticsReport,
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for settings that make no sense or labels that make two columns of one name, [`Error::Shape`] when the
-/// inputs differ in length, [`Error::NotFinite`] for the first coordinate of a row with a unit that is not finite,
+/// [`Error::Config`] for settings that make no sense, labels that make two columns of one name, or more than 16,777,216
+/// columns, [`Error::TooManyCategories`] for more than 8,192 labels with the groups `assortativity` or `entropy`,
+/// [`Error::Shape`] when the inputs differ in length, [`Error::NotFinite`] for the first coordinate of a row with a unit that is not finite,
 /// [`Error::Cancelled`] when `progress` asks to stop.
 ///
 /// # Differences from the original

@@ -1,7 +1,10 @@
 //! The names of the columns, in the order in which [`super::unit`] makes the values.
 
 use super::{Group, StatisticsConfig};
-use crate::error::{ConfigError, Result};
+use crate::error::{ConfigError, Error, Result};
+
+/// Columns of a table, all radii together: their names are of some two gigabytes.
+const MOST: usize = 1 << 24;
 
 /// What is measured of every hull.
 pub(super) const HULL_MEASURES: [&str; 5] = ["volume", "area", "n", "distance_center", "density"];
@@ -11,6 +14,7 @@ pub(super) fn names(
     labels: &[String],
     features: &[String],
 ) -> Result<Vec<String>> {
+    check_number(config, labels.len(), features.len())?;
     let mut names = Vec::new();
     for radius in &config.radii {
         // Adding 0 prints −0 as 0.
@@ -31,6 +35,48 @@ pub(super) fn names(
         .into());
     }
     Ok(names)
+}
+
+/// Refuses more columns than can be named, and more labels than there is a matrix of pairs for.
+fn check_number(config: &StatisticsConfig, labels: usize, features: usize) -> Result<()> {
+    let of_groups = config
+        .groups
+        .iter()
+        .map(|&group| number(group, labels, features));
+    let found = of_groups
+        .fold(0, usize::saturating_add)
+        .saturating_mul(config.radii.len());
+    if found > MOST {
+        return Err(ConfigError::TooMany {
+            setting: "columns",
+            most: MOST,
+            found,
+        }
+        .into());
+    }
+    // Few columns, but of all pairs of labels.
+    let sums_up_pairs = |group| matches!(group, &Group::Assortativity | &Group::Entropy);
+    match config.groups.iter().any(sums_up_pairs) {
+        true => Error::check_categories(labels),
+        false => Ok(()),
+    }
+}
+
+/// How many columns [`of_group`] makes of so many labels and features.
+fn number(group: Group, labels: usize, features: usize) -> usize {
+    let times = |n: usize, of: usize| of.saturating_mul(n);
+    match group {
+        Group::Interactions => times(2, times(labels, labels)),
+        Group::Centrality => times(3, labels),
+        Group::Connectivity => times(2, labels + 1),
+        Group::MoranFeatures => features,
+        Group::MoranClusters => labels,
+        Group::Chull => times(2 * HULL_MEASURES.len() + 1, labels + 1),
+        Group::Enrichment => times(labels, labels + 1),
+        Group::Assortativity => 1,
+        Group::Entropy => 2,
+        Group::LocalMoran => times(3, features),
+    }
 }
 
 /// Every pair of labels once, in the order of the enrichment's columns.
@@ -99,5 +145,21 @@ fn of_group(group: Group, labels: &[String], features: &[String]) -> Vec<String>
             .iter()
             .flat_map(|f| ["hot", "cold", "outliers"].map(|kind| format!("{kind}_{f}")))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_many_as_are_counted() {
+        let names = |n: usize| -> Vec<String> { (0..n).map(|i| i.to_string()).collect() };
+        for (labels, features) in [(0, 0), (1, 2), (5, 0), (7, 3)] {
+            for group in Group::ALL {
+                let made = of_group(group, &names(labels), &names(features)).len();
+                assert_eq!(number(group, labels, features), made, "{group:?} {labels}");
+            }
+        }
     }
 }

@@ -93,7 +93,8 @@ impl StatisticsBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`StatisticsConfig::validate`], and [`Error::Config`] for labels or features that make two columns of one name.
+    /// Those of [`StatisticsConfig::validate`], [`Error::Config`] for labels or features that make two columns of one name or
+    /// too many columns, and [`Error::TooManyCategories`], as [`spatial_statistics`](super::spatial_statistics).
     pub fn new<L: Into<String>, F: Into<String>>(
         labels: impl IntoIterator<Item = L>,
         features: impl IntoIterator<Item = F>,

@@ -338,3 +338,39 @@ fn groups_beyond_the_original_have_the_numbers_of_their_functions() {
         assert!(config.clone().with_discovery_rate(rate).validate().is_err());
     }
 }
+
+#[test]
+fn more_columns_than_can_be_named_are_refused_before_any_is() {
+    // The numbers of cells, as if they were types.
+    let n = 20_000;
+    let labels: Vec<String> = (0..n).map(|i| i.to_string()).collect();
+    let types = Categorical::from_labels(&labels);
+    let points = Array2::from_shape_fn((n, 2), |(i, _)| i as f64);
+    let points = Coords::new(points, phenocoder_core::Unit::Micrometer).unwrap();
+    let units = Categorical::from_labels(vec!["s"; n]);
+    let run = |config: &StatisticsConfig| {
+        spatial_statistics(&points, &units, &types, None, config, &NoProgress)
+    };
+    let config = StatisticsConfig::new([0.5]);
+    let refused = run(&config).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`columns` is 800340013, expected at most 16777216"
+    );
+    let builder = StatisticsBuilder::new(&labels, [""; 0], config.clone());
+    assert_eq!(builder.unwrap_err(), refused);
+    for group in [Group::Assortativity, Group::Entropy] {
+        let refused = run(&config.clone().with_groups([group])).unwrap_err();
+        assert!(
+            matches!(refused, Error::TooManyCategories { found: 20_000, .. }),
+            "{refused}"
+        );
+    }
+    // Every radius has its columns.
+    let many = StatisticsConfig::new((0..300).map(f64::from)).with_groups([Group::Centrality]);
+    assert!(StatisticsBuilder::new(&labels, [""; 0], many).is_err());
+    // Few columns for each label are no matter.
+    let config = config.with_groups([Group::Centrality, Group::Connectivity]);
+    let table = run(&config).unwrap();
+    assert_eq!(table.values.dim(), (1, 5 * n + 2));
+}
