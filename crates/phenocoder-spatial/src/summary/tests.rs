@@ -374,3 +374,75 @@ fn more_columns_than_can_be_named_are_refused_before_any_is() {
     let table = run(&config).unwrap();
     assert_eq!(table.values.dim(), (1, 5 * n + 2));
 }
+
+/// Asks to stop when it is asked for the `after`th time.
+struct StopAfter {
+    after: usize,
+    asked: std::sync::atomic::AtomicUsize,
+}
+
+impl Progress for StopAfter {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        let asked = self
+            .asked
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        asked + 1 >= self.after
+    }
+}
+
+#[test]
+fn clusters_are_taken_few_at_a_time_without_a_bit_of_difference() {
+    use crate::autocorrelation::{Precision, SpatialWeights, moran_i};
+    let mut stream = phenocoder_core::Seed::new(9).stream("clusters", 0);
+    let n = 300;
+    let points = Array2::from_shape_simple_fn((n, 2), || stream.uniform_in(0.0, 100.0));
+    let graph = crate::radius_graph(points.view(), 9.0).unwrap();
+    let points = Coords::new(points, phenocoder_core::Unit::Micrometer).unwrap();
+    let units = Categorical::from_labels(vec!["s"; n]);
+    for k in [1, 16, 17, 40] {
+        let mut codes = (0..n)
+            .map(|_| stream.below(k + 1) as i32 - 1)
+            .collect::<Vec<_>>();
+        // Nobody is in the last one of several.
+        codes
+            .iter_mut()
+            .filter(|code| **code > 0 && **code == k as i32 - 1)
+            .for_each(|code| *code = 0);
+        let membership = Array2::from_shape_fn((n, k), |(i, a)| f64::from(codes[i] == a as i32));
+        let labels = Categorical::new(codes, (0..k).map(|a| a.to_string()).collect()).unwrap();
+        for (mode, precision) in [
+            (Mode::Default, Precision::Double),
+            (Mode::Compat, Precision::Single),
+        ] {
+            let config = StatisticsConfig::new([9.0])
+                .with_groups([Group::MoranClusters])
+                .with_mode(mode);
+            let run = |progress: &dyn Progress| {
+                spatial_statistics(&points, &units, &labels, None, &config, progress)
+            };
+            if k == 1 && mode == Mode::Compat {
+                // One label is no unit of the original.
+                continue;
+            }
+            let weights = SpatialWeights::default().with_precision(precision);
+            let expected = moran_i(&graph, membership.view(), &weights).unwrap();
+            let found = run(&NoProgress).unwrap();
+            let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(
+                bits(&found.values.row(0).to_vec()),
+                bits(&expected),
+                "{k} {mode:?}"
+            );
+            // Asked for the radius, the group and every sixteen clusters.
+            let stopped = |after: usize| {
+                let asked = std::sync::atomic::AtomicUsize::new(0);
+                run(&StopAfter { after, asked }).is_err()
+            };
+            let times = 2 + k.div_ceil(16);
+            assert!(stopped(times) && !stopped(times + 1), "{k}");
+        }
+    }
+}

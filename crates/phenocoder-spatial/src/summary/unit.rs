@@ -19,6 +19,9 @@ use crate::interactions::{EdgeWeight, interaction_matrix, row_normalized};
 use crate::neighborhood::{Center, EntropyUnit, mixing_entropy, neighborhood_entropy};
 use crate::neighbors::radius_graph;
 
+/// Clusters in which the membership of all cells is in memory at once.
+const CLUSTERS_AT_ONCE: usize = 16;
+
 /// The rows of one unit.
 pub(super) struct Unit<'a> {
     pub(super) name: &'a str,
@@ -87,8 +90,7 @@ impl<'a> Unit<'a> {
                         }
                     }
                     Group::MoranClusters => {
-                        let membership = self.membership();
-                        values.extend(moran_i(&graph, membership.view(), &weights(config.mode))?);
+                        self.moran_clusters(&graph, config.mode, progress, &mut values)?;
                     }
                     Group::Chull => {
                         let flat = self.hulls(&graph, config, &mut values)?;
@@ -194,11 +196,24 @@ impl<'a> Unit<'a> {
         Ok(())
     }
 
-    /// A column per label that is 1 for its members.
-    fn membership(&self) -> Array2<f64> {
-        let shape = (self.labels.len(), self.labels.categories().len());
-        let member = |(row, label)| self.labels.code(row) == Some(label);
-        Array2::from_shape_fn(shape, |at| f64::from(u8::from(member(at))))
+    /// Moran's I of being in every cluster, few at a time: of all of them membership is as wide as there are labels.
+    fn moran_clusters(
+        &self,
+        graph: &CsrGraph,
+        mode: Mode,
+        progress: &dyn Progress,
+        values: &mut Vec<f64>,
+    ) -> Result<()> {
+        let n_labels = self.labels.categories().len();
+        for first in (0..n_labels).step_by(CLUSTERS_AT_ONCE) {
+            progress.check()?;
+            let shape = (self.labels.len(), CLUSTERS_AT_ONCE.min(n_labels - first));
+            let membership = Array2::from_shape_fn(shape, |(row, label)| {
+                f64::from(self.labels.code(row) == Some(first + label))
+            });
+            values.extend(moran_i(graph, membership.view(), &weights(mode))?);
+        }
+        Ok(())
     }
 
     /// The hulls of all cells and of those of every label; returns how many components are flat.
