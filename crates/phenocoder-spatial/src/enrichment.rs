@@ -1,6 +1,8 @@
 //! Whether clusters lie beside each other more often than by chance.
 
 mod edges;
+mod moments;
+mod wide;
 
 use ndarray::{Array2, Zip};
 use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ConfigError, Error, Result};
 use crate::reduce::{WIDE, add};
 use edges::{Code, Counts, Edges};
+use moments::Moments;
 
 /// The interactions of clusters, compared with those of randomly permuted labels.
 ///
@@ -41,19 +44,6 @@ impl Enrichment {
             variance,
             z,
         }
-    }
-
-    /// Of exact moments: a count that cannot vary is its mean, but for the rounding of the mean.
-    fn exact(count: Array2<f64>, mean: Array2<f64>, variance: Array2<f64>) -> Self {
-        let mut found = Self::new(count, mean, variance);
-        Zip::from(&mut found.z)
-            .and(&found.variance)
-            .for_each(|z, &variance| {
-                if variance == 0.0 {
-                    *z = f64::NAN;
-                }
-            });
-        found
     }
 }
 
@@ -101,13 +91,9 @@ pub fn enrichment_exact(graph: &CsrGraph, labels: &Categorical) -> Result<Enrich
     let k = labels.categories().len();
     let nodes: Vec<u32> = (0..graph.n_nodes() as u32).collect();
     let edges = Edges::new(graph);
-    let sums = PairSums::new(graph, &edges, &nodes);
-    let [mean, variance] = exact_moments(&sums, labels.codes(), k, &nodes);
-    Ok(Enrichment::exact(
-        edges.count(labels.codes(), k),
-        mean,
-        variance,
-    ))
+    let mut moments = Moments::of_constant(Array2::zeros((k, k)));
+    moments.add(graph, &edges, labels.codes(), &nodes);
+    Ok(moments.compare(edges.count(labels.codes(), k)))
 }
 
 /// Compares the interactions with their exact mean and variance over all permutations of the labels **within samples**.
@@ -167,65 +153,11 @@ pub fn enrichment_exact_within(
         }
     }
     let edges = Edges::new(graph);
-    let mut mean = edges.count_among(&fixed, labels.codes(), k);
-    let mut variance = Array2::zeros((k, k));
+    let mut moments = Moments::of_constant(edges.count_among(&fixed, labels.codes(), k));
     for nodes in &members {
-        let sums = PairSums::new(graph, &edges, nodes);
-        let [first, second] = exact_moments(&sums, labels.codes(), k, nodes);
-        mean += &first;
-        variance += &second;
+        moments.add(graph, &edges, labels.codes(), nodes);
     }
-    Ok(Enrichment::exact(
-        edges.count(labels.codes(), k),
-        mean,
-        variance,
-    ))
-}
-
-/// The mean and variance of the counts over all permutations of the labels of some nodes that have no edges to others.
-fn exact_moments(sums: &PairSums, codes: &[i32], k: usize, nodes: &[u32]) -> [Array2<f64>; 2] {
-    let n = nodes.len();
-    let mut m = vec![0.0; k];
-    for &node in nodes {
-        m[codes[node as usize] as usize] += 1.0;
-    }
-    let mut mean = Array2::zeros((k, k));
-    let mut variance = Array2::zeros((k, k));
-    // Falling powers; a term whose power is 0 has no pairs to count.
-    let over = |pairs: f64, ways: f64, r: usize| {
-        let power: f64 = (0..r).map(|i| n as f64 - i as f64).product();
-        if power > 0.0 {
-            pairs * ways / power
-        } else {
-            0.0
-        }
-    };
-    for a in 0..k {
-        for b in 0..k {
-            let (first, square) = if a == b {
-                let two = m[a] * (m[a] - 1.0);
-                let three = two * (m[a] - 2.0);
-                let four = three * (m[a] - 3.0);
-                let square = over(sums.edges + sums.mutual, two, 2)
-                    + over(sums.rows + sums.columns + 2.0 * sums.paths, three, 3)
-                    + over(sums.apart, four, 4);
-                (over(sums.edges, two, 2), square)
-            } else {
-                let (x, y) = (m[a], m[b]);
-                let square = over(sums.edges, x * y, 2)
-                    + over(sums.rows, x * y * (y - 1.0), 3)
-                    + over(sums.columns, x * (x - 1.0) * y, 3)
-                    + over(sums.apart, x * (x - 1.0) * y * (y - 1.0), 4);
-                (over(sums.edges, x * y, 2), square)
-            };
-            mean[[a, b]] = first;
-            // Rounding must not make a variance of nothing negative or tiny.
-            let spread = square - first * first;
-            let noise = 1e-13 * square;
-            variance[[a, b]] = if spread > noise { spread } else { 0.0 };
-        }
-    }
-    [mean, variance]
+    Ok(moments.compare(edges.count(labels.codes(), k)))
 }
 
 /// Settings of [`enrichment_permuted`].
@@ -448,81 +380,6 @@ fn check(graph: &CsrGraph, labels: &Categorical) -> Result<()> {
         Some(row) => Err(Error::MissingLabel { row }),
         None => Ok(()),
     }
-}
-
-/// How many ordered pairs of edges share which ends.
-struct PairSums {
-    /// Edges, which are the pairs of an edge with itself.
-    edges: f64,
-    /// Pairs of an edge and its reverse.
-    mutual: f64,
-    /// Pairs of different edges from one node.
-    rows: f64,
-    /// Pairs of different edges to one node.
-    columns: f64,
-    /// Pairs of an edge to a node and one from it that is not its reverse.
-    paths: f64,
-    /// Pairs of edges that share no node.
-    apart: f64,
-}
-
-impl PairSums {
-    /// Of the edges of some rising nodes, all of which are among them; `edges` are those of the graph.
-    fn new(graph: &CsrGraph, edges: &Edges, nodes: &[u32]) -> Self {
-        let has_loops = edges.len() < graph.n_edges();
-        let degree = |&node: &u32| {
-            let others = graph.neighbors(node as usize);
-            let loops = has_loops && others.binary_search(&node).is_ok();
-            (others.len() - usize::from(loops)) as u64
-        };
-        let leaving: Vec<u64> = nodes.iter().map(degree).collect();
-        let symmetric = edges.is_symmetric();
-        let edges: u64 = leaving.iter().sum();
-        let (arriving, mutual) = match symmetric {
-            true => (leaving.clone(), edges),
-            false => arriving(graph, nodes),
-        };
-        let sum = |a: &[u64], b: &[u64]| -> u128 {
-            let products = a
-                .iter()
-                .zip(b)
-                .map(|(&a, &b)| u128::from(a) * u128::from(b));
-            products.sum()
-        };
-        let (e, m) = (u128::from(edges), u128::from(mutual));
-        let rows = sum(&leaving, &leaving) - e;
-        let columns = sum(&arriving, &arriving) - e;
-        let paths = sum(&leaving, &arriving) - m;
-        Self {
-            edges: e as f64,
-            mutual: m as f64,
-            rows: rows as f64,
-            columns: columns as f64,
-            paths: paths as f64,
-            apart: (e * e - e - m - rows - columns - 2 * paths) as f64,
-        }
-    }
-}
-
-/// The number of edges to each of some rising nodes, without loops, and that of edges whose reverse is an edge.
-fn arriving(graph: &CsrGraph, nodes: &[u32]) -> (Vec<u64>, u64) {
-    let (mut arriving, mut mutual) = (vec![0; nodes.len()], 0);
-    // Where the nodes are all of a graph every node is its own position.
-    let all = nodes.len() == graph.n_nodes();
-    let position = |node: u32| match all {
-        true => node as usize,
-        false => nodes.partition_point(|&other| other < node),
-    };
-    for &node in nodes {
-        for &other in graph.neighbors(node as usize) {
-            if other != node {
-                arriving[position(other)] += 1;
-                let back = graph.neighbors(other as usize).binary_search(&node);
-                mutual += u64::from(back.is_ok());
-            }
-        }
-    }
-    (arriving, mutual)
 }
 
 #[cfg(test)]
