@@ -202,10 +202,14 @@ pub struct Comparison {
     pub lower: Array2<f64>,
     /// The largest.
     pub upper: Array2<f64>,
-    /// The probability of a value as extreme at each distance, on both sides.
+    /// The probability of a value as extreme at each distance, on both sides, among the patterns that have one there.
     pub pointwise_p_value: Array2<f64>,
     /// The probability of a function that anywhere deviates as much from the mean of all (the test of the maximum absolute
     /// deviation: Baddeley et al. 2014, doi:10.1890/13-2042.1): the one to quote, since distances were not chosen before.
+    ///
+    /// Of the distances those count at which the function and all random patterns are defined; with [`EdgeCorrection::Border`]
+    /// and few cells these are the shorter ones.
+    /// NaN where there are none.
     pub p_value: Vec<f64>,
 }
 
