@@ -26,7 +26,7 @@
 //! | question | items |
 //! |---|---|
 //! | Who is a neighbor of whom? | [`radius_graph`], [`radius_graph_within`], [`neighbors::radius_interval_graph`], [`neighbors::knn_graph`], [`neighbors::delaunay_graph`], [`neighbors::lattice_graph`], [`NeighborGraph`]; within samples [`neighbors::knn_graph_within`], [`neighbors::delaunay_graph_within`] |
-//! | Which of these links are to be kept, and how are they weighted? | [`neighbors::within_distances`], [`neighbors::within_percentile`], [`neighbors::mutual`], [`neighbors::symmetrized`], [`neighbors::is_symmetric`], [`neighbors::rings`], [`neighbors::spectral`], [`neighbors::cosine`] |
+//! | Which of these links are to be kept, and how are they weighted? | [`neighbors::within_distances`], [`neighbors::within_percentile`], [`neighbors::mutual`], [`neighbors::symmetrized`], [`neighbors::is_symmetric`], [`neighbors::with_loops`], [`neighbors::rings`], [`neighbors::spectral`], [`neighbors::cosine`] |
 //! | How do graphs get to petgraph and back? | [`neighbors::to_petgraph`], [`neighbors::from_petgraph`] |
 //! | Which types lie beside which? | [`interactions::interaction_matrix`], [`interactions::row_normalized`] |
 //! | Which types avoid each other, or seek each other, more than by chance? | [`enrichment::enrichment_exact`], [`enrichment::enrichment_exact_within`] samples, [`enrichment::enrichment_permuted`] |

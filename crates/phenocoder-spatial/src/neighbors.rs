@@ -28,7 +28,7 @@ pub use rings::{lattice_graph, rings};
 pub(crate) use rows::row_pointers;
 pub use similarity::{cosine, spectral};
 pub(crate) use symmetry::{each_symmetric, undirected, without_loops};
-pub use symmetry::{is_symmetric, mutual, symmetrized};
+pub use symmetry::{is_symmetric, mutual, symmetrized, with_loops};
 
 /// A rule that makes a graph of points.
 ///

@@ -134,7 +134,7 @@ pub fn bivariate_moran_permuted(
 /// (Lee 2001, doi:10.1007/s101090100064): the correlation of the two features after both were smoothed over the neighbors,
 /// less where smoothing leaves little of them.
 /// With y = x it is the part of the variance that smoothing leaves.
-/// Lee's weights let a cell be its own neighbor; add loops to the graph for that.
+/// Lee's weights let a cell be its own neighbor; [`with_loops`](crate::neighbors::with_loops) gives them to a graph.
 /// NaN as for [`bivariate_moran`].
 /// The cost is O(edges · p).
 ///

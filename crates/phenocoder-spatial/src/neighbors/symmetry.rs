@@ -1,8 +1,10 @@
-//! From directed to undirected graphs.
+//! From directed to undirected graphs, and the loops of nodes.
 
 use std::borrow::Cow;
 
 use phenocoder_core::CsrGraph;
+
+use super::rows::graph_of;
 
 /// Whether every edge has a counterpart in the other direction; values are not compared.
 /// The cost is O(edges).
@@ -82,6 +84,49 @@ pub fn symmetrized(graph: &CsrGraph) -> CsrGraph {
 #[must_use]
 pub fn mutual(graph: &CsrGraph) -> CsrGraph {
     merged(graph, false)
+}
+
+/// The graph with an edge of this value from every node to itself, in place of such as there are.
+///
+/// The graphs of this crate have none: a cell is not its own neighbor.
+/// Averages over a cell and its neighbors, such as those that [`lee_l`](crate::autocorrelation::lee_l) was defined with, need
+/// them.
+/// The cost is O(edges).
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_spatial::{neighbors::with_loops, radius_graph};
+///
+/// let graph = radius_graph(array![[0.0], [2.0], [9.0]].view(), 2.0)?;
+/// let graph = with_loops(&graph, 0.0);
+/// assert_eq!(graph.row(1).collect::<Vec<_>>(), [(0, 2.0), (1, 0.0)]);
+/// assert_eq!(graph.neighbors(2), [2]);
+/// # Ok::<(), phenocoder_spatial::Error>(())
+/// ```
+///
+/// # Differences from squidpy
+///
+/// squidpy puts 1 on the diagonal of its connectivities and 0 on that of its distances, while the graph is made.
+/// Here statistics that count edges count a loop as 1 whatever its value, and functions that weigh edges by their value are
+/// given the one that suits them.
+#[doc(alias = "set_diag")]
+#[must_use]
+pub fn with_loops(graph: &CsrGraph, value: f64) -> CsrGraph {
+    graph_of(
+        graph.n_nodes(),
+        || (),
+        |(), node, edges| {
+            let row = graph.row(node).filter(|&(other, _)| other != node);
+            let lower = graph
+                .neighbors(node)
+                .partition_point(|&other| (other as usize) < node);
+            let place = edges.len() + lower;
+            edges.extend(row.map(|(other, value)| (other as u32, value)));
+            edges.insert(place, (node as u32, value));
+        },
+    )
 }
 
 /// The graph itself where it is undirected and has no loops, or else its symmetrized form.

@@ -249,3 +249,19 @@ fn symmetry_is_what_every_edge_and_its_reverse_say() {
     }
     assert!((500..2500).contains(&symmetric), "{symmetric}");
 }
+
+#[test]
+fn loops_are_added_once_and_taken_out_again() {
+    let graph = CsrGraph::new(
+        vec![0, 2, 4, 4, 5],
+        vec![1, 3, 1, 2, 0],
+        vec![1.0, 2.0, 3.0, 4.0, 5.0],
+    );
+    let graph = graph.unwrap();
+    let looped = with_loops(&graph, 7.0);
+    assert_eq!(looped.indptr(), [0, 3, 5, 6, 8]);
+    assert_eq!(looped.indices(), [0, 1, 3, 1, 2, 2, 0, 3]);
+    assert_eq!(looped.values(), [7.0, 1.0, 2.0, 7.0, 4.0, 7.0, 5.0, 7.0]);
+    assert_eq!(with_loops(&looped, 7.0), looped);
+    assert_eq!(*without_loops(&looped), *without_loops(&graph));
+}
