@@ -13,7 +13,9 @@ use crate::error::Result;
 use crate::reduce::sums_over_nodes;
 use crate::scale::scaled;
 
-pub use bivariate::{bivariate_moran, bivariate_moran_permuted, lee_l};
+pub use bivariate::{
+    bivariate_geary, bivariate_geary_permuted, bivariate_moran, bivariate_moran_permuted, lee_l,
+};
 pub use local::{
     LocalAutocorrelation, LocalConfig, LocalNull, Quadrant, local_bivariate_moran, local_geary,
     local_moran,

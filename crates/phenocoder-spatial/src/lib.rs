@@ -41,6 +41,7 @@
 //! | Do they more than by chance? | [`autocorrelation::moran_test`], [`autocorrelation::geary_test`], [`autocorrelation::moran_permuted`], [`autocorrelation::geary_permuted`], [`autocorrelation::adjust_fdr`] |
 //! | Where are hot and cold spots, and outliers? | [`autocorrelation::local_moran`], [`autocorrelation::local_geary`] |
 //! | Does one feature go with the neighbors' values of another? | [`autocorrelation::bivariate_moran`], [`autocorrelation::bivariate_moran_permuted`], [`autocorrelation::local_bivariate_moran`], [`autocorrelation::lee_l`] |
+//! | Do two features change together from a cell to its neighbors? | [`autocorrelation::bivariate_geary`], [`autocorrelation::bivariate_geary_permuted`] |
 //! | Which features have a spatial pattern at all? | [`autocorrelation::moran_test`]; on a lattice of spots [`sepal::sepal`] |
 //! | How large are the structures? | [`hull::hull_components`], [`hull::convex_hull`] |
 //! | What does a sample consist of? | [`composition::composition`] |

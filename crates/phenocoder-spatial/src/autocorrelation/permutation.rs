@@ -25,7 +25,8 @@ pub enum Permuted {
     Rows,
 }
 
-/// Settings of [`moran_permuted`], [`geary_permuted`] and [`bivariate_moran_permuted`](super::bivariate_moran_permuted).
+/// Settings of [`moran_permuted`], [`geary_permuted`], [`bivariate_moran_permuted`](super::bivariate_moran_permuted) and
+/// [`bivariate_geary_permuted`](super::bivariate_geary_permuted).
 ///
 /// # Examples
 ///

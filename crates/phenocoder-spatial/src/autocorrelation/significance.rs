@@ -59,7 +59,8 @@ pub enum Assumption {
     RowPermutation,
 }
 
-/// Settings of [`moran_test`], [`geary_test`] and [`bivariate_moran`](super::bivariate_moran).
+/// Settings of [`moran_test`], [`geary_test`], [`bivariate_moran`](super::bivariate_moran) and
+/// [`bivariate_geary`](super::bivariate_geary).
 ///
 /// # Examples
 ///

@@ -7,8 +7,9 @@ use phenocoder_spatial::assortativity::{assortativity, numeric_assortativity};
 use phenocoder_spatial::autocorrelation::{
     Assumption, Autocorrelation, LocalAutocorrelation, LocalConfig, LocalNull, Normalization,
     PermutationConfig, Permuted, PermutedAutocorrelation, SpatialWeights, Tail, TestConfig,
-    bivariate_moran, bivariate_moran_permuted, geary_c, geary_permuted, geary_test, lee_l,
-    local_bivariate_moran, local_geary, local_moran, moran_i, moran_permuted, moran_test,
+    bivariate_geary, bivariate_geary_permuted, bivariate_moran, bivariate_moran_permuted, geary_c,
+    geary_permuted, geary_test, lee_l, local_bivariate_moran, local_geary, local_moran, moran_i,
+    moran_permuted, moran_test,
 };
 use phenocoder_spatial::centrality::{
     BetweennessConfig, Closeness, NodeCloseness, betweenness_centrality, closeness_centrality,
@@ -427,6 +428,7 @@ fn of_features(graph: &CsrGraph, input: &Input, out: &mut Catalogue) {
             );
         }
         out.tested("bivariate Moran", bivariate_moran(graph, x, y, &test));
+        out.tested("bivariate Geary", bivariate_geary(graph, x, y, &test));
         for permuted in [Permuted::Values, Permuted::Rows] {
             let config = PermutationConfig::new(20)
                 .with_weights(weights)
@@ -441,6 +443,8 @@ fn of_features(graph: &CsrGraph, input: &Input, out: &mut Catalogue) {
             );
             let found = bivariate_moran_permuted(graph, x, y, &config, &NoProgress);
             out.permuted("bivariate Moran, permuted", found);
+            let found = bivariate_geary_permuted(graph, x, y, &config, &NoProgress);
+            out.permuted("bivariate Geary, permuted", found);
         }
         for (permutations, kind) in [(0, Kind::Exact), (20, Kind::Drawn)] {
             for moments in [LocalNull::Conditional, LocalNull::Total] {
