@@ -36,4 +36,6 @@ pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_datas
 pub use graph::GraphConfig;
 pub use keys::{CoordinateOrder, StoreKeys};
 pub use run::{PipelineConfig, PipelineReport, run};
-pub use statistics::{SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats};
+pub use statistics::{
+    SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats, statistics_one_by_one,
+};

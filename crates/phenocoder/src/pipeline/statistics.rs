@@ -1,11 +1,13 @@
 //! Step 5: how the looks are arranged in each sample.
 
+mod features;
+mod one_by_one;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use arrow::array::ArrayRef;
-use ndarray::{Array2, Axis, concatenate};
-use phenocoder_core::{Categorical, Column, Coords, Features, Progress, Unit};
+use phenocoder_core::{Categorical, Column, Coords, Progress, Unit};
 use phenocoder_io::{
     Matrix, Store, Table, TableData, WriteMode, column_to_arrow, write_csv, write_parquet,
 };
@@ -19,6 +21,9 @@ use super::generate::record_batch;
 use super::keys::StoreKeys;
 use super::source;
 use crate::error::{Error, Result};
+use features::FeatureTables;
+
+pub use one_by_one::statistics_one_by_one;
 
 const STEP: &str = "spatialgraph_stats";
 
@@ -155,6 +160,7 @@ pub struct SpatialStatsReport {
 /// The table `output` has one row per sample or subunit and one column per statistic, named `radius:{r}_stat:{group}_{name}`;
 /// `obs` has the sample, the number of cells and `obs_keys`.
 /// With `csv`, the same is written as `{csv}` and, beside it, as Parquet.
+/// All features are in memory at once; [`statistics_one_by_one`] takes those of one sample after another.
 ///
 /// # Errors
 ///
@@ -173,7 +179,8 @@ pub fn spatialgraph_stats(
     let points = source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
     let samples = source::samples(&table, keys, STEP)?;
     let labels = source::labels(&table, &config.label_key)?;
-    let features = features(store, config, &table)?;
+    let all: Vec<usize> = (0..points.len()).collect();
+    let features = FeatureTables::open(store, config, &table)?.read(&all)?;
     let units = Units::new(&points, &samples, config)?;
     let statistics = spatial_statistics(
         &points,
@@ -229,64 +236,6 @@ fn export(csv: &Path, obs: &[(String, Column)], statistics: &StatisticsTable) ->
     write_csv(csv, &batch)?;
     write_parquet(csv.with_extension("parquet"), &batch)?;
     Ok(())
-}
-
-/// The matrices of the feature tables side by side, rows as in `cells`.
-fn features(store: &Store, config: &SpatialStatsConfig, cells: &Table) -> Result<Option<Features>> {
-    let rows = cells.obs_names()?;
-    let mut parts: Vec<Array2<f64>> = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    for name in &config.feature_tables {
-        let table = store.table(name)?;
-        let Some(x) = table.x()? else { continue };
-        let x = x.to_dense_f64()?;
-        let of = table.obs_names()?;
-        parts.push(if of == rows {
-            x
-        } else {
-            x.select(Axis(0), &joined(name, &of, &rows)?)
-        });
-        for variable in table.var_names()? {
-            if names.contains(&variable) {
-                return Err(Error::data(
-                    STEP,
-                    format!(
-                        "the variable `{variable}` of feature table `{name}` is there twice, in it or in another"
-                    ),
-                ));
-            }
-            names.push(variable);
-        }
-    }
-    if parts.is_empty() {
-        return Ok(None);
-    }
-    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-    let joined = concatenate(Axis(1), &views)
-        .map_err(|error| Error::data(STEP, format!("features cannot be joined: {error}")))?;
-    Ok(Some(Features::new(joined, names)?))
-}
-
-/// The row of a feature table for each row of the cells, by the names of the rows.
-fn joined(table: &str, of: &[String], rows: &[String]) -> Result<Vec<usize>> {
-    let mut position: BTreeMap<&str, usize> = BTreeMap::new();
-    for (row, name) in of.iter().enumerate() {
-        if position.insert(name, row).is_some() {
-            let problem =
-                format!("feature table `{table}` has two rows `{name}` and cannot be joined");
-            return Err(Error::data(STEP, problem));
-        }
-    }
-    rows.iter()
-        .map(|name| {
-            position.get(name.as_str()).copied().ok_or_else(|| {
-                Error::data(
-                    STEP,
-                    format!("feature table `{table}` has no row for cell `{name}`"),
-                )
-            })
-        })
-        .collect()
 }
 
 /// The unit of every cell, and the sample of every unit.

@@ -7,6 +7,7 @@
 mod bad_input;
 mod golden;
 mod mevae;
+mod one_by_one;
 mod pipeline;
 mod small;
 mod stop;
