@@ -49,7 +49,8 @@ pub(crate) type Members = Vec<(String, String)>;
 ///
 /// As [`parse_object`].
 pub(crate) fn parse_members(key: &str, bytes: &[u8]) -> Result<Members> {
-    let members = members(check_object(key, bytes)?).unwrap_or_default();
+    let text = check_object(key, bytes)?;
+    let members = members(text).ok_or_else(|| Error::invalid(key, "an object", text))?;
     let owned = |(name, value): (String, &str)| (name, value.to_owned());
     Ok(members.into_iter().map(owned).collect())
 }
@@ -151,6 +152,8 @@ fn quote_bare_numbers(text: &str) -> Option<String> {
             && let Some(token) = ["NaN", "-Infinity", "Infinity"]
                 .into_iter()
                 .find(|token| rest.starts_with(token))
+            // As a name it is no JSON of Python either.
+            && !rest[token.len()..].trim_start().starts_with(':')
         {
             out.push('"');
             out.push_str(token);
@@ -207,6 +210,14 @@ mod tests {
         );
         let expected = r#"{"a":"NaN","b":["-Infinity","Infinity"],"c":"NaN \" NaN"}"#;
         assert_eq!(value.unwrap().to_string(), expected);
+    }
+
+    #[test]
+    fn a_bare_number_is_no_name() {
+        for bad in [r#"{NaN: 1, "a": 2}"#, r#"{"a": {Infinity : 1}}"#] {
+            assert!(parse("k", bad.as_bytes()).is_err(), "{bad}");
+            assert!(parse_members("k", bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::cache::ChunkCache;
 use super::chain::Block;
 use super::regions::Window;
@@ -198,7 +196,8 @@ impl ZarrArray {
         }
     }
 
-    /// Decodes the blocks of a window, a few at a time and in parallel, and hands them out in order.
+    /// Decodes the blocks of a window one after the other, since texts tell their size only when they are unpacked, and hands
+    /// them out in order.
     fn visit(
         &self,
         window: &[Range<u64>],
@@ -207,26 +206,15 @@ impl ZarrArray {
         if window.iter().any(|r| r.start >= r.end) {
             return Ok(());
         }
-        let together = rayon::current_num_threads().max(1) * 2;
-        let mut indices = blocks_of(window, self.block_shape());
-        // As many as blocks are decoded at once, each of which may lie in another shard.
-        let several = OpenShards::new(together);
+        // Blocks side by side may lie in another shard each.
+        let several = OpenShards::new(rayon::current_num_threads().max(1) * 2);
         let single = OpenShards::new(1);
-        loop {
-            let group: Vec<Vec<u64>> = indices.by_ref().take(together).collect();
-            if group.is_empty() {
-                return Ok(());
-            }
-            let is_unpacked = group.iter().any(|index| self.unpacked_bytes(index) > 0);
-            let open = if is_unpacked { &single } else { &several };
-            let blocks: Vec<Result<Block>> = {
-                let blocks = group.par_iter();
-                blocks.map(|i| self.block(i, open)).collect()
-            };
-            for (index, block) in group.iter().zip(blocks) {
-                use_block(&Piece::of(window, self.block_shape(), index), block?)?;
-            }
+        for index in blocks_of(window, self.block_shape()) {
+            let is_unpacked = self.unpacked_bytes(&index) > 0;
+            let block = self.block(&index, if is_unpacked { &single } else { &several })?;
+            use_block(&Piece::of(window, self.block_shape(), &index), block)?;
         }
+        Ok(())
     }
 }
 

@@ -327,7 +327,7 @@ impl TableData {
     /// allows, and the annotation.
     ///
     /// Names of rows and variables may occur twice, as in AnnData, which warns of it; so does
-    /// [`validate`](crate::validate()). What the index is called may be any name of a file.
+    /// [`validate`](crate::validate()). What the index is called may be any name of a file that does not begin with a point.
     ///
     /// # Errors
     ///

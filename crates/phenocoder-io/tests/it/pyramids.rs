@@ -170,6 +170,32 @@ fn shards_hold_the_same_pixels_as_single_chunks() {
 }
 
 #[test]
+fn a_shard_of_the_whole_image_needs_no_other_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::create(folder.path().join("a.zarr"), ContainerVersion::V02).unwrap();
+    let pixels = Array4::from_shape_fn((3, 1, 48, 40), |(c, _, y, x)| (c + y * x) as u16);
+    let options = ImageWriteOptions::new(DataType::UInt16);
+    // The default chunk is larger than the image; one of more channels than there are is as large as the image.
+    for (name, options) in [
+        (
+            "a",
+            options.clone().with_shards(ImageShape::new(1, 1, 48, 40)),
+        ),
+        (
+            "b",
+            options
+                .with_chunks(ImageShape::new(4, 1, 16, 20))
+                .with_shards(ImageShape::new(3, 1, 48, 40)),
+        ),
+    ] {
+        store
+            .write_pixels(name, pixels.view(), &options, &NoProgress)
+            .unwrap();
+        assert!(whole::<u16>(&store.image(name).unwrap()) == pixels.as_slice().unwrap());
+    }
+}
+
+#[test]
 fn settings_that_cannot_be_are_refused_and_leave_the_store_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::create(folder.path().join("a.zarr"), ContainerVersion::V01).unwrap();

@@ -81,10 +81,10 @@ impl<'a> Layout<'a> {
                 problem: "each length must be at least 1".to_owned(),
             });
         }
-        // Those of shards are all alike, whatever the shape: shards divide into them.
+        // Shards divide into chunks that are all alike, also where these are larger than the image.
         let chunk = match shards {
-            Some(_) => chunks,
-            None => within(chunks, shape),
+            Some(shard) if is_multiple(shard, chunks) => chunks,
+            _ => within(chunks, shape),
         };
         let bytes = chunk
             .region()
@@ -492,6 +492,14 @@ fn within(chunk: ImageShape, shape: ImageShape) -> ImageShape {
     )
 }
 
+fn is_multiple(shard: ImageShape, chunk: ImageShape) -> bool {
+    let divides = |shard: usize, chunk: usize| shard > 0 && shard.is_multiple_of(chunk);
+    divides(shard.c, chunk.c)
+        && divides(shard.z, chunk.z)
+        && divides(shard.y, chunk.y)
+        && divides(shard.x, chunk.x)
+}
+
 /// How many chunks there are along each axis.
 fn grid(shape: ImageShape, chunk: ImageShape) -> [u64; 4] {
     let count = |n: usize, chunk: usize| n.div_ceil(chunk) as u64;
@@ -518,12 +526,7 @@ fn check_shard(
     if format == ZarrFormat::V2 {
         return refuse("Zarr v2 has none");
     }
-    let divides = |shard: usize, chunk: usize| shard > 0 && shard.is_multiple_of(chunk);
-    if !(divides(shard.c, chunk.c)
-        && divides(shard.z, chunk.z)
-        && divides(shard.y, chunk.y)
-        && divides(shard.x, chunk.x))
-    {
+    if !is_multiple(shard, chunk) {
         return refuse("each length must be a multiple of the chunk's");
     }
     let bytes = shard
