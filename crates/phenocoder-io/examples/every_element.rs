@@ -49,7 +49,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ))
     };
     let genes = (0..500).map(|i| if i % 3 == 0 { "CD3E" } else { "ACTB" });
-    let genes = column_to_arrow(&Column::Categorical(Categorical::from_labels(genes)));
+    let genes = column_to_arrow(
+        "gene",
+        &Column::Categorical(Categorical::from_labels(genes)),
+    )?;
     let transcripts =
         RecordBatch::try_from_iter([("x", along(1.0)), ("y", along(0.5)), ("gene", genes)])?;
     let transcripts = PointsData::new(transcripts).with_feature_key("gene");

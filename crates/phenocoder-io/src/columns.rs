@@ -296,14 +296,12 @@ impl ColumnFile {
             // A row of a list may be of any length: it cannot be read in batches.
             let found = self.bytes_of_one(group, column);
             let limit = self.source.limits.max_array_bytes;
-            if found > u128::from(limit) {
-                return Err(Error::TooLarge {
-                    key: self.source.key.clone(),
-                    what: "a column of lists with bytes",
-                    found,
-                    limit,
-                });
-            }
+            Error::check_size(
+                &self.source.key,
+                "a column of lists with bytes",
+                found,
+                limit,
+            )?;
         }
         for leaf in self.leaves(column) {
             let chunk = row_group.column(leaf);

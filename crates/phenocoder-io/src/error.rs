@@ -452,6 +452,34 @@ impl Error {
         }
     }
 
+    pub(crate) fn too_large(
+        key: impl Into<String>,
+        what: &'static str,
+        found: impl Into<u128>,
+        limit: u64,
+    ) -> Self {
+        Self::TooLarge {
+            key: key.into(),
+            what,
+            found: found.into(),
+            limit,
+        }
+    }
+
+    /// An error when something is larger than it may be.
+    pub(crate) fn check_size(
+        key: &str,
+        what: &'static str,
+        found: impl Into<u128>,
+        limit: u64,
+    ) -> Result<()> {
+        let found = found.into();
+        match found > u128::from(limit) {
+            true => Err(Self::too_large(key, what, found, limit)),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) fn geometry(key: &str, row: u64, problem: impl std::fmt::Display) -> Self {
         Self::InvalidGeometry {
             key: key.to_owned(),

@@ -153,7 +153,8 @@ fn nan_to_null<T: arrow::datatypes::ArrowPrimitiveType>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] when a column has not one value per row or a name occurs twice.
+/// [`Error::Shape`] when a column has not one value per row or a name occurs twice, [`Error::TooLarge`] for a column of
+/// more than 2 GiB of text.
 pub fn features_to_record_batch(
     features: &Features,
     columns: &[(&str, &Column)],
@@ -163,7 +164,7 @@ pub fn features_to_record_batch(
     let mut arrays: Vec<ArrayRef> = Vec::new();
     for (name, column) in columns {
         ShapeError::check_len(name, rows, column.len())?;
-        let array = column_to_arrow(column);
+        let array = column_to_arrow(name, column)?;
         fields.push(column_field(name, column, &array));
         arrays.push(array);
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::memory::{Bytes, Files, Replaced};
 use crate::array::{BytesCodecs, ChunkCache, ZarrArray};
-use crate::columns::{ColumnFile, Pandas};
+use crate::columns::{ColumnFile, Pandas, Parts};
 use crate::node::{Node, ZarrFormat};
 use crate::ome::Image;
 use crate::root::{Root, Source, ZipFile};
@@ -576,7 +576,9 @@ pub fn sparse(bytes: &[u8]) -> Result<()> {
 pub fn parquet(bytes: &[u8]) -> Result<()> {
     let file = Bytes(bytes.into()).open();
     let file = ColumnFile::read_footer(file, "bytes", limits())?;
-    columns::read_all(&file)
+    columns::read_all(&file)?;
+    let root = root_of(Files::default().with_bytes("bytes", bytes));
+    Parts::read_file(&root, "bytes").map(drop)
 }
 
 /// Reads the header of a page of a Parquet file.

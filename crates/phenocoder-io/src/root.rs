@@ -58,16 +58,10 @@ pub(crate) trait Source: Debug + Send + Sync {
         let Some(file) = self.file(key)? else {
             return Ok(false);
         };
-        let too_large = || Error::TooLarge {
-            key: key.to_owned(),
-            what: "a file with bytes",
-            found: file.size.into(),
-            limit,
-        };
-        if file.size > limit {
-            return Err(too_large());
-        }
-        let len = usize::try_from(file.size).map_err(|_| too_large())?;
+        let len = usize::try_from(file.size)
+            .ok()
+            .filter(|_| file.size <= limit)
+            .ok_or_else(|| Error::too_large(key, "a file with bytes", file.size, limit))?;
         out.resize(len, 0);
         file.read_into(0, out)?;
         Ok(true)

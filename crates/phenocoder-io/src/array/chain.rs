@@ -257,12 +257,7 @@ impl Codecs {
         usize::try_from(len)
             .ok()
             .filter(|_| len <= limit)
-            .ok_or_else(|| Error::TooLarge {
-                key: key.to_owned(),
-                what: "an encoded chunk with bytes",
-                found: len.into(),
-                limit,
-            })
+            .ok_or_else(|| Error::too_large(key, "an encoded chunk with bytes", len, limit))
     }
 
     /// Decodes a chunk with the codecs of the array or of its shards.
@@ -313,15 +308,11 @@ impl Codecs {
         let items = super::places(shape);
         let size = self.element.size().unwrap_or(size_of::<String>());
         let bytes = items.saturating_mul(size as u128);
+        let limit = self.max_chunk_bytes;
         usize::try_from(items)
             .ok()
-            .filter(|_| bytes <= u128::from(self.max_chunk_bytes))
-            .ok_or_else(|| Error::TooLarge {
-                key: key.to_owned(),
-                what: "a decoded chunk with bytes",
-                found: bytes,
-                limit: self.max_chunk_bytes,
-            })
+            .filter(|_| bytes <= u128::from(limit))
+            .ok_or_else(|| Error::too_large(key, "a decoded chunk with bytes", bytes, limit))
     }
 
     fn decode_text(

@@ -127,12 +127,10 @@ impl BytesCodecs {
     pub(crate) fn decode_within(&self, key: &str, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
         self.decode_some(bytes, limit)
             .map_err(|damage| match damage {
-                Damage::TooMuch { found, .. } => Error::TooLarge {
-                    key: key.to_owned(),
-                    what: "a decoded chunk with bytes",
-                    found: found.map_or(u128::from(limit) + 1, |found| found as u128),
-                    limit,
-                },
+                Damage::TooMuch { found, .. } => {
+                    let found = found.map_or(u128::from(limit) + 1, |found| found as u128);
+                    Error::too_large(key, "a decoded chunk with bytes", found, limit)
+                }
                 damage => damage.into_error(key),
             })
     }

@@ -34,7 +34,10 @@ pub(crate) fn decode(key: &str, bytes: &[u8], items: usize) -> Result<Vec<String
     }
 }
 
-/// Encodes texts.
+/// The longest text that is read back: an Arrow array holds no more.
+pub(crate) const LONGEST: u64 = i32::MAX as u64;
+
+/// Encodes texts, none longer than [`LONGEST`].
 pub(crate) fn encode<S: AsRef<str>>(texts: &[S]) -> Vec<u8> {
     let size = texts.iter().map(|t| 4 + t.as_ref().len()).sum::<usize>();
     let mut bytes = Vec::with_capacity(4 + size);

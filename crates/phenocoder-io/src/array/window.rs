@@ -11,6 +11,9 @@ use crate::{Error, Result};
 
 pub(crate) use super::copy::Pixel;
 
+/// What is measured of an array.
+const AN_ARRAY: &str = "an array with bytes";
+
 /// Part of a window that lies in one block.
 pub(super) struct Piece {
     /// Where the part begins in the block and in the window, and its extent.
@@ -110,6 +113,9 @@ impl ZarrArray {
                 out.resize(len, String::new());
                 return Ok(out);
             }
+            // No text is longer in UTF-8.
+            let most = (length as u128).saturating_mul(4) + size_of::<String>() as u128;
+            self.check_bytes(most.saturating_mul(len as u128))?;
             let bytes = self.read_bytes(length * 4, &self.whole())?;
             for text in bytes.chunks_exact(length * 4) {
                 out.push(utf32(text).ok_or_else(|| no_character(self.key()))?);
@@ -176,24 +182,12 @@ impl ZarrArray {
         self.check_bytes(bytes)?;
         let mut vec = Vec::new();
         vec.try_reserve_exact(len)
-            .map_err(|_| self.too_large(bytes))?;
+            .map_err(|_| Error::too_large(self.key(), AN_ARRAY, bytes, self.max_bytes()))?;
         Ok(vec)
     }
 
     fn check_bytes(&self, bytes: u128) -> Result<()> {
-        if bytes > u128::from(self.max_bytes()) {
-            return Err(self.too_large(bytes));
-        }
-        Ok(())
-    }
-
-    fn too_large(&self, found: u128) -> Error {
-        Error::TooLarge {
-            key: self.key().to_owned(),
-            what: "an array with bytes",
-            found,
-            limit: self.max_bytes(),
-        }
+        Error::check_size(self.key(), AN_ARRAY, bytes, self.max_bytes())
     }
 
     /// Decodes the blocks of a window one after the other, since texts tell their size only when they are unpacked, and hands

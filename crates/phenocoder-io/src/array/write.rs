@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::codec::BytesCodecs;
 use super::{ElementType, vlen};
-use crate::Result;
 use crate::disk::Place;
 use crate::node::ZarrFormat;
+use crate::{Error, Result};
 
 /// What a new array is like.
 #[derive(Debug, Clone)]
@@ -236,6 +236,10 @@ impl ArrayWriter {
 
     /// Writes a chunk of texts.
     pub(crate) fn write_texts<S: AsRef<str>>(&self, index: &[u64], texts: &[S]) -> Result<()> {
+        for text in texts {
+            let len = text.as_ref().len() as u64;
+            Error::check_size(&self.name(), "a text with bytes", len, vlen::LONGEST)?;
+        }
         let bytes = self.codecs.encode(&self.name(), &vlen::encode(texts))?;
         self.write_encoded(index, &bytes)
     }

@@ -68,15 +68,7 @@ impl Unifier {
 
 /// An error when categories take more bytes than they may.
 fn check_bytes(key: &str, found: u64, limit: u64) -> Result<()> {
-    if found <= limit {
-        return Ok(());
-    }
-    Err(Error::TooLarge {
-        key: key.to_owned(),
-        what: "categories with bytes",
-        found: found.into(),
-        limit,
-    })
+    Error::check_size(key, "categories with bytes", found, limit)
 }
 
 fn next_code(key: &str, n: usize) -> Result<i32> {
@@ -321,15 +313,7 @@ fn check_offsets(key: &str, pieces: &[ArrayRef]) -> Result<()> {
         _ => 0,
     };
     let bytes: u64 = pieces.iter().map(variable).sum();
-    if bytes > MOST {
-        return Err(Error::TooLarge {
-            key: key.to_owned(),
-            what: "a column of text with bytes",
-            found: bytes.into(),
-            limit: MOST,
-        });
-    }
-    Ok(())
+    Error::check_size(key, "a column of text with bytes", bytes, MOST)
 }
 
 #[cfg(test)]

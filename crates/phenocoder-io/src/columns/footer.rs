@@ -41,14 +41,7 @@ pub(crate) fn read(source: &Source) -> Result<(Arc<ParquetMetaData>, u32)> {
         return Err(bad("the footer is longer than the file"));
     }
     let limit = source.limits.max_metadata_bytes;
-    if footer_len > limit {
-        return Err(Error::TooLarge {
-            key: source.key.clone(),
-            what: "a footer with bytes",
-            found: footer_len.into(),
-            limit,
-        });
-    }
+    Error::check_size(&source.key, "a footer with bytes", footer_len, limit)?;
     let n = usize::try_from(footer_len).unwrap_or(usize::MAX);
     let held;
     let footer = match rest.len().checked_sub(n).and_then(|at| rest.get(at..)) {

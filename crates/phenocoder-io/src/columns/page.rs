@@ -161,14 +161,12 @@ impl Pages {
             self.position += len as u64;
             self.check(&header)?;
             let limit = self.source.limits.max_chunk_bytes;
-            if u64::from(header.unpacked) > limit {
-                return Err(Error::TooLarge {
-                    key: self.source.key.clone(),
-                    what: "a page with bytes",
-                    found: header.unpacked.into(),
-                    limit,
-                });
-            }
+            Error::check_size(
+                &self.source.key,
+                "a page with bytes",
+                header.unpacked,
+                limit,
+            )?;
             if header.kind == PageKind::Other {
                 self.skip(header.packed)?;
             } else {
@@ -256,15 +254,7 @@ impl Pages {
     }
 
     fn check_size(&self, what: &'static str, found: u64, limit: u64) -> Result<()> {
-        if found <= limit {
-            return Ok(());
-        }
-        Err(Error::TooLarge {
-            key: self.source.key.clone(),
-            what,
-            found: found.into(),
-            limit,
-        })
+        Error::check_size(&self.source.key, what, found, limit)
     }
 
     /// Unpacks all pages to see how long the texts in them are that repeat others; 0 where there are none.

@@ -88,7 +88,13 @@ impl Parts {
     pub(crate) fn read_file(root: &Arc<Root>, key: &str) -> Result<RecordBatch> {
         let first = open_file(root, key, None)?;
         let schema = Arc::clone(first.schema());
-        let fields = first.fields().iter().map(|field| field_of_table(field));
+        let is_coded = |t: &DataType| matches!(t, DataType::Dictionary(_, _));
+        let fields = first.fields().iter().zip(schema.fields());
+        let fields = fields.map(|(read, stored)| match is_coded(stored.data_type()) {
+            true => field_of_table(read),
+            // Numbers that only the note of pandas calls categories stay numbers.
+            false => read.as_ref().clone(),
+        });
         let fields: Vec<Field> = fields.collect();
         let keys = vec![key.to_owned()];
         let parts = Self::with_first(root, key, keys, &Seals::default(), first)?;
@@ -96,8 +102,8 @@ impl Parts {
         let mut columns = parts.read(&fields, 0..rows)?;
         let mut stored = Vec::with_capacity(columns.len());
         for (column, field) in columns.iter_mut().zip(schema.fields()) {
-            // Categories that only the note of pandas tells are not taken apart: they may stand for more than memory holds.
-            let is_coded = |t: &DataType| matches!(t, DataType::Dictionary(_, _));
+            // Texts that only the note of pandas calls categories are not taken apart: they may stand for more than memory
+            // holds.
             if is_coded(field.data_type()) || !is_coded(column.data_type()) {
                 *column = cast(column, field.data_type()).map_err(Error::arrow(key))?;
             }
@@ -473,16 +479,7 @@ impl Parts {
     }
 
     fn check_bytes(&self, what: &'static str, found: u128) -> Result<()> {
-        let limit = self.root.options.max_array_bytes;
-        if found <= u128::from(limit) {
-            return Ok(());
-        }
-        Err(Error::TooLarge {
-            key: self.key.clone(),
-            what,
-            found,
-            limit,
-        })
+        Error::check_size(&self.key, what, found, self.root.options.max_array_bytes)
     }
 
     /// Reads rows of some columns as a batch.

@@ -91,14 +91,7 @@ impl PatchSet {
             .iter()
             .fold(4, |n: u128, &m| n.saturating_mul(m.into()));
         let limit = root.options.max_chunk_bytes;
-        if bytes > u128::from(limit) {
-            return Err(Error::TooLarge {
-                key: "patches".to_owned(),
-                what: "a patch with bytes",
-                found: bytes,
-                limit,
-            });
-        }
+        Error::check_size("patches", "a patch with bytes", bytes, limit)?;
         let to_usize = |n: u64| usize::try_from(n).map_err(|_| invalid(n.to_string()));
         Ok(Self {
             n: to_usize(n)?,

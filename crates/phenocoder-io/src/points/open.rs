@@ -379,12 +379,8 @@ fn unlisted(root: &Arc<Root>, key: &str, place: &str, seals: &Seals) -> Result<F
     };
     loop {
         if files.len() == MOST {
-            return Err(Error::TooLarge {
-                key: place.to_owned(),
-                what: "a number of parts",
-                found: MOST as u128 + 1,
-                limit: MOST as u64,
-            });
+            let (found, limit) = (MOST as u64 + 1, MOST as u64);
+            return Err(Error::too_large(place, "a number of parts", found, limit));
         }
         let file = child(place, &format!("part.{}.parquet", files.len()));
         if !is_parquet(&file)? {

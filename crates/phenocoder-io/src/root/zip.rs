@@ -128,12 +128,14 @@ impl ZipFile {
         let archive = match archive {
             Ok(archive) => archive,
             Err(_) if is_used_up.get() => {
-                return Err(Error::TooLarge {
-                    key: path.display().to_string(),
-                    what: "a directory of a zip file with bytes",
-                    found: u128::from(limit) + 1,
+                let found = u128::from(limit) + 1;
+                let what = "a directory of a zip file with bytes";
+                return Err(Error::too_large(
+                    path.display().to_string(),
+                    what,
+                    found,
                     limit,
-                });
+                ));
             }
             Err(error) => return Err(failed(format!("the zip file is damaged: {error}"))),
         };
@@ -219,29 +221,18 @@ impl Source for ZipFile {
             Packing::Stored if entry.size != entry.stored => {
                 return Err(damaged("it has two sizes"));
             }
-            Packing::Deflated if entry.size > self.limit => {
-                return Err(Error::TooLarge {
-                    key: key.to_owned(),
-                    what: "a deflated file with bytes",
-                    found: entry.size.into(),
-                    limit: self.limit,
-                });
+            Packing::Deflated => {
+                Error::check_size(key, "a deflated file with bytes", entry.size, self.limit)?;
+                if entry.size / MOST_UNPACKED > entry.stored {
+                    return Err(damaged("it claims more bytes than it can unpack to"));
+                }
+                let longest = entry.size.saturating_add(entry.size / 8);
+                if entry.stored > longest.saturating_add(SLACK) {
+                    let problem = "it is longer than anything that packs so few bytes";
+                    return Err(damaged(problem));
+                }
             }
-            Packing::Deflated if entry.size / MOST_UNPACKED > entry.stored => {
-                return Err(damaged("it claims more bytes than it can unpack to"));
-            }
-            Packing::Deflated
-                if entry.stored
-                    > entry
-                        .size
-                        .saturating_add(entry.size / 8)
-                        .saturating_add(SLACK) =>
-            {
-                return Err(damaged(
-                    "it is longer than anything that packs so few bytes",
-                ));
-            }
-            Packing::Stored | Packing::Deflated => {}
+            Packing::Stored => {}
             Packing::Other(method) => {
                 return Err(unsupported(format!(
                     "the zip file holds it compressed with {method}, not stored or deflated"

@@ -174,14 +174,7 @@ fn encode(key: &str, geometries: &Geometries) -> Result<ArrayRef> {
         bytes.clear();
         wkb::write(&geometry, &mut bytes);
         total += bytes.len() as u64;
-        if total > i32::MAX as u64 {
-            return Err(Error::TooLarge {
-                key: key.to_owned(),
-                what: "well-known binary with bytes",
-                found: total.into(),
-                limit: i32::MAX as u64,
-            });
-        }
+        Error::check_size(key, "well-known binary with bytes", total, i32::MAX as u64)?;
         builder.append_value(&bytes);
     }
     Ok(Arc::new(builder.finish()))

@@ -151,14 +151,8 @@ fn collect(
     if is_array || !is_group {
         return Ok(());
     }
-    if key.split('/').count() > root.options.max_depth {
-        return Err(Error::TooLarge {
-            key: key.to_owned(),
-            what: "a depth of groups",
-            found: key.split('/').count() as u128,
-            limit: root.options.max_depth as u64,
-        });
-    }
+    let (depth, limit) = (key.split('/').count() as u64, root.options.max_depth as u64);
+    Error::check_size(key, "a depth of groups", depth, limit)?;
     let mut folders = BTreeMap::new();
     let names = root.list_folders(folder, !key.contains('/'))?;
     if key.is_empty() || key.contains('/') {

@@ -32,24 +32,31 @@ pub(crate) const NA_VALUE: &str = "anndata.na-value";
 /// use phenocoder_io::{column_from_arrow, column_to_arrow};
 ///
 /// let column = Column::Categorical(Categorical::from_labels(["T", "B"]));
-/// let array = column_to_arrow(&column);
+/// let array = column_to_arrow("type", &column)?;
 /// assert_eq!(column_from_arrow("type", &array)?, column);
 /// # Ok::<(), phenocoder_io::Error>(())
 /// ```
-#[must_use]
-pub fn column_to_arrow(column: &Column) -> ArrayRef {
-    match column {
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] for texts or categories of more than 2 GiB.
+pub fn column_to_arrow(name: &str, column: &Column) -> Result<ArrayRef> {
+    let texts = |texts: &[String]| -> Result<StringArray> {
+        check_lengths(name, texts.iter().map(String::len))?;
+        Ok(StringArray::from_iter_values(texts))
+    };
+    Ok(match column {
         Column::Float(v) => Arc::new(Float64Array::from(v.clone())),
         Column::Int(v) => Arc::new(Int64Array::from(v.clone())),
         Column::Bool(v) => Arc::new(BooleanArray::from(v.clone())),
-        Column::Text(v) => Arc::new(StringArray::from_iter_values(v)),
+        Column::Text(v) => Arc::new(texts(v)?),
         Column::Categorical(v) => Arc::new(dictionary(
             v.codes().iter().map(|&code| (code >= 0).then_some(code)),
-            Arc::new(StringArray::from_iter_values(v.categories())),
+            Arc::new(texts(v.categories())?),
         )),
         // `Column` may grow; a new kind that is not known here yet is kept as its labels.
-        other => column_to_arrow(&Column::Categorical(other.to_categorical())),
-    }
+        other => return column_to_arrow(name, &Column::Categorical(other.to_categorical())),
+    })
 }
 
 /// The field of a column whose Arrow array is at hand.
@@ -161,15 +168,7 @@ pub(crate) fn split_dictionary(
 pub(crate) fn check_lengths(key: &str, lengths: impl Iterator<Item = usize>) -> Result<()> {
     const MOST: u64 = i32::MAX as u64;
     let found: u128 = lengths.map(|length| length as u128).sum();
-    if found > u128::from(MOST) {
-        return Err(Error::TooLarge {
-            key: key.to_owned(),
-            what: "a column of text with bytes",
-            found,
-            limit: MOST,
-        });
-    }
-    Ok(())
+    Error::check_size(key, "a column of text with bytes", found, MOST)
 }
 
 /// Any array as texts.

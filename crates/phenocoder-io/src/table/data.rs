@@ -424,7 +424,7 @@ impl TableData {
 
 fn with_column(old: &RecordBatch, name: &str, column: &Column) -> Result<RecordBatch> {
     ShapeError::check_len(name, old.num_rows(), column.len())?;
-    let array = column_to_arrow(column);
+    let array = column_to_arrow(name, column)?;
     let field = column_field(name, column, &array);
     let mut fields: Vec<Field> = old
         .schema_ref()

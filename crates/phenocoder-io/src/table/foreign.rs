@@ -89,15 +89,7 @@ pub(crate) fn data_type_name(format: ZarrFormat) -> &'static str {
 
 /// Checks the size before a list is made of so many zeros, each of which takes 32 bytes of memory.
 fn check_size(key: &str, size: usize) -> Result<()> {
-    if size <= MAX_OPAQUE {
-        return Ok(());
-    }
-    Err(Error::TooLarge {
-        key: key.to_owned(),
-        what: "one value with bytes",
-        found: size as u128,
-        limit: MAX_OPAQUE as u64,
-    })
+    Error::check_size(key, "one value with bytes", size as u64, MAX_OPAQUE as u64)
 }
 
 fn set_opaque(metadata: &mut Map<String, Value>, format: ZarrFormat, size: usize, fill: Value) {

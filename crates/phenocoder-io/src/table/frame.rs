@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType as ArrowType, Field, Schema};
 use serde_json::Value;
 
 use super::arrow_column::{
-    ENCODING, NA_VALUE, ORDERED, check_lengths, dictionary, numbers_to_arrow, split_dictionary,
-    texts,
+    ENCODING, NA_VALUE, ORDERED, check_lengths, dictionary, downcast, numbers_to_arrow,
+    split_dictionary, texts,
 };
 use super::data::UnreadColumn;
 use super::foreign;
@@ -224,18 +224,11 @@ impl LazyFrame {
 fn names_of(key: &str, index: &ArrayRef, limit: u64) -> Result<Vec<Option<String>>> {
     let check = |content: u128| {
         let found = (index.len() * size_of::<String>()) as u128 + content;
-        if found > u128::from(limit) {
-            return Err(Error::TooLarge {
-                key: key.to_owned(),
-                what: "names of rows with bytes",
-                found,
-                limit,
-            });
-        }
-        Ok(())
+        Error::check_size(key, "names of rows with bytes", found, limit)
     };
     if !matches!(index.data_type(), ArrowType::Dictionary(_, _)) {
-        check(0)?;
+        // Numbers are shorter than what holds their text.
+        check(downcast::<StringArray>(index).map_or(0, |a| a.value_data().len() as u128))?;
         return texts(key, index);
     }
     let (codes, categories) = split_dictionary(key, index)?;

@@ -362,14 +362,7 @@ impl Table {
         self.check_rows(&key, n)?;
         let limit = self.context.root.options.max_array_bytes;
         let found = n as u128 * p as u128 * 8;
-        if found > limit.into() {
-            return Err(Error::TooLarge {
-                key,
-                what: "a matrix of 64-bit floats with bytes",
-                found,
-                limit,
-            });
-        }
+        Error::check_size(&key, "a matrix of 64-bit floats with bytes", found, limit)?;
         let matrix = match &value {
             Uns::Frame(frame) => frame_matrix(frame),
             other => other.to_matrix(),

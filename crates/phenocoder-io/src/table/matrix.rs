@@ -230,11 +230,10 @@ impl SparseMatrix {
     ///
     /// [`Error::TooLarge`] when there is no memory for them.
     pub fn to_dense_f64(&self) -> Result<Array2<f64>> {
-        let too_large = || Error::TooLarge {
-            key: "sparse matrix".to_owned(),
-            what: "a dense copy with values",
-            found: self.shape.0 as u128 * self.shape.1 as u128,
-            limit: usize::MAX as u64 / 8,
+        let too_large = || {
+            let found = self.shape.0 as u128 * self.shape.1 as u128;
+            let limit = usize::MAX as u64 / 8;
+            Error::too_large("sparse matrix", "a dense copy with values", found, limit)
         };
         let places = self.shape.0.checked_mul(self.shape.1);
         let places = places.ok_or_else(too_large)?;

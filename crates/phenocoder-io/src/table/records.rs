@@ -233,14 +233,7 @@ impl Layout {
             Kind::Text(_) | Kind::Bytes { .. } => size_of::<i32>() as u128,
         });
         let found = rows as u128 * (self.size as u128 + offsets.sum::<u128>());
-        if found > u128::from(limit) {
-            return Err(Error::TooLarge {
-                key: key.to_owned(),
-                what: "records with bytes",
-                found,
-                limit,
-            });
-        }
+        Error::check_size(key, "records with bytes", found, limit)?;
         let mut fields = Vec::with_capacity(self.fields.len());
         let mut arrays = Vec::with_capacity(self.fields.len());
         for field in &self.fields {

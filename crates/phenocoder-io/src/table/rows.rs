@@ -143,13 +143,8 @@ impl StoredSparse {
             (major, context.root.options.max_array_bytes / 8),
             (minor, 1 << 32),
         ];
-        if let Some((found, limit)) = most.into_iter().find(|(found, limit)| found > limit) {
-            return Err(Error::TooLarge {
-                key: key.to_owned(),
-                what: "a sparse matrix with rows or columns",
-                found: found.into(),
-                limit,
-            });
+        for (found, limit) in most {
+            Error::check_size(key, "a sparse matrix with rows or columns", found, limit)?;
         }
         let open = |name: &str| ZarrArray::open(&context.root, &child(key, name), node.format);
         let (data, indices, indptr) = (open("data")?, open("indices")?, open("indptr")?);

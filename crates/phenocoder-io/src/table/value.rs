@@ -53,7 +53,7 @@ pub enum Uns {
     Numbers(NumericArray),
     /// Texts with a shape.
     Texts(TextArray),
-    /// Bytes.
+    /// Bytes, at most 1 MiB of them.
     Bytes(Vec<u8>),
     /// Records with a shape.
     Records(Records),
@@ -222,15 +222,8 @@ impl Uns {
 
 /// Reads any entry; what in a dictionary cannot be read becomes [`Uns::Unsupported`].
 pub(crate) fn read(context: &Context, node: Node, depth: usize) -> Result<Uns> {
-    let limit = context.root.options.max_depth;
-    if depth > limit {
-        return Err(Error::TooLarge {
-            key: node.key,
-            what: "a depth of dictionaries",
-            found: depth as u128,
-            limit: limit as u64,
-        });
-    }
+    let limit = context.root.options.max_depth as u64;
+    Error::check_size(&node.key, "a depth of dictionaries", depth as u64, limit)?;
     let encoding = node.text("encoding-type").unwrap_or("").to_owned();
     match encoding.as_str() {
         "null" => Ok(Uns::Null),

@@ -17,7 +17,7 @@ use super::frame::{Frame, is_plain_bool, missing};
 use super::matrix::{Matrix, SparseFormat, SparseMatrix};
 use super::records;
 use super::value::{TextArray, Uns};
-use crate::array::{ArraySpec, ArrayWriter, ElementType, NumericArray, NumericValues};
+use crate::array::{ArraySpec, ArrayWriter, ElementType, MAX_OPAQUE, NumericArray, NumericValues};
 use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
 use crate::{Error, Result};
@@ -390,6 +390,9 @@ impl Writer {
     ) -> Result<()> {
         let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
         let (element, size) = (ElementType::Opaque(opaque.size), opaque.size as u64);
+        // What would not be read back is not written.
+        let key = place.path().display().to_string();
+        Error::check_size(&key, "one value with bytes", size, MAX_OPAQUE as u64)?;
         let spec = ArraySpec::by_rows(&shape, element, size, CHUNK_BYTES)
             .with_attributes(attributes)
             .with_meaning(opaque.data_type, opaque.fill_value);

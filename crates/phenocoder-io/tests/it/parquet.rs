@@ -11,8 +11,9 @@ use arrow::array::{
     RecordBatch, StringArray,
 };
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Field, Int8Type, Schema};
+use arrow::datatypes::{DataType, Field, Int8Type, Int32Type, Schema};
 use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
@@ -26,6 +27,7 @@ use phenocoder_io::{
     ContainerVersion, Error, OpenOptions, PointsData, PointsWriteOptions, ShapesData,
     ShapesWriteOptions, Store, read_parquet, read_parquet_with, verify, write_parquet,
 };
+use serde_json::json;
 
 use super::vector::{points, polygons};
 
@@ -691,9 +693,10 @@ fn files_that_are_no_elements_keep_their_types() {
         let expected = concat_batches(&schema, &batches).unwrap();
         let fields = found.schema_ref().fields().iter().zip(schema.fields());
         for (at, (field, stored)) in fields.enumerate() {
-            // Those that pandas alone calls categories.
-            if !matches!(field.data_type(), DataType::Dictionary(_, _)) {
-                assert_eq!(field, stored, "{path:?}");
+            // Texts that pandas alone calls categories.
+            match (field.data_type(), stored.data_type()) {
+                (DataType::Dictionary(_, _), DataType::Utf8) => {}
+                _ => assert_eq!(field, stored, "{path:?}"),
             }
             let values = cast(found.column(at), stored.data_type()).unwrap();
             assert_eq!(&values, expected.column(at), "{path:?}");
@@ -717,6 +720,34 @@ fn files_that_are_no_elements_keep_their_types() {
         write_parquet(&path, &batch).unwrap();
         assert_eq!(read_parquet(&path).unwrap(), batch);
     }
+    // Numbers and texts that the note of pandas calls categories, and Arrow does not.
+    let note = json!({"columns": [
+        {"name": "n", "field_name": "n", "pandas_type": "categorical", "numpy_type": "int8"},
+        {"name": "t", "field_name": "t", "pandas_type": "categorical", "numpy_type": "int8"},
+    ]});
+    let note = KeyValue::new("pandas".to_owned(), note.to_string());
+    let schema = Schema::new(vec![
+        Field::new("n", DataType::Int64, false),
+        Field::new("t", DataType::Utf8, false),
+    ]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![7, 300, 7])),
+        Arc::new(StringArray::from(vec!["b", "a", "b"])),
+    ];
+    let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    let settings = WriterProperties::builder().set_key_value_metadata(Some(vec![note]));
+    let file = fs::File::create(&path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(settings.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let found = read_parquet(&path).unwrap();
+    assert_eq!(found.column(0), batch.column(0));
+    let texts = found.column(1).as_dictionary::<Int32Type>();
+    assert_eq!(texts.keys().values(), &[0, 1, 0]);
+    assert_eq!(
+        &cast(found.column(1), &DataType::Utf8).unwrap(),
+        batch.column(1)
+    );
 }
 
 #[test]

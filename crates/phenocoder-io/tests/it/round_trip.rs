@@ -202,7 +202,7 @@ proptest! {
     #[test]
     fn columns_come_back_from_arrow(column in column(7)) {
         prop_assume!(!matches!(&column, Column::Categorical(c) if c.is_ordered()));
-        let array = column_to_arrow(&column);
+        let array = column_to_arrow("c", &column).unwrap();
         prop_assert_eq!(column_from_arrow("c", &array).unwrap(), column);
     }
 
@@ -473,7 +473,7 @@ fn the_order_of_categories_in_uns_and_whole_numbers_as_channels_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::create(folder.path().join("s"), ContainerVersion::V02).unwrap();
     let column = Column::Categorical(Categorical::from_labels(["low", "high"]));
-    let values = column_to_arrow(&column);
+    let values = column_to_arrow("levels", &column).unwrap();
     let mut table = TableData::new(vec!["a".into()], vec![], None);
     for (name, ordered) in [("levels", true), ("types", false)] {
         let values = std::sync::Arc::clone(&values);

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringArray};
 use phenocoder_core::Column;
-use phenocoder_io::{ContainerVersion, Error, OpenOptions, Records, Store, TableData, Uns};
+use phenocoder_io::{
+    ContainerVersion, Error, OpenOptions, Records, Store, TableData, Uns, WriteMode,
+    column_to_arrow,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -118,6 +121,68 @@ fn a_long_fill_value_in_many_rows_is_too_large() {
     assert!(!phenocoder_io::validate(&store).is_empty());
     let sound = within(&path, 64 * MIB, 16 * MIB);
     assert_eq!(sound.table("t").unwrap().obs_names().unwrap().len(), 300);
+}
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn what_is_too_long_to_be_read_back_is_not_written() {
+    // Zeros that nobody writes to take no memory.
+    let long = String::from_utf8(vec![0; 1 << 31]).unwrap();
+    let column = Column::Text(vec![long]);
+    let refused = column_to_arrow("c", &column);
+    assert!(matches!(&refused, Err(Error::TooLarge { key, .. }) if key == "c"));
+    let Column::Text(mut texts) = column else {
+        unreachable!()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |version: ContainerVersion| folder.path().join(format!("{version:?}.zarr"));
+    let mut store = Store::create(path(ContainerVersion::V02), ContainerVersion::V02).unwrap();
+    let with = |value: Uns| table_of(vec!["x".into()]).with_uns("u", value);
+    let long = with(Uns::Text(texts.remove(0)));
+    let refused = store.write_table("t", &long, WriteMode::Create);
+    assert!(
+        matches!(refused, Err(Error::TooLarge { .. })),
+        "{refused:?}"
+    );
+    drop(long);
+    Store::create(path(ContainerVersion::V01), ContainerVersion::V01).unwrap();
+    for version in [ContainerVersion::V02, ContainerVersion::V01] {
+        let mut store = Store::open(path(version)).unwrap();
+        let refused = store.write_table(
+            "t",
+            &with(Uns::Bytes(vec![1; MIB as usize + 1])),
+            WriteMode::Create,
+        );
+        assert!(
+            matches!(refused, Err(Error::TooLarge { .. })),
+            "{refused:?}"
+        );
+        let longest = with(Uns::Bytes(vec![1; MIB as usize]));
+        store.write_table("t", &longest, WriteMode::Create).unwrap();
+        assert!(store.table("t").unwrap().read_all().unwrap() == longest);
+    }
+}
+
+#[test]
+fn texts_of_fixed_length_count_with_what_holds_them() {
+    let (_folder, path, table) = table(&table_of(long_texts(4, 1)));
+    let data_type = json!({"name": "fixed_length_utf32", "configuration": {"length_bytes": 40}});
+    for node in ["obs/_index", "obs/text"] {
+        fill(
+            &table.join(node),
+            &[20_000],
+            &data_type,
+            &json!("abcdefghij"),
+        );
+    }
+    // 0.8 MB of characters, and 24 bytes for each of the texts.
+    let open = |limit| within(&path, limit, MIB).table("t").unwrap();
+    let refused = open(MIB);
+    assert_too_large(refused.obs_names(), "obs/_index");
+    assert_too_large(refused.obs(&["text"]), "obs/text");
+    let found = open(2 * MIB);
+    assert_eq!(found.obs_names().unwrap()[19_999], "abcdefghij");
+    assert_eq!(found.obs(&["text"]).unwrap().num_rows(), 20_000);
 }
 
 #[test]

@@ -271,10 +271,10 @@ fn patch_rows(selection: &Selection, cells: &Cells) -> Result<RecordBatch> {
     let samples = Column::Categorical(cells.samples().select(&rows));
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("row".to_owned(), place(|p| p.row)),
-        ("sample".to_owned(), column_to_arrow(&samples)),
+        ("sample".to_owned(), column_to_arrow("sample", &samples)?),
         (
             "id".to_owned(),
-            column_to_arrow(&cells.instances().select(&rows)),
+            column_to_arrow("id", &cells.instances().select(&rows))?,
         ),
         ("z".to_owned(), place(|p| p.z)),
         ("y".to_owned(), place(|p| p.y)),
@@ -287,7 +287,8 @@ fn patch_rows(selection: &Selection, cells: &Cells) -> Result<RecordBatch> {
                 format!("the metadata column `{name}` has the name of a column of the patch set"),
             ));
         }
-        columns.push((name.to_owned(), column_to_arrow(&column.select(&rows))));
+        let array = column_to_arrow(name, &column.select(&rows))?;
+        columns.push((name.to_owned(), array));
     }
     record_batch(columns, STEP)
 }

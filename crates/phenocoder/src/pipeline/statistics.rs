@@ -5,8 +5,9 @@ mod one_by_one;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, Float64Array};
 use phenocoder_core::{Categorical, Column, Coords, Progress, Unit};
 use phenocoder_io::{
     Matrix, Store, Table, TableData, WriteMode, column_to_arrow, write_csv, write_parquet,
@@ -173,19 +174,14 @@ pub fn spatialgraph_stats(
     progress: &dyn Progress,
 ) -> Result<SpatialStatsReport> {
     let _span = tracing::info_span!(STEP).entered();
-    let keys = &config.keys;
-    config.validate()?;
-    let table = store.table(&keys.table)?;
-    let points = source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
-    let samples = source::samples(&table, keys, STEP)?;
-    let labels = source::labels(&table, &config.label_key)?;
-    let all: Vec<usize> = (0..points.len()).collect();
-    let features = FeatureTables::open(store, config, &table)?.read(&all)?;
-    let units = Units::new(&points, &samples, config)?;
+    let cells = Cells::open(store, config)?;
+    let units = &cells.units;
+    let all: Vec<usize> = (0..cells.points.len()).collect();
+    let features = cells.features.read(&all)?;
     let statistics = spatial_statistics(
-        &points,
+        &cells.points,
         &units.of_row,
-        &labels,
+        &cells.labels,
         features.as_ref(),
         &config.statistics,
         progress,
@@ -195,7 +191,7 @@ pub fn spatialgraph_stats(
         Some(fill) => statistics.fill(fill),
         None => statistics,
     };
-    let obs = units.describe(&table, &samples, config, &statistics)?;
+    let obs = units.describe(&cells.table, &cells.samples, config, &statistics)?;
     let report = SpatialStatsReport {
         table: config.output.clone(),
         units: statistics.units.len(),
@@ -222,20 +218,48 @@ pub fn spatialgraph_stats(
 
 /// Writes the rows as CSV and, beside it, as Parquet.
 fn export(csv: &Path, obs: &[(String, Column)], statistics: &StatisticsTable) -> Result<()> {
-    let mut columns: Vec<(String, ArrayRef)> = obs
-        .iter()
-        .map(|(name, column)| (name.clone(), column_to_arrow(column)))
-        .collect();
+    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
+    for (name, column) in obs {
+        columns.push((name.clone(), column_to_arrow(name, column)?));
+    }
     for (name, values) in statistics.names.iter().zip(statistics.values.columns()) {
         columns.push((
             name.clone(),
-            column_to_arrow(&Column::Float(values.to_vec())),
+            Arc::new(Float64Array::from_iter_values(values.iter().copied())),
         ));
     }
     let batch = record_batch(columns, STEP)?;
     write_csv(csv, &batch)?;
     write_parquet(csv.with_extension("parquet"), &batch)?;
     Ok(())
+}
+
+/// What the statistics are computed of: all but the features is in memory.
+struct Cells {
+    table: Table,
+    points: Coords,
+    samples: Categorical,
+    labels: Categorical,
+    features: FeatureTables,
+    units: Units,
+}
+
+impl Cells {
+    fn open(store: &Store, config: &SpatialStatsConfig) -> Result<Self> {
+        config.validate()?;
+        let keys = &config.keys;
+        let table = store.table(&keys.table)?;
+        let points = source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
+        let samples = source::samples(&table, keys, STEP)?;
+        Ok(Self {
+            labels: source::labels(&table, &config.label_key)?,
+            features: FeatureTables::open(store, config, &table)?,
+            units: Units::new(&points, &samples, config)?,
+            table,
+            points,
+            samples,
+        })
+    }
 }
 
 /// The unit of every cell, and the sample of every unit.

@@ -363,12 +363,7 @@ impl Server {
                 version: Version(version),
                 written,
             })),
-            Some((size, None, ..)) => Err(Error::TooLarge {
-                key: key.to_owned(),
-                what: "a file with bytes",
-                found: size.into(),
-                limit,
-            }),
+            Some((size, None, ..)) => Err(Error::too_large(key, "a file with bytes", size, limit)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The matrices of the feature tables, side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, s};
 use phenocoder_core::Features;
@@ -32,6 +32,7 @@ impl FeatureTables {
     pub(super) fn open(store: &Store, config: &SpatialStatsConfig, cells: &Table) -> Result<Self> {
         let mut parts = Vec::new();
         let mut names: Vec<String> = Vec::new();
+        let mut taken: BTreeSet<String> = BTreeSet::new();
         let is_other = |name: &String| *name != config.keys.table;
         let names_of_cells = match config.feature_tables.iter().any(is_other) {
             true => cells.obs_names()?,
@@ -47,7 +48,7 @@ impl FeatureTables {
                 false => None,
             };
             for variable in table.var_names()? {
-                if names.contains(&variable) {
+                if !taken.insert(variable.clone()) {
                     return Err(Error::data(
                         STEP,
                         format!(

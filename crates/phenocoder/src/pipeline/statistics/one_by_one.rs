@@ -1,12 +1,11 @@
 //! The table of a store of which one sample fits into memory.
 
-use phenocoder_core::{Progress, Unit};
+use phenocoder_core::Progress;
 use phenocoder_io::Store;
 use phenocoder_spatial::Error as SpatialError;
 use phenocoder_spatial::summary::{Sample, StatisticsBuilder, StatisticsTable};
 
-use super::features::FeatureTables;
-use super::{STEP, SpatialStatsConfig, Units, source};
+use super::{Cells, STEP, SpatialStatsConfig};
 use crate::error::Result;
 
 /// Computes the statistics of [`spatialgraph_stats`](super::spatialgraph_stats) with the features of one sample in memory.
@@ -44,17 +43,11 @@ pub fn statistics_one_by_one(
     progress: &dyn Progress,
 ) -> Result<StatisticsTable> {
     let _span = tracing::info_span!(STEP).entered();
-    let keys = &config.keys;
-    config.validate()?;
-    let table = store.table(&keys.table)?;
-    let points = source::coordinates(&table, keys, &keys.spatial_key, Unit::Unspecified, STEP)?;
-    let samples = source::samples(&table, keys, STEP)?;
-    let labels = source::labels(&table, &config.label_key)?;
-    let features = FeatureTables::open(store, config, &table)?;
-    let units = Units::new(&points, &samples, config)?.of_row;
+    let cells = Cells::open(store, config)?;
+    let units = &cells.units.of_row;
     let mut statistics = StatisticsBuilder::new(
-        labels.categories(),
-        features.names(),
+        cells.labels.categories(),
+        cells.features.names(),
         config.statistics.clone(),
     )?;
 
@@ -70,8 +63,8 @@ pub fn statistics_one_by_one(
     progress.start("spatial statistics", Some(steps as u64));
     for (name, rows) in units.categories().iter().zip(members) {
         progress.check()?;
-        let mut sample = Sample::new(name, points.select(&rows), labels.select(&rows));
-        sample.features = features.read(&rows)?;
+        let mut sample = Sample::new(name, cells.points.select(&rows), cells.labels.select(&rows));
+        sample.features = cells.features.read(&rows)?;
         let added = statistics.add(sample, &OneStage(progress));
         added.map_err(|error| match error {
             // Its row in the table, not in the sample.
