@@ -2,7 +2,6 @@
 
 mod edges;
 mod moments;
-mod wide;
 
 use ndarray::{Array2, Zip};
 use phenocoder_core::{Categorical, CsrGraph, Progress, Seed, ShapeError};

@@ -1,11 +1,11 @@
 //! The exact moments of the counts over all permutations of labels.
 
+use ethnum::U256;
 use ndarray::{Array2, Zip};
 use phenocoder_core::CsrGraph;
 
 use super::Enrichment;
 use super::edges::Edges;
-use super::wide::Wide;
 
 /// The mean and variance of the counts, from samples that are permuted independently.
 ///
@@ -47,7 +47,7 @@ impl Moments {
                 let all = u128::from(spreads.two);
                 self.whole[[a, b]] += (pairs / all) as f64;
                 self.part[[a, b]] += (pairs % all) as f64 / spreads.two as f64;
-                self.variance[[a, b]] += spread.to_f64() * ways as f64 / spreads.denominator;
+                self.variance[[a, b]] += spread.as_f64() * ways as f64 / spreads.denominator;
             }
         }
     }
@@ -81,13 +81,13 @@ struct Spreads {
     two: u64,
     /// n⁽²⁾ n⁽⁴⁾.
     denominator: f64,
-    of_edges: Wide,
-    of_mutual: Wide,
-    of_rows: Wide,
-    of_columns: Wide,
-    of_chains: Wide,
-    of_apart: Wide,
-    squared_mean: Wide,
+    of_edges: U256,
+    of_mutual: U256,
+    of_rows: U256,
+    of_columns: U256,
+    of_chains: U256,
+    of_apart: U256,
+    squared_mean: U256,
 }
 
 impl Spreads {
@@ -98,8 +98,9 @@ impl Spreads {
         let two = less(0) * less(1);
         let rest = less(2) * less(3);
         let edges = u128::from(sums.edges);
-        let of_pairs = |pairs: u128| Wide::from(pairs).times(two).times(rest);
-        let of_triples = |triples: u128| Wide::from(triples).times(two).times(less(3));
+        let of_pairs = |pairs: u128| U256::from(pairs) * U256::from(two) * U256::from(rest);
+        let of_triples =
+            |triples: u128| U256::from(triples) * U256::from(two) * U256::from(less(3));
         Self {
             edges: sums.edges,
             two,
@@ -109,32 +110,30 @@ impl Spreads {
             of_rows: of_triples(sums.rows),
             of_columns: of_triples(sums.columns),
             of_chains: of_triples(sums.rows + sums.columns + 2 * sums.paths),
-            of_apart: Wide::from(sums.apart).times(two),
-            squared_mean: Wide::from(edges * edges).times(rest),
+            of_apart: U256::from(sums.apart) * U256::from(two),
+            squared_mean: U256::from(edges * edges) * U256::from(rest),
         }
     }
 
     /// Of the edges from x cells to y others, x and y at least 1.
-    fn apart(&self, x: u64, y: u64) -> Wide {
-        let square = self
-            .of_edges
-            .plus(self.of_rows.times(y - 1))
-            .plus(self.of_columns.times(x - 1))
-            .plus(self.of_apart.times((x - 1) * (y - 1)));
-        square.minus(self.squared_mean.times(x * y))
+    fn apart(&self, x: u64, y: u64) -> U256 {
+        let square = self.of_edges
+            + self.of_rows * U256::from(y - 1)
+            + self.of_columns * U256::from(x - 1)
+            + self.of_apart * U256::from((x - 1) * (y - 1));
+        square - self.squared_mean * U256::from(x * y)
     }
 
     /// Of the edges among x cells; 0 for a single one.
-    fn alike(&self, x: u64) -> Wide {
+    fn alike(&self, x: u64) -> U256 {
         if x < 2 {
-            return Wide::from(0);
+            return U256::ZERO;
         }
-        let square = self
-            .of_edges
-            .plus(self.of_mutual)
-            .plus(self.of_chains.times(x - 2))
-            .plus(self.of_apart.times((x - 2) * x.saturating_sub(3)));
-        square.minus(self.squared_mean.times(x * (x - 1)))
+        let square = self.of_edges
+            + self.of_mutual
+            + self.of_chains * U256::from(x - 2)
+            + self.of_apart * U256::from((x - 2) * x.saturating_sub(3));
+        square - self.squared_mean * U256::from(x * (x - 1))
     }
 }
 
@@ -357,8 +356,8 @@ mod tests {
         };
         let spreads = Spreads::new(&sums, n);
         // Where all have as many neighbors, nothing can vary of the edges that a single cell has to the others.
-        assert_eq!(spreads.apart(1, n - 1), Wide::from(0));
-        assert_eq!(spreads.alike(n - 1), Wide::from(0));
+        assert_eq!(spreads.apart(1, n - 1), U256::ZERO);
+        assert_eq!(spreads.alike(n - 1), U256::ZERO);
         // Two cells are linked or not: each way that takes an edge in both directions from the others.
         let p = degree as f64 / (n - 1) as f64;
         for (ways, spread) in [
@@ -366,7 +365,7 @@ mod tests {
             (2 * (n - 2), spreads.apart(2, n - 2)),
             ((n - 2) * (n - 3), spreads.alike(n - 2)),
         ] {
-            let variance = spread.to_f64() * ways as f64 / spreads.denominator;
+            let variance = spread.as_f64() * ways as f64 / spreads.denominator;
             assert_close(variance, 4.0 * p * (1.0 - p), "two of many");
         }
     }
@@ -386,8 +385,8 @@ mod tests {
         };
         let spreads = Spreads::new(&sums, n);
         for x in [1, 2, 3, 1000, n / 2, n - 1] {
-            assert_eq!(spreads.alike(x), Wide::from(0), "{x}");
-            assert_eq!(spreads.apart(x, n - x), Wide::from(0), "{x}");
+            assert_eq!(spreads.alike(x), U256::ZERO, "{x}");
+            assert_eq!(spreads.apart(x, n - x), U256::ZERO, "{x}");
         }
     }
 }
