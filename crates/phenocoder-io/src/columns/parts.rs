@@ -88,9 +88,9 @@ impl Parts {
     pub(crate) fn read_file(root: &Arc<Root>, key: &str) -> Result<RecordBatch> {
         let first = open_file(root, key, None)?;
         let schema = Arc::clone(first.schema());
-        let is_coded = |t: &DataType| matches!(t, DataType::Dictionary(_, _));
+        let is_dictionary = |t: &DataType| matches!(t, DataType::Dictionary(_, _));
         let fields = first.fields().iter().zip(schema.fields());
-        let fields = fields.map(|(read, stored)| match is_coded(stored.data_type()) {
+        let fields = fields.map(|(read, stored)| match is_dictionary(stored.data_type()) {
             true => field_of_table(read),
             // Numbers that only the note of pandas calls categories stay numbers.
             false => read.as_ref().clone(),
@@ -104,7 +104,7 @@ impl Parts {
         for (column, field) in columns.iter_mut().zip(schema.fields()) {
             // Texts that only the note of pandas calls categories are not taken apart: they may stand for more than memory
             // holds.
-            if is_coded(field.data_type()) || !is_coded(column.data_type()) {
+            if is_dictionary(field.data_type()) || !is_dictionary(column.data_type()) {
                 *column = cast(column, field.data_type()).map_err(Error::arrow(key))?;
             }
             stored.push(

@@ -10,7 +10,7 @@ use phenocoder_core::{DataType, PatchShape, PatchSink, ShapeError, SourceError};
 use serde_json::{Map, Value, json};
 
 use super::{ATTRIBUTE, VERSION};
-use crate::array::{ArraySpec, ArrayWriter, ElementType, encode_index};
+use crate::array::{ArraySpec, ArrayWriter, ElementType, encode_index, say_all_stored};
 use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
 use crate::{Error, Result, export};
@@ -134,6 +134,9 @@ impl PatchSetWriter {
         let per_shard = options.patches_per_shard.min(n.max(1));
         let one = [shape.channels, shape.height, shape.width].map(|n| n as u64);
         let along = |n: usize| vec![n as u64, one[0], one[1], one[2]];
+        let mut attributes = Map::new();
+        // Each shard has a file, also one without a stored patch.
+        say_all_stored(&mut attributes);
         let spec = ArraySpec {
             shape: along(n),
             chunk: along(per_shard),
@@ -141,7 +144,7 @@ impl PatchSetWriter {
             nested: true,
             dimension_names: Some(["n", "c", "y", "x"].map(str::to_owned).to_vec()),
             inner: Some(along(1)),
-            attributes: Map::new(),
+            attributes,
             meaning: None,
         };
         let array = ArrayWriter::create(&staged.join("patches"), ZarrFormat::V3, spec)?;
@@ -200,11 +203,8 @@ impl PatchSetWriter {
         Ok(())
     }
 
-    /// Appends the index; a shard without a stored patch has no file.
+    /// Appends the index.
     fn close_shard(&mut self, shard: usize) -> Result<()> {
-        if self.lengths[shard] == 0 {
-            return Ok(());
-        }
         let first = shard * self.per_shard;
         let entries: Vec<(u64, u64)> = (first..first + self.per_shard)
             .map(|patch| match self.entries.get(patch) {

@@ -197,7 +197,7 @@ impl Shapes {
         }
     }
 
-    /// Whether there is a column `radius`: the objects are circles.
+    /// Whether there is a column `radius`, as circles have it.
     #[must_use]
     pub fn has_radius(&self) -> bool {
         self.fields().iter().any(|field| field.name() == RADIUS)
@@ -318,13 +318,23 @@ impl Shapes {
         })
     }
 
-    /// Reads the radii of circles; `None` for polygons.
+    /// Reads the radii of circles; `None` for polygons, also where they have a column `radius`.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidGeometry`] when one is missing or not greater than 0, and as [`read`](Self::read).
+    /// [`Error::InvalidGeometry`] when one is missing or not greater than 0, or the first geometry is damaged, and as
+    /// [`read`](Self::read).
     pub fn radii(&self) -> Result<Option<Vec<f64>>> {
         if !self.has_radius() {
+            return Ok(None);
+        }
+        // All are points, or none is.
+        let first = self.geometries_of(0..self.n_rows().min(1))?;
+        if first
+            .kinds()
+            .first()
+            .is_some_and(|&kind| kind != GeometryKind::Point)
+        {
             return Ok(None);
         }
         let batch = self.read(&[RADIUS])?;

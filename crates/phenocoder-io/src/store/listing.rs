@@ -31,10 +31,7 @@ pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {
         elements.extend(of_kind);
     }
     // Tables written later do not hide the old one.
-    if elements
-        .iter()
-        .any(|e| e.kind == ElementKind::Table && e.name == "table")
-    {
+    if elements.iter().any(hides_old_table) {
         return Ok(elements);
     }
     let old = folders(root, OLD_TABLES)?;
@@ -105,6 +102,11 @@ pub(crate) fn group_of(element: &Element) -> &'static str {
     } else {
         element.kind.group()
     }
+}
+
+/// Whether a table of SpatialData before 0.1 is not seen beside this element.
+pub(crate) fn hides_old_table(element: &Element) -> bool {
+    element.name == "table" && element.kind == ElementKind::Table && group_of(element) != OLD_TABLES
 }
 
 /// The groups that cannot be listed, such as a link that leads out of the store.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::atomic::{self, Change, Lock, is_same_but_case};
 use super::element::{Element, ElementKind, WriteMode};
+use super::listing::OLD_TABLES;
 use super::{Store, listing};
 use crate::array::StoredPixel;
 use crate::disk::{LeftOver, Place, left_over};
@@ -62,9 +63,8 @@ impl Store {
         // That of SpatialData before 0.1 for its only table.
         let group = listing::group_of(self.element(kind, name)?);
         self.must_be_at_rest(group, &[name])?;
-        let removed = self.change(group, name).remove(&lock);
-        self.cache.forget(&path::child(group, name));
-        self.look_again_unless(removed)?;
+        self.remove_hidden(&lock, kind, name)?;
+        self.remove_from(&lock, group, name)?;
         self.elements.retain(|e| e.kind != kind || e.name != name);
         Ok(())
     }
@@ -117,6 +117,7 @@ impl Store {
                 path: place.path().to_owned(),
             });
         }
+        self.remove_hidden(&lock, kind, name)?;
         let renamed = self.change(kind.group(), name).rename(&lock, to);
         self.cache.forget(&key);
         self.cache.forget(&path::child(kind.group(), to));
@@ -433,7 +434,32 @@ impl Store {
         self.cache.forget(&path::child(kind.group(), name));
         self.look_again_unless(put)?;
         self.enter(kind, name);
-        Ok(())
+        self.remove_hidden(&lock, kind, name)
+    }
+
+    /// Removes the table of SpatialData before 0.1 that one in `tables/` hides: without that one it would come back.
+    fn remove_hidden(&mut self, lock: &Lock, kind: ElementKind, name: &str) -> Result<()> {
+        let is_hidden = self.elements.iter().any(|element| {
+            (element.kind, element.name.as_str()) == (kind, name)
+                && listing::hides_old_table(element)
+        });
+        if !is_hidden
+            || !self
+                .root
+                .folders(OLD_TABLES)?
+                .iter()
+                .any(|folder| folder == name)
+        {
+            return Ok(());
+        }
+        self.must_be_at_rest(OLD_TABLES, &[name])?;
+        self.remove_from(lock, OLD_TABLES, name)
+    }
+
+    fn remove_from(&mut self, lock: &Lock, group: &'static str, name: &str) -> Result<()> {
+        let removed = self.change(group, name).remove(lock);
+        self.cache.forget(&path::child(group, name));
+        self.look_again_unless(removed)
     }
 
     /// Sees what is there after a change that failed: it may be what was to be there.

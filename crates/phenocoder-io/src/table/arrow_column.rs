@@ -209,6 +209,16 @@ pub(crate) fn numbers_to_arrow(values: NumericValues, missing: Option<Vec<bool>>
     }
 }
 
+/// Numbers or truth values of any type as `f64`; `None` for other types.
+pub(crate) fn floats(array: &dyn Array) -> Option<Float64Array> {
+    let data_type = array.data_type();
+    if !(data_type.is_integer() || data_type.is_floating() || *data_type == ArrowType::Boolean) {
+        return None;
+    }
+    let floats = cast(array, &ArrowType::Float64).ok()?;
+    downcast::<Float64Array>(&floats).cloned()
+}
+
 /// The numbers of an Arrow array, with 0 (or NaN) where a value is missing; `None` for other types.
 pub(crate) fn numbers_from_arrow(array: &dyn Array) -> Option<NumericValues> {
     macro_rules! numbers {

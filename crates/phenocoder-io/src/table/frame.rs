@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
+};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema};
 use serde_json::Value;
@@ -227,8 +229,11 @@ fn names_of(key: &str, index: &ArrayRef, limit: u64) -> Result<Vec<Option<String
         Error::check_size(key, "names of rows with bytes", found, limit)
     };
     if !matches!(index.data_type(), ArrowType::Dictionary(_, _)) {
-        // Numbers are shorter than what holds their text.
-        check(downcast::<StringArray>(index).map_or(0, |a| a.value_data().len() as u128))?;
+        let text = downcast::<StringArray>(index).map(|texts| texts.value_data().len());
+        let bytes = downcast::<BinaryArray>(index).map(|bytes| bytes.value_data().len());
+        // No number and no time is longer.
+        let content = text.or(bytes).unwrap_or(32 * index.len());
+        check(content as u128)?;
         return texts(key, index);
     }
     let (codes, categories) = split_dictionary(key, index)?;

@@ -7,10 +7,12 @@ use crate::array::NumericValues;
 use crate::{Error, Result};
 
 /// A stored matrix as a graph; every stored value is an edge, also one of 0, and in a dense matrix every value but 0.
-pub(crate) fn from_matrix(key: &str, matrix: &Matrix) -> Result<CsrGraph> {
+///
+/// A dense matrix may take `limit` bytes as `f64`.
+pub(crate) fn from_matrix(key: &str, matrix: &Matrix, limit: u64) -> Result<CsrGraph> {
     let sparse = match matrix {
         Matrix::Sparse(sparse) => sparse,
-        dense => return from_dense(key, dense),
+        dense => return from_dense(key, dense, limit),
     };
     let (n, p) = sparse.shape();
     if n != p {
@@ -51,7 +53,10 @@ pub(crate) fn from_matrix(key: &str, matrix: &Matrix) -> Result<CsrGraph> {
     })
 }
 
-fn from_dense(key: &str, matrix: &Matrix) -> Result<CsrGraph> {
+fn from_dense(key: &str, matrix: &Matrix, limit: u64) -> Result<CsrGraph> {
+    let (n, p) = matrix.shape();
+    let bytes = n as u128 * p as u128 * 8;
+    Error::check_size(key, "a matrix of 64-bit floats with bytes", bytes, limit)?;
     let dense = matrix.to_dense_f64()?;
     let mut indptr = vec![0];
     let (mut indices, mut values) = (Vec::new(), Vec::new());
@@ -88,6 +93,10 @@ mod tests {
 
     use super::*;
 
+    fn graph(matrix: &Matrix) -> Result<CsrGraph> {
+        from_matrix("k", matrix, u64::MAX)
+    }
+
     fn sparse(format: SparseFormat, shape: (usize, usize), indptr: Vec<usize>) -> Matrix {
         let values = NumericValues::Float32(vec![3.0, 0.0, 5.0]);
         let matrix = SparseMatrix::new(format, shape, indptr, vec![1, 0, 0], values);
@@ -96,11 +105,11 @@ mod tests {
 
     #[test]
     fn stored_values_are_edges_from_rows_to_columns() {
-        let rows = from_matrix("k", &sparse(SparseFormat::Csr, (2, 2), vec![0, 2, 3])).unwrap();
+        let rows = graph(&sparse(SparseFormat::Csr, (2, 2), vec![0, 2, 3])).unwrap();
         assert_eq!(rows.indptr(), [0, 2, 3]);
         assert_eq!(rows.indices(), [0, 1, 0], "sorted");
         assert_eq!(rows.values(), [0.0, 3.0, 5.0]);
-        let columns = from_matrix("k", &sparse(SparseFormat::Csc, (2, 2), vec![0, 2, 3])).unwrap();
+        let columns = graph(&sparse(SparseFormat::Csc, (2, 2), vec![0, 2, 3])).unwrap();
         assert_eq!(columns, rows.transposed());
         assert_eq!(SparseMatrix::from(&rows).shape(), (2, 2));
     }
@@ -108,7 +117,7 @@ mod tests {
     #[test]
     fn values_of_a_dense_matrix_that_are_not_zero_are_edges() {
         let dense = Matrix::from(array![[0.0, 2.0], [0.5, 0.0]]);
-        let graph = from_matrix("k", &dense).unwrap();
+        let graph = graph(&dense).unwrap();
         assert_eq!(
             (graph.indptr(), graph.indices()),
             (&[0, 1, 2][..], &[1, 0][..])
@@ -118,14 +127,14 @@ mod tests {
 
     #[test]
     fn what_is_no_graph_is_an_error_of_its_key() {
-        let wide = from_matrix("k", &sparse(SparseFormat::Csr, (2, 3), vec![0, 2, 3]));
+        let wide = graph(&sparse(SparseFormat::Csr, (2, 3), vec![0, 2, 3]));
         assert!(matches!(wide, Err(Error::InvalidMetadata { key, .. }) if key == "k"));
         // Two edges from one node to another.
         let values = NumericValues::Float32(vec![1.0, 2.0]);
         let twice = SparseMatrix::new(SparseFormat::Csr, (1, 1), vec![0, 2], vec![0, 0], values);
-        let refused = twice.and_then(|twice| from_matrix("k", &Matrix::Sparse(twice)));
+        let refused = twice.and_then(|twice| graph(&Matrix::Sparse(twice)));
         assert!(refused.is_err(), "{refused:?}");
-        let wide = from_matrix("k", &Matrix::from(array![[0.0, 2.0, 1.0]]));
+        let wide = graph(&Matrix::from(array![[0.0, 2.0, 1.0]]));
         assert!(
             matches!(wide, Err(Error::Graph { key, .. }) if key == "k"),
             "no such node"

@@ -421,13 +421,14 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`], [`Error::LengthMismatch`], and errors of damaged data.
+    /// [`Error::NoEntry`], [`Error::LengthMismatch`], [`Error::TooLarge`] also for a dense matrix that is too large as
+    /// 64-bit floats, and errors of damaged data.
     pub fn obsp(&self, name: &str) -> Result<CsrGraph> {
         let node = self.entry("obsp", "obsp entry", name)?;
         let key = node.key.clone();
         let matrix = StoredMatrix::open(&self.context, node)?.read()?;
         self.check_shape(&key, matrix.shape(), (self.n_obs(), self.n_obs()))?;
-        graph::from_matrix(&key, &matrix)
+        graph::from_matrix(&key, &matrix, self.context.root.options.max_array_bytes)
     }
 
     /// Reads the unstructured part, without the annotation, which [`annotation`](Self::annotation) returns.
@@ -686,17 +687,17 @@ impl Table {
     }
 }
 
-/// The numbers of a data frame, one column each.
+/// The numbers of a data frame, one column each; NaN where one is missing.
 fn frame_matrix(frame: &super::Frame) -> Option<Matrix> {
     let batch = &frame.columns;
     let mut matrix = Array2::zeros((batch.num_rows(), batch.num_columns()));
     for (place, column) in batch.columns().iter().enumerate() {
-        let values = arrow_column::numbers_from_arrow(column)?.to_f64();
+        let values = arrow_column::floats(column)?;
         matrix
             .column_mut(place)
             .iter_mut()
-            .zip(values)
-            .for_each(|(to, from)| *to = from);
+            .zip(&values)
+            .for_each(|(to, from)| *to = from.unwrap_or(f64::NAN));
     }
     Some(Matrix::Dense(matrix))
 }

@@ -290,6 +290,8 @@ impl StoredSparse {
                     bytes.extend_from_slice(value);
                 }
             }
+            let held = (kept.len() * size_of::<u32>() + bytes.len()) as u64;
+            Error::check_size(&self.key, "rows with bytes", held, self.data.max_bytes())?;
             start = end;
         }
         kept_pointers.resize(p.saturating_add(1), kept.len());

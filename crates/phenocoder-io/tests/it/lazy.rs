@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch
 use ndarray::{Array2, array};
 use phenocoder_core::{Categorical, Column, CsrGraph, DataType};
 use phenocoder_io::{
-    Annotation, ContainerVersion, Error, Frame, NumericArray, NumericValues, OpenOptions,
+    Annotation, ContainerVersion, Error, Frame, Matrix, NumericArray, NumericValues, OpenOptions,
     SparseFormat, SparseMatrix, Store, Table, TableData, Uns, WriteMode,
 };
 use serde_json::{Value, json};
@@ -312,6 +312,72 @@ fn a_matrix_that_is_small_only_as_it_is_stored_counts_as_what_is_made_of_it() {
         open(2400).obsm("bytes").unwrap(),
         Array2::<f64>::ones((3, 100))
     );
+}
+
+#[test]
+fn graphs_and_rows_of_columns_count_as_what_is_made_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let n = 300;
+    let bytes = NumericValues::UInt8(vec![1; n * n]);
+    // Each value of the matrix by columns lies in the first row.
+    let values = NumericValues::Float64(vec![1.0; 3 * n]);
+    let columns = SparseMatrix::new(
+        SparseFormat::Csc,
+        (n, 3 * n),
+        (0..=3 * n).collect(),
+        vec![0; 3 * n],
+        values,
+    );
+    let rows = (0..n).map(|i| i.to_string()).collect();
+    let variables = (0..3 * n).map(|i| i.to_string()).collect();
+    let dense = Uns::Numbers(NumericArray::new(vec![n, n], bytes).unwrap());
+    let x = Matrix::Sparse(columns.unwrap());
+    let mut data = TableData::new(rows, variables, Some(x));
+    data.obsp.insert("dense".to_owned(), dense);
+    store.write_table("t", &data, WriteMode::Create).unwrap();
+    let open = |limit| {
+        let options = OpenOptions::default().with_max_array_bytes(limit);
+        Store::open_with(&path, options)
+            .unwrap()
+            .table("t")
+            .unwrap()
+    };
+    let refused = open(8 * 90_000 - 1).obsp("dense").unwrap_err();
+    assert!(
+        matches!(&refused, Error::TooLarge { key, found: 720_000, .. } if key == "tables/t/obsp/dense"),
+        "{refused:?}"
+    );
+    assert_eq!(open(8 * 90_000).obsp("dense").unwrap().n_edges(), n * n);
+    // Twelve bytes for each of 900 values, of which no array holds more than eight.
+    let refused = open(10_799).x_rows(0..1).unwrap_err();
+    assert!(
+        matches!(&refused, Error::TooLarge { key, found: 10_800, .. } if key == "tables/t/X"),
+        "{refused:?}"
+    );
+    assert!(open(10_799).x_rows(1..2).is_ok());
+    assert!(open(10_800).x_rows(0..1).is_ok());
+}
+
+#[test]
+fn a_number_that_a_frame_of_numbers_lacks_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    let mut store = Store::create(&path, ContainerVersion::V02).unwrap();
+    let x: ArrayRef = Arc::new(Int64Array::from(vec![Some(5), None]));
+    let y: ArrayRef = Arc::new(BooleanArray::from(vec![None, Some(true)]));
+    let frame = Frame {
+        index: Arc::new(StringArray::from(vec!["a", "b"])),
+        index_name: None,
+        columns: RecordBatch::try_from_iter([("x", x), ("y", y)]).unwrap(),
+    };
+    let data =
+        TableData::new(names(&["a", "b"]), vec![], None).with_obsm("spatial", Uns::Frame(frame));
+    store.write_table("t", &data, WriteMode::Create).unwrap();
+    let found = store.table("t").unwrap().obsm("spatial").unwrap();
+    assert_eq!((found[[0, 0]], found[[1, 1]]), (5.0, 1.0));
+    assert!(found[[1, 0]].is_nan() && found[[0, 1]].is_nan());
 }
 
 #[test]

@@ -125,6 +125,31 @@ fn a_set_of_more_shards_than_files_are_kept_open_is_read_in_any_order() {
 }
 
 #[test]
+fn a_lost_shard_is_an_error_and_no_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.zarr");
+    let mut all = patches(6);
+    // Nothing is stored of the second shard but its file.
+    all.slice_mut(s![2..4, .., .., ..]).fill(0.0);
+    write(&path, &all, &[0, 1, 2, 3, 4, 5], 2);
+    for shard in 0..3 {
+        let file = path.join(format!("patches/c/{shard}/0/0/0"));
+        let bytes = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let lost = PatchSet::open(&path).unwrap().read_pixels(&[2 * shard]);
+        assert!(
+            matches!(&lost, Err(Error::MissingChunk { key }) if key.ends_with(&format!("{shard}/0/0/0"))),
+            "{lost:?}"
+        );
+        fs::write(&file, bytes).unwrap();
+    }
+    let found = PatchSet::open(&path)
+        .unwrap()
+        .read_pixels(&[0, 1, 2, 3, 4, 5]);
+    assert_eq!(found.unwrap(), all);
+}
+
+#[test]
 fn every_flipped_bit_of_a_shard_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.zarr");

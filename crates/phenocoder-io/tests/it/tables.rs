@@ -12,8 +12,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
 use phenocoder_io::{
-    ContainerVersion, Error, Frame, Matrix, NumericArray, NumericValues, Records, SparseFormat,
-    SparseMatrix, Store, TableData, Uns, WriteMode,
+    ContainerVersion, ElementKind, Error, Frame, Matrix, NumericArray, NumericValues, Records,
+    SparseFormat, SparseMatrix, Store, TableData, Uns, WriteMode,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -189,6 +189,34 @@ fn tables_of_anndata_0_7_are_read() {
     let names: &StringArray = column(&ranks.fields, 0);
     assert_eq!(names.iter().flatten().collect::<Vec<_>>(), ["A", "Bc"]);
     assert_eq!(ranks.fields.schema().field(0).name(), "0");
+}
+
+#[test]
+fn a_table_of_spatialdata_before_0_1_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.zarr");
+    legacy_store(&path);
+    let old = path.join("table/table");
+    let open = || Store::open(&path).unwrap();
+    let new = TableData::new(vec!["new".into()], vec![], None);
+    let written = open().write_table("table", &new, WriteMode::Replace);
+    assert!(written.is_ok() && !old.exists());
+    assert_eq!(open().table("table").unwrap().n_obs(), 1);
+    // Where another program left both, the new one is seen, and goes and moves together with the old one.
+    let put_back = |other: &str| {
+        legacy_store(&folder.path().join(other));
+        fs::create_dir_all(old.parent().unwrap()).unwrap();
+        fs::rename(folder.path().join(other).join("table/table"), &old).unwrap();
+    };
+    put_back("one");
+    assert_eq!(open().table("table").unwrap().n_obs(), 1);
+    let kind = ElementKind::Table;
+    open().rename(kind, "table", "cells").unwrap();
+    assert_eq!(open().table_names(), ["cells"]);
+    open().rename(kind, "cells", "table").unwrap();
+    put_back("two");
+    open().remove(kind, "table").unwrap();
+    assert_eq!(open().table_names(), [""; 0]);
 }
 
 #[test]

@@ -10,9 +10,10 @@ use arrow::array::{
     LargeStringArray, RecordBatch, StringArray, UInt8Array,
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
+use phenocoder_core::NoProgress;
 use phenocoder_io::{
     BoundingBox, ContainerVersion, Error, Geometries, OpenOptions, ParquetCompression, PointsData,
-    PointsWriteOptions, ShapesData, ShapesWriteOptions, Store, Transformation, WriteMode,
+    PointsWriteOptions, ShapesData, ShapesWriteOptions, Store, Transformation, WriteMode, verify,
 };
 use proptest::prelude::*;
 
@@ -357,6 +358,23 @@ fn circles_need_a_radius_greater_than_zero() {
     assert_eq!(shapes.axes(), ["x", "y", "z"]);
     assert_eq!(shapes.radii().unwrap(), Some(vec![1.0, 2.5]));
     assert_eq!(shapes.geometries().unwrap(), circles.geometries);
+}
+
+#[test]
+fn polygons_with_a_column_radius_are_no_circles() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder, ContainerVersion::V02);
+    let polygons = polygons();
+    let radius: ArrayRef = Arc::new(Float64Array::from(vec![0.0; polygons.len()]));
+    let shapes = ShapesData::new(polygons)
+        .with_columns(RecordBatch::try_from_iter([("radius", radius)]).unwrap());
+    store
+        .write_shapes("p", &shapes, &ShapesWriteOptions::default())
+        .unwrap();
+    let found = store.shapes("p").unwrap();
+    assert_eq!(found.radii().unwrap(), None);
+    assert!(found.extent("global").unwrap().is_some());
+    assert!(verify(&store, &NoProgress).unwrap().violations.is_empty());
 }
 
 fn file_of(store: &Store, element: &str) -> std::path::PathBuf {
