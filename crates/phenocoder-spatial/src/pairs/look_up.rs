@@ -20,28 +20,18 @@ impl LookUp<'_> {
     /// Takes and leaves zeros in `found`.
     #[inline(always)]
     pub(super) fn count(&self, found: &mut Found, counts: &mut [u64]) {
-        let first = self.pair.limits.iter().next();
-        match first.is_some_and(|(limit, _)| limit <= self.pair.thresholds.len()) {
-            true => self.run::<true>(found, counts),
-            false => self.run::<false>(found, counts),
-        }
-    }
-
-    #[inline(always)]
-    fn run<const LIMITED: bool>(&self, found: &mut Found, counts: &mut [u64]) {
         const MIXED: usize = Table::MIXED as usize;
         let Self { pair, seen, table } = self;
         let b = &pair.b.rounded;
         let scale = table.scale as f32;
         let end = pair.bins.end;
-        let farthest = pair.thresholds.squared[end - 1] as f32 + seen.error;
         let mut places = [0_u16; LEAF];
         for (limit, points) in pair.runs() {
-            let last = limit.min(MIXED) as u8;
-            let slot = |bin: u8| usize::from(if LIMITED { bin.min(last) } else { bin });
+            let last = end.min(limit);
+            let farthest = pair.thresholds.squared[last - 1] as f32 + seen.error;
             for i in points {
                 if seen.nearest[i] > farthest {
-                    found[0][slot(end as u8)] += pair.b.len as u32;
+                    found[0][last] += pair.b.len as u32;
                     continue;
                 }
                 let [z, y, x] = [seen.axes[0][i], seen.axes[1][i], seen.axes[2][i]];
@@ -54,14 +44,10 @@ impl LookUp<'_> {
                     *place = Table::place(sum * scale + base);
                 }
                 let places = &places[..pair.b.len];
-                let before: u32 = found.iter().map(|found| found[MIXED]).sum();
-                let mut is_mixed = false;
-                let mut count = |found: &mut [u32; 256], place: u16| {
-                    let bin = table.bins[usize::from(place)];
-                    if LIMITED {
-                        is_mixed |= bin == Table::MIXED;
-                    }
-                    found[slot(bin)] += 1;
+                let mixed = |found: &Found| found.iter().map(|found| found[MIXED]).sum::<u32>();
+                let before = mixed(found);
+                let count = |found: &mut [u32; 256], place: u16| {
+                    found[usize::from(table.bins[usize::from(place)])] += 1;
                 };
                 let (fours, rest) = places.as_chunks::<4>();
                 for places in fours {
@@ -72,16 +58,22 @@ impl LookUp<'_> {
                 for (j, &place) in rest.iter().enumerate() {
                     count(&mut found[j], place);
                 }
-                let now: u32 = found.iter().map(|found| found[MIXED]).sum();
-                if is_mixed || before != now {
+                if before != mixed(found) {
                     for (j, &place) in places.iter().enumerate() {
                         if table.bins[usize::from(place)] == Table::MIXED {
-                            let bin = pair.bin(i, j, table.least(place)) as u8;
-                            found[j % 4][slot(Table::MIXED)] -= 1;
-                            found[j % 4][slot(bin)] += 1;
+                            let bin = pair.bin(i, j, table.least(place));
+                            found[j % 4][MIXED] -= 1;
+                            found[j % 4][bin] += 1;
                         }
                     }
                 }
+            }
+            // Points before have a lower limit: what is beyond this one is of these points.
+            for found in &mut *found {
+                let beyond = &mut found[last + 1..=end];
+                let sum: u32 = beyond.iter().sum();
+                beyond.fill(0);
+                found[last] += sum;
             }
         }
         for bin in pair.bins.start..=end {
