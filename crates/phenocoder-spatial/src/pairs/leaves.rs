@@ -109,22 +109,19 @@ impl Pair<'_> {
     pub(super) fn exact(&self, bin: usize, mut points: u32) -> u64 {
         let threshold = self.thresholds.squared[bin];
         let mut squared = [0.0_f64; LEAF];
-        let mut found = 0_u64;
+        // Summed up by lane, and over the lanes once.
+        let mut found = [0_u64; LEAF];
         while points != 0 {
             self.distances(points.trailing_zeros() as usize, &mut squared);
             points &= points - 1;
-            found += match self.thresholds.reach {
-                Reach::Closed => squared
-                    .iter()
-                    .map(|&s| u64::from(s <= threshold))
-                    .sum::<u64>(),
-                Reach::Open => squared
-                    .iter()
-                    .map(|&s| u64::from(s < threshold))
-                    .sum::<u64>(),
-            };
+            for (found, &squared) in found.iter_mut().zip(&squared) {
+                *found += u64::from(match self.thresholds.reach {
+                    Reach::Closed => squared <= threshold,
+                    Reach::Open => squared < threshold,
+                });
+            }
         }
-        found
+        found.iter().sum()
     }
 }
 
