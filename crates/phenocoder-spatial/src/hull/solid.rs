@@ -57,16 +57,14 @@ fn simplex(points: &[Point]) -> Option<[usize; 4]> {
         // The farthest by rounded numbers is on the line, yet another may be off it.
         c = (0..points.len()).find(|&c| !collinear(first, points[b], points[c]))?;
     }
-    let mut d = farthest(&|p| orientation(first, points[b], points[c], p).abs())?;
-    if orientation(first, points[b], points[c], points[d]) == 0.0 {
-        d = (0..points.len())
-            .find(|&d| orientation(first, points[b], points[c], points[d]) != 0.0)?;
-    }
-    // Positive: the fourth is below the others when these run anticlockwise.
-    if orientation(first, points[b], points[c], points[d]) > 0.0 {
-        Some([a, b, c, d])
-    } else {
-        Some([a, c, b, d])
+    let volume = |p: Point| orientation(first, points[b], points[c], p);
+    let d = farthest(&|p| volume(p).abs())?;
+    match volume(points[d]) {
+        // The sign is exact: all lie in a plane.
+        0.0 => None,
+        // Positive: the fourth is below the others when these run anticlockwise.
+        volume if volume > 0.0 => Some([a, b, c, d]),
+        _ => Some([a, c, b, d]),
     }
 }
 

@@ -8,8 +8,8 @@ use ndarray::{Array2, Axis, array};
 use phenocoder_core::{CancelToken, Categorical, Seed};
 use phenocoder_spatial::autocorrelation::{
     Assumption, LocalConfig, LocalNull, PermutationConfig, Permuted, SpatialWeights, Tail,
-    TestConfig, bivariate_moran_permuted, geary_permuted, local_bivariate_moran, local_geary,
-    local_moran, moran_permuted,
+    TestConfig, bivariate_geary_permuted, bivariate_moran_permuted, geary_permuted,
+    local_bivariate_moran, local_geary, local_moran, moran_permuted,
 };
 use phenocoder_spatial::centrality::{
     BetweennessConfig, BetweennessScale, NodeCloseness, betweenness_centrality,
@@ -195,12 +195,16 @@ fn every_function_that_can_take_long_stops_when_asked() {
     let grid = radius_graph(points.view(), 1.0).unwrap();
     let distances = RipleyConfig::new();
     let discs = Neighborhood::Disc;
-    let stopped: [(&str, Option<Error>); 13] = [
+    let stopped: [(&str, Option<Error>); 14] = [
         ("Moran", moran_permuted(&graph, x, &permuted, &token).err()),
         ("Geary", geary_permuted(&graph, x, &permuted, &token).err()),
         (
             "bivariate",
             bivariate_moran_permuted(&graph, x, y, &permuted, &token).err(),
+        ),
+        (
+            "bivariate Geary",
+            bivariate_geary_permuted(&graph, x, y, &permuted, &token).err(),
         ),
         ("local Moran", local_moran(&graph, x, &local, &token).err()),
         ("local Geary", local_geary(&graph, x, &local, &token).err()),

@@ -7,9 +7,9 @@ use phenocoder_core::{Categorical, CsrGraph, NoProgress, Progress, Seed};
 use phenocoder_spatial::assortativity::numeric_assortativity;
 use phenocoder_spatial::autocorrelation::{
     Assumption, LocalAutocorrelation, LocalConfig, LocalNull, Normalization, PermutationConfig,
-    Permuted, SpatialWeights, TestConfig, bivariate_moran, bivariate_moran_permuted, geary_c,
-    geary_permuted, geary_test, lee_l, local_bivariate_moran, local_geary, local_moran, moran_i,
-    moran_permuted, moran_test,
+    Permuted, SpatialWeights, TestConfig, bivariate_geary, bivariate_geary_permuted,
+    bivariate_moran, bivariate_moran_permuted, geary_c, geary_permuted, geary_test, lee_l,
+    local_bivariate_moran, local_geary, local_moran, moran_i, moran_permuted, moran_test,
 };
 use phenocoder_spatial::centrality::{
     BetweennessConfig, NodeCloseness, betweenness_centrality, closeness_centrality,
@@ -101,12 +101,15 @@ fn all_steps_that_are_announced_are_made() {
     let pivots = BetweennessConfig::new().with_pivots(70);
     let enrichment = EnrichmentConfig::new().with_permutations(41);
     type Work<'a> = (&'a str, u64, &'a dyn Fn(&Steps));
-    let work: [Work<'_>; 9] = [
+    let work: [Work<'_>; 10] = [
         ("Moran", 7 * 3, &|p| {
             moran_permuted(&graph, three.view(), &permuted, p).unwrap();
         }),
         ("bivariate", 7 * 2, &|p| {
             bivariate_moran_permuted(&graph, x, y, &permuted, p).unwrap();
+        }),
+        ("bivariate Geary", 7 * 2, &|p| {
+            bivariate_geary_permuted(&graph, x, y, &permuted, p).unwrap();
         }),
         ("local", 24 * 300, &|p| {
             local_moran(&graph, x, &local, p).unwrap();
@@ -215,12 +218,14 @@ fn statistics_do_not_depend_on_the_unit_of_a_feature_however_large_or_small() {
             found.extend([("Moran, tested", moran.z), ("Geary, tested", geary.z)]);
         }
         let both = bivariate_moran(&graph, x, y, &test).unwrap();
-        found.push(("bivariate", both.z));
+        let differing = bivariate_geary(&graph, x, y, &test).unwrap();
+        found.extend([("bivariate", both.z), ("bivariate Geary", differing.z)]);
         for config in [&permuted, &rows] {
             let moran = moran_permuted(&graph, x, config, &NoProgress).unwrap();
             let geary = geary_permuted(&graph, x, config, &NoProgress).unwrap();
             let both = bivariate_moran_permuted(&graph, x, y, config, &NoProgress).unwrap();
-            for found_in in [moran, geary, both] {
+            let differing = bivariate_geary_permuted(&graph, x, y, config, &NoProgress).unwrap();
+            for found_in in [moran, geary, both, differing] {
                 found.push(("permuted", [found_in.z, found_in.p_value].concat()));
             }
         }
