@@ -38,6 +38,7 @@ use chain::{Chain, Codecs, without_shards};
 pub(crate) use codec::BytesCodecs;
 pub(crate) use codec::unpack_zstd;
 pub(crate) use element::{ElementType, MAX_OPAQUE};
+pub(crate) use numbers::places_of;
 pub use numbers::{NumericArray, NumericValues};
 use packed::Packed;
 pub(crate) use regions::Window;
@@ -46,7 +47,7 @@ use shard::{ShardIndex, Sharding};
 pub use target::StoredPixel;
 pub(crate) use target::{Bytes, Converted, Exact, Target};
 pub(crate) use verify::{ArrayFiles, ChunkFile};
-pub(crate) use vlen::encode as encode_texts;
+pub(crate) use vlen::{LONGEST as LONGEST_TEXT, encode as encode_texts};
 pub(crate) use window::{Pixel, indices, no_character, utf32};
 pub(crate) use write::{ArraySpec, ArrayWriter, numpy_name, say_all_stored, zarr_name};
 

@@ -7,6 +7,7 @@
 mod category;
 mod delta;
 mod dictionary;
+mod distinct;
 mod footer;
 mod page;
 mod pandas;
@@ -38,6 +39,7 @@ use crate::table::{ENCODING, ORDERED, downcast};
 use crate::{Error, OpenOptions, Result};
 
 pub(crate) use category::{Unifier, concat_columns};
+pub(crate) use distinct::distinct_categories;
 pub(crate) use pandas::{Index, Pandas};
 pub(crate) use parts::{Batches, Files, Group, Parts, Survey};
 pub(crate) use seal::Seals;

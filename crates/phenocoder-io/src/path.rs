@@ -99,26 +99,35 @@ pub(crate) fn check_column(name: &str) -> Result<()> {
     check_name(name)
 }
 
-/// Checks what the names of rows are called: any name of a file that does not begin with a point, since listings of Zarr leave
-/// such out, and is not one of metadata.
+/// Why nothing in a group can have this name.
+///
+/// `None` for any name of a file that does not begin with a point, since listings of Zarr leave such out, and is not one
+/// of metadata.
+pub(crate) fn problem_of_entry(name: &str) -> Option<&'static str> {
+    if !is_component(name) {
+        Some("it is no single component of a path")
+    } else if name.starts_with('.') {
+        Some("it begins with a point")
+    } else if name == "zarr.json" {
+        Some("it is the name of a metadata file")
+    } else {
+        None
+    }
+}
+
+/// Checks what the names of rows are called: as any entry may be, see [`problem_of_entry`].
 ///
 /// # Errors
 ///
 /// [`Error::InvalidName`] that says which rule is broken.
 pub(crate) fn check_index_name(name: &str) -> Result<()> {
-    let problem = if !is_component(name) {
-        "it is no single component of a path"
-    } else if name.starts_with('.') {
-        "it begins with a point"
-    } else if name == "zarr.json" {
-        "it is the name of a metadata file"
-    } else {
-        return Ok(());
-    };
-    Err(Error::InvalidName {
-        name: name.to_owned(),
-        problem,
-    })
+    match problem_of_entry(name) {
+        None => Ok(()),
+        Some(problem) => Err(Error::InvalidName {
+            name: name.to_owned(),
+            problem,
+        }),
+    }
 }
 
 #[cfg(test)]

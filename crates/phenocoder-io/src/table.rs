@@ -11,6 +11,7 @@ mod lazy;
 mod matrix;
 mod records;
 mod rows;
+mod rules;
 mod value;
 mod write;
 

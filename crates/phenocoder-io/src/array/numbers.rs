@@ -184,6 +184,11 @@ impl NumericValues {
     }
 }
 
+/// The number of places of a shape; `None` where it is beyond counting.
+pub(crate) fn places_of(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |n, &s| n.checked_mul(s))
+}
+
 /// Numbers with a shape, in C order.
 ///
 /// # Examples
@@ -204,8 +209,7 @@ impl NumericArray {
     /// Numbers in C order; `None` when there is not one number per place.
     #[must_use]
     pub fn new(shape: Vec<usize>, values: NumericValues) -> Option<Self> {
-        let places = shape.iter().try_fold(1_usize, |n, &s| n.checked_mul(s))?;
-        (places == values.len()).then_some(Self { shape, values })
+        (places_of(&shape) == Some(values.len())).then_some(Self { shape, values })
     }
 
     /// The extent of each axis; empty for a single number.

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::codec::BytesCodecs;
 use super::{ElementType, vlen};
+use crate::Result;
 use crate::disk::Place;
 use crate::node::ZarrFormat;
-use crate::{Error, Result};
 
 /// What a new array is like.
 #[derive(Debug, Clone)]
@@ -28,7 +28,9 @@ pub(crate) struct ArraySpec {
 impl ArraySpec {
     /// An array of which each chunk holds about `bytes` and whole rows, of values of `size` bytes.
     pub(crate) fn by_rows(shape: &[u64], element: ElementType, size: u64, bytes: u64) -> Self {
-        let row: u64 = shape.iter().skip(1).product::<u64>().max(1);
+        // Axes beside one without places may have any extent.
+        let row = shape.iter().skip(1).copied().fold(1, u64::saturating_mul);
+        let row = row.max(1);
         let rows = (bytes / row.saturating_mul(size).max(1)).max(1);
         let chunk = shape
             .iter()
@@ -234,12 +236,8 @@ impl ArrayWriter {
         self.write_encoded(index, &self.encode_all(bytes)?)
     }
 
-    /// Writes a chunk of texts.
+    /// Writes a chunk of texts, none longer than [`vlen::LONGEST`].
     pub(crate) fn write_texts<S: AsRef<str>>(&self, index: &[u64], texts: &[S]) -> Result<()> {
-        for text in texts {
-            let len = text.as_ref().len() as u64;
-            Error::check_size(&self.name(), "a text with bytes", len, vlen::LONGEST)?;
-        }
         let bytes = self.codecs.encode(&self.name(), &vlen::encode(texts))?;
         self.write_encoded(index, &bytes)
     }

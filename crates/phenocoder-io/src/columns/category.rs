@@ -89,7 +89,7 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    pub(super) fn new(limit: u64) -> Self {
+    fn new(limit: u64) -> Self {
         Self {
             codes: HashMap::new(),
             values: Vec::new(),
@@ -101,7 +101,7 @@ impl Texts {
         }
     }
 
-    pub(super) fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
+    fn add(&mut self, key: &str, array: &ArrayRef) -> Result<Int32Array> {
         let wrong = || Error::corrupt(key, "a column of categories is none");
         let array: &DictionaryArray<Int32Type> = downcast(array).ok_or_else(wrong)?;
         // Batches of a row group share their dictionary; comparing is cheaper than looking up.
@@ -220,7 +220,7 @@ impl Numbers {
 const SIGN: u64 = 1 << 63;
 
 /// Whole numbers that sort as numbers of a type do and tell them apart as pandas does; NaN is no category.
-fn ordinals(key: &str, data_type: &DataType, array: &ArrayRef) -> Result<UInt64Array> {
+pub(super) fn ordinals(key: &str, data_type: &DataType, array: &ArrayRef) -> Result<UInt64Array> {
     let wide = cast(array, &wide(data_type)).map_err(Error::arrow(key))?;
     let ordinals = if let Some(floats) = downcast::<Float64Array>(&wide) {
         floats.unary_opt(|v| {

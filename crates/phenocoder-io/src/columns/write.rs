@@ -1,10 +1,10 @@
 //! New Parquet files, as pandas and pyarrow write and read them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use parquet::arrow::ArrowWriter;
@@ -14,7 +14,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use rayon::prelude::*;
 
-use super::category::{Texts, Unifier};
+use super::distinct::distinct_categories;
 use super::pandas::PandasWriter;
 use super::seal::{CREATED_BY, HEADERS, Headers, Seal, SealedChunk, Shelves, Tail};
 use super::{dictionary, is_number};
@@ -292,7 +292,7 @@ fn extension(field: &Field) -> HashMap<String, String> {
         .collect()
 }
 
-/// The column in a type that Python reads back as it is: no views, no large types, codes of 32 bits.
+/// The column in a type that Python reads back as it is: no views, no large types, codes of 32 bits, no category twice.
 fn plain(key: &str, column: &ArrayRef) -> Result<ArrayRef> {
     let is_text =
         |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
@@ -320,28 +320,8 @@ fn plain(key: &str, column: &ArrayRef) -> Result<ArrayRef> {
         }
     };
     let column = cast(column, &to).map_err(Error::arrow(key))?;
-    // A missing category would be a missing value with a code.
-    if let Some(codes) = downcast::<DictionaryArray<Int32Type>>(column.as_ref()) {
-        let values: Option<&StringArray> = downcast(codes.values().as_ref());
-        if values.is_none_or(|values| values.null_count() > 0) {
-            return Err(Error::invalid(
-                key,
-                "categories that are not missing",
-                "a missing one",
-            ));
-        }
-        // pandas has no categories that are the same.
-        let mut seen = HashSet::new();
-        if !values
-            .into_iter()
-            .flatten()
-            .flatten()
-            .all(|value| seen.insert(value))
-        {
-            let mut unifier = Unifier::Texts(Texts::new(u64::MAX));
-            let codes = unifier.add(key, &column)?;
-            return unifier.column(key, codes);
-        }
+    if let Some(categories) = downcast::<DictionaryArray<Int32Type>>(column.as_ref()) {
+        return Ok(Arc::new(distinct_categories(key, categories)?));
     }
     Ok(column)
 }

@@ -31,8 +31,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTable`] when the table breaks a rule or holds an unsupported entry that the table being replaced
-    /// does not have or has for other rows (see [`TableData::take_unsupported`]), [`Error::InvalidName`] for its name,
+    /// [`Error::InvalidTable`] when the table breaks a rule ([`TableData::validate`]), holds a value that would not come
+    /// back as it is (see [`Uns::Column`](crate::Uns::Column) and [`Records`](crate::Records)), or holds an unsupported
+    /// entry that the table being replaced does not have or has for other rows (see [`TableData::take_unsupported`]),
+    /// [`Error::InvalidName`] for its name or that of a column,
+    /// [`Error::TooLarge`] for a text, names or a column of more than 2 GiB, and for bytes or a record of more than 1 MiB,
+    /// which would not be read back,
     /// [`Error::Exists`] with [`WriteMode::Create`] when there is one, [`Error::Locked`] while somebody else writes,
     /// and [`Error::Io`] when the disk is full or read-only; the store is then as it was.
     #[doc(alias = "write_element")]

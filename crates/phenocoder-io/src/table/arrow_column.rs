@@ -10,6 +10,7 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
+use arrow::compute::kernels::length::length;
 use arrow::datatypes::{DataType as ArrowType, Field, Int32Type};
 use phenocoder_core::{Categorical, Column};
 
@@ -142,25 +143,28 @@ pub fn column_from_arrow(name: &str, array: &dyn Array) -> Result<Column> {
     }
 }
 
+/// A dictionary of any key type as one with codes of 32 bits.
+pub(crate) fn to_dictionary(name: &str, array: &dyn Array) -> Result<DictionaryArray<Int32Type>> {
+    let unfit = |found: &ArrowType| Error::DataType {
+        key: name.to_owned(),
+        expected: "categories",
+        found: found.to_string(),
+    };
+    let ArrowType::Dictionary(_, values) = array.data_type() else {
+        return Err(unfit(array.data_type()));
+    };
+    let to = ArrowType::Dictionary(Box::new(ArrowType::Int32), values.clone());
+    let array = cast(array, &to).map_err(Error::arrow(name))?;
+    let array = downcast::<DictionaryArray<Int32Type>>(&array);
+    array.cloned().ok_or_else(|| unfit(&to))
+}
+
 /// The codes and the values of a dictionary of any key type.
 pub(crate) fn split_dictionary(
     name: &str,
     array: &dyn Array,
 ) -> Result<(Vec<Option<i32>>, ArrayRef)> {
-    let ArrowType::Dictionary(_, values) = array.data_type() else {
-        return Err(Error::DataType {
-            key: name.to_owned(),
-            expected: "categories",
-            found: array.data_type().to_string(),
-        });
-    };
-    let to = ArrowType::Dictionary(Box::new(ArrowType::Int32), values.clone());
-    let array = cast(array, &to).map_err(Error::arrow(name))?;
-    let array = downcast::<DictionaryArray<Int32Type>>(&array).ok_or_else(|| Error::DataType {
-        key: name.to_owned(),
-        expected: "categories",
-        found: to.to_string(),
-    })?;
+    let array = to_dictionary(name, array)?;
     Ok((array.keys().iter().collect(), Arc::clone(array.values())))
 }
 
@@ -169,6 +173,15 @@ pub(crate) fn check_lengths(key: &str, lengths: impl Iterator<Item = usize>) -> 
     const MOST: u64 = i32::MAX as u64;
     let found: u128 = lengths.map(|length| length as u128).sum();
     Error::check_size(key, "a column of text with bytes", found, MOST)
+}
+
+/// Checks the lengths of an array of texts as [`check_lengths`] does, before the texts are copied.
+pub(crate) fn check_texts(key: &str, array: &dyn Array) -> Result<()> {
+    let lengths = length(array).and_then(|lengths| cast(&lengths, &ArrowType::Int64));
+    let lengths = lengths.map_err(Error::arrow(key))?;
+    let lengths = downcast::<Int64Array>(&lengths).into_iter();
+    let lengths = lengths.flatten().flatten();
+    check_lengths(key, lengths.map(|n| usize::try_from(n).unwrap_or_default()))
 }
 
 /// Any array as texts.

@@ -10,8 +10,8 @@ use phenocoder_core::{Column, CsrGraph, ShapeError};
 use super::arrow_column::{column_field, column_to_arrow, split_dictionary, texts};
 use super::frame::batch;
 use super::matrix::Matrix;
+use super::rules::{check_aligned, check_entry, check_frame, check_shape, check_value};
 use super::value::Uns;
-use crate::path::{check_column, check_index_name, is_component};
 use crate::{Error, Result};
 
 /// What the rows of a table describe.
@@ -326,6 +326,9 @@ impl TableData {
     /// Checks what a table must keep to be written: lengths and shapes, the names of columns and entries that SpatialData
     /// allows, and the annotation.
     ///
+    /// Columns of a [`Frame`](crate::Frame) among the entries may have names that those of `obs` and `var` may not, see
+    /// there; [`TextArray`](crate::TextArray) has one text for every place.
+    ///
     /// Names of rows and variables may occur twice, as in AnnData, which warns of it; so does
     /// [`validate`](crate::validate()). What the index is called may be any name of a file that does not begin with a point.
     ///
@@ -444,80 +447,4 @@ fn with_column(old: &RecordBatch, name: &str, column: &Column) -> Result<RecordB
         }
     }
     batch(name, fields, arrays, old.num_rows())
-}
-
-fn check_frame<'a>(
-    place: &str,
-    frame: &'a RecordBatch,
-    index: Option<&'a str>,
-    unread: impl Iterator<Item = &'a UnreadColumn>,
-    rows: usize,
-) -> Result<()> {
-    if frame.num_rows() != rows {
-        let problem = format!("expected {rows} rows, found {}", frame.num_rows());
-        return Err(Error::table(place, problem));
-    }
-    if let Some(index) = index {
-        check_index_name(index)?;
-    }
-    let columns = frame.schema_ref().fields().iter().map(|f| f.name());
-    let columns = columns.map(String::as_str);
-    let columns = columns.chain(unread.map(|column| column.name.as_str()));
-    let mut seen: BTreeSet<String> = index.map(str::to_lowercase).into_iter().collect();
-    for name in columns {
-        check_column(name)?;
-        if !seen.insert(name.to_lowercase()) {
-            let problem =
-                "another column or the index has this name, or one that differs in case only";
-            return Err(Error::table(format!("{place}/{name}"), problem));
-        }
-    }
-    Ok(())
-}
-
-fn check_entry(group: &str, name: &str) -> Result<()> {
-    if is_component(name) && !name.starts_with('.') {
-        Ok(())
-    } else {
-        let problem = "the name is no single, visible component of a path";
-        Err(Error::table(format!("{group}/{name}"), problem))
-    }
-}
-
-fn check_value(group: &str, name: &str, value: &Uns) -> Result<()> {
-    check_entry(group, name)?;
-    if let Uns::Dict(entries) = value {
-        let group = format!("{group}/{name}");
-        for (name, value) in entries {
-            check_value(&group, name, value)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_shape(place: &str, found: (usize, usize), expected: (usize, usize)) -> Result<()> {
-    if found == expected {
-        return Ok(());
-    }
-    let problem = format!(
-        "expected {} × {} values, found {} × {}",
-        expected.0, expected.1, found.0, found.1
-    );
-    Err(Error::table(place, problem))
-}
-
-fn check_aligned(place: &str, entry: &Uns, rows: usize, square: bool) -> Result<()> {
-    match entry.n_rows() {
-        None if matches!(entry, Uns::Unsupported(_)) => Ok(()),
-        None => Err(Error::table(place, "it is no matrix, column or data frame")),
-        Some(found) if found != rows => {
-            let problem = format!("expected {rows} rows, found {found}");
-            Err(Error::table(place, problem))
-        }
-        Some(_) if square => match entry.to_matrix() {
-            Some(matrix) => check_shape(place, matrix.shape(), (rows, rows)),
-            None => Err(Error::table(place, "it is no matrix")),
-        },
-        Some(_) => Ok(()),
-    }
 }

@@ -87,8 +87,9 @@ pub(crate) fn data_type_name(format: ZarrFormat) -> &'static str {
     }
 }
 
-/// Checks the size before a list is made of so many zeros, each of which takes 32 bytes of memory.
-fn check_size(key: &str, size: usize) -> Result<()> {
+/// Checks the size of a record or of bytes: their fill value becomes a list of so many zeros, each of which takes 32 bytes
+/// of memory.
+pub(crate) fn check_size(key: &str, size: usize) -> Result<()> {
     Error::check_size(key, "one value with bytes", size as u64, MAX_OPAQUE as u64)
 }
 

@@ -24,7 +24,15 @@ use crate::path::{self, child};
 use crate::root::Root;
 use crate::{Error, Result};
 
+/// What an index without a name is called in a store.
+pub(crate) const NAMELESS: &str = "_index";
+
 /// A data frame: named columns and an index.
+///
+/// To be written, it has as many rows in its columns as in its index, and no name twice: a column is called as the index
+/// (`_index` where that has no name) only where both are the same, as in anndata.
+/// A name is any that a folder can have which is not hidden, also with spaces and dots in it, but not `zarr.json`.
+/// Columns with a `/` in their names, which old versions of anndata wrote, are read and not written.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// The names of the rows: text, or numbers.
@@ -124,7 +132,7 @@ impl LazyFrame {
 
     /// The name of the index, unless it is the name that nameless ones get.
     pub(crate) fn index_name(&self) -> Option<String> {
-        (self.index_key != "_index").then(|| self.index_key.clone())
+        (self.index_key != NAMELESS).then(|| self.index_key.clone())
     }
 
     pub(crate) fn read_index(&self, context: &Context) -> Result<ArrayRef> {

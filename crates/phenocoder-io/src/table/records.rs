@@ -1,5 +1,6 @@
 //! Records: NumPy's structured arrays, as scanpy keeps the results of `rank_genes_groups`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray};
@@ -8,13 +9,17 @@ use phenocoder_core::DataType;
 use serde_json::{Map, Value, json};
 
 use super::arrow_column::{check_lengths, downcast, numbers_from_arrow, numbers_to_arrow, texts};
-use super::foreign::{bytes_type, data_type_name, split_bytes};
+use super::foreign::{bytes_type, check_size, data_type_name, split_bytes};
 use super::frame::batch;
-use crate::array::{ElementType, NumericValues, no_character, utf32};
+use crate::array::{ElementType, NumericValues, no_character, places_of, utf32};
 use crate::node::ZarrFormat;
 use crate::{Error, Result};
 
 /// Records with a shape: in each place one value of each field.
+///
+/// NumPy fills up texts and bytes with zeros, and misses no value of records: they are written where no text ends in the
+/// character 0, bytes are as in [`Uns::Column`](crate::Uns::Column), and only floats are missing, which become NaN.
+/// The fields have different names, and a record has at most 1 MiB.
 ///
 /// # Examples
 ///
@@ -291,7 +296,7 @@ fn has_big_endian(codecs: &Value, depth: usize) -> bool {
     })
 }
 
-/// Records on their way to the disk.
+/// Values of one size on their way to the disk: records, or bytes.
 pub(crate) struct Encoded {
     pub(crate) size: usize,
     pub(crate) data_type: Value,
@@ -299,33 +304,39 @@ pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Records {
+    /// Checks that there is a value for every place, and that the fields would be read back.
+    fn check(&self, key: &str) -> Result<()> {
+        let fields = self.fields.schema_ref().fields();
+        let names: BTreeSet<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+        let problem = if places_of(&self.shape) != Some(self.fields.num_rows()) {
+            "records have one value of each field for every place"
+        } else if !(1..=MAX_FIELDS).contains(&fields.len()) {
+            "records have a field, and at most 4096 of them"
+        } else if names.contains("") || names.len() < fields.len() {
+            "the fields of records have names, no two of them the same"
+        } else {
+            return Ok(());
+        };
+        Err(Error::table(key, problem))
+    }
+}
+
 /// Puts records together, little endian; text gets the width of the longest one.
 pub(crate) fn encode(key: &str, records: &Records, format: ZarrFormat) -> Result<Encoded> {
+    records.check(key)?;
     let rows = records.fields.num_rows();
-    let places = records
-        .shape
-        .iter()
-        .try_fold(1_usize, |n, &s| n.checked_mul(s));
-    if places != Some(rows) || records.fields.num_columns() == 0 {
-        return Err(Error::table(
-            key,
-            "records have a field, and one value of each for every place",
-        ));
-    }
     let mut columns = Vec::with_capacity(records.fields.num_columns());
     let mut types = Vec::with_capacity(records.fields.num_columns());
-    for (field, array) in records
-        .fields
-        .schema_ref()
-        .fields()
-        .iter()
-        .zip(records.fields.columns())
-    {
-        let (width, data_type, bytes) = encode_field(key, array, format)?;
+    let fields = records.fields.schema_ref().fields();
+    for (field, array) in fields.iter().zip(records.fields.columns()) {
+        let place = format!("{key}/{}", field.name());
+        let (width, data_type, bytes) = encode_field(&place, array, format)?;
         types.push(json!([field.name(), data_type]));
         columns.push((width, bytes));
     }
     let size: usize = columns.iter().map(|(width, _)| width).sum();
+    check_size(key, size)?;
     let mut bytes = Vec::with_capacity(rows.saturating_mul(size));
     for row in 0..rows {
         for (width, column) in &columns {
@@ -352,34 +363,22 @@ fn encode_field(
 ) -> Result<(usize, Value, Vec<u8>)> {
     match array.data_type() {
         ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => {
-            let texts = texts(key, array)?;
-            let length = |text: &Option<String>| text.as_ref().map_or(0, |t| t.chars().count());
-            let length = texts.iter().map(length).max().unwrap_or(0).max(1);
-            let mut bytes = Vec::with_capacity(texts.len() * length * 4);
-            for text in &texts {
-                let text = text.as_deref().unwrap_or_default();
-                let end = bytes.len() + length * 4;
-                bytes.extend(text.chars().flat_map(|c| u32::from(c).to_le_bytes()));
-                bytes.resize(end, 0);
-            }
-            let data_type = match format {
-                ZarrFormat::V2 => json!(format!("<U{length}")),
-                ZarrFormat::V3 => json!({
-                    "name": "fixed_length_utf32",
-                    "configuration": {"length_bytes": length * 4},
-                }),
-            };
-            Ok((length * 4, data_type, bytes))
+            refuse_missing(key, array)?;
+            encode_texts(key, &texts(key, array)?, format)
         }
         ArrowType::Binary => {
-            let (length, bytes) = pad_bytes(array);
-            Ok((length, bytes_data_type(length, format), bytes))
+            let encoded = encode_bytes(key, &bytes_of(key, array)?, format)?;
+            Ok((encoded.size, encoded.data_type, encoded.bytes))
         }
         other => {
             let values = numbers_from_arrow(array).ok_or_else(|| {
                 Error::table(key, format!("a field of type {other} cannot be stored"))
             })?;
             let data_type = values.data_type();
+            // Floats are missing as NaN.
+            if data_type.is_integer() {
+                refuse_missing(key, array)?;
+            }
             let name = match format {
                 ZarrFormat::V2 => crate::array::numpy_name(data_type),
                 ZarrFormat::V3 => crate::array::zarr_name(data_type),
@@ -389,30 +388,100 @@ fn encode_field(
     }
 }
 
-/// Values of bytes, all as long as the longest with zeros at their end.
-pub(crate) fn pad_bytes(array: &dyn Array) -> (usize, Vec<u8>) {
-    let values: Vec<&[u8]> = downcast::<BinaryArray>(array)
-        .into_iter()
-        .flat_map(|values| values.iter().map(Option::unwrap_or_default))
-        .collect();
-    let length = values.iter().map(|v| v.len()).max().unwrap_or(0).max(1);
-    let mut bytes = Vec::with_capacity(values.len() * length);
+/// Texts of one width, their type, and their characters.
+fn encode_texts(
+    key: &str,
+    texts: &[Option<String>],
+    format: ZarrFormat,
+) -> Result<(usize, Value, Vec<u8>)> {
+    let texts = texts.iter().map(|text| text.as_deref().unwrap_or_default());
+    if texts.clone().any(|text| text.ends_with('\0')) {
+        let problem = "texts of records cannot end in the character 0, which fills them up";
+        return Err(Error::table(key, problem));
+    }
+    let length = longest(texts.clone().map(|text| text.chars().count()));
+    check_size(key, length.saturating_mul(4))?;
+    let data_type = match format {
+        ZarrFormat::V2 => json!(format!("<U{length}")),
+        ZarrFormat::V3 => json!({
+            "name": "fixed_length_utf32",
+            "configuration": {"length_bytes": length * 4},
+        }),
+    };
+    let characters = texts.map(|text| text.chars().flat_map(|c| u32::from(c).to_le_bytes()));
+    Ok((length * 4, data_type, pad(characters, length * 4)))
+}
+
+/// Bytes of one length: that of the longest, with zeros at the end of the others.
+///
+/// Readers cut these zeros off, so bytes that end in 0 themselves are stored as they are, and have one length by nature.
+pub(crate) fn encode_bytes(key: &str, values: &[&[u8]], format: ZarrFormat) -> Result<Encoded> {
+    let size = longest(values.iter().map(|value| value.len()));
+    check_size(key, size)?;
+    let padded = values.iter().all(|value| value.last() != Some(&0));
+    if !padded && values.iter().any(|value| value.len() != size) {
+        let problem = "bytes of different lengths cannot end in 0, which fills them up";
+        return Err(Error::table(key, problem));
+    }
+    let fill_value = if padded {
+        String::new()
+    } else {
+        zeros_in_base64(size)
+    };
+    Ok(Encoded {
+        size,
+        data_type: bytes_data_type(size, padded, format),
+        fill_value: json!(fill_value),
+        bytes: pad(values.iter().map(|value| value.iter().copied()), size),
+    })
+}
+
+/// The values of an array of bytes, of which none is missing.
+pub(crate) fn bytes_of<'a>(key: &str, array: &'a dyn Array) -> Result<Vec<&'a [u8]>> {
+    refuse_missing(key, array)?;
+    let values = downcast::<BinaryArray>(array).into_iter();
+    Ok(values.flatten().flatten().collect())
+}
+
+fn refuse_missing(key: &str, array: &dyn Array) -> Result<()> {
+    match array.null_count() {
+        0 => Ok(()),
+        n => {
+            let problem = format!("{n} values are missing, which bytes and records cannot say");
+            Err(Error::table(key, problem))
+        }
+    }
+}
+
+/// The greatest length, at least 1: NumPy has no shorter values.
+fn longest(lengths: impl Iterator<Item = usize>) -> usize {
+    lengths.max().unwrap_or(0).max(1)
+}
+
+/// Values one after another, each with zeros at its end up to `size` bytes, which is the most that one has.
+fn pad<V>(values: impl ExactSizeIterator<Item = V>, size: usize) -> Vec<u8>
+where
+    V: IntoIterator<Item = u8>,
+{
+    let mut bytes = Vec::with_capacity(values.len().saturating_mul(size));
     for value in values {
-        let end = bytes.len() + length;
-        bytes.extend_from_slice(value);
+        let end = bytes.len() + size;
+        bytes.extend(value);
         bytes.resize(end, 0);
     }
-    (length, bytes)
+    bytes
 }
 
 /// What the metadata of an array say of values of bytes.
-pub(crate) fn bytes_data_type(length: usize, format: ZarrFormat) -> Value {
+fn bytes_data_type(length: usize, padded: bool, format: ZarrFormat) -> Value {
+    let (v2, v3) = if padded {
+        ('S', "null_terminated_bytes")
+    } else {
+        ('V', "raw_bytes")
+    };
     match format {
-        ZarrFormat::V2 => json!(format!("|S{length}")),
-        ZarrFormat::V3 => json!({
-            "name": "null_terminated_bytes",
-            "configuration": {"length_bytes": length},
-        }),
+        ZarrFormat::V2 => json!(format!("|{v2}{length}")),
+        ZarrFormat::V3 => json!({"name": v3, "configuration": {"length_bytes": length}}),
     }
 }
 

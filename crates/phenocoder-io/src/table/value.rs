@@ -27,6 +27,8 @@ pub(crate) struct Context {
 }
 
 /// Texts with a shape, in C order; texts of which some are missing are a [`Uns::Column`].
+///
+/// A table is written only where there is one text for every place of the shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextArray {
     /// The extent of each axis.
@@ -54,12 +56,17 @@ pub enum Uns {
     /// Texts with a shape.
     Texts(TextArray),
     /// Bytes, at most 1 MiB of them.
+    ///
+    /// Python reads them as `numpy.bytes_`, and as `numpy.void` where the last one is 0, which `numpy.bytes_` drops.
     Bytes(Vec<u8>),
     /// Records with a shape.
     Records(Records),
     /// A sparse matrix.
     Sparse(SparseMatrix),
     /// A column with categories, missing values, times or bytes.
+    ///
+    /// Bytes are written where none is missing, each has at most 1 MiB, and all have the same length if one ends in 0.
+    /// Categories that are missing or the same, which pandas does not have, are written as missing values and as one.
     Column {
         /// The values; categories are a dictionary.
         values: ArrayRef,

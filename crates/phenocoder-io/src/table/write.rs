@@ -3,21 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use arrow::array::{Array, BinaryArray, RecordBatch};
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType as ArrowType, Field};
 use phenocoder_core::DataType;
 use serde_json::{Map, Value, json};
 
 use super::arrow_column::{
-    ENCODING, NA_VALUE, ORDERED, numbers_from_arrow, split_dictionary, texts,
+    ENCODING, NA_VALUE, ORDERED, check_lengths, check_texts, numbers_from_arrow, texts,
+    to_dictionary,
 };
 use super::data::{Annotation, RawData, TableData, UnreadColumn};
 use super::foreign::Time;
-use super::frame::{Frame, is_plain_bool, missing};
+use super::frame::{Frame, NAMELESS, is_plain_bool, missing};
 use super::matrix::{Matrix, SparseFormat, SparseMatrix};
-use super::records;
+use super::records::{self, Encoded};
 use super::value::{TextArray, Uns};
-use crate::array::{ArraySpec, ArrayWriter, ElementType, MAX_OPAQUE, NumericArray, NumericValues};
+use crate::array::{
+    ArraySpec, ArrayWriter, ElementType, LONGEST_TEXT, NumericArray, NumericValues,
+};
+use crate::columns::distinct_categories;
 use crate::disk::Place;
 use crate::node::{ZarrFormat, write_group};
 use crate::{Error, Result};
@@ -80,14 +84,12 @@ pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Res
     writer.dict(&place.join("varm"), &table.varm)?;
     writer.dict(&place.join("obsp"), &table.obsp)?;
     writer.dict(&place.join("varp"), &table.varp)?;
-    let mut uns = table.uns.clone();
+    let uns = place.join("uns");
+    writer.dict(&uns, &table.uns)?;
     if let Some(annotation) = annotation {
-        uns.insert(
-            "spatialdata_attrs".to_owned(),
-            annotation.to_uns(table.lists_region.0),
-        );
+        let attributes = annotation.to_uns(table.lists_region.0);
+        writer.value(&uns.join("spatialdata_attrs"), &attributes)?;
     }
-    writer.dict(&place.join("uns"), &uns)?;
     if let Some(raw) = &table.raw {
         writer.raw(&place.join("raw"), raw, table.unread("raw/var"))?;
     }
@@ -122,13 +124,6 @@ fn encoding(name: &str, version: &str) -> Map<String, Value> {
 enum Index<'a> {
     Texts(&'a [String]),
     Array(&'a dyn Array),
-}
-
-/// A type of which the array library knows the size only.
-struct Opaque {
-    size: usize,
-    data_type: Value,
-    fill_value: Value,
 }
 
 struct Writer {
@@ -173,6 +168,12 @@ impl Writer {
         texts: &[S],
         attributes: Map<String, Value>,
     ) -> Result<()> {
+        // What would not be read back is not written.
+        let key = name_of(place);
+        for text in texts {
+            let len = text.as_ref().len() as u64;
+            Error::check_size(&key, "a text with bytes", len, LONGEST_TEXT)?;
+        }
         let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
         let spec = ArraySpec::of_texts(&shape, texts, CHUNK_BYTES).with_attributes(attributes);
         let chunk = spec.chunk.clone();
@@ -189,10 +190,7 @@ impl Writer {
             Matrix::Sparse(sparse) => self.sparse(place, sparse),
             dense => match dense.to_numbers() {
                 Some(numbers) => self.numbers(place, &numbers, encoding("array", "0.2.0")),
-                None => Err(Error::table(
-                    place.path().display().to_string(),
-                    "it is no matrix",
-                )),
+                None => Err(Error::table(name_of(place), "it is no matrix")),
             },
         }
     }
@@ -244,7 +242,7 @@ impl Writer {
         for column in unread {
             names.insert(column.at.min(names.len()), &column.name);
         }
-        let index_name = index_name.unwrap_or("_index");
+        let index_name = index_name.unwrap_or(NAMELESS);
         let mut attributes = encoding("dataframe", "0.2.0");
         attributes.insert("_index".to_owned(), json!(index_name));
         attributes.insert("column-order".to_owned(), json!(names));
@@ -252,9 +250,12 @@ impl Writer {
         let index_place = place.join(index_name);
         match index {
             Index::Texts(names) => {
+                check_lengths(&name_of(&index_place), names.iter().map(String::len))?;
                 let attributes = encoding("string-array", "0.2.0");
                 self.texts(&index_place, &[names.len()], names, attributes)?;
             }
+            // A column of this name is the same, and tells more.
+            Index::Array(_) if columns.column_by_name(index_name).is_some() => {}
             Index::Array(array) => self.column(&index_place, None, *array)?,
         }
         for (field, array) in columns.schema_ref().fields().iter().zip(columns.columns()) {
@@ -264,6 +265,7 @@ impl Writer {
     }
 
     fn column(&self, place: &Place, field: Option<&Field>, array: &dyn Array) -> Result<()> {
+        let key = name_of(place);
         let metadata = |name: &str| field.and_then(|f| f.metadata().get(name));
         if let ArrowType::Dictionary(_, _) = array.data_type() {
             let ordered = metadata(ORDERED).is_some_and(|o| o == "true");
@@ -274,7 +276,8 @@ impl Writer {
             array.data_type(),
             ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View
         ) {
-            let values = texts(&name_of(place), array)?;
+            check_texts(&key, array)?;
+            let values = texts(&key, array)?;
             let na_value = metadata(NA_VALUE).map(String::as_str);
             let nullable = asked == Some("nullable-string-array");
             return self.nullable_texts(place, &values, nullable, na_value);
@@ -283,12 +286,14 @@ impl Writer {
             return self.times(place, time, array);
         }
         if array.data_type() == &ArrowType::Binary {
+            let values = records::bytes_of(&key, array)?;
+            let encoded = records::encode_bytes(&key, &values, self.format)?;
             let plain = encoding("array", "0.2.0");
-            return self.bytes(place, &[array.len()], array, plain);
+            return self.opaque(place, &[array.len()], encoded, plain);
         }
         let values = numbers_from_arrow(array).ok_or_else(|| {
             let problem = format!("a column of type {} cannot be stored", array.data_type());
-            Error::table(name_of(place), problem)
+            Error::table(key, problem)
         })?;
         let missing = missing(array);
         let rows = values.len();
@@ -312,12 +317,14 @@ impl Writer {
     }
 
     fn categorical(&self, place: &Place, array: &dyn Array, ordered: bool) -> Result<()> {
-        let (codes, categories) = split_dictionary(&name_of(place), array)?;
+        let key = name_of(place);
+        let column = distinct_categories(&key, &to_dictionary(&key, array)?)?;
+        let categories = column.values();
         let mut attributes = encoding("categorical", "0.2.0");
         attributes.insert("ordered".to_owned(), json!(ordered));
         write_group(place, self.format, attributes)?;
-        self.column(&place.join("categories"), None, &categories)?;
-        let codes = codes.into_iter().map(|c| c.unwrap_or(-1));
+        self.column(&place.join("categories"), None, categories)?;
+        let codes = column.keys().iter().map(|c| c.unwrap_or(-1));
         // The widths that pandas chooses.
         let codes = match categories.len() {
             0..=127 => NumericValues::Int8(codes.map(|c| c as i8).collect()),
@@ -364,39 +371,20 @@ impl Writer {
         self.fixed(place, spec, &bytes, 8)
     }
 
-    fn bytes(
-        &self,
-        place: &Place,
-        shape: &[usize],
-        values: &dyn Array,
-        attributes: Map<String, Value>,
-    ) -> Result<()> {
-        let (size, bytes) = records::pad_bytes(values);
-        let opaque = Opaque {
-            size,
-            data_type: records::bytes_data_type(size, self.format),
-            fill_value: json!(""),
-        };
-        self.opaque(place, shape, opaque, &bytes, attributes)
-    }
-
+    /// Writes values of which the array library knows the size only.
     fn opaque(
         &self,
         place: &Place,
         shape: &[usize],
-        opaque: Opaque,
-        bytes: &[u8],
+        encoded: Encoded,
         attributes: Map<String, Value>,
     ) -> Result<()> {
         let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-        let (element, size) = (ElementType::Opaque(opaque.size), opaque.size as u64);
-        // What would not be read back is not written.
-        let key = place.path().display().to_string();
-        Error::check_size(&key, "one value with bytes", size, MAX_OPAQUE as u64)?;
+        let (element, size) = (ElementType::Opaque(encoded.size), encoded.size as u64);
         let spec = ArraySpec::by_rows(&shape, element, size, CHUNK_BYTES)
             .with_attributes(attributes)
-            .with_meaning(opaque.data_type, opaque.fill_value);
-        self.fixed(place, spec, bytes, opaque.size)
+            .with_meaning(encoded.data_type, encoded.fill_value);
+        self.fixed(place, spec, &encoded.bytes, encoded.size)
     }
 
     fn dict(&self, place: &Place, entries: &BTreeMap<String, Uns>) -> Result<()> {
@@ -431,18 +419,14 @@ impl Writer {
             }
             Uns::Sparse(matrix) => self.sparse(place, matrix),
             Uns::Bytes(bytes) => {
-                let values = BinaryArray::from_iter_values([bytes]);
-                self.bytes(place, &[], &values, encoding("bytes", "0.2.0"))
+                let key = name_of(place);
+                let encoded = records::encode_bytes(&key, &[bytes.as_slice()], self.format)?;
+                self.opaque(place, &[], encoded, encoding("bytes", "0.2.0"))
             }
             Uns::Records(records) => {
                 let encoded = records::encode(&name_of(place), records, self.format)?;
-                let opaque = Opaque {
-                    size: encoded.size,
-                    data_type: encoded.data_type,
-                    fill_value: encoded.fill_value,
-                };
                 let attributes = encoding("rec-array", "0.2.0");
-                self.opaque(place, &records.shape, opaque, &encoded.bytes, attributes)
+                self.opaque(place, &records.shape, encoded, attributes)
             }
             Uns::Column {
                 values,
@@ -505,6 +489,9 @@ fn chunks(
     size: usize,
     mut write: impl FnMut(&[u64], std::ops::Range<usize>, usize) -> Result<()>,
 ) -> Result<()> {
+    if shape.contains(&0) {
+        return Ok(());
+    }
     let total = shape.iter().product::<u64>() as usize * size;
     let whole = chunk.iter().product::<u64>() as usize * size;
     let mut index = vec![0; shape.len()];

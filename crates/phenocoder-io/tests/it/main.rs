@@ -30,6 +30,7 @@ mod secrets;
 #[cfg(feature = "object-store")]
 mod servers;
 mod strict;
+mod table_rules;
 mod tables;
 mod texts;
 mod vector;

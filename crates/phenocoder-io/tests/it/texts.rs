@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, RecordBatch, StringArray, StringViewArray, UInt32Array,
+};
+use arrow::compute::take;
 use phenocoder_core::Column;
 use phenocoder_io::{
     ContainerVersion, Error, OpenOptions, Records, Store, TableData, Uns, WriteMode,
@@ -16,6 +19,7 @@ use tempfile::TempDir;
 use crate::{files, store_with};
 
 const MIB: u64 = 1 << 20;
+const VERSIONS: [ContainerVersion; 2] = [ContainerVersion::V02, ContainerVersion::V01];
 
 fn long_texts(n: usize, len: usize) -> Vec<String> {
     (0..n).map(|at| format!("{at:0len$}")).collect()
@@ -79,7 +83,7 @@ fn assert_too_large<T: std::fmt::Debug>(found: phenocoder_io::Result<T>, key: &s
 #[test]
 fn long_texts_come_back() {
     let data = table_of(long_texts(400, 50_000)).with_uns("long", "x".repeat(17 << 20).as_str());
-    for version in [ContainerVersion::V02, ContainerVersion::V01] {
+    for version in VERSIONS {
         let (_folder, _, store) = store_with(version, "t", &data);
         let found = store.table("t").unwrap().read_all().unwrap();
         assert!(found == data, "{:?}", found.unsupported());
@@ -123,6 +127,21 @@ fn a_long_fill_value_in_many_rows_is_too_large() {
     assert_eq!(sound.table("t").unwrap().obs_names().unwrap().len(), 300);
 }
 
+/// A table with one entry.
+fn with_uns(value: impl Into<Uns>) -> TableData {
+    table_of(vec!["x".into()]).with_uns("u", value)
+}
+
+/// Refuses to write a table, and names the entry of it that is too large.
+fn assert_not_written(store: &mut Store, table: &TableData, entry: &str) {
+    let refused = store.write_table("t", table, WriteMode::Create);
+    assert!(
+        matches!(&refused, Err(Error::TooLarge { key, .. }) if key == entry),
+        "{entry}: {refused:?}"
+    );
+    assert!(store.table_names().is_empty());
+}
+
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn what_is_too_long_to_be_read_back_is_not_written() {
@@ -134,32 +153,72 @@ fn what_is_too_long_to_be_read_back_is_not_written() {
     let Column::Text(mut texts) = column else {
         unreachable!()
     };
-    let folder = tempfile::tempdir().unwrap();
-    let path = |version: ContainerVersion| folder.path().join(format!("{version:?}.zarr"));
-    let mut store = Store::create(path(ContainerVersion::V02), ContainerVersion::V02).unwrap();
-    let with = |value: Uns| table_of(vec!["x".into()]).with_uns("u", value);
-    let long = with(Uns::Text(texts.remove(0)));
-    let refused = store.write_table("t", &long, WriteMode::Create);
-    assert!(
-        matches!(refused, Err(Error::TooLarge { .. })),
-        "{refused:?}"
-    );
-    drop(long);
-    Store::create(path(ContainerVersion::V01), ContainerVersion::V01).unwrap();
-    for version in [ContainerVersion::V02, ContainerVersion::V01] {
-        let mut store = Store::open(path(version)).unwrap();
-        let refused = store.write_table(
-            "t",
-            &with(Uns::Bytes(vec![1; MIB as usize + 1])),
-            WriteMode::Create,
-        );
-        assert!(
-            matches!(refused, Err(Error::TooLarge { .. })),
-            "{refused:?}"
-        );
-        let longest = with(Uns::Bytes(vec![1; MIB as usize]));
+    let text = with_uns(Uns::Text(texts.remove(0)));
+    let bytes = with_uns(vec![0_u8; 1 << 31]);
+    for version in VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::create(folder.path().join("s.zarr"), version).unwrap();
+        for table in [&text, &bytes, &with_uns(vec![1_u8; MIB as usize + 1])] {
+            assert_not_written(&mut store, table, "uns/u");
+        }
+        let longest = with_uns(vec![1_u8; MIB as usize]);
         store.write_table("t", &longest, WriteMode::Create).unwrap();
         assert!(store.table("t").unwrap().read_all().unwrap() == longest);
+    }
+}
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn texts_of_more_than_two_gibibytes_in_all_are_not_written() {
+    // Zeros that nobody writes to, and rows that share one text.
+    let half = || String::from_utf8(vec![0; 1 << 30]).unwrap();
+    let names = TableData::new(vec![half(), half()], vec![], None);
+    let text = StringViewArray::from(vec!["x".repeat(MIB as usize)]);
+    let column = take(&text, &UInt32Array::from(vec![0; 2048]), None).unwrap();
+    let rows = (0..2048).map(|row| row.to_string()).collect();
+    let obs = RecordBatch::try_from_iter([("text", column)]).unwrap();
+    let column = TableData::new(rows, vec![], None).with_obs(obs);
+    for version in VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::create(folder.path().join("s.zarr"), version).unwrap();
+        assert_not_written(&mut store, &names, "obs/_index");
+        assert_not_written(&mut store, &column, "obs/text");
+    }
+}
+
+#[test]
+fn a_long_value_among_many_is_refused_before_all_get_its_length() {
+    // Bytes of 2 TiB and texts of 1 TiB if they did.
+    const ROWS: usize = 1 << 20;
+    let long = vec![1_u8; 2 * MIB as usize];
+    let short: &[u8] = b"";
+    let bytes = (0..ROWS).map(|row| if row == 7 { long.as_slice() } else { short });
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(bytes));
+    let long = "x".repeat(MIB as usize / 4 + 1);
+    let texts = (0..ROWS).map(|row| if row == 7 { long.as_str() } else { "" });
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+    let records = |field: &ArrayRef| Records {
+        shape: vec![ROWS],
+        fields: RecordBatch::try_from_iter([("f", Arc::clone(field))]).unwrap(),
+    };
+    let cases = [
+        (with_uns(records(&bytes)), "uns/u/f"),
+        (with_uns(records(&texts)), "uns/u/f"),
+        (
+            with_uns(Uns::Column {
+                values: bytes,
+                ordered: false,
+                na_value: None,
+            }),
+            "uns/u",
+        ),
+    ];
+    for version in VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::create(folder.path().join("s.zarr"), version).unwrap();
+        for (table, entry) in &cases {
+            assert_not_written(&mut store, table, entry);
+        }
     }
 }
 

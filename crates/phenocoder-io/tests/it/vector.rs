@@ -178,6 +178,22 @@ fn categories_that_are_the_same_are_written_as_one() {
 }
 
 #[test]
+fn values_of_a_missing_category_are_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder, ContainerVersion::V02);
+    let x = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
+    let texts = Arc::new(StringArray::from(vec![None, Some("a")]));
+    let gene = categories(texts, vec![Some(1), Some(0), None]);
+    let columns = RecordBatch::try_from_iter([("x", x.clone()), ("y", x), ("gene", gene)]);
+    let data = PointsData::new(columns.unwrap());
+    let options = PointsWriteOptions::default();
+    store.write_points("p", &data, &options).unwrap();
+    let found = store.points("p").unwrap().read(&["gene"]).unwrap();
+    let expected = dictionary(vec![Some(0), None, None], &["a"]);
+    assert_eq!(found.column(0).to_data(), expected.to_data());
+}
+
+#[test]
 fn a_named_index_of_text_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = store(&folder, ContainerVersion::V02);
