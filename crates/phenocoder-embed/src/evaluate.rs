@@ -3,16 +3,23 @@
 //! Labels are `&[u32]`, one per row, any numbers; [`labels_of`] takes them from a [`Categorical`].
 
 mod agreement;
+mod dispersion;
 mod linear;
 mod local;
 mod silhouette;
 
 use phenocoder_core::Categorical;
 
-pub use agreement::{adjusted_rand_index, normalized_mutual_information};
+pub use agreement::{
+    Purity, VMeasure, adjusted_rand_index, normalized_mutual_information, purity, v_measure,
+};
+pub use dispersion::{calinski_harabasz, davies_bouldin};
 pub use linear::{LinearConfig, linear_predictability};
 pub use local::{knn_purity, leave_one_out_accuracy, trustworthiness};
-pub use silhouette::{Silhouette, silhouette};
+pub use silhouette::{
+    BatchSilhouette, OtherGroups, Silhouette, SilhouetteConfig, silhouette, silhouette_by_batch,
+    silhouette_by_label, silhouette_with,
+};
 
 use crate::Result;
 
@@ -26,11 +33,17 @@ pub fn labels_of(labels: &Categorical) -> Result<Vec<u32>> {
     Ok(codes.into_iter().map(|code| code as u32).collect())
 }
 
-/// Labels numbered `0..count` by rising value, and their counts.
-fn ranked(labels: &[u32]) -> (Vec<usize>, Vec<usize>) {
+/// The different labels, rising.
+fn values_of(labels: &[u32]) -> Vec<u32> {
     let mut values = labels.to_vec();
     values.sort_unstable();
     values.dedup();
+    values
+}
+
+/// Labels numbered `0..count` by rising value, and their counts.
+fn ranked(labels: &[u32]) -> (Vec<usize>, Vec<usize>) {
+    let values = values_of(labels);
     let mut counts = vec![0; values.len()];
     let ranks = labels
         .iter()

@@ -46,9 +46,10 @@
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`] |
-//! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`] |
-//! | Are groups apart, batches mixed? | [`evaluate::silhouette`], [`evaluate::knn_purity`] |
-//! | Does the nearest row tell the label? | [`evaluate::leave_one_out_accuracy`] |
+//! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`], [`evaluate::v_measure`], [`evaluate::purity`] |
+//! | Are groups apart? | [`evaluate::silhouette`], [`evaluate::silhouette_by_label`], [`evaluate::davies_bouldin`], [`evaluate::calinski_harabasz`] |
+//! | Are batches mixed? | [`evaluate::silhouette_by_batch`], [`evaluate::knn_purity`] |
+//! | Do near rows tell the label? | [`evaluate::leave_one_out_accuracy`] |
 //! | Is a map to be trusted? | [`evaluate::trustworthiness`], [`umap::cross_entropy`] |
 //!
 //! # Conventions
@@ -63,8 +64,8 @@
 //!
 //! # References
 //!
-//! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0 and igraph 1.0.0 are
-//! matched as the tests in `tests/it` state.
+//! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0, igraph 1.0.0,
+//! scikit-learn 1.9.1 and scib-metrics 0.5.10 are matched as the tests in `tests/it` state.
 
 pub mod batch;
 pub mod cluster;

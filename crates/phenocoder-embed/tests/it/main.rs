@@ -1,7 +1,8 @@
-//! Parity with scanpy, umap-learn, bbknn and igraph on reference data, and same bits on any number of threads.
+//! Parity with scanpy, umap-learn, bbknn, igraph, scikit-learn and scib-metrics on reference data, and same bits on any number of threads.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod evaluation;
 mod golden;
 mod organoid;
 mod spatial;
