@@ -4,8 +4,11 @@
 
 mod agreement;
 mod dispersion;
+mod folds;
 mod linear;
 mod local;
+mod nearest;
+mod report;
 mod silhouette;
 
 use phenocoder_core::Categorical;
@@ -14,8 +17,14 @@ pub use agreement::{
     Purity, VMeasure, adjusted_rand_index, normalized_mutual_information, purity, v_measure,
 };
 pub use dispersion::{calinski_harabasz, davies_bouldin};
+pub use folds::{Folds, group_folds, stratified_folds, stratified_group_folds};
 pub use linear::{LinearConfig, linear_predictability};
 pub use local::{knn_purity, leave_one_out_accuracy, trustworthiness};
+pub use nearest::{KnnClassifier, KnnConfig, KnnPrediction, KnnWeights};
+pub use report::{
+    ClassAverages, ClassScores, ClassificationReport, ProbabilityReport, classification_report,
+    probability_report,
+};
 pub use silhouette::{
     BatchSilhouette, OtherGroups, Silhouette, SilhouetteConfig, silhouette, silhouette_by_batch,
     silhouette_by_label, silhouette_with,

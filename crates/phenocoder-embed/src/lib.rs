@@ -49,7 +49,9 @@
 //! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`], [`evaluate::v_measure`], [`evaluate::purity`] |
 //! | Are groups apart? | [`evaluate::silhouette`], [`evaluate::silhouette_by_label`], [`evaluate::davies_bouldin`], [`evaluate::calinski_harabasz`] |
 //! | Are batches mixed? | [`evaluate::silhouette_by_batch`], [`evaluate::knn_purity`] |
-//! | Do near rows tell the label? | [`evaluate::leave_one_out_accuracy`] |
+//! | Do near rows tell the label? | [`evaluate::leave_one_out_accuracy`], [`evaluate::KnnClassifier`] |
+//! | Which rows test what others taught? | [`evaluate::stratified_folds`], [`evaluate::group_folds`], [`evaluate::stratified_group_folds`] |
+//! | Are predicted labels right? | [`evaluate::classification_report`], [`evaluate::probability_report`] |
 //! | Is a map to be trusted? | [`evaluate::trustworthiness`], [`umap::cross_entropy`] |
 //!
 //! # Conventions
@@ -58,8 +60,8 @@
 //! Neighbours never include the row itself: `n_neighbors = 15` of scanpy is `k = 14` here.
 //! Every random function takes a [`Seed`](phenocoder_core::Seed), and results have the same bits for any number of
 //! threads.
-//! What is fitted ([`scale::Scaler`], [`batch::RidgeRemoval`], [`pca::Pca`], [`cluster::KMeans`], [`umap::Umap`]) is
-//! written and read back by serde, to the bit where the format keeps all digits.
+//! What is fitted ([`scale::Scaler`], [`batch::RidgeRemoval`], [`pca::Pca`], [`cluster::KMeans`], [`umap::Umap`],
+//! [`evaluate::KnnClassifier`]) is written and read back by serde, to the bit where the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References

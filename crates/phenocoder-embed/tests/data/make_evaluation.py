@@ -1,4 +1,4 @@
-"""Writes evaluation.json: measures of groups by scikit-learn 1.9.1 and scib-metrics 0.5.10, which
+"""Writes evaluation.json: measures, folds, reports and predictions by scikit-learn 1.9.1 and scib-metrics 0.5.10, which
 phenocoder-embed's `evaluate` must equal.
 
 pip install scikit-learn==1.9.1 scib-metrics==0.5.10
@@ -7,6 +7,7 @@ usage: python make_evaluation.py evaluation.json
 
 import json
 import sys
+import warnings
 
 import jax
 
@@ -16,7 +17,10 @@ import numpy as np
 import scib_metrics
 import sklearn
 from sklearn import metrics
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
 
+warnings.simplefilter("ignore")
 rng = np.random.default_rng(11)
 out = {
     "versions": {
@@ -116,6 +120,90 @@ for metric in ("euclidean", "cosine"):
     for others in ("nearest", "mean_other", "furthest"):
         by_batch = scib_metrics.silhouette_batch(x, labels, batches, metric=metric, between_cluster_distances=others)
         out["scib"].append({"metric": metric, "others": others, "by_label": by_label, "by_batch": float(by_batch)})
+
+# Small random sets, among them sets of one label, of more than eight labels and of more than eight folds.
+out["folds"] = []
+for case in range(75):
+    rows = int(rng.integers(20, 70))
+    kinds = int([1, 2, 3, 5, 9, 12][case % 6])
+    wells = int([6, 12, 18, rows][case % 4])
+    count = int([2, 3, 5, 9][case % 4] if case % 5 else 10)
+    y = rng.choice(kinds, rows, p=rng.dirichlet(np.full(kinds, 3.0))) if case % 3 else rng.integers(0, kinds, rows)
+    groups = rng.integers(0, wells, rows)
+    entry = {"labels": whole(y), "groups": whole(groups), "count": count}
+    for name, folds in [
+        ("stratified_folds", StratifiedKFold(count)),
+        ("group_folds", GroupKFold(count)),
+        ("stratified_group_folds", StratifiedGroupKFold(count)),
+    ]:
+        of_row = np.full(rows, -1)
+        try:
+            for fold, (_, test) in enumerate(folds.split(np.zeros(rows), y, groups)):
+                of_row[test] = fold
+        except ValueError:
+            entry[name] = None
+            continue
+        entry[name] = whole(of_row)
+    out["folds"].append(entry)
+
+out["reports"] = []
+for case in range(6):
+    rows = [5, 30, 60, 60, 40, 1][case]
+    truth = rng.choice([2, 3, 5, 7], rows, p=[0.5, 0.3, 0.15, 0.05])
+    predicted = np.where(rng.random(rows) < 0.6, truth, rng.choice([3, 5, 8], rows))
+    report = metrics.classification_report(truth, predicted, output_dict=True, zero_division=0)
+    classes = sorted(set(truth.tolist()) | set(predicted.tolist()))
+    keys = ("precision", "recall", "f1-score")
+    out["reports"].append(
+        {
+            "truth": whole(truth),
+            "predicted": whole(predicted),
+            "classes": [[c, *(report[str(c)][key] for key in keys), int(report[str(c)]["support"])] for c in classes],
+            "confusion": metrics.confusion_matrix(truth, predicted).tolist(),
+            "accuracy": metrics.accuracy_score(truth, predicted),
+            "balanced_accuracy": metrics.balanced_accuracy_score(truth, predicted),
+            "macro": [report["macro avg"][key] for key in keys],
+            "weighted": [report["weighted avg"][key] for key in keys],
+        }
+    )
+
+out["probabilities"] = []
+for kinds in (2, 3, 5):
+    truth = np.concatenate([np.arange(kinds), rng.integers(0, kinds, 30)])
+    votes = rng.integers(0, 6, (len(truth), kinds)) + 3 * (truth[:, None] == np.arange(kinds))
+    votes[0, 0] = 0
+    votes[:, -1] += votes.sum(axis=1) == 0
+    p = votes / votes.sum(axis=1, keepdims=True)
+    one_against_others = [metrics.roc_auc_score(truth == c, p[:, c]) for c in range(kinds)]
+    auc = metrics.roc_auc_score(truth, p if kinds > 2 else p[:, 1], multi_class="ovr")
+    out["probabilities"].append(
+        {
+            "truth": whole(truth),
+            "votes": votes.tolist(),
+            "log_loss": metrics.log_loss(truth, p),
+            "auc_per_class": one_against_others,
+            "auc": auc,
+        }
+    )
+
+# The first 30 rows are predicted from the others, which hold no two equal distances to one of them.
+out["knn"] = []
+for metric in ("euclidean", "cosine"):
+    distances = metrics.pairwise_distances(x[:30], x[30:], metric=metric)
+    assert all(np.diff(np.sort(row)).min() > 1e-9 for row in distances)
+    for weights in ("uniform", "distance"):
+        for k in (1, 4, 15):
+            knn = KNeighborsClassifier(k, metric=metric, weights=weights).fit(x[30:], clusters[30:])
+            out["knn"].append(
+                {
+                    "metric": metric,
+                    "weights": weights,
+                    "k": k,
+                    "classes": whole(knn.classes_),
+                    "predicted": whole(knn.predict(x[:30])),
+                    "probabilities": np.round(knn.predict_proba(x[:30]), 12).tolist(),
+                }
+            )
 
 with open(sys.argv[1], "w") as file:
     json.dump(out, file, separators=(",", ":"))

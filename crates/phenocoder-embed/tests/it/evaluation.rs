@@ -1,18 +1,19 @@
-//! Measures of groups beside scikit-learn and scib-metrics.
+//! Measures, folds, reports and predictions beside scikit-learn and scib-metrics.
 //!
 //! `tests/data/evaluation.json` is made by `make_evaluation.py` beside it; `parity/models/evaluation.json` is part of the
 //! reference data, which may be absent.
 
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis, s};
 use phenocoder_core::NoProgress;
 use phenocoder_embed::evaluate::{
-    OtherGroups, SilhouetteConfig, adjusted_rand_index, calinski_harabasz, davies_bouldin,
-    normalized_mutual_information, purity, silhouette_by_batch, silhouette_by_label,
-    silhouette_with, v_measure,
+    ClassAverages, Folds, KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig,
+    adjusted_rand_index, calinski_harabasz, classification_report, davies_bouldin, group_folds,
+    normalized_mutual_information, probability_report, purity, silhouette_by_batch,
+    silhouette_by_label, silhouette_with, stratified_folds, stratified_group_folds, v_measure,
 };
-use phenocoder_embed::knn::Metric;
+use phenocoder_embed::knn::{Metric, query_neighbors};
 use phenocoder_testdata::find;
 use serde_json::Value;
 
@@ -100,6 +101,10 @@ fn no_part_of_the_reference_values_is_left_out() {
         ("dispersion", 8),
         ("silhouette", 2),
         ("scib", 6),
+        ("folds", 75),
+        ("reports", 6),
+        ("probabilities", 3),
+        ("knn", 12),
     ];
     assert_eq!(counts, expected);
 }
@@ -179,12 +184,184 @@ fn silhouettes_are_those_of_scikit_learn_and_scib() {
 }
 
 #[test]
+fn folds_are_those_of_scikit_learn_row_by_row() {
+    let mut divided = 0;
+    for (case, entry) in list(&golden(), "folds").iter().enumerate() {
+        let (labels, groups) = (whole(entry, "labels"), whole(entry, "groups"));
+        let count = entry["count"].as_u64().unwrap() as usize;
+        let found = [
+            ("stratified_folds", stratified_folds(&labels, count, None)),
+            ("group_folds", group_folds(&groups, count, None)),
+            (
+                "stratified_group_folds",
+                stratified_group_folds(&labels, &groups, count, None),
+            ),
+        ];
+        for (name, found) in found {
+            let found = found.as_ref().ok().map(Folds::of_row);
+            let expected = entry[name].is_array().then(|| {
+                whole(entry, name)
+                    .into_iter()
+                    .map(|fold| fold as usize)
+                    .collect()
+            });
+            assert_eq!(
+                found.map(<[usize]>::to_vec),
+                expected,
+                "case {case}: {name}"
+            );
+            divided += usize::from(expected.is_some());
+        }
+    }
+    assert_eq!(divided, 3 * 75 - 15);
+}
+
+#[test]
+fn reports_are_those_of_scikit_learn() {
+    for entry in list(&golden(), "reports") {
+        let (truth, predicted) = (whole(entry, "truth"), whole(entry, "predicted"));
+        let report = classification_report(&truth, &predicted).unwrap();
+        assert_eq!(
+            report.confusion.mapv(|count| count as f64),
+            matrix(entry, "confusion")
+        );
+        let expected = matrix(entry, "classes");
+        assert_eq!(report.classes.len(), expected.nrows());
+        for (found, expected) in report.classes.iter().zip(expected.outer_iter()) {
+            assert_eq!(f64::from(found.label), expected[0]);
+            assert_close(found.precision, expected[1], found);
+            assert_close(found.recall, expected[2], found);
+            assert_close(found.f1, expected[3], found);
+            assert_eq!(found.support as f64, expected[4]);
+        }
+        assert_close(report.accuracy, number(entry, "accuracy"), &"accuracy");
+        let expected = number(entry, "balanced_accuracy");
+        assert_close(report.balanced_accuracy, expected, &"balanced accuracy");
+        assert_averages(&report.macro_average, &numbers(entry, "macro"));
+        assert_averages(&report.weighted_average, &numbers(entry, "weighted"));
+    }
+}
+
+#[track_caller]
+fn assert_averages(found: &ClassAverages, expected: &[f64]) {
+    let found = [found.precision, found.recall, found.f1];
+    for (found, expected) in found.into_iter().zip(expected) {
+        assert_close(found, *expected, &"average");
+    }
+}
+
+#[test]
+fn probabilities_are_judged_as_by_scikit_learn() {
+    for entry in list(&golden(), "probabilities") {
+        let votes = matrix(entry, "votes");
+        let p = &votes / &votes.sum_axis(Axis(1)).insert_axis(Axis(1));
+        let classes: Vec<u32> = (0..p.ncols() as u32).collect();
+        let report = probability_report(&whole(entry, "truth"), &classes, p.view()).unwrap();
+        assert_close(report.log_loss, number(entry, "log_loss"), &"log loss");
+        assert_close(report.auc.unwrap(), number(entry, "auc"), &"area");
+        let expected = numbers(entry, "auc_per_class");
+        assert_eq!(report.auc_per_class.len(), expected.len());
+        for (found, expected) in report.auc_per_class.iter().zip(expected) {
+            assert_close(found.unwrap(), expected, &"area of a class");
+        }
+    }
+}
+
+#[test]
+fn nearest_rows_tell_the_labels_that_scikit_learn_tells() {
+    let golden = golden();
+    let (x, clusters) = (rows(&golden), whole(&golden["set"], "clusters"));
+    let (query, known) = (x.slice(s![..30, ..]), x.slice(s![30.., ..]));
+    for entry in list(&golden, "knn") {
+        let weights = match entry["weights"].as_str().unwrap() {
+            "uniform" => KnnWeights::Uniform,
+            "distance" => KnnWeights::Distance,
+            other => panic!("{other}"),
+        };
+        let config = KnnConfig::default()
+            .with_k(entry["k"].as_u64().unwrap() as usize)
+            .with_metric(metric(entry))
+            .with_weights(weights);
+        let classifier = KnnClassifier::fit(known, &clusters[30..], &config).unwrap();
+        assert_eq!(classifier.classes(), whole(entry, "classes"));
+        let found = classifier.predict(query, &NoProgress).unwrap();
+        assert_eq!(found.labels, whole(entry, "predicted"), "{config:?}");
+        let expected = matrix(entry, "probabilities");
+        assert_eq!(found.probabilities.dim(), expected.dim());
+        for (found, expected) in found.probabilities.iter().zip(&expected) {
+            assert_close(*found, *expected, &config);
+        }
+    }
+}
+
+#[test]
 fn the_reference_data_of_the_models_is_reproduced() {
     let Some(path) = find("parity/models/evaluation.json") else {
         return;
     };
     let data = read(&path);
     let labels = whole(&data, "labels");
+
+    let folds = stratified_folds(&labels, 5, None).unwrap();
+    let expected = list(&data, "folds_5_noshuffle");
+    assert_eq!(expected.len(), folds.count());
+    for ((_, found), expected) in folds.iter().zip(expected) {
+        let expected: Vec<u64> = expected
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_u64().unwrap())
+            .collect();
+        assert_eq!(
+            found.iter().map(|&row| row as u64).collect::<Vec<_>>(),
+            expected
+        );
+    }
+
+    let metrics = &data["metrics"];
+    let report = classification_report(&labels, &whole(metrics, "pred")).unwrap();
+    assert_close(report.accuracy, number(metrics, "accuracy"), &"accuracy");
+    let expected = number(metrics, "balanced_accuracy");
+    assert_close(report.balanced_accuracy, expected, &"balanced accuracy");
+    assert_eq!(
+        report.confusion.mapv(|count| count as f64),
+        matrix(metrics, "confusion")
+    );
+    let averages = |name: &str| ["precision", "recall", "f1"].map(|s| number(&metrics[name], s));
+    assert_averages(&report.macro_average, &averages("macro"));
+    assert_averages(&report.weighted_average, &averages("weighted"));
+    for micro in averages("micro") {
+        assert_close(report.accuracy, micro, &"micro");
+    }
+    let report = probability_report(&labels, &[0, 1, 2], matrix(metrics, "proba").view()).unwrap();
+    assert_close(report.log_loss, number(metrics, "log_loss"), &"log loss");
+    let expected = number(metrics, "roc_auc_ovr_macro");
+    assert_close(report.auc.unwrap(), expected, &"area");
+
+    let knn = &data["knn"];
+    let (train, query) = (matrix(knn, "train"), matrix(knn, "query"));
+    let all = query_neighbors(
+        train.view(),
+        query.view(),
+        train.nrows(),
+        Metric::Euclidean,
+        &NoProgress,
+    )
+    .unwrap();
+    assert_eq!(all.indices().mapv(f64::from), matrix(knn, "order"));
+    let distances = matrix(knn, "distance");
+    for row in 0..all.len() {
+        for (neighbor, distance) in all.row(row) {
+            assert_close(distance, distances[[row, neighbor]], &(row, neighbor));
+        }
+    }
+    let config = KnnConfig::default().with_k(knn["k"].as_u64().unwrap() as usize);
+    let classifier = KnnClassifier::fit(train.view(), &whole(knn, "train_labels"), &config);
+    let found = classifier
+        .unwrap()
+        .predict(query.view(), &NoProgress)
+        .unwrap();
+    assert_eq!(found.labels, whole(knn, "majority_lowest_label_on_tie"));
 
     let clusters = &data["cluster_metrics"];
     let found = whole(clusters, "clusters");

@@ -4,8 +4,8 @@ use ndarray::Array2;
 use phenocoder_core::{Categorical, NoProgress, Seed};
 use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
 use phenocoder_embed::evaluate::{
-    OtherGroups, SilhouetteConfig, calinski_harabasz, davies_bouldin, silhouette,
-    silhouette_by_batch, trustworthiness,
+    KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig, calinski_harabasz,
+    davies_bouldin, silhouette, silhouette_by_batch, trustworthiness,
 };
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
 use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors, query_neighbors};
@@ -58,6 +58,10 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         add(&mut clusters.labels.iter().map(|&l| f64::from(l)));
         let means = kmeans(x.view(), &KMeansConfig::new(5), &NoProgress).unwrap();
         add(&mut means.centers.iter().copied());
+        let config_of_knn = KnnConfig::default().with_weights(KnnWeights::Distance);
+        let knn = KnnClassifier::fit(scores.view(), &clusters.labels, &config_of_knn).unwrap();
+        let told = knn.predict((&scores + 0.1).view(), &NoProgress).unwrap();
+        add(&mut told.probabilities.iter().copied());
         let batches: Vec<u32> = (0..700).map(|i| u32::from(i % 3 == 0)).collect();
         let by_batch = SilhouetteConfig::default()
             .with_metric(Metric::Cosine)
