@@ -1,176 +1,140 @@
 //! What differs between batches and should not.
+//!
+//! | method | takes away | keeps |
+//! |---|---|---|
+//! | [`center`] | the mean of each batch, or mean and spread | what is the same in all batches |
+//! | [`combat`] | the mean and spread of each batch, shrunk towards what its columns share | also what covariates explain |
+//! | [`ridge_removal`] | a ridge regression's share of the batch | also what confounders explain |
+//!
+//! All three learn from one matrix and can be applied to new rows of the same batches.
+//! Batches that differ in what is biology, too, lose that difference unless it is passed as a covariate or confounder.
 
-use nalgebra::{Cholesky, DMatrix};
+mod center;
+mod combat;
+mod ridge;
+
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Categorical, ShapeError};
+use phenocoder_core::Categorical;
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::{check_columns, check_finite, full_codes};
-use crate::{ConfigError, Error, Result};
+pub use center::{Centering, center};
+pub use combat::{Combat, CombatConfig, Covariate, combat};
+pub use ridge::{RidgeRemoval, RidgeResult, ridge_removal};
 
-/// What [`ridge_removal`] returns.
-#[derive(Debug, Clone, PartialEq)]
+use crate::matrix::full_codes;
+use crate::{Error, Result};
+
+/// What a batch is taken to have done to its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub struct RidgeResult {
-    /// The data without the part that the batches explain, `[n, p]`.
-    pub residual: Array2<f64>,
-    /// The part that the batches explain, `[n, p]`.
-    pub explained: Array2<f64>,
+pub enum BatchEffect {
+    /// It moved them.
+    Mean,
+    /// It moved them and changed their spread.
+    MeanAndVariance,
 }
 
-/// The part of each column that belongs to a row's batch, learned beside the parts that belong to other labels.
-///
-/// A ridge regression of every column on the one-hot columns of the batch and of all confounders, without an intercept:
-/// `β = (ZᵀZ + αI)⁻¹ ZᵀX`.
-/// Only the batch's share `Z_batch β_batch` is taken away, so what the confounders explain stays.
-/// Park et al. 2020, doi:10.1126/science.aay3224.
-///
-/// # Differences from bbknn's `ridge_regression`
-///
-/// There, a confounder whose name begins with the batch column's name counts as batch; here a label is what it is
-/// passed as.
-/// A fitted removal can be applied to new rows of known batches.
-#[doc(alias = "ridge_regression")]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Parts")]
-pub struct RidgeRemoval {
-    categories: Vec<String>,
-    /// One row per batch.
-    #[serde(with = "crate::stored")]
-    effects: Array2<f64>,
+/// The batches that have rows.
+#[derive(Debug)]
+struct Batches {
+    names: Vec<String>,
+    /// The batch of each row, a position in `names`.
+    codes: Vec<usize>,
+    counts: Vec<usize>,
 }
 
-/// What was written, before it is known to fit together.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parts {
-    categories: Vec<String>,
-    #[serde(with = "crate::stored")]
-    effects: Array2<f64>,
-}
-
-impl TryFrom<Parts> for RidgeRemoval {
-    type Error = ShapeError;
-
-    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
-        let Parts {
-            categories,
-            effects,
-        } = parts;
-        ShapeError::check_len("categories", effects.nrows(), categories.len())?;
+impl Batches {
+    /// Leaves out the categories without rows and refuses batches of fewer than `needed` rows.
+    fn new(batch: &Categorical, rows: usize, needed: usize) -> Result<Self> {
+        let all = full_codes(batch, "batch", rows)?;
+        let sizes = batch.counts();
+        let mut position = vec![usize::MAX; sizes.len()];
+        let (mut names, mut counts) = (Vec::new(), Vec::new());
+        for (code, &size) in sizes.iter().enumerate().filter(|(_, size)| **size > 0) {
+            let name = &batch.categories()[code];
+            if size < needed {
+                return Err(Error::SmallBatch {
+                    batch: name.clone(),
+                    rows: size,
+                    needed,
+                });
+            }
+            position[code] = names.len();
+            names.push(name.clone());
+            counts.push(size);
+        }
         Ok(Self {
-            categories,
-            effects,
+            names,
+            codes: all.into_iter().map(|code| position[code]).collect(),
+            counts,
         })
     }
-}
 
-impl RidgeRemoval {
-    /// Learns the effect of each batch on each column.
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The mean of each batch, `[batches, p]`.
     ///
-    /// # Errors
-    ///
-    /// [`Error::Config`] when `alpha` is not positive, [`Error::Shape`] when labels and rows differ in number,
-    /// [`Error::MissingLabel`] for a row without a batch or confounder, [`Error::NotFinite`] for NaN in `x`.
-    pub fn fit(
-        x: ArrayView2<'_, f64>,
-        batch: &Categorical,
-        confounders: &[&Categorical],
-        alpha: f64,
-    ) -> Result<Self> {
-        let positive = alpha > 0.0 && alpha.is_finite();
-        ConfigError::check(positive, "alpha", "a positive number", alpha)?;
-        check_finite(x)?;
-        let mut factors = vec![(full_codes(batch, "batch", x.nrows())?, 0)];
-        let mut width = batch.categories().len();
-        for confounder in confounders {
-            factors.push((full_codes(confounder, "confounder", x.nrows())?, width));
-            width += confounder.categories().len();
-        }
-        let mut gram = DMatrix::<f64>::from_diagonal_element(width, width, alpha);
-        let mut moments = DMatrix::<f64>::zeros(width, x.ncols());
-        for (row, values) in x.outer_iter().enumerate() {
-            for (codes, offset) in &factors {
-                let i = offset + codes[row];
-                for (others, other_offset) in &factors {
-                    gram[(i, other_offset + others[row])] += 1.0;
-                }
-                for (column, &value) in values.iter().enumerate() {
-                    moments[(i, column)] += value;
-                }
+    /// Summed as differences from the batch's first row, so that the mean of equal values is that value to the bit.
+    fn means(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        let mut sums = Array2::<f64>::zeros((self.len(), x.ncols()));
+        let mut first = vec![None; self.len()];
+        for (row, &code) in x.outer_iter().zip(&self.codes) {
+            let origin = *first[code].get_or_insert(row);
+            for ((sum, &value), &start) in sums.row_mut(code).iter_mut().zip(row).zip(origin) {
+                *sum += value - start;
             }
         }
-        let beta = Cholesky::new(gram)
-            .ok_or(Error::Singular {
-                method: "ridge removal",
-            })?
-            .solve(&moments);
-        let shape = (batch.categories().len(), x.ncols());
-        Ok(Self {
-            categories: batch.categories().to_vec(),
-            effects: Array2::from_shape_fn(shape, |at| beta[at]),
-        })
-    }
-
-    /// The effect of each batch (in the order of its categories) on each column, `[batches, p]`.
-    #[must_use]
-    pub fn effects(&self) -> ArrayView2<'_, f64> {
-        self.effects.view()
-    }
-
-    /// Takes the effect of its batch from every row.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownCategory`] for a batch that the fit did not see, [`Error::MissingLabel`] for a row without one,
-    /// [`Error::Shape`] when the columns or labels differ in number.
-    pub fn apply(&self, x: ArrayView2<'_, f64>, batch: &Categorical) -> Result<RidgeResult> {
-        check_columns(x, self.effects.ncols())?;
-        let codes = full_codes(batch, "batch", x.nrows())?;
-        let mut explained = Array2::zeros(x.raw_dim());
-        for (mut row, code) in explained.outer_iter_mut().zip(codes) {
-            let category = &batch.categories()[code];
-            let known = self.categories.iter().position(|c| c == category);
-            let effect = known.ok_or_else(|| Error::UnknownCategory {
-                what: "batch",
-                category: category.clone(),
-            })?;
-            row.assign(&self.effects.row(effect));
+        for ((mut sum, &count), origin) in sums.outer_iter_mut().zip(&self.counts).zip(first) {
+            for (sum, &start) in sum.iter_mut().zip(origin.iter().flatten()) {
+                *sum = start + *sum / count as f64;
+            }
         }
-        Ok(RidgeResult {
-            residual: &x - &explained,
-            explained,
-        })
+        sums
+    }
+
+    /// The mean of all rows from the means of the batches.
+    fn grand_mean(&self, means: ArrayView2<'_, f64>) -> Vec<f64> {
+        let n = self.codes.len() as f64;
+        means
+            .columns()
+            .into_iter()
+            .map(|column| {
+                let origin = column.first().copied().unwrap_or_default();
+                let moves = column.iter().zip(&self.counts);
+                origin
+                    + moves
+                        .map(|(&mean, &count)| count as f64 / n * (mean - origin))
+                        .sum::<f64>()
+            })
+            .collect()
     }
 }
 
-/// Takes from every column what a ridge regression ascribes to the batches: [`RidgeRemoval`] fitted and applied to one
-/// matrix.
-///
-/// # Errors
-///
-/// As [`RidgeRemoval::fit`].
-///
-/// # Examples
-///
-/// ```
-/// use ndarray::array;
-/// use phenocoder_core::Categorical;
-/// use phenocoder_embed::batch::ridge_removal;
-///
-/// let x = array![[1.0], [1.0], [5.0], [5.0]];
-/// let batch = Categorical::from_labels(["a", "a", "b", "b"]);
-/// let result = ridge_removal(x.view(), &batch, &[], 1e-9)?;
-/// assert!(result.residual.iter().all(|v| v.abs() < 1e-8));
-/// # Ok::<(), phenocoder_embed::Error>(())
-/// ```
-pub fn ridge_removal(
-    x: ArrayView2<'_, f64>,
-    batch: &Categorical,
-    confounders: &[&Categorical],
-    alpha: f64,
-) -> Result<RidgeResult> {
-    RidgeRemoval::fit(x, batch, confounders, alpha)?.apply(x, batch)
+/// Where the category of each row stands among the `known` ones.
+fn places(
+    known: &[String],
+    labels: &Categorical,
+    what: &'static str,
+    rows: usize,
+) -> Result<Vec<usize>> {
+    let codes = full_codes(labels, what, rows)?;
+    let found: Vec<Option<usize>> = labels
+        .categories()
+        .iter()
+        .map(|category| known.iter().position(|name| name == category))
+        .collect();
+    codes
+        .into_iter()
+        .map(|code| {
+            found[code].ok_or_else(|| Error::UnknownCategory {
+                what,
+                category: labels.categories()[code].clone(),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -180,41 +144,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_confounder_explains_stays() {
-        // The effect is the confounder's alone and both factors are crossed.
-        let x = array![[-1.0], [1.0], [-1.0], [1.0]];
-        let batch = Categorical::from_labels(["a", "a", "b", "b"]);
-        let kind = Categorical::from_labels(["k", "l", "k", "l"]);
-        let result = ridge_removal(x.view(), &batch, &[&kind], 1.0).unwrap();
-        assert!(result.explained.iter().all(|v| v.abs() < 1e-12));
+    fn means_of_equal_values_are_exact_and_batches_without_rows_left_out() {
+        let batch = Categorical::new(
+            vec![2, 0, 2, 2],
+            ["a", "b", "c"].map(str::to_owned).to_vec(),
+        )
+        .unwrap();
+        let batches = Batches::new(&batch, 4, 1).unwrap();
+        assert_eq!(batches.names, ["a", "c"]);
+        assert_eq!(
+            (&batches.codes[..], &batches.counts[..]),
+            (&[1, 0, 1, 1][..], &[1, 3][..])
+        );
+        let x = array![[0.1, 1.0], [0.7, 5.0], [0.1, 2.0], [0.1, 6.0]];
+        let means = batches.means(x.view());
+        assert_eq!(means, array![[0.7, 5.0], [0.1, 3.0]]);
+        assert_eq!(batches.grand_mean(means.view())[1], 3.5);
+        assert!(matches!(
+            Batches::new(&batch, 4, 2),
+            Err(Error::SmallBatch {
+                rows: 1,
+                needed: 2,
+                ..
+            })
+        ));
     }
 
     #[test]
-    fn new_rows_of_a_known_batch_are_corrected_and_of_an_unknown_one_refused() {
-        let x = array![[0.0], [4.0]];
-        let fitted =
-            RidgeRemoval::fit(x.view(), &Categorical::from_labels(["a", "b"]), &[], 1.0).unwrap();
-        let new = fitted
-            .apply(array![[7.0]].view(), &Categorical::from_labels(["b"]))
-            .unwrap();
-        assert_eq!(new.residual, array![[5.0]]);
-        let unknown = fitted.apply(array![[7.0]].view(), &Categorical::from_labels(["c"]));
-        assert!(matches!(unknown, Err(Error::UnknownCategory { .. })));
-        let text = serde_json::to_string(&fitted).unwrap();
-        assert_eq!(serde_json::from_str::<RidgeRemoval>(&text).unwrap(), fitted);
-        let renamed = text.replace(r#"["a","b"]"#, r#"["a"]"#);
-        assert!(serde_json::from_str::<RidgeRemoval>(&renamed).is_err());
-    }
-
-    #[test]
-    fn bad_input_is_refused() {
-        let x = array![[0.0], [4.0]];
-        let batch = Categorical::from_labels(["a", "b"]);
-        assert!(ridge_removal(x.view(), &batch, &[], 0.0).is_err());
-        assert!(ridge_removal(array![[f64::NAN], [0.0]].view(), &batch, &[], 1.0).is_err());
-        let missing = Categorical::from_optional_labels([Some("a"), None]);
-        let error = ridge_removal(x.view(), &missing, &[], 1.0).unwrap_err();
-        assert!(matches!(error, Error::MissingLabel { row: 1, .. }));
-        assert!(ridge_removal(x.view(), &Categorical::from_labels(["a"]), &[], 1.0).is_err());
+    fn only_categories_that_occur_must_be_known() {
+        let known = ["x".to_owned(), "y".to_owned()];
+        let names = ["z", "y"].map(str::to_owned).to_vec();
+        let labels = Categorical::new(vec![1, 1], names.clone()).unwrap();
+        assert_eq!(places(&known, &labels, "batch", 2).unwrap(), [1, 1]);
+        let labels = Categorical::new(vec![1, 0], names).unwrap();
+        assert!(matches!(
+            places(&known, &labels, "batch", 2),
+            Err(Error::UnknownCategory { category, .. }) if category == "z"
+        ));
     }
 }

@@ -117,6 +117,25 @@ pub enum Error {
         /// The method.
         method: &'static str,
     },
+    /// A covariate's effect cannot be told from those of the batches and of the covariates before it.
+    #[error(
+        "covariate {covariate}{} follows from the batches and the covariates before it",
+        .category.as_ref().map(|c| format!(", category `{c}`,")).unwrap_or_default()
+    )]
+    Collinear {
+        /// Which of the covariates, from 0.
+        covariate: usize,
+        /// Its category, if it has any.
+        category: Option<String>,
+    },
+    /// An iteration did not come to rest.
+    #[error("{method} still changes after {iterations} iterations")]
+    NotConverged {
+        /// The method.
+        method: &'static str,
+        /// The number of iterations that were allowed.
+        iterations: usize,
+    },
     /// A setting is outside its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -178,6 +197,14 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "batch `b1` has 2 rows, expected at least 3"
+        );
+        let error = Error::Collinear {
+            covariate: 1,
+            category: Some("x".to_owned()),
+        };
+        assert_eq!(
+            error.to_string(),
+            "covariate 1, category `x`, follows from the batches and the covariates before it"
         );
         let error = ConfigError::check(false, "alpha", "a positive number", -1.0).unwrap_err();
         assert_eq!(

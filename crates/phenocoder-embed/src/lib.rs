@@ -40,7 +40,7 @@
 //! | question | items |
 //! |---|---|
 //! | How are columns brought to one scale? | [`scale::Scaler`] |
-//! | What belongs to the batch and not to the biology? | [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
+//! | What belongs to the batch and not to the biology? | [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
 //! | In which directions do rows differ? | [`pca::Pca`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
@@ -60,8 +60,9 @@
 //! Neighbours never include the row itself: `n_neighbors = 15` of scanpy is `k = 14` here.
 //! Every random function takes a [`Seed`](phenocoder_core::Seed), and results have the same bits for any number of
 //! threads.
-//! What is fitted ([`scale::Scaler`], [`batch::RidgeRemoval`], [`pca::Pca`], [`cluster::KMeans`], [`umap::Umap`],
-//! [`evaluate::KnnClassifier`]) is written and read back by serde, to the bit where the format keeps all digits.
+//! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`], [`pca::Pca`],
+//! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read back by serde, to the bit where
+//! the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References

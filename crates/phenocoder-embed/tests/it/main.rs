@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod combat;
 mod evaluation;
 mod golden;
 mod organoid;

@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 use phenocoder_core::{Categorical, NoProgress, Seed};
+use phenocoder_embed::batch::{CombatConfig, combat};
 use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
 use phenocoder_embed::evaluate::{
     KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig, calinski_harabasz,
@@ -37,6 +38,8 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         add(&mut neighbors.distances().iter().copied());
         add(&mut neighbors.indices().iter().map(|&i| f64::from(i)));
         let batch = Categorical::from_labels((0..700).map(|i| if i % 3 == 0 { "a" } else { "b" }));
+        let corrected = combat(x.view(), &batch, &[], &CombatConfig::default()).unwrap();
+        add(&mut corrected.iter().copied());
         let balanced =
             batch_balanced_neighbors(scores.view(), &batch, 4, Metric::Cosine, &NoProgress)
                 .unwrap();
