@@ -7,6 +7,7 @@ mod dispersion;
 mod folds;
 mod linear;
 mod local;
+pub mod mixing;
 mod nearest;
 mod report;
 mod silhouette;

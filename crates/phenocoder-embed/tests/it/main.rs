@@ -5,6 +5,7 @@
 mod combat;
 mod evaluation;
 mod golden;
+mod mixing;
 mod organoid;
 mod spatial;
 mod threads;

@@ -4,6 +4,7 @@ use ndarray::Array2;
 use phenocoder_core::{Categorical, NoProgress, Seed};
 use phenocoder_embed::batch::{CombatConfig, combat};
 use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
+use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
 use phenocoder_embed::evaluate::{
     KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig, calinski_harabasz,
     davies_bouldin, silhouette, silhouette_by_batch, trustworthiness,
@@ -61,6 +62,15 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         add(&mut clusters.labels.iter().map(|&l| f64::from(l)));
         let means = kmeans(x.view(), &KMeansConfig::new(5), &NoProgress).unwrap();
         add(&mut means.centers.iter().copied());
+        let mixing = lisi(
+            &neighbors,
+            &clusters.labels,
+            &LisiConfig::default(),
+            &NoProgress,
+        );
+        add(&mut mixing.unwrap().into_iter());
+        let tested = kbet(&neighbors, &clusters.labels, &KbetConfig::default()).unwrap();
+        add(&mut tested.statistics.into_iter().chain(tested.p_values));
         let config_of_knn = KnnConfig::default().with_weights(KnnWeights::Distance);
         let knn = KnnClassifier::fit(scores.view(), &clusters.labels, &config_of_knn).unwrap();
         let told = knn.predict((&scores + 0.1).view(), &NoProgress).unwrap();
@@ -70,6 +80,7 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             .with_metric(Metric::Cosine)
             .with_others(OtherGroups::All);
         let measures = [
+            batch_variance(x.view(), &clusters.labels).unwrap(),
             clusters.quality,
             davies_bouldin(x.view(), &clusters.labels).unwrap(),
             calinski_harabasz(x.view(), &clusters.labels).unwrap(),

@@ -1,0 +1,198 @@
+//! Whether rows of a label hang together.
+
+use super::groups_of;
+use crate::Result;
+use crate::knn::Neighbors;
+
+/// The mean share, over labels, of a label's rows in its largest piece: 1 when no label falls apart.
+///
+/// Two rows are in one piece when each can be reached from the other from neighbour to neighbour through rows of their
+/// label; a neighbour need not have the row as its own neighbour.
+/// Luecken et al. 2022, doi:10.1038/s41592-021-01336-8.
+/// The pieces are found as by Tarjan 1972, doi:10.1137/0201010.
+/// Cost: `O(n k)`.
+///
+/// # Errors
+///
+/// [`Error::Shape`](crate::Error::Shape) when rows and labels differ in number,
+/// [`Error::TooFew`](crate::Error::TooFew) without neighbours, [`Error::Graph`](crate::Error::Graph) when a neighbour is
+/// not a row.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::NoProgress;
+/// use phenocoder_embed::evaluate::mixing::graph_connectivity;
+/// use phenocoder_embed::knn::{Metric, nearest_neighbors};
+///
+/// let x = array![[0.0], [1.0], [3.0], [10.0], [11.0]];
+/// let neighbors = nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress)?;
+/// // Rows 0 and 1 have each other, row 2 has no one of its label that comes back; rows 3 and 4 have each other.
+/// let connectivity = graph_connectivity(&neighbors, &[0, 0, 0, 1, 1])?;
+/// assert!((connectivity - (2.0 / 3.0 + 1.0) / 2.0).abs() < 1e-15);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+pub fn graph_connectivity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> {
+    let (groups, counts) = groups_of(neighbors, labels, "the connectivity of labels")?;
+    let mut largest = vec![0_usize; counts.len()];
+    strong_components(neighbors, &groups, |group, size| {
+        largest[group] = largest[group].max(size);
+    });
+    let shares = largest.iter().zip(&counts);
+    let sum: f64 = shares
+        .map(|(&size, &count)| size as f64 / count as f64)
+        .sum();
+    Ok(sum / counts.len() as f64)
+}
+
+/// Calls `found` with the group and the size of every strong component of the graph whose edges lead from a row to
+/// those of its neighbours that are of its group.
+fn strong_components(neighbors: &Neighbors, groups: &[usize], mut found: impl FnMut(usize, usize)) {
+    const UNSEEN: usize = usize::MAX;
+    const DONE: usize = usize::MAX - 1;
+    let n = neighbors.len();
+    let indices = neighbors.indices();
+    // The order in which rows are met, later the least that a row leads back to.
+    let mut low = vec![UNSEEN; n];
+    let mut met = 0;
+    let mut waiting: Vec<usize> = Vec::new();
+    // A row on the way, its place in the order, and the neighbour to look at next.
+    let mut way: Vec<(usize, usize, usize)> = Vec::new();
+    for root in 0..n {
+        if low[root] != UNSEEN {
+            continue;
+        }
+        way.push((root, met, 0));
+        while let Some((row, place, next)) = way.last_mut() {
+            let (row, place) = (*row, *place);
+            if *next == 0 && low[row] == UNSEEN {
+                low[row] = place;
+                met = place + 1;
+                waiting.push(row);
+            }
+            if let Some(&neighbor) = indices.get([row, *next]) {
+                *next += 1;
+                let neighbor = neighbor as usize;
+                if groups[neighbor] != groups[row] || low[neighbor] == DONE {
+                    continue;
+                }
+                if low[neighbor] == UNSEEN {
+                    way.push((neighbor, met, 0));
+                } else {
+                    low[row] = low[row].min(low[neighbor]);
+                }
+                continue;
+            }
+            way.pop();
+            if low[row] == place {
+                let mut size = 0;
+                while let Some(member) = waiting.pop() {
+                    low[member] = DONE;
+                    size += 1;
+                    if member == row {
+                        break;
+                    }
+                }
+                found(groups[row], size);
+            } else if let Some(&(before, ..)) = way.last() {
+                low[before] = low[before].min(low[row]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use phenocoder_core::Seed;
+
+    use super::*;
+    use crate::Error;
+
+    fn at(indices: Array2<u32>) -> Neighbors {
+        let distances = Array2::ones(indices.raw_dim());
+        Neighbors::new(indices, distances).unwrap()
+    }
+
+    #[test]
+    fn a_ring_is_one_piece_and_a_way_that_does_not_come_back_is_not() {
+        let ring = at(array![[1], [2], [3], [0], [0]]);
+        assert_eq!(graph_connectivity(&ring, &[7; 5]).unwrap(), 0.8);
+        // Row 2 is of another label and breaks the ring.
+        let broken = graph_connectivity(&ring, &[7, 7, 1, 7, 7]).unwrap();
+        assert_eq!(broken, (1.0 / 4.0 + 1.0) / 2.0);
+    }
+
+    #[test]
+    fn a_ring_of_many_rows_needs_no_deep_stack() {
+        let n = 300_000_u32;
+        let ring = at(Array2::from_shape_fn((n as usize, 1), |(i, _)| {
+            (i as u32 + 1) % n
+        }));
+        assert_eq!(
+            graph_connectivity(&ring, &vec![0; n as usize]).unwrap(),
+            1.0
+        );
+    }
+
+    #[test]
+    fn pieces_are_those_of_mutual_reach() {
+        for seed in 0..40 {
+            let mut stream = Seed::new(seed).stream("graph", 0);
+            let n = 12;
+            let indices = Array2::from_shape_fn((n, 2), |_| (stream.uniform() * n as f64) as u32);
+            let labels: Vec<u32> = (0..n).map(|_| (stream.uniform() * 2.0) as u32).collect();
+            let mut reach = Array2::from_elem((n, n), false);
+            for i in 0..n {
+                reach[[i, i]] = true;
+                for j in indices.row(i) {
+                    let j = *j as usize;
+                    reach[[i, j]] |= labels[i] == labels[j];
+                }
+            }
+            for k in 0..n {
+                for i in 0..n {
+                    for j in 0..n {
+                        reach[[i, j]] |= reach[[i, k]] && reach[[k, j]];
+                    }
+                }
+            }
+            let mut shares = Vec::new();
+            for label in 0..2 {
+                let rows: Vec<usize> = (0..n).filter(|&i| labels[i] == label).collect();
+                let size = |&i: &usize| {
+                    rows.iter()
+                        .filter(|&&j| reach[[i, j]] && reach[[j, i]])
+                        .count()
+                };
+                if let Some(largest) = rows.iter().map(size).max() {
+                    shares.push(largest as f64 / rows.len() as f64);
+                }
+            }
+            let expected = shares.iter().sum::<f64>() / shares.len() as f64;
+            assert_eq!(
+                graph_connectivity(&at(indices), &labels).unwrap(),
+                expected,
+                "{seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn bad_input_is_refused() {
+        let near = at(array![[1], [0]]);
+        assert!(matches!(
+            graph_connectivity(&near, &[0]),
+            Err(Error::Shape(_))
+        ));
+        assert!(matches!(
+            graph_connectivity(&near.truncated(0), &[0, 1]),
+            Err(Error::TooFew { .. })
+        ));
+        assert!(matches!(
+            graph_connectivity(&at(array![[4], [0]]), &[0, 1]),
+            Err(Error::Graph(_))
+        ));
+    }
+}

@@ -1,0 +1,93 @@
+"""Writes mixing.json: how batches mix and labels hold together by scib-metrics 0.5.10 in double precision, and tails
+of the chi-squared distribution by SciPy, which phenocoder-embed must equal.
+
+pip install scib-metrics==0.5.10
+usage: python make_mixing.py mixing.json
+"""
+
+import json
+import sys
+from importlib.metadata import version
+
+import jax
+import numpy as np
+import scipy.stats
+
+jax.config.update("jax_enable_x64", True)
+
+import scib_metrics
+from scib_metrics.nearest_neighbors import NeighborsResults
+
+rng = np.random.default_rng(5)
+n = 150
+batch = np.repeat([0, 1, 2], [80, 45, 25])[rng.permutation(n)]
+label = rng.integers(0, 4, n)
+centers = rng.normal(size=(4, 3)) * 3
+x = centers[label] + rng.normal(size=(n, 3)) * np.array([1.0, 1.0, 2.5])[batch][:, None]
+x[batch == 1, 0] += 4
+x[::15] = x[1::15]
+x = np.round(x, 5)
+
+distances = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1))
+np.fill_diagonal(distances, -1)  # A row is its own first neighbour, before its double.
+order = np.argsort(distances, axis=1, kind="stable")
+sorted_distances = np.maximum(np.take_along_axis(distances, order, 1), 0)
+
+
+def neighbors(count):
+    gap = sorted_distances[:, count] - sorted_distances[:, count - 1]
+    # Of two equal rows the first is the nearer one, here as there; nothing else may be left to rounding.
+    assert ((gap == 0) | (gap > 1e-9)).all()
+    return NeighborsResults(indices=order[:, :count], distances=sorted_distances[:, :count])
+
+
+def rounded(values):
+    return [float(f"{v:.13g}") for v in values]
+
+
+sets = []
+for count in [90, 30]:
+    near = neighbors(count)
+    acceptance, statistics, p_values = scib_metrics.kbet(near, batch)
+    sets.append(
+        {
+            "neighbors": count,
+            "batch_lisi": rounded(scib_metrics.lisi_knn(near, batch)),
+            "label_lisi": rounded(scib_metrics.lisi_knn(near, label)),
+            "lisi_of_perplexity_7": rounded(scib_metrics.lisi_knn(near, label, perplexity=7)[:40]),
+            "integration_lisi": float(scib_metrics.ilisi_knn(near, batch)),
+            "label_lisi_scaled": float(scib_metrics.clisi_knn(near, label)),
+            "kbet": float(acceptance),
+            "kbet_of_alpha_0.3": float(scib_metrics.kbet(near, batch, alpha=0.3)[0]),
+            "kbet_statistics": rounded(statistics),
+            "kbet_p_values": rounded(p_values),
+        }
+    )
+
+corrected = x - np.array([x[batch == b].mean(0) for b in range(3)])[batch] * 0.8
+regression = scib_metrics.utils.principal_component_regression
+tails = [
+    [dof, value, float(scipy.stats.chi2.sf(value, dof))]
+    for dof in [1, 2, 3, 4, 7, 10, 25, 60, 301, 1000]
+    for value in [0.0, 1e-8, 0.3, 1.0, 3.7, 12.0, 40.0, 310.0, 1045.0, 1390.0, 1600.0, 3000.0]
+]
+out = {
+    "versions": {name: version(name) for name in ["scib-metrics", "jax", "numpy", "scipy"]},
+    "x": x.tolist(),
+    "corrected": np.round(corrected, 9).tolist(),
+    "batch": batch.tolist(),
+    "label": label.tolist(),
+    "sets": sets,
+    "graph_connectivity": {
+        str(count): float(scib_metrics.graph_connectivity(neighbors(count), label)) for count in [4, 5, 8, 15]
+    },
+    "batch_variance": regression(x, batch, categorical=True),
+    "batch_variance_of_two_components": regression(x, batch, categorical=True, n_components=2),
+    "batch_variance_removed": float(
+        scib_metrics.pcr_comparison(x, np.round(corrected, 9), batch, categorical=True)
+    ),
+    "chi_squared_tails": tails,
+}
+with open(sys.argv[1], "w") as file:
+    json.dump(out, file, separators=(",", ":"))
+    file.write("\n")
