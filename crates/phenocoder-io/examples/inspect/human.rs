@@ -3,8 +3,8 @@
 use arrow::datatypes::{DataType as ArrowType, Field};
 use phenocoder_core::{DataType, ImageShape, ImageSource, LabelSource};
 use phenocoder_io::{
-    ColumnInfo, ElementKind, Error, MatrixInfo, SparseFormat, Store, Table, Transformation,
-    validate,
+    ColumnInfo, ElementKind, Error, GeometryKind, MatrixInfo, SparseFormat, Store, Table,
+    Transformation, validate,
 };
 
 use super::describe::error_entry;
@@ -203,10 +203,10 @@ fn points(store: &Store, name: &str) -> Result<Vec<String>, Error> {
 
 fn shapes(store: &Store, name: &str) -> Result<Vec<String>, Error> {
     let shapes = store.shapes(name)?;
-    let kind = if shapes.has_radius() {
-        "circles"
-    } else {
-        "shapes"
+    let first = shapes.geometries_of(0..shapes.n_rows().min(1))?;
+    let kind = match first.kinds().first() {
+        Some(GeometryKind::Point) => "circles",
+        _ => "shapes",
     };
     let mut lines = vec![
         format!("{} {kind} ({})", shapes.n_rows(), shapes.axes().join(", ")),

@@ -17,6 +17,9 @@ pub(super) const LOCK: &str = ".phenocoder-lock";
 /// Where SpatialData before 0.1 kept its only table.
 pub(super) const OLD_TABLES: &str = "table";
 
+/// What that table is called.
+pub(super) const OLD_TABLE: &str = "table";
+
 /// The elements, by kind and then by name.
 pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {
     let mut elements = Vec::new();
@@ -31,14 +34,20 @@ pub(crate) fn list(root: &Root) -> Result<Vec<Element>> {
         elements.extend(of_kind);
     }
     // Tables written later do not hide the old one.
-    if elements.iter().any(hides_old_table) {
+    if elements
+        .iter()
+        .any(|e| e.kind == ElementKind::Table && e.name == OLD_TABLE)
+    {
         return Ok(elements);
     }
     let old = folders(root, OLD_TABLES)?;
-    if let Some(place) = places(&old).get("table").and_then(|places| places.first()) {
+    if let Some(place) = places(&old)
+        .get(OLD_TABLE)
+        .and_then(|places| places.first())
+    {
         elements.push(Element {
             kind: ElementKind::Table,
-            name: "table".to_owned(),
+            name: OLD_TABLE.to_owned(),
             key: child(OLD_TABLES, place),
         });
         elements.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
@@ -104,9 +113,10 @@ pub(crate) fn group_of(element: &Element) -> &'static str {
     }
 }
 
-/// Whether a table of SpatialData before 0.1 is not seen beside this element.
-pub(crate) fn hides_old_table(element: &Element) -> bool {
-    element.name == "table" && element.kind == ElementKind::Table && group_of(element) != OLD_TABLES
+/// Whether there is a table of SpatialData before 0.1, be it in its place or taken out of it; it is seen only where no table
+/// in `tables/` has its name.
+pub(super) fn has_old_table(root: &Root) -> Result<bool> {
+    Ok(places(&folders(root, OLD_TABLES)?).contains_key(OLD_TABLE))
 }
 
 /// The groups that cannot be listed, such as a link that leads out of the store.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::atomic::{self, Change, Lock, is_same_but_case};
 use super::element::{Element, ElementKind, WriteMode};
-use super::listing::OLD_TABLES;
+use super::listing::{OLD_TABLE, OLD_TABLES};
 use super::{Store, listing};
 use crate::array::StoredPixel;
 use crate::disk::{LeftOver, Place, left_over};
@@ -67,7 +67,10 @@ impl Store {
         // That of SpatialData before 0.1 for its only table.
         let group = listing::group_of(self.element(kind, name)?);
         self.must_be_at_rest(group, &[name])?;
-        self.remove_hidden(&lock, kind, name)?;
+        // The hidden one first: without this one it would come back.
+        if group == kind.group() && self.has_old_table(kind, name)? {
+            self.remove_from(&lock, OLD_TABLES, name)?;
+        }
         self.remove_from(&lock, group, name)?;
         self.elements.retain(|e| e.kind != kind || e.name != name);
         Ok(())
@@ -121,13 +124,16 @@ impl Store {
                 path: place.path().to_owned(),
             });
         }
-        self.remove_hidden(&lock, kind, name)?;
+        let has_old = self.has_old_table(kind, name)?;
         let renamed = self.change(kind.group(), name).rename(&lock, to);
         self.cache.forget(&key);
         self.cache.forget(&path::child(kind.group(), to));
         self.look_again_unless(renamed)?;
         self.elements.retain(|e| e.key != key);
         self.enter(kind, to);
+        if has_old {
+            self.remove_hidden(&lock, name);
+        }
         Ok(())
     }
 
@@ -432,32 +438,34 @@ impl Store {
             }
         }
         self.must_be_at_rest(kind.group(), &[name])?;
+        let has_old = self.has_old_table(kind, name)?;
         let put = self
             .change(kind.group(), name)
             .put(&lock, |staged| write(staged, existing.as_deref()));
         self.cache.forget(&path::child(kind.group(), name));
         self.look_again_unless(put)?;
         self.enter(kind, name);
-        self.remove_hidden(&lock, kind, name)
+        if has_old {
+            self.remove_hidden(&lock, name);
+        }
+        Ok(())
     }
 
-    /// Removes the table of SpatialData before 0.1 that one in `tables/` hides: without that one it would come back.
-    fn remove_hidden(&mut self, lock: &Lock, kind: ElementKind, name: &str) -> Result<()> {
-        let is_hidden = self.elements.iter().any(|element| {
-            (element.kind, element.name.as_str()) == (kind, name)
-                && listing::hides_old_table(element)
-        });
-        if !is_hidden
-            || !self
-                .root
-                .folders(OLD_TABLES)?
-                .iter()
-                .any(|folder| folder == name)
-        {
-            return Ok(());
+    /// Whether there is a table of SpatialData before 0.1 of this name, which is to go with the element.
+    fn has_old_table(&self, kind: ElementKind, name: &str) -> Result<bool> {
+        if kind != ElementKind::Table || name != OLD_TABLE || !listing::has_old_table(&self.root)? {
+            return Ok(false);
         }
         self.must_be_at_rest(OLD_TABLES, &[name])?;
-        self.remove_from(lock, OLD_TABLES, name)
+        Ok(true)
+    }
+
+    /// Removes the table of SpatialData before 0.1 after a change that has been made: where that fails, it stays hidden, or is
+    /// shown again.
+    fn remove_hidden(&mut self, lock: &Lock, name: &str) {
+        if let Err(error) = self.remove_from(lock, OLD_TABLES, name) {
+            tracing::warn!(name, %error, "the table of SpatialData before 0.1 stays");
+        }
     }
 
     fn remove_from(&mut self, lock: &Lock, group: &'static str, name: &str) -> Result<()> {

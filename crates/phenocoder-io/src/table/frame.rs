@@ -32,7 +32,8 @@ pub(crate) const NAMELESS: &str = "_index";
 /// To be written, it has as many rows in its columns as in its index, and no name twice: a column is called as the index
 /// (`_index` where that has no name) only where both are the same, as in anndata.
 /// A name is any that a folder can have which is not hidden, also with spaces and dots in it, but not `zarr.json`.
-/// Columns with a `/` in their names, which old versions of anndata wrote, are read and not written.
+/// Columns with a `/` in their names, which old versions of anndata wrote, or with a point at their beginning are read and
+/// not written: give them another name.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// The names of the rows: text, or numbers.

@@ -13,7 +13,7 @@ use super::foreign::{bytes_type, check_size, data_type_name, split_bytes};
 use super::frame::batch;
 use crate::array::{ElementType, NumericValues, no_character, places_of, utf32};
 use crate::node::ZarrFormat;
-use crate::{Error, Result};
+use crate::{Error, OpenOptions, Result};
 
 /// Records with a shape: in each place one value of each field.
 ///
@@ -336,7 +336,7 @@ pub(crate) fn encode(key: &str, records: &Records, format: ZarrFormat) -> Result
         columns.push((width, bytes));
     }
     let size: usize = columns.iter().map(|(width, _)| width).sum();
-    check_size(key, size)?;
+    check_padded(key, rows, size)?;
     let mut bytes = Vec::with_capacity(rows.saturating_mul(size));
     for row in 0..rows {
         for (width, column) in &columns {
@@ -400,7 +400,7 @@ fn encode_texts(
         return Err(Error::table(key, problem));
     }
     let length = longest(texts.clone().map(|text| text.chars().count()));
-    check_size(key, length.saturating_mul(4))?;
+    check_padded(key, texts.len(), length.saturating_mul(4))?;
     let data_type = match format {
         ZarrFormat::V2 => json!(format!("<U{length}")),
         ZarrFormat::V3 => json!({
@@ -417,7 +417,7 @@ fn encode_texts(
 /// Readers cut these zeros off, so bytes that end in 0 themselves are stored as they are, and have one length by nature.
 pub(crate) fn encode_bytes(key: &str, values: &[&[u8]], format: ZarrFormat) -> Result<Encoded> {
     let size = longest(values.iter().map(|value| value.len()));
-    check_size(key, size)?;
+    check_padded(key, values.len(), size)?;
     let padded = values.iter().all(|value| value.last() != Some(&0));
     if !padded && values.iter().any(|value| value.len() != size) {
         let problem = "bytes of different lengths cannot end in 0, which fills them up";
@@ -456,6 +456,14 @@ fn refuse_missing(key: &str, array: &dyn Array) -> Result<()> {
 /// The greatest length, at least 1: NumPy has no shorter values.
 fn longest(lengths: impl Iterator<Item = usize>) -> usize {
     lengths.max().unwrap_or(0).max(1)
+}
+
+/// Checks the length that values get, and what they take together then: by default no more is read back.
+fn check_padded(key: &str, values: usize, size: usize) -> Result<()> {
+    check_size(key, size)?;
+    let bytes = values as u128 * size as u128;
+    let limit = OpenOptions::default().max_array_bytes;
+    Error::check_size(key, "values of one length with bytes", bytes, limit)
 }
 
 /// Values one after another, each with zeros at its end up to `size` bytes, which is the most that one has.

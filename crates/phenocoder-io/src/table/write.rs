@@ -31,7 +31,10 @@ const CHUNK_BYTES: u64 = 4 << 20;
 
 /// Writes a table into a folder.
 pub(crate) fn write(place: &Place, format: ZarrFormat, table: &TableData) -> Result<()> {
-    let writer = Writer { format };
+    let writer = Writer {
+        format,
+        table: place.path().to_owned(),
+    };
     let annotation = table.annotation.as_ref();
     let region = |a: &Annotation| match a.regions.as_slice() {
         [one] if !table.lists_region.0 => json!(one),
@@ -128,9 +131,21 @@ enum Index<'a> {
 
 struct Writer {
     format: ZarrFormat,
+    /// The folder of the table, which is a hidden one until it is whole.
+    table: PathBuf,
 }
 
 impl Writer {
+    /// What a place is called in errors: as the entry of the table.
+    fn name_of(&self, place: &Place) -> String {
+        let path = place.path();
+        let path = path.strip_prefix(&self.table).unwrap_or(path);
+        let parts = path
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy());
+        parts.collect::<Vec<_>>().join("/")
+    }
+
     fn numbers(
         &self,
         place: &Place,
@@ -169,7 +184,7 @@ impl Writer {
         attributes: Map<String, Value>,
     ) -> Result<()> {
         // What would not be read back is not written.
-        let key = name_of(place);
+        let key = self.name_of(place);
         for text in texts {
             let len = text.as_ref().len() as u64;
             Error::check_size(&key, "a text with bytes", len, LONGEST_TEXT)?;
@@ -190,7 +205,7 @@ impl Writer {
             Matrix::Sparse(sparse) => self.sparse(place, sparse),
             dense => match dense.to_numbers() {
                 Some(numbers) => self.numbers(place, &numbers, encoding("array", "0.2.0")),
-                None => Err(Error::table(name_of(place), "it is no matrix")),
+                None => Err(Error::table(self.name_of(place), "it is no matrix")),
             },
         }
     }
@@ -250,7 +265,7 @@ impl Writer {
         let index_place = place.join(index_name);
         match index {
             Index::Texts(names) => {
-                check_lengths(&name_of(&index_place), names.iter().map(String::len))?;
+                check_lengths(&self.name_of(&index_place), names.iter().map(String::len))?;
                 let attributes = encoding("string-array", "0.2.0");
                 self.texts(&index_place, &[names.len()], names, attributes)?;
             }
@@ -265,7 +280,7 @@ impl Writer {
     }
 
     fn column(&self, place: &Place, field: Option<&Field>, array: &dyn Array) -> Result<()> {
-        let key = name_of(place);
+        let key = self.name_of(place);
         let metadata = |name: &str| field.and_then(|f| f.metadata().get(name));
         if let ArrowType::Dictionary(_, _) = array.data_type() {
             let ordered = metadata(ORDERED).is_some_and(|o| o == "true");
@@ -317,7 +332,7 @@ impl Writer {
     }
 
     fn categorical(&self, place: &Place, array: &dyn Array, ordered: bool) -> Result<()> {
-        let key = name_of(place);
+        let key = self.name_of(place);
         let column = distinct_categories(&key, &to_dictionary(&key, array)?)?;
         let categories = column.values();
         let mut attributes = encoding("categorical", "0.2.0");
@@ -361,7 +376,7 @@ impl Writer {
     }
 
     fn times(&self, place: &Place, time: Time, array: &dyn Array) -> Result<()> {
-        let counts = Time::counts(&name_of(place), array)?;
+        let counts = Time::counts(&self.name_of(place), array)?;
         let shape = [counts.len() as u64];
         let number = ElementType::Number(DataType::Int64);
         let spec = ArraySpec::by_rows(&shape, number, 8, CHUNK_BYTES)
@@ -419,12 +434,12 @@ impl Writer {
             }
             Uns::Sparse(matrix) => self.sparse(place, matrix),
             Uns::Bytes(bytes) => {
-                let key = name_of(place);
+                let key = self.name_of(place);
                 let encoded = records::encode_bytes(&key, &[bytes.as_slice()], self.format)?;
                 self.opaque(place, &[], encoded, encoding("bytes", "0.2.0"))
             }
             Uns::Records(records) => {
-                let encoded = records::encode(&name_of(place), records, self.format)?;
+                let encoded = records::encode(&self.name_of(place), records, self.format)?;
                 let attributes = encoding("rec-array", "0.2.0");
                 self.opaque(place, &records.shape, encoded, attributes)
             }
@@ -502,16 +517,4 @@ fn chunks(
         write(&index, start..(start + whole).min(total), whole)?;
     }
     Ok(())
-}
-
-fn name_of(place: &Place) -> String {
-    let parts: Vec<String> = place
-        .path()
-        .components()
-        .rev()
-        .take(2)
-        .map(|c| c.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    let relative: PathBuf = parts.iter().rev().collect();
-    relative.display().to_string()
 }

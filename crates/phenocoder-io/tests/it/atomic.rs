@@ -184,6 +184,21 @@ fn a_table_of_the_first_releases_is_not_hidden_by_new_ones() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_link_in_the_place_of_the_first_tables_stops_no_write() {
+    let (folder, path, mut store) = store_with_table();
+    std::os::unix::fs::symlink(folder.path(), path.join("table")).unwrap();
+    for mode in [WriteMode::Create, WriteMode::Replace] {
+        store.write_table("table", &table(2.0), mode).unwrap();
+    }
+    store.rename(ElementKind::Table, "table", "u").unwrap();
+    store.rename(ElementKind::Table, "u", "table").unwrap();
+    store.remove(ElementKind::Table, "table").unwrap();
+    assert_eq!(store.table_names(), ["t"]);
+    assert!(path.exists() && folder.path().exists());
+}
+
+#[test]
 fn tables_are_created_replaced_and_removed() {
     for version in [ContainerVersion::V02, ContainerVersion::V01] {
         let folder = tempfile::tempdir().unwrap();

@@ -299,6 +299,10 @@ fn what_bytes_and_records_cannot_keep_is_refused_by_name() {
             let table = table().with_uns("u", value.clone());
             assert_refused(&mut store, &table, place);
         }
+        // The whole path of the entry is told.
+        for (place, table) in everywhere(&column(mixed())) {
+            assert_refused(&mut store, &table, place);
+        }
     }
 }
 

@@ -188,12 +188,14 @@ fn texts_of_more_than_two_gibibytes_in_all_are_not_written() {
 
 #[test]
 fn a_long_value_among_many_is_refused_before_all_get_its_length() {
-    // Bytes of 2 TiB and texts of 1 TiB if they did.
+    // Bytes of 1 TiB and 2 TiB, and texts of 1 TiB, if they did.
     const ROWS: usize = 1 << 20;
-    let long = vec![1_u8; 2 * MIB as usize];
-    let short: &[u8] = b"";
-    let bytes = (0..ROWS).map(|row| if row == 7 { long.as_slice() } else { short });
-    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(bytes));
+    let of_length = |length: u64| -> ArrayRef {
+        let long = vec![1_u8; length as usize];
+        let values = (0..ROWS).map(|row| if row == 7 { long.as_slice() } else { b"" });
+        Arc::new(BinaryArray::from_iter_values(values))
+    };
+    let (bytes, longest) = (of_length(2 * MIB), of_length(MIB));
     let long = "x".repeat(MIB as usize / 4 + 1);
     let texts = (0..ROWS).map(|row| if row == 7 { long.as_str() } else { "" });
     let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
@@ -203,6 +205,7 @@ fn a_long_value_among_many_is_refused_before_all_get_its_length() {
     };
     let cases = [
         (with_uns(records(&bytes)), "uns/u/f"),
+        (with_uns(records(&longest)), "uns/u/f"),
         (with_uns(records(&texts)), "uns/u/f"),
         (
             with_uns(Uns::Column {
