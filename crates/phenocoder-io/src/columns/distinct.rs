@@ -24,6 +24,7 @@ pub(crate) fn distinct_categories(
     let rows = RowConverter::new(vec![field])
         .and_then(|converter| converter.convert_columns(&[Arc::clone(&comparable)]))
         .map_err(Error::arrow(key))?;
+    // Only looked up: its order reaches nothing.
     let mut first = HashMap::new();
     let mut stays = Vec::with_capacity(categories.len());
     let mut codes = Vec::with_capacity(categories.len());

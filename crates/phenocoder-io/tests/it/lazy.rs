@@ -278,6 +278,12 @@ fn shapes_that_do_not_fit_the_table_are_errors_that_name_the_entry() {
     );
 }
 
+/// The table `t`, each of whose arrays may take `limit` bytes.
+fn table_within(path: &Path, limit: u64) -> Table {
+    let options = OpenOptions::default().with_max_array_bytes(limit);
+    Store::open_with(path, options).unwrap().table("t").unwrap()
+}
+
 #[test]
 fn a_matrix_that_is_small_only_as_it_is_stored_counts_as_what_is_made_of_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -293,13 +299,7 @@ fn a_matrix_that_is_small_only_as_it_is_stored_counts_as_what_is_made_of_it() {
     edit(&path.join("tables/t/obsm/sparse/zarr.json"), |node| {
         node["attributes"]["shape"] = json!([3, 100_000_000]);
     });
-    let open = |limit| {
-        let options = OpenOptions::default().with_max_array_bytes(limit);
-        Store::open_with(&path, options)
-            .unwrap()
-            .table("t")
-            .unwrap()
-    };
+    let open = |limit| table_within(&path, limit);
     for (name, most, bytes) in [("sparse", 1 << 20, 2_400_000_000), ("bytes", 2399, 2400)] {
         let refused = open(most).obsm(name).unwrap_err();
         assert!(
@@ -337,13 +337,7 @@ fn graphs_and_rows_of_columns_count_as_what_is_made_of_them() {
     let mut data = TableData::new(rows, variables, Some(x));
     data.obsp.insert("dense".to_owned(), dense);
     store.write_table("t", &data, WriteMode::Create).unwrap();
-    let open = |limit| {
-        let options = OpenOptions::default().with_max_array_bytes(limit);
-        Store::open_with(&path, options)
-            .unwrap()
-            .table("t")
-            .unwrap()
-    };
+    let open = |limit| table_within(&path, limit);
     let refused = open(8 * 90_000 - 1).obsp("dense").unwrap_err();
     assert!(
         matches!(&refused, Error::TooLarge { key, found: 720_000, .. } if key == "tables/t/obsp/dense"),
