@@ -35,6 +35,16 @@ pub enum BatchEffect {
     MeanAndVariance,
 }
 
+impl BatchEffect {
+    /// The rows that a batch needs to show it.
+    fn rows_needed(self) -> usize {
+        match self {
+            Self::Mean => 1,
+            Self::MeanAndVariance => 2,
+        }
+    }
+}
+
 /// The batches that have rows.
 #[derive(Debug)]
 struct Batches {

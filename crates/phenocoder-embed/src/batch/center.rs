@@ -81,11 +81,7 @@ impl Centering {
     /// asked for, [`Error::Overflow`] when squares are infinite.
     pub fn fit(x: ArrayView2<'_, f64>, batch: &Categorical, effect: BatchEffect) -> Result<Self> {
         check_finite(x)?;
-        let needed = match effect {
-            BatchEffect::Mean => 1,
-            BatchEffect::MeanAndVariance => 2,
-        };
-        let batches = Batches::new(batch, x.nrows(), needed)?;
+        let batches = Batches::new(batch, x.nrows(), effect.rows_needed())?;
         let means = batches.means(x);
         let overflow = Error::Overflow {
             method: "centring of batches",

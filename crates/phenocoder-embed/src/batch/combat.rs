@@ -205,11 +205,7 @@ impl Combat {
     ) -> Result<Self> {
         config.validate()?;
         check_finite(x)?;
-        let needed = match config.effect {
-            BatchEffect::Mean => 1,
-            BatchEffect::MeanAndVariance => 2,
-        };
-        let batches = Batches::new(batch, x.nrows(), needed)?;
+        let batches = Batches::new(batch, x.nrows(), config.effect.rows_needed())?;
         let encodings: Vec<Encoding> = covariates.iter().map(Encoding::new).collect();
         let columns = design::columns(&encodings, covariates, x.nrows())?;
         let fit = Fit::new(x, &batches, &encodings, columns)?;

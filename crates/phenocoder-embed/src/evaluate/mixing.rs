@@ -15,7 +15,6 @@
 //! the row itself, which is what scib-metrics counts and its benchmark uses.
 //! The numbers are those of scib-metrics 0.5.10 in double precision.
 
-mod chi_squared;
 mod components;
 mod kbet;
 mod lisi;

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-use super::chi_squared::upper_tail;
 use super::{check_groups, groups_of};
 use crate::knn::Neighbors;
 use crate::{ConfigError, Result};
@@ -131,6 +131,11 @@ pub fn kbet(neighbors: &Neighbors, batches: &[u32], config: &KbetConfig) -> Resu
     })
 }
 
+/// The probability of at least `value` with `freedom`, at least 1, degrees of freedom.
+fn upper_tail(freedom: usize, value: f64) -> f64 {
+    ChiSquared::new(freedom as f64).map_or(f64::NAN, |distribution| distribution.sf(value))
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
@@ -186,5 +191,50 @@ mod tests {
         }
         let wrong = Neighbors::new(array![[3]], array![[0.0]]).unwrap();
         assert!(matches!(kbet(&wrong, &[0], &config), Err(Error::Graph(_))));
+    }
+
+    #[test]
+    fn tails_of_two_and_of_four_degrees_are_the_known_formulas() {
+        for value in [0.0, 0.1, 1.0, 5.0, 60.0, 1399.0, 1401.0] {
+            let half: f64 = value / 2.0;
+            let error = |found: f64, expected: f64| (found - expected).abs() / expected.max(1e-300);
+            assert!(error(upper_tail(2, value), (-half).exp()) < 1e-12);
+            assert!(error(upper_tail(4, value), (-half).exp() * (1.0 + half)) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn tails_are_those_of_scipy_however_small() {
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/data/mixing.json")).unwrap();
+        let rows: Vec<(usize, f64, f64)> =
+            serde_json::from_value(golden["chi_squared_tails"].clone()).unwrap();
+        assert_eq!(rows.len(), 120);
+        for (freedom, value, expected) in rows {
+            let found = upper_tail(freedom, value);
+            // Numbers below 1e-300 keep fewer digits.
+            let allowed = 1e-11 * expected + 1e-300;
+            assert!(
+                (found - expected).abs() <= allowed,
+                "{freedom} {value}: {found:e} {expected:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_statistic_of_zero_is_certain_and_tails_fall() {
+        for freedom in [1, 2, 3, 8, 9, 999, 3000] {
+            assert_eq!(upper_tail(freedom, 0.0), 1.0);
+            let mut last = 1.0;
+            for step in 0..400 {
+                let tail = upper_tail(freedom, f64::from(step) * 10.0);
+                assert!(
+                    tail <= last * (1.0 + 1e-10) && tail >= 0.0,
+                    "{freedom} {step}: {tail}"
+                );
+                last = tail;
+            }
+            assert!(upper_tail(freedom, 1e9) == 0.0);
+        }
     }
 }
