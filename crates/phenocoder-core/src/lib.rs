@@ -16,7 +16,7 @@
 //! | What comes out? | [`Features`], [`CsrGraph`] |
 //! | Are these the same data? | [`Fingerprint`] |
 //! | How is chance made repeatable? | [`Seed`], [`Stream`] |
-//! | How do long functions report and stop? | [`Progress`], [`NoProgress`], [`CancelToken`], [`Cancelled`] |
+//! | How do long functions report and stop? | [`Progress`], [`NoProgress`], [`WithinStage`], [`CancelToken`], [`Cancelled`] |
 //!
 //! # Conventions
 //!
@@ -49,5 +49,5 @@ pub use image::{
 pub use matrix::Features;
 pub use order::{PatchOrder, Sequential, Shuffled};
 pub use patch::{PatchBatch, PatchShape, PatchSink, PatchSource, PatchTransform};
-pub use progress::{CancelToken, NoProgress, Progress};
+pub use progress::{CancelToken, NoProgress, Progress, WithinStage};
 pub use seed::{Seed, Stream};

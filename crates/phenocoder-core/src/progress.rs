@@ -1,5 +1,6 @@
 //! How long functions report what they do, and how they are stopped.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,6 +57,35 @@ impl Progress for NoProgress {
     fn start(&self, _: &str, _: Option<u64>) {}
     fn advance(&self, _: u64) {}
     fn finish(&self) {}
+}
+
+/// A part of a stage that its caller reports: asks the caller whether to stop, and shows nothing of its own.
+///
+/// ```
+/// use phenocoder_core::{CancelToken, Progress, WithinStage};
+///
+/// let switch = CancelToken::new();
+/// let part = WithinStage(&switch);
+/// assert!(part.check().is_ok());
+/// switch.cancel();
+/// assert!(part.check().is_err());
+/// ```
+#[derive(Clone, Copy)]
+pub struct WithinStage<'a>(pub &'a dyn Progress);
+
+impl Progress for WithinStage<'_> {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+impl fmt::Debug for WithinStage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WithinStage").finish_non_exhaustive()
+    }
 }
 
 /// A switch, shared between threads, that stops a running function.

@@ -2,10 +2,11 @@
 //!
 //! Two boxes of points all of whose distances fall between the same two thresholds are counted at once; leaves are compared
 //! point by point, 32 at a time, in 32 bits: only where rounding could matter are exact distances asked. Where distances of
-//! two leaves fall among few thresholds, each threshold is compared with those that it may be near to; where among many, a
-//! table says between which ones a distance falls.
+//! two leaves fall among few thresholds, each threshold is compared with those that it may be near to; where among many, the
+//! root of a distance tells between which ones it falls, or, where thresholds do not lie evenly, a table.
 
 mod compare;
+mod even;
 mod leaves;
 mod look_up;
 mod rounded;
@@ -23,7 +24,7 @@ pub(crate) use thresholds::{Reach, Thresholds};
 pub(crate) use tree::Tree;
 use tree::{Below, Node};
 
-/// Thresholds among which the distances of two leaves fall, from which on a table is faster than comparing with each.
+/// Thresholds among which the distances of two leaves fall, from which on finding the one is faster than comparing with each.
 const MANY: usize = 14;
 
 /// Pairs of points, or twice as many, that are not worth the way to other threads.
@@ -313,13 +314,14 @@ mod tests {
             .collect()
     }
 
-    /// Few thresholds, many, more than a table holds, and such that do not go together.
+    /// Few thresholds, many, more than a table holds, such that do not go together, and even ones that begin anywhere.
     fn distances(kind: usize) -> Vec<f64> {
         match kind {
             0 => vec![0.0, 1.0, 5.0, 5.0, 13.0],
             1 => (0..100).map(|i| f64::from(i) * 0.5).collect(),
             2 => (0..600).map(|i| f64::from(i) * 0.07).collect(),
-            _ => (0..30).chain([1_000, 1_001]).map(f64::from).collect(),
+            3 => (0..30).chain([1_000, 1_001]).map(f64::from).collect(),
+            _ => (0..40).map(|i| 3.3 + f64::from(i) * 0.7).collect(),
         }
     }
 
@@ -349,7 +351,7 @@ mod tests {
             Tree::new(&points.iter().map(|&(point, _)| point).collect::<Vec<_>>())
         };
         assert!(a.len() as u64 * b.len() as u64 > FEW);
-        for kind in 0..4 {
+        for kind in 0..5 {
             let values = distances(kind);
             let thresholds = Thresholds::new(&values, Reach::Closed);
             let limited = Tree::limited(a.iter().copied());
@@ -362,10 +364,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(120))]
+        #![proptest_config(ProptestConfig::with_cases(150))]
         #[test]
         fn counts_are_those_of_all_pairs(
-            n in 0_usize..700, m in 0_usize..700, seed in 0_u64..1_000, steps in 1.0..40.0, closed: bool, kind in 0_usize..4,
+            n in 0_usize..700, m in 0_usize..700, seed in 0_u64..1_000, steps in 1.0..40.0, closed: bool, kind in 0_usize..5,
             flat: bool, lattice: bool, offset in prop::sample::select(vec![0.0, 1e5, -1e9]),
             unit in prop::sample::select(vec![1.0, 1e-3, 1e-18, 1e18]),
         ) {

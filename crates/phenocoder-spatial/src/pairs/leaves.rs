@@ -6,6 +6,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::MANY;
 use super::compare::Compare;
+use super::even::Steps;
 use super::look_up::{Found, LookUp};
 use super::rounded::Seen;
 use super::thresholds::{Part, Reach};
@@ -143,8 +144,14 @@ impl WithSimd for Count<'_> {
         } = self;
         let mut seen = Seen::default();
         let seen = seen.look(pair).then_some(&seen);
-        match (&pair.thresholds.table, seen) {
-            (Some(table), Some(seen)) if pair.bins.len() >= MANY && seen.most <= table.most => {
+        let Part { table, even, .. } = pair.thresholds;
+        let steps = match (even, seen) {
+            (Some(even), Some(seen)) if pair.bins.len() >= MANY => Steps::new(pair, seen, even),
+            _ => None,
+        };
+        match (steps, table, seen) {
+            (Some(steps), ..) => steps.count(simd, counts),
+            (_, Some(table), Some(seen)) if pair.bins.len() >= MANY && seen.most <= table.most => {
                 LookUp { pair, seen, table }.count(found, counts);
             }
             _ => Compare { pair, seen }.count(simd, counts),

@@ -3,6 +3,8 @@
 //! Relative to the center of a leaf that is near they are good enough to tell almost all distances from a threshold: what
 //! rounding can do to a squared distance is known, and where it could matter the exact distances are asked.
 
+use pulp::Simd;
+
 use super::leaves::Pair;
 use super::tree::LEAF;
 use crate::predicates::Point;
@@ -80,5 +82,37 @@ impl Seen {
             }
         }
         (1e-20..1e30).contains(&self.most)
+    }
+
+    /// The squared distances of one of the points from those of the second leaf; NaN where there is none.
+    #[inline(always)]
+    pub(super) fn squared_distances<S: Simd>(
+        &self,
+        simd: S,
+        i: usize,
+        b: &Rounded,
+        squared: &mut [f32; LEAF],
+    ) {
+        let [bz, by, bx] = &b.axes;
+        let (bz, by, bx) = (
+            S::as_simd_f32s(bz).0,
+            S::as_simd_f32s(by).0,
+            S::as_simd_f32s(bx).0,
+        );
+        let (of_b, _) = S::as_simd_f32s(&b.squared);
+        let own = simd.splat_f32s(self.squared[i]);
+        let z = simd.splat_f32s(self.axes[0][i]);
+        let y = simd.splat_f32s(self.axes[1][i]);
+        let x = simd.splat_f32s(self.axes[2][i]);
+        let (squared, _) = S::as_mut_simd_f32s(squared);
+        for (j, squared) in squared.iter_mut().enumerate() {
+            let mut sum = simd.add_f32s(of_b[j], own);
+            sum = simd.mul_add_e_f32s(x, bx[j], sum);
+            sum = simd.mul_add_e_f32s(y, by[j], sum);
+            if !self.flat {
+                sum = simd.mul_add_e_f32s(z, bz[j], sum);
+            }
+            *squared = sum;
+        }
     }
 }

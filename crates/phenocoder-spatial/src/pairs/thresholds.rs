@@ -1,5 +1,6 @@
 //! Distances that pairs are compared with.
 
+use super::even::Even;
 use super::rounded::ERROR;
 
 /// Which distances belong to a threshold.
@@ -25,6 +26,7 @@ pub(super) struct Part {
     pub(super) squared: Vec<f64>,
     pub(super) reach: Reach,
     pub(super) table: Option<Table>,
+    pub(super) even: Option<Even>,
 }
 
 impl Thresholds {
@@ -42,6 +44,7 @@ impl Thresholds {
             parts.push(Part {
                 offset: offset as u32,
                 table: Table::new(&squared),
+                even: Even::new(&rest[..n]),
                 squared,
                 reach,
             });

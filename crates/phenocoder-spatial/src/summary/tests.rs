@@ -446,3 +446,33 @@ fn clusters_are_taken_few_at_a_time_without_a_bit_of_difference() {
         }
     }
 }
+
+#[test]
+fn hot_and_cold_spots_of_a_large_unit_are_given_up_when_asked() {
+    let mut stream = phenocoder_core::Seed::new(9).stream("cells", 0);
+    let n = 5_000;
+    let points = Array2::from_shape_simple_fn((n, 2), || stream.uniform_in(0.0, 100.0));
+    let points = Coords::new(points, phenocoder_core::Unit::Micrometer).unwrap();
+    let values = Array2::from_shape_simple_fn((n, 1), || stream.uniform());
+    let features = Features::new(values, ["x"]).unwrap();
+    let units = Categorical::from_labels(vec!["s"; n]);
+    let labels = Categorical::from_labels((0..n).map(|i| ["a", "b"][i % 2]));
+    let config = StatisticsConfig::new([2.0]).with_groups([Group::LocalMoran]);
+    let asked = |after: usize| {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let progress = StopAfter { after, asked };
+        let found = spatial_statistics(
+            &points,
+            &units,
+            &labels,
+            Some(&features),
+            &config,
+            &progress,
+        );
+        (found.is_err(), progress.asked.into_inner())
+    };
+    let (stopped, times) = asked(usize::MAX);
+    // For the radius and the group, and then as cells are done.
+    assert!(!stopped && times > 3, "{times}");
+    assert!(asked(3).0 && asked(times).0);
+}

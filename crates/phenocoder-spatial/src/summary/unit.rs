@@ -1,7 +1,7 @@
 //! The statistics of one unit.
 
 use ndarray::Array2;
-use phenocoder_core::{Categorical, Coords, CsrGraph, Features, NoProgress, Progress};
+use phenocoder_core::{Categorical, Coords, CsrGraph, Features, Progress, WithinStage};
 use rayon::prelude::*;
 
 use super::columns::{HULL_MEASURES, pairs};
@@ -101,7 +101,9 @@ impl<'a> Unit<'a> {
                     Group::Enrichment => self.enrichment(&graph, radius, &mut values)?,
                     Group::Assortativity => values.push(assortativity(&graph, &self.labels)?),
                     Group::Entropy => self.entropy(&graph, &mut values)?,
-                    Group::LocalMoran => self.hot_and_cold(&graph, config, &mut values)?,
+                    Group::LocalMoran => {
+                        self.hot_and_cold(&graph, config, progress, &mut values)?
+                    }
                 }
             }
             progress.advance(1);
@@ -172,13 +174,14 @@ impl<'a> Unit<'a> {
         &self,
         graph: &CsrGraph,
         config: &StatisticsConfig,
+        progress: &dyn Progress,
         values: &mut Vec<f64>,
     ) -> Result<()> {
         let Some(features) = &self.features else {
             return Ok(());
         };
         let local = LocalConfig::new().with_weights(weights(config.mode));
-        let found = local_moran(graph, features.view(), &local, &NoProgress)?;
+        let found = local_moran(graph, features.view(), &local, &WithinStage(progress))?;
         let significant = found.significant(config.discovery_rate);
         let columns = found.statistic.columns().into_iter();
         for (statistic, found) in columns.zip(significant.columns()) {
