@@ -1,7 +1,10 @@
 //! Small things that several methods do to a matrix.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 use phenocoder_core::{Categorical, ShapeError};
+use rayon::prelude::*;
 
 use crate::{Error, Result};
 
@@ -79,9 +82,51 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest
 }
 
+/// As many sums as `length` over the rows `0..rows`; `add` adds what a range of rows contributes.
+///
+/// The ranges do not depend on the number of threads, nor does the order in which they are added.
+/// There are few enough of them that all sums together take no more memory than four columns.
+pub(crate) fn sum_rows(
+    rows: usize,
+    length: usize,
+    add: impl Fn(Range<usize>, &mut [f64]) + Sync,
+) -> Vec<f64> {
+    const LEAST: usize = 1024;
+    let step = LEAST.max(length / 4);
+    let parts: Vec<Vec<f64>> = (0..rows.div_ceil(step))
+        .into_par_iter()
+        .map(|part| {
+            let mut sums = vec![0.0; length];
+            add(part * step..rows.min((part + 1) * step), &mut sums);
+            sums
+        })
+        .collect();
+    let mut sums = vec![0.0; length];
+    for part in parts {
+        for (sum, value) in sums.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    sums
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_row_is_in_one_range() {
+        for (rows, length) in [(0, 3), (1, 1), (1024, 2), (1025, 2), (9000, 8000)] {
+            let sums = sum_rows(rows, length, |range, sums| {
+                for row in range {
+                    sums[row % length] += 1.0 + row as f64;
+                }
+            });
+            let sum: f64 = sums.iter().sum();
+            assert_eq!(sum, (rows * (rows + 1) / 2) as f64, "{rows} {length}");
+            assert_eq!(sums.len(), length);
+        }
+    }
 
     #[test]
     fn distances_and_products_of_any_length_are_right() {

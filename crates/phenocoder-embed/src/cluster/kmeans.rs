@@ -6,10 +6,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Clustering;
-use crate::matrix::{check_columns, check_finite, squared_distance};
+use crate::matrix::{check_columns, check_finite, squared_distance, sum_rows};
 use crate::{ConfigError, Error, Result};
 
-/// Rows per task; fixed, so that sums do not depend on the number of threads.
+const METHOD: &str = "k-means";
+/// Rows per task.
 const ROWS: usize = 1024;
 
 /// Settings of [`kmeans`].
@@ -25,6 +26,10 @@ pub struct KMeansConfig {
     /// Runs from different starts, of which the best is kept (default 4).
     #[serde(default = "default_restarts")]
     pub restarts: usize,
+    /// Rows drawn for each center of a start, of which the best is taken (default `2 + ⌊ln n_clusters⌋`); 1 is the plain
+    /// k-means++.
+    #[serde(default)]
+    pub local_trials: Option<usize>,
     /// The source of chance.
     #[serde(default)]
     pub seed: Seed,
@@ -46,6 +51,7 @@ impl KMeansConfig {
             n_clusters,
             iterations: default_iterations(),
             restarts: default_restarts(),
+            local_trials: None,
             seed: Seed::default(),
         }
     }
@@ -64,6 +70,13 @@ impl KMeansConfig {
         self
     }
 
+    /// Sets the number of rows drawn for each center of a start.
+    #[must_use]
+    pub fn with_local_trials(mut self, local_trials: usize) -> Self {
+        self.local_trials = Some(local_trials);
+        self
+    }
+
     /// Sets the source of chance.
     #[must_use]
     pub fn with_seed(mut self, seed: Seed) -> Self {
@@ -79,7 +92,15 @@ impl KMeansConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check(self.n_clusters > 0, "n_clusters", "at least 1", 0)?;
         ConfigError::check(self.iterations > 0, "iterations", "at least 1", 0)?;
-        ConfigError::check(self.restarts > 0, "restarts", "at least 1", 0)
+        ConfigError::check(self.restarts > 0, "restarts", "at least 1", 0)?;
+        let trials = self.local_trials.unwrap_or(1);
+        ConfigError::check(trials > 0, "local_trials", "at least 1", 0)
+    }
+
+    /// The rows drawn for each center of a start.
+    fn trials(&self) -> usize {
+        self.local_trials
+            .unwrap_or_else(|| 2 + libm::log(self.n_clusters as f64) as usize)
     }
 }
 
@@ -109,14 +130,31 @@ impl KMeans {
     }
 }
 
-/// Finds clusters around means (Lloyd's rounds) from starts that lie apart (k-means++, Arthur & Vassilvitskii 2007).
+/// Finds clusters around means: those with the least sum of squared distances between rows and the mean of their
+/// cluster, as far as Lloyd's rounds find them (doi:10.1109/TIT.1982.1056489).
 ///
+/// Starts lie apart (k-means++, Arthur & Vassilvitskii 2007, <https://dl.acm.org/doi/10.5555/1283383.1283494>): for each
+/// center a few rows are drawn with a chance in proportion to the squared distance from the centers before, and the one
+/// that leaves the least sum of squared distances is taken.
 /// There are fewer clusters than asked for when there are fewer different rows.
+/// Cost: `O(n k p)` per round; a start takes about as long as `2 + ln k` rounds.
+///
+/// # Shapes
+///
+/// `x`: `[n, p]`; the centers are `[k, p]`.
+///
+/// # Differences from scikit-learn's `KMeans`
+///
+/// Rounds go on until no row changes its cluster, not until centers move little.
+/// A cluster that loses all of its rows is left out, where scikit-learn moves its center to the row that is furthest from
+/// its own; among several starts the best is kept, so that the loss is rarely seen.
+/// There are 4 starts, not one.
 ///
 /// # Errors
 ///
 /// [`Error::TooFew`] when there are fewer rows than clusters, [`Error::NotFinite`] for NaN or infinity,
-/// [`Error::Config`] for a setting outside its range, [`Error::Cancelled`] when the caller stops it.
+/// [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Config`] for a setting outside its
+/// range, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
@@ -140,28 +178,17 @@ pub fn kmeans(
     check_finite(x)?;
     if x.nrows() < config.n_clusters {
         return Err(Error::TooFew {
-            method: "k-means",
+            method: METHOD,
             what: "rows",
             needed: config.n_clusters,
             found: x.nrows(),
         });
     }
     let x = x.as_standard_layout();
-    progress.start("k-means", Some(config.restarts as u64));
+    progress.start(METHOD, Some(config.restarts as u64));
     let mut best: Option<(f64, Vec<u32>)> = None;
     for restart in 0..config.restarts {
-        let mut centers = spread_start(x.view(), config, restart);
-        let (mut labels, mut cost) = nearest_centers(x.view(), &centers);
-        for _ in 0..config.iterations {
-            progress.check()?;
-            move_centers(x.view(), &labels, &mut centers);
-            let (next, next_cost) = nearest_centers(x.view(), &centers);
-            let same = next == labels;
-            (labels, cost) = (next, next_cost);
-            if same {
-                break;
-            }
-        }
+        let (cost, labels) = rounds(x.view(), config, restart, progress)?;
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
             best = Some((cost, labels));
         }
@@ -178,46 +205,116 @@ pub fn kmeans(
     })
 }
 
-/// Rows drawn one after the other with a chance in proportion to the squared distance from those drawn before.
-fn spread_start(x: ArrayView2<'_, f64>, config: &KMeansConfig, restart: usize) -> Array2<f64> {
+/// Lloyd's rounds from one start: the sum of squared distances, and the cluster of each row of `x`, which is in standard
+/// layout.
+pub(super) fn rounds(
+    x: ArrayView2<'_, f64>,
+    config: &KMeansConfig,
+    restart: usize,
+    progress: &dyn Progress,
+) -> Result<(f64, Vec<u32>)> {
+    let mut centers = spread_start(x, config, restart, progress)?;
+    let (mut labels, mut cost) = nearest_centers(x, &centers);
+    for _ in 0..config.iterations {
+        progress.check()?;
+        if !cost.is_finite() {
+            break;
+        }
+        move_centers(x, &labels, &mut centers);
+        let (next, next_cost) = nearest_centers(x, &centers);
+        let same = next == labels;
+        (labels, cost) = (next, next_cost);
+        if same {
+            break;
+        }
+    }
+    if cost.is_finite() {
+        Ok((cost, labels))
+    } else {
+        Err(Error::Overflow { method: METHOD })
+    }
+}
+
+/// Rows drawn one after the other with a chance in proportion to the squared distance from those drawn before, the best
+/// of a few each time.
+fn spread_start(
+    x: ArrayView2<'_, f64>,
+    config: &KMeansConfig,
+    restart: usize,
+    progress: &dyn Progress,
+) -> Result<Array2<f64>> {
     let mut stream = config.seed.stream("k-means", restart as u64);
-    let row = |i: usize| x.row(i).to_slice().unwrap_or_default();
     let mut chosen = vec![stream.below(x.nrows())];
-    let mut distance = vec![f64::INFINITY; x.nrows()];
+    let (mut distances, _) = nearest_starts(x, &vec![f64::INFINITY; x.nrows()], chosen[0]);
     while chosen.len() < config.n_clusters {
-        let last = row(chosen[chosen.len() - 1]);
-        distance
-            .par_iter_mut()
-            .with_min_len(ROWS)
-            .enumerate()
-            .for_each(|(i, d)| *d = d.min(squared_distance(row(i), last)));
-        let total: f64 = distance.iter().sum();
+        progress.check()?;
+        let running: Vec<f64> = distances
+            .iter()
+            .scan(0.0, |sum, distance| {
+                *sum += distance;
+                Some(*sum)
+            })
+            .collect();
+        let total = running.last().copied().unwrap_or(0.0);
         if total == 0.0 {
             break;
         }
-        let mut left = stream.uniform() * total;
-        let next = distance.iter().position(|&d| {
-            left -= d;
-            left < 0.0
-        });
-        let farthest = || distance.iter().rposition(|&d| d > 0.0).unwrap_or(0);
-        chosen.push(next.unwrap_or_else(farthest));
+        let mut best: Option<(usize, (Vec<f64>, f64))> = None;
+        for _ in 0..config.trials() {
+            // Below the total, so that a row at a distance is drawn.
+            let place = (stream.uniform() * total).min(total.next_down());
+            let row = running.partition_point(|&sum| sum <= place);
+            let trial = nearest_starts(x, &distances, row);
+            if best.as_ref().is_none_or(|(_, (_, least))| trial.1 < *least) {
+                best = Some((row, trial));
+            }
+        }
+        let Some((row, (nearer, _))) = best else {
+            break;
+        };
+        chosen.push(row);
+        distances = nearer;
     }
-    x.select(Axis(0), &chosen)
+    Ok(x.select(Axis(0), &chosen))
+}
+
+/// The squared distances to the nearest start when a row becomes one too, and their sum.
+fn nearest_starts(x: ArrayView2<'_, f64>, distances: &[f64], start: usize) -> (Vec<f64>, f64) {
+    let row = |i: usize| x.row(i).to_slice().unwrap_or_default();
+    let start = row(start);
+    let nearer: Vec<f64> = distances
+        .par_iter()
+        .with_min_len(ROWS)
+        .enumerate()
+        .map(|(i, distance)| distance.min(squared_distance(row(i), start)))
+        .collect();
+    let total = nearer.iter().sum();
+    (nearer, total)
 }
 
 /// Sets each center to the mean of its rows; one without rows stays.
 fn move_centers(x: ArrayView2<'_, f64>, labels: &[u32], centers: &mut Array2<f64>) {
-    let mut sums = Array2::<f64>::zeros(centers.raw_dim());
-    let mut counts = vec![0_usize; centers.nrows()];
-    for (row, &label) in x.outer_iter().zip(labels) {
-        let mut sum = sums.row_mut(label as usize);
-        sum += &row;
-        counts[label as usize] += 1;
-    }
-    for ((mut center, sum), count) in centers.outer_iter_mut().zip(sums.outer_iter()).zip(counts) {
-        if count > 0 {
-            center.assign(&(&sum / count as f64));
+    // The sums of a cluster's columns, and the number of its rows.
+    let width = x.ncols() + 1;
+    let sums = sum_rows(x.nrows(), centers.nrows() * width, |rows, sums| {
+        for row in rows {
+            let own = &mut sums[labels[row] as usize * width..][..width];
+            if let Some((count, sums)) = own.split_last_mut() {
+                *count += 1.0;
+                sums.iter_mut()
+                    .zip(x.row(row))
+                    .for_each(|(sum, value)| *sum += value);
+            }
+        }
+    });
+    for (mut center, sums) in centers.outer_iter_mut().zip(sums.chunks_exact(width)) {
+        if let Some((&count, sums)) = sums.split_last()
+            && count > 0.0
+        {
+            center
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(c, sum)| *c = sum / count);
         }
     }
 }
@@ -247,7 +344,7 @@ fn nearest_centers(x: ArrayView2<'_, f64>, centers: &Array2<f64>) -> (Vec<u32>, 
 #[cfg(test)]
 mod tests {
     use ndarray::array;
-    use phenocoder_core::NoProgress;
+    use phenocoder_core::{CancelToken, NoProgress};
 
     use super::*;
 
@@ -274,11 +371,70 @@ mod tests {
     }
 
     #[test]
+    fn trials_grow_with_the_logarithm_of_the_clusters() {
+        for (clusters, trials) in [(1, 2), (2, 2), (3, 3), (7, 3), (8, 4), (100, 6)] {
+            assert_eq!(KMeansConfig::new(clusters).trials(), trials, "{clusters}");
+        }
+        assert_eq!(KMeansConfig::new(100).with_local_trials(1).trials(), 1);
+    }
+
+    #[test]
+    fn a_start_of_many_trials_leaves_out_no_far_group() {
+        // Two rows far from each other and from 200 that fill the space between 0 and 1.
+        let x = Array2::from_shape_fn((202, 1), |(i, _)| match i {
+            0 => 9.0,
+            1 => -8.0,
+            _ => (i - 2) as f64 / 199.0,
+        });
+        for seed in 0..20 {
+            let config = KMeansConfig::new(3)
+                .with_local_trials(60)
+                .with_seed(Seed::new(seed));
+            let start = spread_start(x.view(), &config, 0, &NoProgress).unwrap();
+            for far in [9.0, -8.0] {
+                assert!(start.iter().any(|&v| v == far), "{seed}: {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn means_of_more_rows_than_a_task_takes_are_right() {
+        let x = Array2::from_shape_fn((5000, 2), |(i, c)| (i * (c + 1)) as f64);
+        let labels: Vec<u32> = (0..5000).map(|i| i % 2).collect();
+        let mut centers = Array2::from_elem((3, 2), 7.0);
+        move_centers(x.view(), &labels, &mut centers);
+        let expected = array![[2499.0, 4998.0], [2500.0, 5000.0], [7.0, 7.0]];
+        assert_eq!(centers, expected);
+    }
+
+    #[test]
     fn bad_input_is_refused() {
-        let x = array![[1.0], [f64::NAN]];
-        assert!(kmeans(x.view(), &KMeansConfig::new(1), &NoProgress).is_err());
-        let x = array![[1.0]];
-        assert!(kmeans(x.view(), &KMeansConfig::new(2), &NoProgress).is_err());
-        assert!(KMeansConfig::new(0).validate().is_err());
+        let find = |x: &Array2<f64>, k: usize| kmeans(x.view(), &KMeansConfig::new(k), &NoProgress);
+        assert!(matches!(
+            find(&array![[1.0], [f64::NAN]], 1),
+            Err(Error::NotFinite { row: 1, .. })
+        ));
+        assert!(matches!(
+            find(&array![[1.0]], 2),
+            Err(Error::TooFew { needed: 2, .. })
+        ));
+        for huge in [1e200, f64::MAX] {
+            assert!(matches!(
+                find(&array![[huge], [-huge], [0.0]], 2),
+                Err(Error::Overflow { .. })
+            ));
+        }
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        let result = kmeans(array![[1.0]].view(), &KMeansConfig::new(1), &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+        for config in [
+            KMeansConfig::new(0),
+            KMeansConfig::new(1).with_iterations(0),
+            KMeansConfig::new(1).with_restarts(0),
+            KMeansConfig::new(1).with_local_trials(0),
+        ] {
+            assert!(config.validate().is_err(), "{config:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod clusters;
 mod combat;
 mod evaluation;
 mod golden;

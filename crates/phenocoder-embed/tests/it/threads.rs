@@ -62,6 +62,11 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         add(&mut clusters.labels.iter().map(|&l| f64::from(l)));
         let means = kmeans(x.view(), &KMeansConfig::new(5), &NoProgress).unwrap();
         add(&mut means.centers.iter().copied());
+        // More rows than one task sums.
+        let many =
+            Array2::from_shape_fn((2500, 6), |(i, j)| x[[i * 7 % 700, j]] + (i / 700) as f64);
+        let means = kmeans(many.view(), &KMeansConfig::new(7), &NoProgress).unwrap();
+        add(&mut means.centers.iter().copied());
         let mixing = lisi(
             &neighbors,
             &clusters.labels,

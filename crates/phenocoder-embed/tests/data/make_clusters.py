@@ -1,0 +1,168 @@
+"""Writes clusters.json: k-means and Gaussian mixtures of scikit-learn, and communities of the constant Potts model of
+igraph and leidenalg, which phenocoder-embed must equal or reach.
+
+pip install scikit-learn==1.9.1 igraph==1.0.0 leidenalg==0.12.0
+usage: python make_clusters.py clusters.json
+"""
+
+import json
+import random
+import sys
+from importlib.metadata import version
+
+import igraph
+import leidenalg
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import kneighbors_graph
+
+rng = np.random.default_rng(17)
+RESOLUTIONS = [0.01, 0.05, 0.2]
+
+
+def blobs(rows, columns, groups, spread):
+    centers = rng.normal(size=(groups, columns)) * spread
+    sizes = rng.uniform(0.4, 1.6, groups)
+    group = rng.integers(0, groups, rows)
+    return np.round(centers[group] + rng.normal(size=(rows, columns)) * sizes[group][:, None], 3)
+
+
+def inertias(x):
+    def fit(k, seed):
+        fitted = KMeans(k, n_init=10, tol=0, max_iter=300, random_state=seed).fit(x)
+        return float(f"{fitted.inertia_:.10g}")
+
+    return {str(k): [fit(k, seed) for seed in range(10)] for k in [2, 5, 12, 30]}
+
+
+def rounded(values):
+    return np.vectorize(lambda v: float(f"{v:.12g}"))(values).tolist()
+
+
+def inverse(covariances, kind):
+    return np.linalg.inv(covariances) if kind in ["full", "tied"] else 1 / covariances
+
+
+def stacked(covariances, kind, k, p):
+    shape = {"full": (k * p, p), "tied": (p, p), "diag": (k, p), "spherical": (k, 1)}[kind]
+    return rounded(np.reshape(covariances, shape))
+
+
+def mixture(x, new, kind, k, iterations, tolerance):
+    p = x.shape[1]
+    weights = np.arange(1, k + 1) / (k * (k + 1) / 2)
+    means = x[:: len(x) // k][:k]
+    base = np.diag(np.round(x.var(0), 3)) + 0.1
+    covariances = {
+        "full": np.stack([base * (1 + i / 2) for i in range(k)]),
+        "tied": base,
+        "diag": np.stack([np.diag(base) * (1 + i / 2) for i in range(k)]),
+        "spherical": np.diag(base).mean() * (1 + np.arange(k) / 2),
+    }[kind]
+    fit = GaussianMixture(
+        k,
+        covariance_type=kind,
+        max_iter=iterations,
+        tol=tolerance,
+        weights_init=weights,
+        means_init=means,
+        precisions_init=inverse(covariances, kind),
+    ).fit(x)
+    # Numbered as phenocoder does: by falling size.
+    sizes = np.bincount(fit.predict(x), minlength=k)
+    order = np.argsort(-sizes)
+    assert len(set(sizes)) == k
+    found = fit.covariances_ if kind == "tied" else fit.covariances_[order]
+    return {
+        "kind": {"diag": "diagonal"}.get(kind, kind),
+        "iterations": iterations,
+        "tolerance": tolerance,
+        "start": {
+            "weights": rounded(weights),
+            "means": means.tolist(),
+            "covariances": stacked(covariances, kind, k, p),
+        },
+        "weights": rounded(fit.weights_[order]),
+        "means": rounded(fit.means_[order]),
+        "covariances": stacked(found, kind, k, p),
+        "labels": np.argsort(order)[fit.predict(x)].tolist(),
+        "score": float(fit.score(x)),
+        "bic": float(fit.bic(x)),
+        "aic": float(fit.aic(x)),
+        "rounds": int(fit.n_iter_),
+        "converged": bool(fit.converged_),
+        "probabilities_of_new": rounded(fit.predict_proba(new)[:, order]),
+    }
+
+
+def graphs():
+    club = igraph.Graph.Famous("Zachary")
+    club.es["weight"] = [1.0] * club.ecount()
+    x = blobs(220, 4, 9, 2.5)
+    near = kneighbors_graph(x, 9, mode="distance")
+    near.data = np.round(np.exp(-near.data / near.data.mean()), 4)
+    near = near.maximum(near.T).tocoo()
+    edges = [(i, j, w) for i, j, w in zip(near.row, near.col, near.data) if i < j]
+    points = igraph.Graph(n=220, edges=[(int(i), int(j)) for i, j, _ in edges])
+    points.es["weight"] = [float(w) for _, _, w in edges]
+    return {"club": club, "points": points}
+
+
+def communities(graph, resolution):
+    best = None
+    for seed in range(10):
+        random.seed(seed)
+        found = graph.community_leiden("CPM", weights="weight", resolution=resolution, n_iterations=-1)
+        best = found if best is None or found.quality > best.quality else best
+    other = max(
+        (
+            leidenalg.find_partition(
+                graph,
+                leidenalg.CPMVertexPartition,
+                weights="weight",
+                resolution_parameter=resolution,
+                n_iterations=-1,
+                seed=seed,
+            )
+            for seed in range(10)
+        ),
+        key=lambda partition: partition.quality(),
+    )
+    return {
+        "resolution": resolution,
+        "igraph": {"labels": best.membership, "quality": best.quality},
+        "leidenalg": {"labels": other.membership, "quality": other.quality()},
+    }
+
+
+def described(graph):
+    edges = [[e.source, e.target, e["weight"]] for e in graph.es]
+    found = [communities(graph, resolution) for resolution in RESOLUTIONS]
+    return {"nodes": graph.vcount(), "edges": edges, "communities": found}
+
+
+sets = {
+    "blobs": blobs(300, 3, 12, 3),
+    "many_columns": blobs(90, 12, 5, 1),
+    "square": np.round(rng.uniform(size=(400, 2)), 4),
+}
+x = blobs(160, 3, 4, 1.6)
+new = np.round(x[:8] + rng.normal(size=(8, 3)) * 3, 3)
+out = {
+    "versions": {name: version(name) for name in ["scikit-learn", "igraph", "leidenalg", "numpy"]},
+    "kmeans": [{"name": n, "x": x.tolist(), "inertias": inertias(x)} for n, x in sets.items()],
+    "mixture": {
+        "x": x.tolist(),
+        "new": new.tolist(),
+        "fits": [
+            mixture(x, new, kind, 3, iterations, tolerance)
+            for kind in ["full", "tied", "diag", "spherical"]
+            for iterations, tolerance in [(2, 0.0), (100, 1e-3)]
+        ],
+    },
+    "graphs": {name: described(graph) for name, graph in graphs().items()},
+}
+with open(sys.argv[1], "w") as file:
+    json.dump(out, file, separators=(",", ":"))
+    file.write("\n")
