@@ -2,11 +2,13 @@
 
 mod kmeans;
 mod leiden;
+mod mixture;
 
 use serde::{Deserialize, Serialize};
 
 pub use kmeans::{KMeans, KMeansConfig, kmeans};
 pub use leiden::{LeidenConfig, LeidenObjective, leiden, quality};
+pub use mixture::{Covariance, GaussianMixture, MixtureConfig, MixtureStart, gaussian_mixture};
 
 /// The cluster of every row.
 ///
@@ -27,22 +29,28 @@ impl Clustering {
     /// Numbers clusters by falling size.
     pub(crate) fn new(labels: &[u32], quality: f64) -> Self {
         let count = labels.iter().max().map_or(0, |&m| m as usize + 1);
+        Self::ordered(labels, count, quality).0
+    }
+
+    /// Numbers clusters by falling size; also the label that each number stands for, those without rows last.
+    fn ordered(labels: &[u32], count: usize, quality: f64) -> (Self, Vec<usize>) {
         let (mut size, mut first) = (vec![0_usize; count], vec![usize::MAX; count]);
         for (row, &label) in labels.iter().enumerate() {
             size[label as usize] += 1;
             first[label as usize] = first[label as usize].min(row);
         }
-        let mut order: Vec<usize> = (0..count).filter(|&c| size[c] > 0).collect();
+        let mut order: Vec<usize> = (0..count).collect();
         order.sort_by_key(|&c| (std::cmp::Reverse(size[c]), first[c]));
         let mut number = vec![0_u32; count];
         for (new, &old) in order.iter().enumerate() {
             number[old] = new as u32;
         }
-        Self {
+        let clustering = Self {
             labels: labels.iter().map(|&label| number[label as usize]).collect(),
-            n_clusters: order.len(),
+            n_clusters: size.iter().filter(|&&rows| rows > 0).count(),
             quality,
-        }
+        };
+        (clustering, order)
     }
 
     /// The number of rows of each cluster, falling.
@@ -66,5 +74,8 @@ mod tests {
         assert_eq!(clustering.labels, [2, 0, 0, 1, 1, 3]);
         assert_eq!(clustering.sizes(), [2, 2, 1, 1]);
         assert_eq!(Clustering::new(&[], 0.0).n_clusters, 0);
+        let (clustering, order) = Clustering::ordered(&[3, 1, 3], 5, 0.0);
+        assert_eq!(clustering.labels, [0, 1, 0]);
+        assert_eq!((clustering.n_clusters, order), (2, vec![3, 1, 0, 2, 4]));
     }
 }

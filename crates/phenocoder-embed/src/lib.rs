@@ -45,7 +45,7 @@
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
-//! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`] |
+//! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
 //! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`], [`evaluate::v_measure`], [`evaluate::purity`] |
 //! | Are groups apart? | [`evaluate::silhouette`], [`evaluate::silhouette_by_label`], [`evaluate::davies_bouldin`], [`evaluate::calinski_harabasz`] |
 //! | Are batches mixed? | [`evaluate::silhouette_by_batch`], [`evaluate::knn_purity`] |
@@ -63,8 +63,8 @@
 //! Every random function takes a [`Seed`](phenocoder_core::Seed), and results have the same bits for any number of
 //! threads.
 //! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`], [`pca::Pca`],
-//! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read back by serde, to the bit where
-//! the format keeps all digits.
+//! [`cluster::KMeans`], [`cluster::GaussianMixture`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read
+//! back by serde, to the bit where the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References

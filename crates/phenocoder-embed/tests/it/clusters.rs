@@ -1,8 +1,10 @@
-//! k-means against scikit-learn 1.9.1: `tests/data/make_clusters.py`.
+//! k-means and Gaussian mixtures against scikit-learn 1.9.1: `tests/data/make_clusters.py`.
 
 use ndarray::Array2;
 use phenocoder_core::{NoProgress, Seed};
-use phenocoder_embed::cluster::{KMeansConfig, kmeans};
+use phenocoder_embed::cluster::{
+    Covariance, KMeansConfig, MixtureConfig, MixtureStart, gaussian_mixture, kmeans,
+};
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -17,6 +19,24 @@ fn matrix(value: &Value) -> Array2<f64> {
 
 fn of<T: serde::de::DeserializeOwned>(value: &Value) -> T {
     serde_json::from_value(value.clone()).unwrap()
+}
+
+#[track_caller]
+fn assert_close<'a>(
+    found: impl IntoIterator<Item = &'a f64>,
+    expected: impl IntoIterator<Item = &'a f64>,
+    what: &str,
+) {
+    let found: Vec<f64> = found.into_iter().copied().collect();
+    let expected: Vec<f64> = expected.into_iter().copied().collect();
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(&expected) {
+        let allowed = 1e-9 * expected.abs().max(1.0);
+        assert!(
+            (found - expected).abs() <= allowed,
+            "{what}: {found} {expected}"
+        );
+    }
 }
 
 #[test]
@@ -62,4 +82,46 @@ fn sum_of_squares(x: &Array2<f64>, config: &KMeansConfig) -> f64 {
         .sum();
     assert!((squares / -found.clustering.quality - 1.0).abs() < 1e-12);
     squares
+}
+
+#[test]
+fn mixtures_from_a_given_start_are_those_of_scikit_learn() {
+    let golden = &golden()["mixture"];
+    let (x, new) = (matrix(&golden["x"]), matrix(&golden["new"]));
+    let fits = golden["fits"].as_array().unwrap();
+    assert_eq!(fits.len(), 8);
+    for fit in fits {
+        let kind: Covariance = of(&fit["kind"]);
+        let name = format!("{kind:?}, {} rounds", fit["iterations"]);
+        let start = &fit["start"];
+        let config = MixtureConfig::new(3)
+            .with_covariance(kind)
+            .with_iterations(of(&fit["iterations"]))
+            .with_tolerance(of(&fit["tolerance"]))
+            .with_start(MixtureStart::new(
+                of(&start["weights"]),
+                matrix(&start["means"]),
+                matrix(&start["covariances"]),
+            ));
+        let found = gaussian_mixture(x.view(), &config, &NoProgress).unwrap();
+        assert_eq!(found.iterations(), of::<usize>(&fit["rounds"]), "{name}");
+        assert_eq!(found.converged(), of::<bool>(&fit["converged"]), "{name}");
+        assert_close(found.weights(), &of::<Vec<f64>>(&fit["weights"]), &name);
+        assert_close(found.means().iter(), &matrix(&fit["means"]), &name);
+        assert_close(
+            found.covariances().iter(),
+            &matrix(&fit["covariances"]),
+            &name,
+        );
+        assert_eq!(found.clustering().labels, of::<Vec<u32>>(&fit["labels"]));
+        for (value, expected) in [
+            (found.log_likelihood(), &fit["score"]),
+            (found.bic(), &fit["bic"]),
+            (found.aic(), &fit["aic"]),
+        ] {
+            assert_close(&[value], &[of::<f64>(expected)], &name);
+        }
+        let told = found.probabilities(new.view()).unwrap();
+        assert_close(&told, &matrix(&fit["probabilities_of_new"]), &name);
+    }
 }

@@ -3,7 +3,9 @@
 use ndarray::Array2;
 use phenocoder_core::{Categorical, NoProgress, Seed};
 use phenocoder_embed::batch::{CombatConfig, combat};
-use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
+use phenocoder_embed::cluster::{
+    Covariance, KMeansConfig, LeidenConfig, MixtureConfig, gaussian_mixture, kmeans, leiden,
+};
 use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
 use phenocoder_embed::evaluate::{
     KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig, calinski_harabasz,
@@ -67,6 +69,18 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             Array2::from_shape_fn((2500, 6), |(i, j)| x[[i * 7 % 700, j]] + (i / 700) as f64);
         let means = kmeans(many.view(), &KMeansConfig::new(7), &NoProgress).unwrap();
         add(&mut means.centers.iter().copied());
+        for kind in [
+            Covariance::Full,
+            Covariance::Tied,
+            Covariance::Diagonal,
+            Covariance::Spherical,
+        ] {
+            let config = MixtureConfig::new(4).with_covariance(kind);
+            let mixture = gaussian_mixture(many.view(), &config, &NoProgress).unwrap();
+            add(&mut mixture.covariances().iter().copied());
+            add(&mut [mixture.log_likelihood()].into_iter());
+            add(&mut mixture.probabilities(x.view()).unwrap().iter().copied());
+        }
         let mixing = lisi(
             &neighbors,
             &clusters.labels,
