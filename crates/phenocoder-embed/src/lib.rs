@@ -70,7 +70,7 @@
 //! # References
 //!
 //! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0, igraph 1.0.0,
-//! scikit-learn 1.9.1 and scib-metrics 0.5.10 are matched as the tests in `tests/it` state.
+//! leidenalg 0.12.0, scikit-learn 1.9.1 and scib-metrics 0.5.10 are matched as the tests in `tests/it` state.
 
 pub mod batch;
 pub mod cluster;

@@ -1,9 +1,11 @@
-//! k-means and Gaussian mixtures against scikit-learn 1.9.1: `tests/data/make_clusters.py`.
+//! k-means and Gaussian mixtures against scikit-learn 1.9.1, communities of the constant Potts model against igraph
+//! 1.0.0 and leidenalg 0.12.0: `tests/data/make_clusters.py`.
 
 use ndarray::Array2;
-use phenocoder_core::{NoProgress, Seed};
+use phenocoder_core::{CsrGraph, NoProgress, Seed};
 use phenocoder_embed::cluster::{
-    Covariance, KMeansConfig, MixtureConfig, MixtureStart, gaussian_mixture, kmeans,
+    Covariance, KMeansConfig, LeidenConfig, LeidenObjective, MixtureConfig, MixtureStart,
+    gaussian_mixture, kmeans, leiden, quality,
 };
 use serde_json::Value;
 
@@ -123,5 +125,57 @@ fn mixtures_from_a_given_start_are_those_of_scikit_learn() {
         }
         let told = found.probabilities(new.view()).unwrap();
         assert_close(&told, &matrix(&fit["probabilities_of_new"]), &name);
+    }
+}
+
+fn graph(value: &Value) -> CsrGraph {
+    let n: usize = of(&value["nodes"]);
+    let mut edges: Vec<(u32, u32, f64)> = of(&value["edges"]);
+    let back: Vec<_> = edges.iter().map(|&(a, b, w)| (b, a, w)).collect();
+    edges.extend(back);
+    edges.sort_by_key(|edge| (edge.0, edge.1));
+    let before = |node: usize| edges.partition_point(|edge| (edge.0 as usize) < node);
+    let indptr = (0..=n).map(before).collect();
+    let indices = edges.iter().map(|edge| edge.1).collect();
+    CsrGraph::new(indptr, indices, edges.iter().map(|edge| edge.2).collect()).unwrap()
+}
+
+#[test]
+fn communities_of_the_potts_model_are_as_good_as_those_of_igraph_and_leidenalg() {
+    let golden = golden();
+    let graphs = golden["graphs"].as_object().unwrap();
+    assert_eq!(graphs.len(), 2);
+    for (name, value) in graphs {
+        let graph = graph(value);
+        let (n, total) = (graph.n_nodes() as f64, graph.values().iter().sum::<f64>());
+        let communities = value["communities"].as_array().unwrap();
+        assert_eq!(communities.len(), 3);
+        for theirs in communities {
+            let resolution: f64 = of(&theirs["resolution"]);
+            let config = LeidenConfig::default()
+                .with_objective(LeidenObjective::Cpm)
+                .with_resolution(resolution);
+            // igraph's quality is ours; leidenalg sums over pairs, so that no node meets itself, and does not divide.
+            let of_igraph: f64 = of(&theirs["igraph"]["quality"]);
+            let of_leidenalg: f64 = of(&theirs["leidenalg"]["quality"]);
+            let of_leidenalg = (of_leidenalg - resolution * n) / total;
+            for (peer, expected) in [("igraph", of_igraph), ("leidenalg", of_leidenalg)] {
+                let labels: Vec<u32> = of(&theirs[peer]["labels"]);
+                let found = quality(&graph, &labels, &config).unwrap();
+                assert!(
+                    (found - expected).abs() < 1e-10,
+                    "{name} {peer}: {found} {expected}"
+                );
+            }
+            for seed in 0..5 {
+                let config = config.clone().with_seed(Seed::new(seed));
+                let found = leiden(&graph, &config, &NoProgress).unwrap().quality;
+                let best = of_igraph.max(of_leidenalg);
+                assert!(
+                    found >= best - 0.005,
+                    "{name}, {resolution}, seed {seed}: {found} {best}"
+                );
+            }
+        }
     }
 }

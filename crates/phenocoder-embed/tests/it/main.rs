@@ -1,4 +1,4 @@
-//! Parity with scanpy, umap-learn, bbknn, igraph, scikit-learn and scib-metrics on reference data, and same bits on any number of threads.
+//! Parity with scanpy, umap-learn, bbknn, igraph, leidenalg, scikit-learn and scib-metrics on reference data, and same bits on any number of threads.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
