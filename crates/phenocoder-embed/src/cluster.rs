@@ -3,12 +3,14 @@
 mod kmeans;
 mod leiden;
 mod mixture;
+mod stability;
 
 use serde::{Deserialize, Serialize};
 
 pub use kmeans::{KMeans, KMeansConfig, kmeans};
 pub use leiden::{LeidenConfig, LeidenObjective, leiden, quality};
 pub use mixture::{Covariance, GaussianMixture, MixtureConfig, MixtureStart, gaussian_mixture};
+pub use stability::{Stability, leiden_stability, stability};
 
 /// The cluster of every row.
 ///

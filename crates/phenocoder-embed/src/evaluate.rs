@@ -14,6 +14,7 @@ mod silhouette;
 
 use phenocoder_core::Categorical;
 
+pub(crate) use agreement::best_overlaps;
 pub use agreement::{
     Purity, VMeasure, adjusted_rand_index, normalized_mutual_information, purity, v_measure,
 };

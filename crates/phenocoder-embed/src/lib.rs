@@ -46,6 +46,7 @@
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
+//! | Are they found again? | [`cluster::stability()`], [`cluster::leiden_stability`] |
 //! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`], [`evaluate::v_measure`], [`evaluate::purity`] |
 //! | Are groups apart? | [`evaluate::silhouette`], [`evaluate::silhouette_by_label`], [`evaluate::davies_bouldin`], [`evaluate::calinski_harabasz`] |
 //! | Are batches mixed? | [`evaluate::silhouette_by_batch`], [`evaluate::knn_purity`] |

@@ -146,14 +146,25 @@ pub fn leiden(
     check_undirected(graph)?;
     let network = Network::new(graph, config);
     progress.start("leiden", Some(config.restarts as u64));
+    let best = best_run(&network, config, progress);
+    progress.finish();
+    best
+}
+
+/// The clustering of the highest objective among the runs.
+pub(super) fn best_run(
+    network: &Network,
+    config: &LeidenConfig,
+    progress: &dyn Progress,
+) -> Result<Clustering> {
     let runs: Result<Vec<(f64, Vec<u32>)>> = (0..config.restarts)
         .into_par_iter()
         .map(|restart| {
             let mut stream = config.seed.stream("leiden", restart as u64);
-            let mut labels: Vec<u32> = (0..graph.n_nodes() as u32).collect();
+            let mut labels: Vec<u32> = (0..network.len() as u32).collect();
             for _ in 0..config.iterations {
                 progress.check()?;
-                if !pass(&network, &mut labels, &mut stream, progress)? {
+                if !pass(network, &mut labels, &mut stream, progress)? {
                     break;
                 }
             }
@@ -161,7 +172,6 @@ pub fn leiden(
             Ok((network.quality(&labels), labels))
         })
         .collect();
-    progress.finish();
     let mut best: Option<(f64, Vec<u32>)> = None;
     for run in runs? {
         if best.as_ref().is_none_or(|(quality, _)| run.0 > *quality) {
@@ -186,7 +196,7 @@ pub fn quality(graph: &CsrGraph, labels: &[u32], config: &LeidenConfig) -> Resul
 }
 
 /// A graph whose nodes may stand for several nodes of the graph below.
-struct Network {
+pub(super) struct Network {
     indptr: Vec<usize>,
     indices: Vec<u32>,
     weights: Vec<f64>,
@@ -201,7 +211,7 @@ struct Network {
 }
 
 impl Network {
-    fn new(graph: &CsrGraph, config: &LeidenConfig) -> Self {
+    pub(super) fn new(graph: &CsrGraph, config: &LeidenConfig) -> Self {
         let n = graph.n_nodes();
         let (mut indptr, mut indices, mut weights) = (vec![0], Vec::new(), Vec::new());
         let (mut within, mut strength) = (vec![0.0; n], vec![0.0; n]);

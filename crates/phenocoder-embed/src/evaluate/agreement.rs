@@ -242,6 +242,17 @@ pub fn purity(truth: &[u32], found: &[u32]) -> Result<Purity> {
     })
 }
 
+/// For each group of `a`, by rising label, the largest share that its rows in a group of `b` have in the rows of both.
+pub(crate) fn best_overlaps(a: &[u32], b: &[u32]) -> Result<Vec<f64>> {
+    let table = Table::new(a, b)?;
+    let mut best = vec![0.0_f64; table.rows.len()];
+    for (&(i, j), &shared) in &table.cells {
+        let both = table.rows[i] + table.columns[j] - shared;
+        best[i] = best[i].max(shared as f64 / both as f64);
+    }
+    Ok(best)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

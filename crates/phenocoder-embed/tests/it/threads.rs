@@ -5,6 +5,7 @@ use phenocoder_core::{Categorical, NoProgress, Seed};
 use phenocoder_embed::batch::{CombatConfig, combat};
 use phenocoder_embed::cluster::{
     Covariance, KMeansConfig, LeidenConfig, MixtureConfig, gaussian_mixture, kmeans, leiden,
+    leiden_stability,
 };
 use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
 use phenocoder_embed::evaluate::{
@@ -81,6 +82,9 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             add(&mut [mixture.log_likelihood()].into_iter());
             add(&mut mixture.probabilities(x.view()).unwrap().iter().copied());
         }
+        let seeds = [Seed::new(1), Seed::new(2)];
+        let stable = leiden_stability(&graph, &LeidenConfig::default(), &seeds, &NoProgress);
+        add(&mut stable.unwrap().per_cluster.into_iter());
         let mixing = lisi(
             &neighbors,
             &clusters.labels,

@@ -1,0 +1,259 @@
+//! Whether clusters are found again.
+
+use ndarray::Array2;
+use phenocoder_core::{CsrGraph, Progress, Seed};
+
+use super::leiden::{Network, best_run};
+use super::{Clustering, LeidenConfig};
+use crate::evaluate::{adjusted_rand_index, best_overlaps};
+use crate::fuzzy::check_undirected;
+use crate::{Error, Result};
+
+const METHOD: &str = "the stability of clusters";
+
+/// The result of [`stability`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Stability {
+    /// The adjusted Rand index of each pair of runs, `[runs, runs]`; 1 on the diagonal.
+    pub agreement: Array2<f64>,
+    /// Its mean over pairs of different runs.
+    pub mean: f64,
+    /// For each cluster of the first run, the mean overlap (Jaccard index) with the cluster of each other run that it
+    /// is most like.
+    pub per_cluster: Vec<f64>,
+    /// The number of clusters of each run.
+    pub n_clusters: Vec<usize>,
+}
+
+/// How far several clusterings of the same rows agree, and which clusters of the first one are found again in the
+/// others.
+///
+/// The overlap of two clusters `A` and `B` is `|A ∩ B| / |A ∪ B|`; with up to 0.5 a cluster counts as dissolved, from
+/// 0.75 on as found again (Hennig 2007, doi:10.1016/j.csda.2006.11.025).
+/// Runs may differ in the seed, the resolution or the settings; those that differ in the seed only say how much is
+/// chance of the method, not how much is chance of the data.
+/// Cost: `O(r² n log n)` for `r` runs.
+///
+/// # Errors
+///
+/// [`Error::TooFew`] for fewer than two runs, [`Error::Shape`] when they have different numbers of rows.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::{NoProgress, Seed};
+/// use phenocoder_embed::cluster::{KMeansConfig, kmeans, stability};
+///
+/// let x = array![[0.0], [0.1], [5.0], [5.1], [9.0], [9.1]];
+/// let run = |seed| kmeans(x.view(), &KMeansConfig::new(3).with_seed(Seed::new(seed)), &NoProgress);
+/// let found = stability(&[run(0)?.clustering, run(1)?.clustering])?;
+/// assert_eq!(found.mean, 1.0);
+/// assert_eq!(found.per_cluster, [1.0; 3]);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+pub fn stability(runs: &[Clustering]) -> Result<Stability> {
+    let Some((reference, others)) = runs.split_first().filter(|(_, others)| !others.is_empty())
+    else {
+        return Err(too_few(runs.len()));
+    };
+    let count = runs.len();
+    let mut agreement = Array2::eye(count);
+    let mut sum = 0.0;
+    for (i, a) in runs.iter().enumerate() {
+        for (j, b) in runs.iter().enumerate().skip(i + 1) {
+            let index = adjusted_rand_index(&a.labels, &b.labels)?;
+            (agreement[[i, j]], agreement[[j, i]]) = (index, index);
+            sum += index;
+        }
+    }
+    let mut per_cluster = vec![0.0; reference.n_clusters];
+    for other in others {
+        let overlaps = best_overlaps(&reference.labels, &other.labels)?;
+        for (mean, overlap) in per_cluster.iter_mut().zip(overlaps) {
+            *mean += overlap / others.len() as f64;
+        }
+    }
+    Ok(Stability {
+        agreement,
+        mean: sum / (count * (count - 1) / 2) as f64,
+        per_cluster,
+        n_clusters: runs.iter().map(|run| run.n_clusters).collect(),
+    })
+}
+
+/// The [`stability`] of the communities that [`leiden`](super::leiden()) finds with each of the seeds, the first of
+/// which makes the clusters that are looked for again.
+///
+/// The seed of the settings does not matter.
+/// With `restarts = 1` it is the stability of a single run, otherwise that of the best of so many.
+///
+/// # Errors
+///
+/// As [`leiden`](super::leiden()), and [`Error::TooFew`] for fewer than two seeds.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::{CsrGraph, NoProgress, Seed};
+/// use phenocoder_embed::cluster::{LeidenConfig, leiden_stability};
+///
+/// // Two pairs.
+/// let graph = CsrGraph::new(vec![0, 1, 2, 3, 4], vec![1, 0, 3, 2], vec![1.0; 4])?;
+/// let seeds = [Seed::new(0), Seed::new(1), Seed::new(2)];
+/// let found = leiden_stability(&graph, &LeidenConfig::default(), &seeds, &NoProgress)?;
+/// assert_eq!((found.mean, found.n_clusters), (1.0, vec![2; 3]));
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+pub fn leiden_stability(
+    graph: &CsrGraph,
+    config: &LeidenConfig,
+    seeds: &[Seed],
+    progress: &dyn Progress,
+) -> Result<Stability> {
+    config.validate()?;
+    if seeds.len() < 2 {
+        return Err(too_few(seeds.len()));
+    }
+    check_undirected(graph)?;
+    let network = Network::new(graph, config);
+    progress.start("leiden", Some((seeds.len() * config.restarts) as u64));
+    let runs: Result<Vec<Clustering>> = seeds
+        .iter()
+        .map(|&seed| best_run(&network, &config.clone().with_seed(seed), progress))
+        .collect();
+    progress.finish();
+    stability(&runs?)
+}
+
+fn too_few(found: usize) -> Error {
+    Error::TooFew {
+        method: METHOD,
+        what: "runs",
+        needed: 2,
+        found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use phenocoder_core::{CancelToken, NoProgress};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::leiden;
+
+    fn run(labels: &[u32]) -> Clustering {
+        Clustering::new(labels, 0.0)
+    }
+
+    #[test]
+    fn overlaps_and_agreements_equal_those_worked_out_by_hand() {
+        // A pair of the four leaves for the others in the second run, and the third is one cluster.
+        let runs = [
+            run(&[0, 0, 0, 0, 1, 1]),
+            run(&[0, 0, 1, 1, 1, 1]),
+            run(&[0, 0, 0, 0, 0, 0]),
+        ];
+        let found = stability(&runs).unwrap();
+        assert_eq!(found.n_clusters, [2, 2, 1]);
+        // Best overlaps 2/4 and 2/4 in the second, 4/6 and 2/6 in the third.
+        let expected = [(0.5 + 2.0 / 3.0) / 2.0, (0.5 + 1.0 / 3.0) / 2.0];
+        for (found, expected) in found.per_cluster.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-15, "{found} {expected}");
+        }
+        // Pairs together 3 of 7 and 7, all 15: (3 − 49/15) / (7 − 49/15); with one cluster 0.
+        let index = (3.0 - 49.0 / 15.0) / (7.0 - 49.0 / 15.0);
+        assert!((found.agreement[[0, 1]] - index).abs() < 1e-15);
+        assert_eq!(found.agreement[[0, 2]], 0.0);
+        assert_eq!(found.agreement, found.agreement.t());
+        assert!((found.mean - index / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn too_few_runs_and_runs_of_other_rows_are_refused() {
+        for runs in [&[][..], &[run(&[0, 1])]] {
+            assert!(matches!(
+                stability(runs),
+                Err(Error::TooFew { what: "runs", .. })
+            ));
+        }
+        let result = stability(&[run(&[0, 1]), run(&[0])]);
+        assert!(matches!(result, Err(Error::Shape(_))));
+        assert_eq!(stability(&[run(&[]), run(&[])]).unwrap().mean, 1.0);
+        let one_way = CsrGraph::new(vec![0, 1, 1], vec![1], vec![1.0]).unwrap();
+        let (config, seeds) = (LeidenConfig::default(), [Seed::new(0), Seed::new(1)]);
+        let find = |graph: &CsrGraph, config: &LeidenConfig, seeds: &[Seed]| {
+            leiden_stability(graph, config, seeds, &NoProgress)
+        };
+        assert!(matches!(
+            find(&one_way, &config, &seeds),
+            Err(Error::NotSymmetric { .. })
+        ));
+        let graph = CsrGraph::empty(4);
+        assert!(matches!(
+            find(&graph, &config, &seeds[..1]),
+            Err(Error::TooFew { .. })
+        ));
+        let config = config.with_restarts(0);
+        assert!(matches!(
+            find(&graph, &config, &seeds),
+            Err(Error::Config(_))
+        ));
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        let result = leiden_stability(&graph, &LeidenConfig::default(), &seeds, &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+    }
+
+    #[test]
+    fn seeds_of_leiden_are_runs_of_it() {
+        // A ring of 24 nodes can be cut anywhere.
+        let n = 24_u32;
+        let ring = CsrGraph::new(
+            (0..=n as usize).map(|i| 2 * i).collect(),
+            (0..n)
+                .flat_map(|i| {
+                    let (a, b) = ((i + n - 1) % n, (i + 1) % n);
+                    [a.min(b), a.max(b)]
+                })
+                .collect(),
+            vec![1.0; 2 * n as usize],
+        )
+        .unwrap();
+        let config = LeidenConfig::default().with_restarts(2);
+        let seeds: Vec<Seed> = (5..9).map(Seed::new).collect();
+        let runs: Vec<Clustering> = seeds
+            .iter()
+            .map(|&seed| leiden(&ring, &config.clone().with_seed(seed), &NoProgress).unwrap())
+            .collect();
+        let found = leiden_stability(&ring, &config, &seeds, &NoProgress).unwrap();
+        assert_eq!(found, stability(&runs).unwrap());
+        assert!(found.mean < 0.9, "{found:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_rows_does_not_matter_and_a_run_equals_itself(
+            runs in prop::collection::vec(prop::collection::vec(0_u32..4, 30), 2..5),
+            order in Just((0..30).collect::<Vec<usize>>()).prop_shuffle(),
+        ) {
+            let clusterings: Vec<Clustering> = runs.iter().map(|labels| run(labels)).collect();
+            let found = stability(&clusterings).unwrap();
+            // The numbers of clusters of one size depend on the order of rows; here they are kept.
+            let moved: Vec<Clustering> = clusterings
+                .iter()
+                .map(|clustering| Clustering {
+                    labels: order.iter().map(|&row| clustering.labels[row]).collect(),
+                    ..clustering.clone()
+                })
+                .collect();
+            prop_assert_eq!(&stability(&moved).unwrap(), &found);
+            prop_assert!(found.per_cluster.iter().all(|v| (0.0..=1.0 + 1e-12).contains(v)));
+            let same = stability(&std::array::from_fn::<_, 3, _>(|_| clusterings[0].clone())).unwrap();
+            prop_assert_eq!(same.per_cluster, vec![1.0; clusterings[0].n_clusters]);
+            prop_assert_eq!(same.mean, 1.0);
+        }
+    }
+}
