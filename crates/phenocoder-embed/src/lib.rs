@@ -50,7 +50,7 @@
 //! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`], [`evaluate::v_measure`], [`evaluate::purity`] |
 //! | Are groups apart? | [`evaluate::silhouette`], [`evaluate::silhouette_by_label`], [`evaluate::davies_bouldin`], [`evaluate::calinski_harabasz`] |
 //! | Are batches mixed? | [`evaluate::silhouette_by_batch`], [`evaluate::knn_purity`] |
-//! | Do neighbourhoods hold all batches, and one label? | [`evaluate::mixing::integration_lisi`], [`evaluate::mixing::kbet`], [`evaluate::mixing::label_lisi`], [`evaluate::mixing::graph_connectivity`] |
+//! | Do neighbourhoods hold all batches, and one label? | [`evaluate::mixing::integration_lisi`], [`evaluate::mixing::kbet`], [`evaluate::mixing::kbet_by_label`], [`evaluate::mixing::label_lisi`], [`evaluate::mixing::graph_connectivity`] |
 //! | How much of the variance is between batches? | [`evaluate::mixing::batch_variance`] |
 //! | Do near rows tell the label? | [`evaluate::leave_one_out_accuracy`], [`evaluate::KnnClassifier`] |
 //! | Which rows test what others taught? | [`evaluate::stratified_folds`], [`evaluate::group_folds`], [`evaluate::stratified_group_folds`] |
@@ -75,6 +75,7 @@
 
 pub mod batch;
 pub mod cluster;
+mod eigen;
 mod error;
 pub mod evaluate;
 pub mod fuzzy;

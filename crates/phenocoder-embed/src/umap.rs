@@ -24,6 +24,7 @@ use crate::knn::Neighbors;
 use crate::matrix::{check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
 use optimize::{Pulls, optimize};
+pub(crate) use spectral::connected_parts;
 
 /// Where the nodes of a map start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | Do the nearest rows come from all batches? | [`integration_lisi`] | from all alike |
 //! | … as often as by chance? | [`kbet`] | everywhere |
+//! | … among the rows of one label? | [`kbet_by_label`] | everywhere |
 //! | Do the nearest rows carry one label? | [`label_lisi`] | always |
 //! | Do rows of a label hang together? | [`graph_connectivity`] | every label in one piece |
 //! | How much of the variance is between batches? | [`batch_variance`] | all of it |
@@ -15,6 +16,7 @@
 //! the row itself, which is what scib-metrics counts and its benchmark uses.
 //! The numbers are those of scib-metrics 0.5.10 in double precision.
 
+mod by_label;
 mod components;
 mod kbet;
 mod lisi;
@@ -22,6 +24,7 @@ mod variance;
 
 use phenocoder_core::{GraphError, ShapeError};
 
+pub use by_label::{KbetByLabel, kbet_by_label};
 pub use components::graph_connectivity;
 pub use kbet::{Kbet, KbetConfig, kbet};
 pub use lisi::{LisiConfig, integration_lisi, label_lisi, lisi};

@@ -108,7 +108,7 @@ fn places(count: usize, dimensions: usize) -> Vec<[f64; 2]> {
 }
 
 /// The nodes of each connected part, rising; parts by falling size, then by first node.
-fn connected_parts(graph: &CsrGraph) -> Vec<Vec<usize>> {
+pub(crate) fn connected_parts(graph: &CsrGraph) -> Vec<Vec<usize>> {
     let n = graph.n_nodes();
     let mut seen = vec![false; n];
     let mut parts = Vec::new();

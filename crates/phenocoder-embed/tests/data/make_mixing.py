@@ -71,6 +71,43 @@ tails = [
     for dof in [1, 2, 3, 4, 7, 10, 25, 60, 301, 1000]
     for value in [0.0, 1e-8, 0.3, 1.0, 3.7, 12.0, 40.0, 310.0, 1045.0, 1390.0, 1600.0, 3000.0]
 ]
+
+
+def by_label():
+    """Labels with a shifted batch, in two pieces, well mixed, of one batch, of few rows, and in small pieces."""
+    rng = np.random.default_rng(23)
+    sizes = [150, 120, 90, 60, 8, 30]
+    label = np.repeat(np.arange(6), sizes)
+    batch = rng.integers(0, 3, len(label))
+    corners = np.array([[0, 0, 0], [12, 0, 0], [0, 12, 0], [0, 0, 12], [12, 12, 0], [12, 0, 12]])
+    x = corners[label] + rng.normal(size=(len(label), 3))
+    x[(label == 0) & (batch == 1), 0] += 1.2
+    x[np.flatnonzero(label == 1)[:70], 1] -= 15
+    batch[label == 3] = 1
+    x[label == 5, 2] += 14 * (np.arange(30) % 5)
+    order = rng.permutation(len(label))
+    x, label, batch = np.round(x[order], 3), label[order], batch[order]
+    away = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1))
+    np.fill_diagonal(away, -1)
+    order = np.argsort(away, axis=1, kind="stable")[:, :15]
+    near = NeighborsResults(indices=order, distances=np.maximum(np.take_along_axis(away, order, 1), 0))
+
+    class Double:
+        """The graph in double precision: else the eigenvalue 1 is 1 or 1 ± 1e-7, which weighs 1 or ten million."""
+
+        indices = near.indices
+        knn_graph_connectivities = near.knn_graph_connectivities.tocsr().astype(np.float64)
+
+    mean, labels = scib_metrics.kbet_per_label(Double, batch, label, return_df=True)
+    return {
+        "x": x.tolist(),
+        "batch": batch.tolist(),
+        "label": label.tolist(),
+        "mean": float(mean),
+        "per_label": [None if np.isnan(v) else float(v) for v in labels["kBET"]],
+    }
+
+
 out = {
     "versions": {name: version(name) for name in ["scib-metrics", "jax", "numpy", "scipy"]},
     "x": x.tolist(),
@@ -87,6 +124,7 @@ out = {
         scib_metrics.pcr_comparison(x, np.round(corrected, 9), batch, categorical=True)
     ),
     "chi_squared_tails": tails,
+    "by_label": by_label(),
 }
 with open(sys.argv[1], "w") as file:
     json.dump(out, file, separators=(",", ":"))

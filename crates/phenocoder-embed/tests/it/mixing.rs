@@ -5,8 +5,9 @@ use ndarray::Array2;
 use phenocoder_core::NoProgress;
 use phenocoder_embed::evaluate::mixing::{
     KbetConfig, LisiConfig, batch_variance, batch_variance_removed, graph_connectivity,
-    integration_lisi, kbet, label_lisi, lisi,
+    integration_lisi, kbet, kbet_by_label, label_lisi, lisi,
 };
+use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
 use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use proptest::prelude::*;
@@ -99,6 +100,31 @@ fn the_batch_effect_test_is_that_of_scib_metrics() {
         let found = kbet(&near, &batch, &KbetConfig::default().with_alpha(0.3)).unwrap();
         assert_close(found.acceptance, &set["kbet_of_alpha_0.3"], 0.0);
     }
+}
+
+#[test]
+fn the_batch_effect_test_by_label_is_that_of_scib_metrics() {
+    let golden = &golden().values["by_label"];
+    let labels = |name: &str| -> Vec<u32> { serde_json::from_value(golden[name].clone()).unwrap() };
+    let graph = fuzzy_graph(&near(&matrix(&golden["x"]), 15), &FuzzyConfig::default()).unwrap();
+    let (batch, label) = (labels("batch"), labels("label"));
+    let config = KbetConfig::default();
+    let found = kbet_by_label(&graph, &batch, &label, &config, &NoProgress).unwrap();
+    let expected: Vec<Option<f64>> = serde_json::from_value(golden["per_label"].clone()).unwrap();
+    assert_eq!(found.per_label.len(), expected.len());
+    for ((label, found), expected) in found.per_label.iter().zip(&expected) {
+        let same = match (found, expected) {
+            (Some(found), Some(expected)) => (found - expected).abs() <= 0.02,
+            (found, expected) => found == expected,
+        };
+        assert!(same, "label {label}: {found:?} {expected:?}");
+    }
+    assert_close(found.mean, &golden["mean"], 0.01);
+    // A label stays what it is beside others of other names.
+    let renamed: Vec<u32> = label.iter().map(|label| 50 - 3 * label).collect();
+    let again = kbet_by_label(&graph, &batch, &renamed, &config, &NoProgress).unwrap();
+    let back: Vec<_> = again.per_label.iter().rev().map(|label| label.1).collect();
+    assert!(back.iter().eq(found.per_label.iter().map(|label| &label.1)));
 }
 
 #[test]

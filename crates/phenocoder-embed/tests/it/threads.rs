@@ -7,7 +7,9 @@ use phenocoder_embed::cluster::{
     Covariance, KMeansConfig, LeidenConfig, MixtureConfig, gaussian_mixture, kmeans, leiden,
     leiden_stability,
 };
-use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
+use phenocoder_embed::evaluate::mixing::{
+    KbetConfig, LisiConfig, batch_variance, kbet, kbet_by_label, lisi,
+};
 use phenocoder_embed::evaluate::{
     KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig, calinski_harabasz,
     davies_bouldin, silhouette, silhouette_by_batch, trustworthiness,
@@ -85,6 +87,15 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         let seeds = [Seed::new(1), Seed::new(2)];
         let stable = leiden_stability(&graph, &LeidenConfig::default(), &seeds, &NoProgress);
         add(&mut stable.unwrap().per_cluster.into_iter());
+        let thirds: Vec<u32> = (0..700).map(|i| i % 3).collect();
+        let of_all = kbet_by_label(
+            &graph,
+            &thirds,
+            &[0; 700],
+            &KbetConfig::default(),
+            &NoProgress,
+        );
+        add(&mut [of_all.unwrap().mean].into_iter());
         let mixing = lisi(
             &neighbors,
             &clusters.labels,
