@@ -5,12 +5,14 @@
 //! | [`center`] | the mean of each batch, or mean and spread | what is the same in all batches |
 //! | [`combat`] | the mean and spread of each batch, shrunk towards what its columns share | also what covariates explain |
 //! | [`ridge_removal`] | a ridge regression's share of the batch | also what confounders explain |
+//! | [`harmony()`] | what batches differ by in each of many soft clusters | what clusters differ by |
 //!
-//! All three learn from one matrix and can be applied to new rows of the same batches.
+//! All learn from one matrix and can be applied to new rows of the same batches; Harmony's result to those of any batch.
 //! Batches that differ in what is biology, too, lose that difference unless it is passed as a covariate or confounder.
 
 mod center;
 mod combat;
+mod harmony;
 mod ridge;
 
 use ndarray::{Array2, ArrayView2};
@@ -19,6 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub use center::{Centering, center};
 pub use combat::{Combat, CombatConfig, Covariate, combat};
+pub use harmony::{
+    Harmony, HarmonyConfig, HarmonyForm, HarmonyObjective, HarmonyResult, HarmonyRidge, harmony,
+};
 pub use ridge::{RidgeRemoval, RidgeResult, ridge_removal};
 
 use crate::matrix::full_codes;

@@ -40,7 +40,7 @@
 //! | question | items |
 //! |---|---|
 //! | How are columns brought to one scale? | [`scale::Scaler`] |
-//! | What belongs to the batch and not to the biology? | [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
+//! | What belongs to the batch and not to the biology? | [`batch::harmony()`], [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
 //! | In which directions do rows differ? | [`pca::Pca`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
@@ -66,12 +66,16 @@
 //! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`], [`pca::Pca`],
 //! [`cluster::KMeans`], [`cluster::GaussianMixture`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read
 //! back by serde, to the bit where the format keeps all digits.
+//! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`], [`batch::Harmony`],
+//! [`pca::Pca`], [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read back by serde, to the bit where
+//! the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References
 //!
 //! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0, igraph 1.0.0,
 //! leidenalg 0.12.0, scikit-learn 1.9.1 and scib-metrics 0.5.10 are matched as the tests in `tests/it` state.
+//! scikit-learn 1.9.1, scib-metrics 0.5.10 and harmonypy 0.0.10 and 2.1.0 are matched as the tests in `tests/it` state.
 
 pub mod batch;
 pub mod cluster;

@@ -1,4 +1,5 @@
 //! Parity with scanpy, umap-learn, bbknn, igraph, leidenalg, scikit-learn and scib-metrics on reference data, and same bits on any number of threads.
+//! Parity with scanpy, umap-learn, bbknn, igraph, scikit-learn, scib-metrics and harmonypy on reference data, and same bits on any number of threads.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -6,6 +7,7 @@ mod clusters;
 mod combat;
 mod evaluation;
 mod golden;
+mod harmony;
 mod mixing;
 mod organoid;
 mod spatial;

@@ -10,6 +10,9 @@ use phenocoder_embed::cluster::{
 use phenocoder_embed::evaluate::mixing::{
     KbetConfig, LisiConfig, batch_variance, kbet, kbet_by_label, lisi,
 };
+use phenocoder_embed::batch::{CombatConfig, HarmonyConfig, HarmonyForm, combat, harmony};
+use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
+use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
 use phenocoder_embed::evaluate::{
     KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig, calinski_harabasz,
     davies_bouldin, silhouette, silhouette_by_batch, trustworthiness,
@@ -46,6 +49,21 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         let batch = Categorical::from_labels((0..700).map(|i| if i % 3 == 0 { "a" } else { "b" }));
         let corrected = combat(x.view(), &batch, &[], &CombatConfig::default()).unwrap();
         add(&mut corrected.iter().copied());
+        // Blocks of more rows than one task has.
+        let tall = Array2::from_shape_fn((2600, 3), |(i, _)| (i % 5) as f64 + stream.normal());
+        let thirds = Categorical::from_labels((0..2600).map(|i| ["a", "b", "c"][i % 7 % 3]));
+        for form in [HarmonyForm::One, HarmonyForm::Two] {
+            let config = HarmonyConfig::new(form).with_iterations(2);
+            let config = config.with_block_share(0.5).with_n_clusters(11);
+            let mixed = harmony(tall.view(), &[&thirds], &config, &NoProgress).unwrap();
+            add(&mut mixed.corrected.iter().copied());
+            add(&mut mixed.memberships.iter().copied());
+            add(&mut mixed.objective.iter().map(|objective| objective.total()));
+            let mapped = mixed
+                .model
+                .map((&tall + 1.0).view(), &[&thirds], &NoProgress);
+            add(&mut mapped.unwrap().iter().copied());
+        }
         let balanced =
             batch_balanced_neighbors(scores.view(), &batch, 4, Metric::Cosine, &NoProgress)
                 .unwrap();

@@ -1,0 +1,447 @@
+//! Single steps against harmonypy (`tests/data/make_harmony.py`), and worked examples.
+
+use ndarray::{Array2, array};
+use phenocoder_core::{CancelToken, NoProgress};
+use serde_json::Value;
+
+use super::ridge::Equations;
+use super::*;
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../../../tests/data/harmony.json")).unwrap()
+}
+
+fn rows(value: &Value) -> Rows {
+    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+    let shape = (rows.len(), rows[0].len());
+    Rows::of(Array2::from_shape_vec(shape, rows.concat()).unwrap().view())
+}
+
+fn labels(value: &Value) -> Categorical {
+    Categorical::from_labels(value.as_array().unwrap().iter().map(Value::to_string))
+}
+
+fn batches<const N: usize>(of: [&str; N]) -> Categorical {
+    Categorical::from_labels(of)
+}
+
+#[track_caller]
+fn assert_near(found: &Rows, expected: &Rows, allowed: f64) {
+    assert_eq!(found.values().len(), expected.values().len());
+    for (at, (found, expected)) in found.values().iter().zip(expected.values()).enumerate() {
+        assert!(
+            (found - expected).abs() <= allowed,
+            "{at}: {found} {expected}"
+        );
+    }
+}
+
+fn corrected(config: &HarmonyConfig, levels: &Levels, memberships: &Rows, x: &Rows) -> Rows {
+    let penalties = |mass: &[f64]| config.penalties(levels, mass);
+    Regression::fit(levels, memberships, x, penalties, None)
+        .unwrap()
+        .apply(levels, memberships, x)
+}
+
+#[test]
+fn every_step_of_the_first_form_is_that_of_harmonypy() {
+    let golden = golden();
+    for (name, variables) in [
+        ("one_variable", &["batch"][..]),
+        ("two_variables", &["batch", "plate"]),
+    ] {
+        let golden = &golden[name];
+        let x = rows(&golden["x"]);
+        let variables: Vec<Categorical> = variables.iter().map(|v| labels(&golden[v])).collect();
+        let variables: Vec<&Categorical> = variables.iter().collect();
+        let levels = Levels::new(&variables, x.len(), 2).unwrap();
+        let config = HarmonyConfig::new(HarmonyForm::One);
+        let memberships = rows(&golden["memberships"]);
+
+        let expected = rows(&golden["corrected"]);
+        let found = corrected(&config, &levels, &memberships, &x);
+        assert_near(&found, &expected, 1e-9);
+
+        let centers = rows(&golden["centers"]);
+        let mut clusters =
+            Clusters::resume(&levels, &config, expected.to_unit(), centers, memberships);
+        let objective = clusters.objective();
+        let expected: [f64; 3] = serde_json::from_value(golden["objective"].clone()).unwrap();
+        for (found, expected) in [objective.distances, objective.entropy, objective.diversity]
+            .iter()
+            .zip(expected)
+        {
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{name}: {found} {expected}"
+            );
+        }
+
+        let blocks: Vec<Vec<usize>> = serde_json::from_value(golden["blocks"].clone()).unwrap();
+        assert_eq!(blocks.len(), 20);
+        for block in &blocks {
+            clusters.update(block);
+        }
+        let expected = rows(&golden["updated"]);
+        assert_near(clusters.memberships(), &expected, 1e-9);
+        // The round changed something.
+        let moved = golden["memberships"] != golden["updated"];
+        assert!(moved, "{name}");
+    }
+}
+
+#[test]
+fn the_correction_of_the_second_form_is_that_of_harmonypy() {
+    let golden = golden();
+    let data = &golden["two_variables"];
+    let x = rows(&data["x"]);
+    let (batch, plate) = (labels(&data["batch"]), labels(&data["plate"]));
+    let levels = Levels::new(&[&batch, &plate], x.len(), 2).unwrap();
+    let memberships = rows(&golden["second_form"]["memberships"]);
+    let config = HarmonyConfig::default();
+    let found = corrected(&config, &levels, &memberships, &x);
+    let expected = rows(&golden["second_form"]["corrected"]);
+    assert_near(&found, &expected, 1e-5);
+}
+
+#[test]
+fn a_single_cluster_is_one_ridge_regression() {
+    // Batch a holds 0 and 2, b holds 10. With weights λ / (n + λ) of 1/3 and 1/2 the intercept is
+    // (2/3 + 10/2) / (2/3 + 1/2) = 34/7, and the effects are (2 − 68/7) / 3 = −18/7 and (10 − 34/7) / 2 = 18/7.
+    let x = array![[0.0], [2.0], [10.0]];
+    let batch = batches(["a", "a", "b"]);
+    for form in [HarmonyForm::One, HarmonyForm::Two] {
+        let config = HarmonyConfig::new(form)
+            .with_n_clusters(1)
+            .with_ridge(HarmonyRidge::Fixed(1.0));
+        let result = harmony(x.view(), &[&batch], &config, &NoProgress).unwrap();
+        let effect = 18.0 / 7.0;
+        let expected = [effect, 2.0 + effect, 10.0 - effect];
+        for (found, expected) in result.corrected.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{}", result.corrected);
+        }
+        assert_eq!(result.memberships, Array2::<f64>::ones((3, 1)));
+        assert!(result.converged);
+    }
+    // By share: λ = 0.5 · 3 · (2/3, 1/3) = 1 and 1/2; weights of 1/3 and 1/3, so that all rows weigh alike.
+    let config = HarmonyConfig::default()
+        .with_n_clusters(1)
+        .with_ridge(HarmonyRidge::Dynamic(0.5));
+    let result = harmony(x.view(), &[&batch], &config, &NoProgress).unwrap();
+    // Intercept 4, effects (2 − 8) / 3 = −2 and (10 − 4) / 1.5 = 4.
+    for (found, expected) in result.corrected.iter().zip([2.0, 4.0, 6.0]) {
+        assert!((found - expected).abs() < 1e-12, "{}", result.corrected);
+    }
+}
+
+#[test]
+fn penalties_follow_the_formulas() {
+    // Two clusters at right angles; rows 0 and 1 of batch a, 2 of b.
+    let unit = Rows::of(array![[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]].view());
+    let batch = batches(["a", "a", "b"]);
+    let levels = Levels::new(&[&batch], 3, 2).unwrap();
+    let hard = Rows::of(array![[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]].view());
+    for (form, a, b) in [
+        // In cluster 0, O = (1, 0) and E = (2/3, 1/3); in cluster 1, O = (1, 1) and E = (4/3, 2/3).
+        (
+            HarmonyForm::One,
+            [2.0 / (5.0 / 3.0), 2.0 / (7.0 / 3.0)],
+            [1.0 / (4.0 / 3.0), 2.0 / (5.0 / 3.0)],
+        ),
+        (
+            HarmonyForm::Two,
+            [(8.0 / 3.0) / (7.0 / 3.0), (10.0 / 3.0) / (11.0 / 3.0)],
+            [(4.0 / 3.0) / (5.0 / 3.0), (8.0 / 3.0) / (7.0 / 3.0)],
+        ),
+    ] {
+        let config = HarmonyConfig::new(form).with_theta(3.0);
+        let centers = Rows::of(array![[1.0, 0.0], [0.0, 1.0]].view());
+        let objective =
+            Clusters::resume(&levels, &config, unit.clone(), centers, hard.clone()).objective();
+        let scale = if form == HarmonyForm::One {
+            1.0
+        } else {
+            2000.0 / 3.0
+        };
+        let expected = 0.3 * scale * (f64::ln(a[0]) + f64::ln(a[1]) + f64::ln(b[1]));
+        assert!(
+            (objective.diversity - expected).abs() < 1e-12,
+            "{form:?}: {objective:?}"
+        );
+        assert_eq!((objective.distances, objective.entropy), (0.0, 0.0));
+        assert!(b[0] < 1.0);
+    }
+}
+
+#[test]
+fn one_variable_may_be_solved_as_several() {
+    let mut stream = Seed::new(6).stream("equations", 0);
+    for known in [0.0, 2.5] {
+        let sums = Rows::of(Array2::from_shape_fn((4, 3), |_| stream.normal()).view());
+        let mass = vec![3.0, 0.5, 0.0, 7.0];
+        let mut crossed = Rows::zeros(4, 4);
+        for (level, &mass) in mass.iter().enumerate() {
+            crossed.row_mut(level)[level] = mass;
+        }
+        let equations = || Equations {
+            mass: mass.clone(),
+            sums: sums.clone(),
+            penalties: vec![0.3, 2.0, 1.0, f64::INFINITY],
+            start: (known, vec![known; 3]),
+        };
+        let (intercept, effects) = equations().solve_one();
+        let (other, other_effects) = equations().solve_all(&crossed, 0..4).unwrap();
+        for (a, b) in intercept.iter().zip(&other) {
+            assert!((a - b).abs() < 1e-12);
+        }
+        assert_near(&effects, &other_effects, 1e-12);
+        assert_eq!(effects.row(3), [0.0; 3]);
+    }
+    let empty = Equations {
+        mass: vec![0.0; 2],
+        sums: Rows::zeros(2, 1),
+        penalties: vec![f64::INFINITY; 2],
+        start: (0.0, vec![0.0]),
+    };
+    let (intercept, effects) = empty.solve_one();
+    assert_eq!((intercept, effects.values()), (vec![0.0], &[0.0, 0.0][..]));
+}
+
+#[test]
+fn small_batches_are_asked_for_less_with_tau() {
+    let x = array![[1.0], [1.0], [1.0], [-1.0]];
+    let batch = batches(["a", "a", "a", "b"]);
+    let config = HarmonyConfig::default().with_n_clusters(1);
+    let of = |tau: f64| {
+        let config = config.clone().with_tau(tau);
+        harmony(x.view(), &[&batch], &config, &NoProgress).unwrap()
+    };
+    // With one cluster there is nothing to be uneven.
+    assert_eq!(of(5.0).objective[0].diversity, 0.0);
+    let levels = Levels::new(&[&batch], 4, 2).unwrap();
+    let config = config.with_tau(2.0).with_theta(3.0);
+    let center = Rows::of(array![[1.0]].view());
+    let apart = Rows::of(array![[1.0], [1.0], [1.0], [-1.0]].view());
+    let found = Clusters::new(&levels, &config, apart, center)
+        .theta()
+        .to_vec();
+    for (found, rows) in found.iter().zip([3.0_f64, 1.0]) {
+        let expected = 3.0 * (1.0 - (-(rows / 2.0).powi(2)).exp());
+        assert!((found - expected).abs() < 1e-14);
+    }
+}
+
+#[test]
+fn one_batch_stays_as_it_is_and_takes_new_rows() {
+    let x = array![[1.0], [3.0]];
+    let config = HarmonyConfig::default();
+    let one = batches(["a", "a"]);
+    let result = harmony(x.view(), &[&one, &one], &config, &NoProgress).unwrap();
+    assert_eq!(result.corrected, x);
+    assert!(result.converged);
+    assert_eq!(result.objective.len(), 1);
+    // Two rows of sum 4 are known. New ones have the weight 1 / (2 + 1): the intercept is
+    // (4 + 22/3) / (2 + 2/3) = 17/4, and the effect (22 − 2 · 17/4) / (2 + 1) = 9/2.
+    let new = array![[10.0], [12.0]];
+    let mapped = result
+        .model
+        .map(new.view(), &[&batches(["b", "b"])], &NoProgress)
+        .unwrap();
+    for (found, expected) in mapped.iter().zip([5.5, 7.5]) {
+        assert!((found - expected).abs() < 1e-12, "{mapped}");
+    }
+    let none = Array2::zeros((0, 1));
+    let nobody = Categorical::from_labels(Vec::<String>::new());
+    let mapped = result
+        .model
+        .map(none.view(), &[&nobody], &NoProgress)
+        .unwrap();
+    assert_eq!(mapped, none);
+}
+
+#[test]
+fn rows_of_zeros_belong_to_all_clusters_alike() {
+    let x = array![[5.0, 0.0], [6.0, 0.1], [0.0, 5.0], [0.1, 4.0], [0.0, 0.0]];
+    let config = HarmonyConfig::default()
+        .with_n_clusters(2)
+        .with_iterations(3);
+    let alone = batches(["a"; 5]);
+    let result = harmony(x.view(), &[&alone], &config, &NoProgress).unwrap();
+    assert_eq!(result.memberships.row(4), array![0.5, 0.5]);
+    assert!(result.memberships[[0, 0]] > 0.999 || result.memberships[[0, 1]] > 0.999);
+    let batch = batches(["a", "b", "a", "b", "a"]);
+    for form in [HarmonyForm::One, HarmonyForm::Two] {
+        let config = HarmonyConfig {
+            form,
+            ..config.clone()
+        };
+        let result = harmony(x.view(), &[&batch], &config, &NoProgress).unwrap();
+        assert!(result.corrected.iter().all(|value| value.is_finite()));
+        for row in result.memberships.outer_iter() {
+            assert!((row.sum() - 1.0).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn constant_data_and_batches_of_one_row_stay_finite() {
+    for form in [HarmonyForm::One, HarmonyForm::Two] {
+        let config = HarmonyConfig::new(form);
+        let same = Array2::from_elem((70, 3), 2.5);
+        let batch = Categorical::from_labels((0..70).map(|i| if i < 30 { "a" } else { "b" }));
+        let result = harmony(same.view(), &[&batch], &config, &NoProgress).unwrap();
+        assert!(result.converged);
+        assert_eq!(result.memberships.ncols(), 1);
+        assert!(result.corrected.iter().all(|v| (v - 2.5).abs() < 1e-12));
+        let zeros = Array2::zeros((70, 3));
+        let result = harmony(zeros.view(), &[&batch], &config, &NoProgress).unwrap();
+        assert_eq!(result.corrected, zeros);
+
+        let mut stream = Seed::new(2).stream("x", 0);
+        let x = Array2::from_shape_fn((70, 3), |(i, _)| (i % 2) as f64 * 5.0 + stream.normal());
+        let alone = Categorical::from_labels((0..70).map(|i| if i == 7 { "one" } else { "rest" }));
+        let result = harmony(x.view(), &[&alone, &batch], &config, &NoProgress).unwrap();
+        assert!(result.corrected.iter().all(|value| value.is_finite()));
+    }
+}
+
+#[test]
+fn a_unit_of_a_power_of_two_changes_no_bit() {
+    let mut stream = Seed::new(9).stream("x", 0);
+    let x = Array2::from_shape_fn((90, 4), |(i, _)| (i % 3) as f64 * 4.0 + stream.normal());
+    let batch = Categorical::from_labels((0..90).map(|i| ["a", "b"][(i / 3) % 2]));
+    let of = |x: &Array2<f64>| {
+        harmony(x.view(), &[&batch], &HarmonyConfig::default(), &NoProgress).unwrap()
+    };
+    let (result, larger) = (of(&x), of(&(&x * 1024.0)));
+    assert_eq!(larger.corrected, &result.corrected * 1024.0);
+    assert_eq!(larger.objective, result.objective);
+}
+
+#[test]
+fn what_was_learned_is_read_back_and_refused_when_broken() {
+    let x = array![[1.0, 0.5], [3.0, -1.0], [0.0, 2.0]];
+    let batch = batches(["a", "b", "a"]);
+    let config = HarmonyConfig::default().with_n_clusters(2);
+    let model = harmony(x.view(), &[&batch], &config, &NoProgress)
+        .unwrap()
+        .model;
+    assert_eq!(model.n_clusters(), 2);
+    let text = serde_json::to_string(&model).unwrap();
+    assert_eq!(serde_json::from_str::<Harmony>(&text).unwrap(), model);
+    let good: Value = serde_json::from_str(&text).unwrap();
+    for (part, value) in [
+        ("sigma", Value::from(0.0)),
+        ("counts", Value::from(vec![1.0])),
+        ("counts", Value::from(vec![-1.0, 2.0])),
+        ("sums", serde_json::json!({"shape": [2, 0], "values": []})),
+        ("other", Value::from(1)),
+    ] {
+        let mut broken = good.clone();
+        broken[part] = value;
+        assert!(serde_json::from_value::<Harmony>(broken).is_err(), "{part}");
+    }
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(
+        serde_json::from_str::<HarmonyConfig>(&text).unwrap(),
+        config
+    );
+    assert!(serde_json::from_str::<HarmonyConfig>(r#"{"thetas": 1}"#).is_err());
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let x = array![[1.0], [3.0], [4.0]];
+    let batch = batches(["a", "b", "b"]);
+    let config = HarmonyConfig::default();
+    let of = |x: &Array2<f64>, batches: &[&Categorical]| {
+        harmony(x.view(), batches, &config, &NoProgress).map(|result| result.model)
+    };
+    let model = of(&x, &[&batch]).unwrap();
+    let both = |x: &Array2<f64>, batches: &[&Categorical]| {
+        [
+            of(x, batches).err(),
+            model.map(x.view(), batches, &NoProgress).err(),
+        ]
+    };
+    for error in both(&array![[1.0], [f64::NAN], [0.0]], &[&batch]) {
+        assert!(matches!(error, Some(Error::NotFinite { row: 1, .. })));
+    }
+    let missing = Categorical::from_optional_labels([Some("a"), None, Some("b")]);
+    for error in both(&x, &[&batch, &missing]) {
+        assert!(matches!(error, Some(Error::MissingLabel { row: 1, .. })));
+    }
+    for error in both(&x, &[&batches(["a", "b"])]) {
+        assert!(matches!(error, Some(Error::Shape(_))));
+    }
+    for error in both(&x, &[]) {
+        assert!(matches!(
+            error,
+            Some(Error::TooFew {
+                what: "batch variables",
+                ..
+            })
+        ));
+    }
+    for error in both(&array![[f64::MAX], [f64::MAX], [f64::MAX]], &[&batch]) {
+        assert!(matches!(error, Some(Error::Overflow { .. })));
+    }
+    let wide = Array2::zeros((3, 2));
+    assert!(matches!(
+        model.map(wide.view(), &[&batch], &NoProgress),
+        Err(Error::Shape(_))
+    ));
+    let nobody = Categorical::from_labels(Vec::<String>::new());
+    assert!(matches!(
+        of(&Array2::zeros((0, 2)), &[&nobody]),
+        Err(Error::TooFew { what: "rows", .. })
+    ));
+    assert!(matches!(
+        of(&Array2::zeros((3, 0)), &[&batch]),
+        Err(Error::TooFew {
+            what: "columns",
+            ..
+        })
+    ));
+    let many = config.clone().with_n_clusters(4);
+    assert!(matches!(
+        harmony(x.view(), &[&batch], &many, &NoProgress),
+        Err(Error::TooFew { needed: 4, .. })
+    ));
+    let token = CancelToken::new();
+    token.cancel();
+    assert!(matches!(
+        harmony(x.view(), &[&batch], &config, &token),
+        Err(Error::Cancelled(_))
+    ));
+    assert!(matches!(
+        model.map(x.view(), &[&batch], &token),
+        Err(Error::Cancelled(_))
+    ));
+}
+
+#[test]
+fn every_rule_on_settings_has_a_name() {
+    let good = HarmonyConfig::default;
+    assert!(good().validate().is_ok());
+    assert!(HarmonyConfig::new(HarmonyForm::One).validate().is_ok());
+    for (config, name) in [
+        (good().with_theta(-1.0), "theta"),
+        (good().with_theta(31.0), "theta"),
+        (good().with_sigma(0.0), "sigma"),
+        (good().with_ridge(HarmonyRidge::Fixed(0.0)), "ridge"),
+        (good().with_ridge(HarmonyRidge::Dynamic(f64::NAN)), "ridge"),
+        (good().with_tau(-1.0), "tau"),
+        (good().with_block_share(0.0), "block_share"),
+        (good().with_block_share(1.5), "block_share"),
+        (good().with_tolerance(f64::INFINITY), "tolerance"),
+        (good().with_cluster_tolerance(-1e-9), "cluster_tolerance"),
+        (good().with_least_share(1.0), "least_share"),
+        (good().with_n_clusters(0), "n_clusters"),
+        (good().with_starts(0), "starts"),
+        (good().with_iterations(0), "iterations"),
+        (good().with_cluster_iterations(0), "cluster_iterations"),
+    ] {
+        assert_eq!(config.validate().unwrap_err().setting, name);
+    }
+}
