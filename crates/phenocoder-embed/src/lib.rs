@@ -52,6 +52,7 @@
 //! | Are batches mixed? | [`evaluate::silhouette_by_batch`], [`evaluate::knn_purity`] |
 //! | Do neighbourhoods hold all batches, and one label? | [`evaluate::mixing::integration_lisi`], [`evaluate::mixing::kbet`], [`evaluate::mixing::kbet_by_label`], [`evaluate::mixing::label_lisi`], [`evaluate::mixing::graph_connectivity`] |
 //! | How much of the variance is between batches? | [`evaluate::mixing::batch_variance`] |
+//! | All of that at once, before and after a correction? | [`evaluate::mixing::batch_report`] |
 //! | Do near rows tell the label? | [`evaluate::leave_one_out_accuracy`], [`evaluate::KnnClassifier`] |
 //! | Which rows test what others taught? | [`evaluate::stratified_folds`], [`evaluate::group_folds`], [`evaluate::stratified_group_folds`] |
 //! | Are predicted labels right? | [`evaluate::classification_report`], [`evaluate::probability_report`] |

@@ -9,6 +9,7 @@
 //! | Do rows of a label hang together? | [`graph_connectivity`] | every label in one piece |
 //! | How much of the variance is between batches? | [`batch_variance`] | all of it |
 //! | How much of that is gone? | [`batch_variance_removed`] | all of it |
+//! | All of these, and silhouettes? | [`batch_report`] | see [`BatchReport`] |
 //!
 //! A correction that mixes everything is perfect by the first two alone, so look at both sides, as Luecken et al. 2022
 //! do (doi:10.1038/s41592-021-01336-8).
@@ -20,6 +21,7 @@ mod by_label;
 mod components;
 mod kbet;
 mod lisi;
+mod report;
 mod variance;
 
 use phenocoder_core::{GraphError, ShapeError};
@@ -28,6 +30,7 @@ pub use by_label::{KbetByLabel, kbet_by_label};
 pub use components::graph_connectivity;
 pub use kbet::{Kbet, KbetConfig, kbet};
 pub use lisi::{LisiConfig, integration_lisi, label_lisi, lisi};
+pub use report::{BatchReport, BatchReportConfig, batch_report};
 pub use variance::{batch_variance, batch_variance_removed};
 
 use super::ranked;

@@ -5,6 +5,7 @@
 
 mod clusters;
 mod combat;
+mod corrections;
 mod evaluation;
 mod golden;
 mod harmony;

@@ -1,0 +1,364 @@
+//! All measures of one matrix at once.
+
+use ndarray::ArrayView2;
+use phenocoder_core::{Progress, ShapeError};
+use serde::{Deserialize, Serialize};
+
+use super::super::{SilhouetteConfig, silhouette_by_batch, silhouette_by_label};
+use super::{
+    KbetConfig, LisiConfig, batch_variance, check_groups, graph_connectivity, integration_lisi,
+    kbet, label_lisi, ranked,
+};
+use crate::knn::{Metric, nearest_neighbors};
+use crate::{ConfigError, Error, Result};
+
+/// Settings of [`batch_report`].
+///
+/// The defaults are those of scib-metrics' benchmark, which counts the row itself as a neighbour, too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct BatchReportConfig {
+    /// The distance of two rows, for the neighbours (default Euclidean).
+    pub metric: Metric,
+    /// The neighbours of both [`lisi`](super::lisi) (default 89).
+    pub lisi_neighbors: usize,
+    /// The neighbours of [`kbet`] (default 49).
+    pub kbet_neighbors: usize,
+    /// The neighbours of [`graph_connectivity`] (default 14).
+    pub connectivity_neighbors: usize,
+    /// How neighbours weigh.
+    pub lisi: LisiConfig,
+    /// When a neighbourhood passes.
+    pub kbet: KbetConfig,
+    /// The distance of the silhouettes, and what they compare with.
+    pub silhouette: SilhouetteConfig,
+}
+
+impl Default for BatchReportConfig {
+    fn default() -> Self {
+        Self {
+            metric: Metric::Euclidean,
+            lisi_neighbors: 89,
+            kbet_neighbors: 49,
+            connectivity_neighbors: 14,
+            lisi: LisiConfig::default(),
+            kbet: KbetConfig::default(),
+            silhouette: SilhouetteConfig::default(),
+        }
+    }
+}
+
+impl BatchReportConfig {
+    /// Sets the distance of two rows, for the neighbours.
+    #[must_use]
+    pub fn with_metric(mut self, metric: Metric) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// Sets the neighbours of both LISI.
+    #[must_use]
+    pub fn with_lisi_neighbors(mut self, lisi_neighbors: usize) -> Self {
+        self.lisi_neighbors = lisi_neighbors;
+        self
+    }
+
+    /// Sets the neighbours of kBET.
+    #[must_use]
+    pub fn with_kbet_neighbors(mut self, kbet_neighbors: usize) -> Self {
+        self.kbet_neighbors = kbet_neighbors;
+        self
+    }
+
+    /// Sets the neighbours of the connectivity.
+    #[must_use]
+    pub fn with_connectivity_neighbors(mut self, connectivity_neighbors: usize) -> Self {
+        self.connectivity_neighbors = connectivity_neighbors;
+        self
+    }
+
+    /// Sets how neighbours weigh.
+    #[must_use]
+    pub fn with_lisi(mut self, lisi: LisiConfig) -> Self {
+        self.lisi = lisi;
+        self
+    }
+
+    /// Sets when a neighbourhood passes.
+    #[must_use]
+    pub fn with_kbet(mut self, kbet: KbetConfig) -> Self {
+        self.kbet = kbet;
+        self
+    }
+
+    /// Sets the distance of the silhouettes, and what they compare with.
+    #[must_use]
+    pub fn with_silhouette(mut self, silhouette: SilhouetteConfig) -> Self {
+        self.silhouette = silhouette;
+        self
+    }
+
+    /// Checks all rules.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] when a number of neighbours is 0, and those of [`LisiConfig`] and [`KbetConfig`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (count, name) in [
+            (self.lisi_neighbors, "lisi_neighbors"),
+            (self.kbet_neighbors, "kbet_neighbors"),
+            (self.connectivity_neighbors, "connectivity_neighbors"),
+        ] {
+            ConfigError::check(count > 0, name, "at least 1", count)?;
+        }
+        self.lisi.validate()?;
+        self.kbet.validate()
+    }
+}
+
+/// The result of [`batch_report`]; every number is from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BatchReport {
+    /// [`integration_lisi`]: 1 when neighbours come from all batches alike.
+    pub integration_lisi: f64,
+    /// [`label_lisi`]: 1 when neighbours have one label.
+    pub label_lisi: f64,
+    /// The acceptance of [`kbet`]: 1 when all neighbourhoods hold batches as the whole does.
+    pub kbet: f64,
+    /// [`silhouette_by_batch`]: 1 when rows of a label are no nearer to their own batch.
+    pub silhouette_by_batch: f64,
+    /// [`silhouette_by_label`]: 1 when rows are much nearer to their own label.
+    pub silhouette_by_label: f64,
+    /// [`graph_connectivity`]: 1 when every label hangs together.
+    pub graph_connectivity: f64,
+    /// [`batch_variance`]: 0 when no variance is between batches.
+    pub batch_variance: f64,
+}
+
+/// Whether batches mix and labels stay together: all measures, from neighbours that are found once.
+///
+/// To compare corrections, make it of each corrected matrix and of the uncorrected one.
+/// Where there are fewer rows than neighbours asked for, all other rows are neighbours.
+/// Cost: `O(n² p)`; of more than some 100,000 rows take a sample.
+///
+/// # Shapes
+///
+/// `x`: `[n, p]`; `batches` and `labels`: one per row.
+///
+/// # Errors
+///
+/// [`Error::Config`] for a setting outside its range, [`Error::Shape`] when rows, batches and labels differ in number,
+/// [`Error::TooFew`] for fewer than three rows, two batches or two labels, or where no label has two batches,
+/// [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] when squares of distances are beyond any number,
+/// [`Error::Cancelled`] when the caller stops it.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::Array2;
+/// use phenocoder_core::{Categorical, NoProgress, Seed};
+/// use phenocoder_embed::batch::{HarmonyConfig, harmony};
+/// use phenocoder_embed::evaluate::labels_of;
+/// use phenocoder_embed::evaluate::mixing::{BatchReportConfig, batch_report};
+///
+/// // Two kinds in two batches, of which the second lies 4 higher in one direction.
+/// let kinds: Vec<u32> = (0..200).map(|i| i % 2).collect();
+/// let batch = Categorical::from_labels((0..200).map(|i| if i < 100 { "a" } else { "b" }));
+/// let mut stream = Seed::new(1).stream("rows", 0);
+/// let x = Array2::from_shape_fn((200, 3), |(i, c)| {
+///     let shift = if c == 0 && i >= 100 { 4.0 } else { 0.0 };
+///     12.0 * f64::from(kinds[i]) - 6.0 + shift + stream.normal()
+/// });
+///
+/// let result = harmony(x.view(), &[&batch], &HarmonyConfig::default(), &NoProgress)?;
+/// let (config, batches) = (BatchReportConfig::default(), labels_of(&batch)?);
+/// let before = batch_report(x.view(), &batches, &kinds, &config, &NoProgress)?;
+/// let after = batch_report(result.corrected.view(), &batches, &kinds, &config, &NoProgress)?;
+/// assert!(after.integration_lisi > before.integration_lisi + 0.3);
+/// assert!(after.label_lisi > before.label_lisi - 0.02);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+#[doc(alias = "Benchmarker")]
+pub fn batch_report(
+    x: ArrayView2<'_, f64>,
+    batches: &[u32],
+    labels: &[u32],
+    config: &BatchReportConfig,
+    progress: &dyn Progress,
+) -> Result<BatchReport> {
+    const METHOD: &str = "the report on batches";
+    config.validate()?;
+    let n = x.nrows();
+    ShapeError::check_len("batches", n, batches.len())?;
+    ShapeError::check_len("labels", n, labels.len())?;
+    if n < 3 {
+        return Err(Error::TooFew {
+            method: METHOD,
+            what: "rows",
+            needed: 3,
+            found: n,
+        });
+    }
+    // Before hours of neighbours, not after.
+    check_groups(ranked(batches).1.len(), METHOD)?;
+    check_groups(ranked(labels).1.len(), METHOD)?;
+    let most = config
+        .lisi_neighbors
+        .max(config.kbet_neighbors)
+        .max(config.connectivity_neighbors);
+    let neighbors = nearest_neighbors(x, most.min(n - 1), config.metric, progress)?;
+    let near = neighbors.truncated(config.lisi_neighbors);
+    Ok(BatchReport {
+        integration_lisi: integration_lisi(&near, batches, &config.lisi, progress)?,
+        label_lisi: label_lisi(&near, labels, &config.lisi, progress)?,
+        kbet: kbet(
+            &neighbors.truncated(config.kbet_neighbors),
+            batches,
+            &config.kbet,
+        )?
+        .acceptance,
+        silhouette_by_batch: silhouette_by_batch(x, labels, batches, &config.silhouette, progress)?
+            .mean,
+        silhouette_by_label: silhouette_by_label(x, labels, &config.silhouette, progress)?,
+        graph_connectivity: graph_connectivity(
+            &neighbors.truncated(config.connectivity_neighbors),
+            labels,
+        )?,
+        batch_variance: batch_variance(x, batches)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use phenocoder_core::{CancelToken, NoProgress, Seed};
+
+    use super::*;
+
+    fn planted() -> (Array2<f64>, Vec<u32>, Vec<u32>) {
+        let mut stream = Seed::new(3).stream("x", 0);
+        let x = Array2::from_shape_fn((120, 2), |(i, _)| (i % 3) as f64 * 4.0 + stream.normal());
+        let labels = (0..120).map(|i| i % 3).collect();
+        (x, (0..120).map(|i| i / 60).collect(), labels)
+    }
+
+    #[test]
+    fn every_number_is_that_of_its_own_function() {
+        let (x, batches, labels) = planted();
+        let config = BatchReportConfig::default()
+            .with_lisi_neighbors(30)
+            .with_kbet_neighbors(45)
+            .with_connectivity_neighbors(4);
+        let report = batch_report(x.view(), &batches, &labels, &config, &NoProgress).unwrap();
+        let near = |k| nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
+        let lisi = LisiConfig::default();
+        let silhouette = SilhouetteConfig::default();
+        let expected = BatchReport {
+            integration_lisi: integration_lisi(&near(30), &batches, &lisi, &NoProgress).unwrap(),
+            label_lisi: label_lisi(&near(30), &labels, &lisi, &NoProgress).unwrap(),
+            kbet: kbet(&near(45), &batches, &KbetConfig::default())
+                .unwrap()
+                .acceptance,
+            silhouette_by_batch: silhouette_by_batch(
+                x.view(),
+                &labels,
+                &batches,
+                &silhouette,
+                &NoProgress,
+            )
+            .unwrap()
+            .mean,
+            silhouette_by_label: silhouette_by_label(x.view(), &labels, &silhouette, &NoProgress)
+                .unwrap(),
+            graph_connectivity: graph_connectivity(&near(4), &labels).unwrap(),
+            batch_variance: batch_variance(x.view(), &batches).unwrap(),
+        };
+        assert_eq!(report, expected);
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<BatchReport>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn of_few_rows_all_others_are_neighbors() {
+        let (x, batches, labels) = planted();
+        let rows: Vec<usize> = (45..75).collect();
+        let x = x.select(ndarray::Axis(0), &rows);
+        let of = |all: &[u32]| rows.iter().map(|&row| all[row]).collect::<Vec<u32>>();
+        let (batches, labels) = (of(&batches), of(&labels));
+        let config = BatchReportConfig::default();
+        let fewer = config
+            .clone()
+            .with_lisi_neighbors(29)
+            .with_kbet_neighbors(29);
+        assert_eq!(
+            batch_report(x.view(), &batches, &labels, &config, &NoProgress).unwrap(),
+            batch_report(x.view(), &batches, &labels, &fewer, &NoProgress).unwrap(),
+        );
+    }
+
+    #[test]
+    fn bad_input_is_refused() {
+        let (x, batches, labels) = planted();
+        let config = BatchReportConfig::default();
+        let of = |x: &Array2<f64>, batches: &[u32], labels: &[u32]| {
+            batch_report(x.view(), batches, labels, &config, &NoProgress)
+        };
+        assert!(matches!(
+            of(&x, &batches[1..], &labels),
+            Err(Error::Shape(_))
+        ));
+        assert!(matches!(
+            of(&x, &batches, &labels[1..]),
+            Err(Error::Shape(_))
+        ));
+        for (batches, labels) in [(&[7; 120][..], &labels[..]), (&batches, &[7; 120])] {
+            let error = of(&x, batches, labels).unwrap_err();
+            assert!(matches!(error, Error::TooFew { what: "groups", .. }));
+        }
+        assert!(matches!(
+            of(&array![[0.0], [1.0]], &[0, 1], &[0, 1]),
+            Err(Error::TooFew { what: "rows", .. })
+        ));
+        // Every label in a batch of its own.
+        assert!(matches!(
+            of(&x, &labels, &labels),
+            Err(Error::TooFew { .. })
+        ));
+        let mut hole = x.clone();
+        hole[[4, 1]] = f64::NAN;
+        assert!(matches!(
+            of(&hole, &batches, &labels),
+            Err(Error::NotFinite { row: 4, .. })
+        ));
+        let token = CancelToken::new();
+        token.cancel();
+        assert!(matches!(
+            batch_report(x.view(), &batches, &labels, &config, &token),
+            Err(Error::Cancelled(_))
+        ));
+        for (config, name) in [
+            (config.clone().with_lisi_neighbors(0), "lisi_neighbors"),
+            (config.clone().with_kbet_neighbors(0), "kbet_neighbors"),
+            (
+                config.clone().with_connectivity_neighbors(0),
+                "connectivity_neighbors",
+            ),
+            (
+                config
+                    .clone()
+                    .with_lisi(LisiConfig::default().with_perplexity(0.0)),
+                "perplexity",
+            ),
+            (
+                config
+                    .clone()
+                    .with_kbet(KbetConfig::default().with_alpha(2.0)),
+                "alpha",
+            ),
+        ] {
+            assert_eq!(config.validate().unwrap_err().setting, name);
+        }
+    }
+}
