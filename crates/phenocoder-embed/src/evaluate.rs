@@ -7,8 +7,10 @@ mod dispersion;
 mod folds;
 mod linear;
 mod local;
+mod logistic;
 pub mod mixing;
 mod nearest;
+mod prediction;
 mod report;
 mod silhouette;
 
@@ -22,7 +24,9 @@ pub use dispersion::{calinski_harabasz, davies_bouldin};
 pub use folds::{Folds, group_folds, stratified_folds, stratified_group_folds};
 pub use linear::{LinearConfig, linear_predictability};
 pub use local::{knn_purity, leave_one_out_accuracy, trustworthiness};
-pub use nearest::{KnnClassifier, KnnConfig, KnnPrediction, KnnWeights};
+pub use logistic::{LogisticConfig, LogisticRegression};
+pub use nearest::{KnnClassifier, KnnConfig, KnnWeights};
+pub use prediction::Prediction;
 pub use report::{
     ClassAverages, ClassScores, ClassificationReport, ProbabilityReport, classification_report,
     probability_report,

@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
+use super::prediction::Prediction;
 use super::{ranked, values_of};
 use crate::knn::{Metric, query_neighbors};
 use crate::matrix::{check_columns, check_finite};
@@ -152,16 +153,6 @@ impl TryFrom<Parts> for KnnClassifier {
     }
 }
 
-/// What [`KnnClassifier::predict`] returns.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct KnnPrediction {
-    /// The most probable label of each row; of equally probable ones the lowest.
-    pub labels: Vec<u32>,
-    /// The share of each class among the nearest rows, `[n, classes]`; classes as [`KnnClassifier::classes`] lists them.
-    pub probabilities: Array2<f64>,
-}
-
 impl KnnClassifier {
     /// Keeps rows and their labels.
     ///
@@ -216,17 +207,12 @@ impl KnnClassifier {
     ///
     /// [`Error::Shape`] for another number of columns than the fitted rows have, [`Error::NotFinite`] for NaN or
     /// infinity, [`Error::Cancelled`] when the caller stops it.
-    pub fn predict(
-        &self,
-        x: ArrayView2<'_, f64>,
-        progress: &dyn Progress,
-    ) -> Result<KnnPrediction> {
+    pub fn predict(&self, x: ArrayView2<'_, f64>, progress: &dyn Progress) -> Result<Prediction> {
         check_columns(x, self.x.ncols())?;
         let KnnConfig { k, metric, weights } = self.config;
         let neighbors = query_neighbors(self.x.view(), x, k, metric, progress)?;
-        let mut probabilities = Array2::<f64>::zeros((x.nrows(), self.classes.len()));
-        let mut labels = Vec::with_capacity(x.nrows());
-        for (row, mut shares) in probabilities.outer_iter_mut().enumerate() {
+        let mut shares = Array2::<f64>::zeros((x.nrows(), self.classes.len()));
+        for (row, mut shares) in shares.outer_iter_mut().enumerate() {
             let touching = neighbors.row(row).any(|(_, distance)| distance == 0.0);
             for (neighbor, distance) in neighbors.row(row) {
                 shares[self.places[neighbor]] += match weights {
@@ -235,20 +221,8 @@ impl KnnClassifier {
                     KnnWeights::Distance => f64::from(distance == 0.0),
                 };
             }
-            let mut best = 0;
-            for class in 1..shares.len() {
-                if shares[class] > shares[best] {
-                    best = class;
-                }
-            }
-            labels.push(self.classes[best]);
-            let all = shares.sum();
-            shares /= all;
         }
-        Ok(KnnPrediction {
-            labels,
-            probabilities,
-        })
+        Ok(Prediction::new(&self.classes, shares))
     }
 }
 

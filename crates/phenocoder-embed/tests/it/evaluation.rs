@@ -25,29 +25,29 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().unwrap_or_else(|| panic!("{name}"))
 }
 
-fn numbers(value: &Value, name: &str) -> Vec<f64> {
+pub(crate) fn numbers(value: &Value, name: &str) -> Vec<f64> {
     list(value, name)
         .iter()
         .map(|v| v.as_f64().unwrap())
         .collect()
 }
 
-fn number(value: &Value, name: &str) -> f64 {
+pub(crate) fn number(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap_or_else(|| panic!("{name}"))
 }
 
-fn whole(value: &Value, name: &str) -> Vec<u32> {
+pub(crate) fn whole(value: &Value, name: &str) -> Vec<u32> {
     list(value, name)
         .iter()
         .map(|v| u32::try_from(v.as_u64().unwrap()).unwrap())
         .collect()
 }
 
-fn matrix(value: &Value, name: &str) -> Array2<f64> {
+pub(crate) fn matrix(value: &Value, name: &str) -> Array2<f64> {
     let rows: Vec<Vec<f64>> = list(value, name)
         .iter()
         .map(|row| {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod clusters;
+mod classifiers;
 mod combat;
 mod corrections;
 mod evaluation;

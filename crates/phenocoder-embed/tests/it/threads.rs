@@ -14,8 +14,9 @@ use phenocoder_embed::batch::{CombatConfig, HarmonyConfig, HarmonyForm, combat, 
 use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
 use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
 use phenocoder_embed::evaluate::{
-    KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig, calinski_harabasz,
-    davies_bouldin, silhouette, silhouette_by_batch, trustworthiness,
+    KnnClassifier, KnnConfig, KnnWeights, LogisticConfig, LogisticRegression, OtherGroups,
+    SilhouetteConfig, calinski_harabasz, davies_bouldin, silhouette, silhouette_by_batch,
+    trustworthiness,
 };
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
 use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors, query_neighbors};
@@ -127,6 +128,14 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         let knn = KnnClassifier::fit(scores.view(), &clusters.labels, &config_of_knn).unwrap();
         let told = knn.predict((&scores + 0.1).view(), &NoProgress).unwrap();
         add(&mut told.probabilities.iter().copied());
+        let linear = LogisticRegression::fit(
+            scores.view(),
+            &clusters.labels,
+            &LogisticConfig::default(),
+            &NoProgress,
+        )
+        .unwrap();
+        add(&mut linear.coefficients().iter().copied());
         let batches: Vec<u32> = (0..700).map(|i| u32::from(i % 3 == 0)).collect();
         let by_batch = SilhouetteConfig::default()
             .with_metric(Metric::Cosine)

@@ -1,0 +1,43 @@
+//! What classifiers say of rows.
+
+use ndarray::Array2;
+
+/// The labels that a classifier tells, and how probable it takes each class to be.
+///
+/// [`KnnClassifier::predict`](super::KnnClassifier::predict) and
+/// [`LogisticRegression::predict`](super::LogisticRegression::predict) return it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Prediction {
+    /// The most probable label of each row; of equally probable ones the lowest.
+    pub labels: Vec<u32>,
+    /// The probability of each class, `[n, classes]`; classes by rising label, as those of the classifier.
+    pub probabilities: Array2<f64>,
+}
+
+impl Prediction {
+    /// From how much speaks for each class, `[n, classes]`: numbers of at least 0, not all of a row 0.
+    pub(super) fn new(classes: &[u32], mut weights: Array2<f64>) -> Self {
+        let mut labels = Vec::with_capacity(weights.nrows());
+        for mut row in weights.outer_iter_mut() {
+            labels.push(classes[first_largest(row.iter().copied())]);
+            let all = row.sum();
+            row /= all;
+        }
+        Self {
+            labels,
+            probabilities: weights,
+        }
+    }
+}
+
+/// The place of the largest value, of several the first; 0 when there is none.
+pub(super) fn first_largest(values: impl Iterator<Item = f64>) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (place, value) in values.enumerate() {
+        if value > best.1 {
+            best = (place, value);
+        }
+    }
+    best.0
+}

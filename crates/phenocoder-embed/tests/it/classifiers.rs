@@ -1,0 +1,91 @@
+//! Classifiers beside scikit-learn.
+//!
+//! `tests/data/classifiers.json` is made by `make_classifiers.py` beside it.
+
+use ndarray::{Array1, Array2, Axis, concatenate, s};
+use phenocoder_core::NoProgress;
+use phenocoder_embed::evaluate::{LogisticConfig, LogisticRegression};
+use serde_json::Value;
+
+use crate::evaluation::{list, matrix, number, numbers, whole};
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../data/classifiers.json")).unwrap()
+}
+
+fn plain(set: &Value) -> Array2<f64> {
+    matrix(set, "x") / number(set, "unit")
+}
+
+/// The same rows in columns of odd units.
+fn odd(set: &Value) -> Array2<f64> {
+    plain(set) * Array1::from(numbers(set, "stretch")) + Array1::from(numbers(set, "shift"))
+}
+
+#[track_caller]
+fn assert_close(found: f64, expected: f64, tolerance: f64, what: &dyn std::fmt::Debug) {
+    assert!(
+        (found - expected).abs() <= tolerance,
+        "{what:?}: {found} instead of {expected}"
+    );
+}
+
+#[test]
+fn no_part_of_the_reference_values_is_left_out() {
+    let golden = golden();
+    let names: Vec<&String> = golden.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["versions", "set", "logistic", "probe", "forest"]);
+    let counts = ["logistic", "probe", "forest"].map(|name| list(&golden, name).len());
+    assert_eq!(counts, [12, 16, 3]);
+}
+
+#[test]
+fn coefficients_are_those_of_scikit_learn() {
+    let golden = golden();
+    let set = &golden["set"];
+    let constant = Array2::from_elem((160, 1), number(set, "constant"));
+    let with_constant = concatenate![Axis(1), odd(set), constant];
+    for entry in list(&golden, "logistic") {
+        let name = (&entry["units"], &entry["labels"], &entry["c"]);
+        let x = match entry["units"].as_str().unwrap() {
+            "plain" => plain(set),
+            "odd" => with_constant.clone(),
+            other => panic!("{other}"),
+        };
+        let labels = whole(set, entry["labels"].as_str().unwrap());
+        let config = LogisticConfig::default().with_c(number(entry, "c"));
+        let model = LogisticRegression::fit(x.view(), &labels, &config, &NoProgress).unwrap();
+        let expected = matrix(entry, "coefficients");
+        assert_eq!(model.coefficients().dim(), expected.dim());
+        // In the unit of each column; of the intercept, in that of all of them together.
+        let spread = x.std_axis(Axis(0), 0.0);
+        let means = x.mean_axis(Axis(0)).unwrap();
+        let shift = |(mean, spread): (&f64, &f64)| {
+            if *spread > 1e-9 {
+                mean.abs() / spread
+            } else {
+                0.0
+            }
+        };
+        let shift = means.iter().zip(&spread).map(shift).fold(1.0, f64::max);
+        for ((place, found), expected) in model.coefficients().indexed_iter().zip(&expected) {
+            let (j, found) = (place.1, *found);
+            if spread[j] > 1e-9 {
+                assert_close(found * spread[j], expected * spread[j], 1e-6, &name);
+            } else {
+                assert_eq!(found, 0.0, "the constant column, {name:?}");
+            }
+        }
+        let expected = numbers(entry, "intercepts");
+        assert_eq!(model.intercepts().len(), expected.len());
+        for (found, expected) in model.intercepts().iter().zip(expected) {
+            assert_close(*found, expected, 1e-6 * shift, &name);
+        }
+        let found = model.predict(x.view()).unwrap();
+        assert_eq!(found.labels, whole(entry, "predicted"), "{name:?}");
+        let found = found.probabilities.slice(s![..20, ..]).to_owned();
+        for (found, expected) in found.iter().zip(&matrix(entry, "probabilities")) {
+            assert_close(*found, *expected, 1e-6, &name);
+        }
+    }
+}
