@@ -5,6 +5,7 @@
 mod agreement;
 mod dispersion;
 mod folds;
+mod forest;
 mod linear;
 mod local;
 mod logistic;
@@ -22,6 +23,7 @@ pub use agreement::{
 };
 pub use dispersion::{calinski_harabasz, davies_bouldin};
 pub use folds::{Folds, group_folds, stratified_folds, stratified_group_folds};
+pub use forest::{ForestConfig, RandomForest};
 pub use linear::{LinearConfig, linear_predictability};
 pub use local::{knn_purity, leave_one_out_accuracy, trustworthiness};
 pub use logistic::{LogisticConfig, LogisticRegression};

@@ -54,7 +54,7 @@
 //! | How much of the variance is between batches? | [`evaluate::mixing::batch_variance`] |
 //! | All of that at once, before and after a correction? | [`evaluate::mixing::batch_report`] |
 //! | Do near rows tell the label? | [`evaluate::leave_one_out_accuracy`], [`evaluate::KnnClassifier`] |
-//! | Does a linear function tell it? | [`evaluate::LogisticRegression`] |
+//! | Does a linear function tell it, or do trees of questions? | [`evaluate::LogisticRegression`], [`evaluate::RandomForest`] |
 //! | Which rows test what others taught? | [`evaluate::stratified_folds`], [`evaluate::group_folds`], [`evaluate::stratified_group_folds`] |
 //! | Are predicted labels right? | [`evaluate::classification_report`], [`evaluate::probability_report`] |
 //! | Is a map to be trusted? | [`evaluate::trustworthiness`], [`umap::cross_entropy`] |
@@ -73,6 +73,8 @@
 //! the format keeps all digits.
 //! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`]) is written and
 //! read back by serde, to the bit where the format keeps all digits.
+//! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`],
+//! [`evaluate::RandomForest`]) is written and read back by serde, to the bit where the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References

@@ -4,8 +4,9 @@ use ndarray::Array2;
 
 /// The labels that a classifier tells, and how probable it takes each class to be.
 ///
-/// [`KnnClassifier::predict`](super::KnnClassifier::predict) and
-/// [`LogisticRegression::predict`](super::LogisticRegression::predict) return it.
+/// [`KnnClassifier::predict`](super::KnnClassifier::predict),
+/// [`LogisticRegression::predict`](super::LogisticRegression::predict) and
+/// [`RandomForest::predict`](super::RandomForest::predict) return it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Prediction {

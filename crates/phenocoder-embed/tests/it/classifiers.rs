@@ -3,11 +3,16 @@
 //! `tests/data/classifiers.json` is made by `make_classifiers.py` beside it.
 
 use ndarray::{Array1, Array2, Axis, concatenate, s};
-use phenocoder_core::NoProgress;
-use phenocoder_embed::evaluate::{LogisticConfig, LogisticRegression};
+use phenocoder_core::{NoProgress, Seed};
+use phenocoder_embed::evaluate::{
+    ForestConfig, LogisticConfig, LogisticRegression, RandomForest, classification_report,
+};
 use serde_json::Value;
 
 use crate::evaluation::{list, matrix, number, numbers, whole};
+
+/// Forests of this many seeds each are compared in the mean, here as there.
+const SEEDS: u64 = 20;
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../data/classifiers.json")).unwrap()
@@ -86,6 +91,47 @@ fn coefficients_are_those_of_scikit_learn() {
         let found = found.probabilities.slice(s![..20, ..]).to_owned();
         for (found, expected) in found.iter().zip(&matrix(entry, "probabilities")) {
             assert_close(*found, *expected, 1e-6, &name);
+        }
+    }
+}
+
+#[test]
+fn forests_are_as_good_as_those_of_scikit_learn() {
+    for entry in list(&golden(), "forest") {
+        let (x, labels) = (matrix(entry, "x"), whole(entry, "labels"));
+        let held_out = entry["held_out"].as_u64().unwrap() as usize;
+        let (test, train) = (x.slice(s![..held_out, ..]), x.slice(s![held_out.., ..]));
+        let mut scores = Vec::new();
+        let mut estimates = Vec::new();
+        let mut importances = Array1::<f64>::zeros(x.ncols());
+        for seed in 0..SEEDS {
+            let config = ForestConfig::default().with_seed(Seed::new(seed));
+            let known = &labels[held_out..];
+            let forest = RandomForest::fit(train, known, &config, &NoProgress).unwrap();
+            let found = forest.predict(test, &NoProgress).unwrap();
+            let report = classification_report(&labels[..held_out], &found.labels).unwrap();
+            scores.push(report.balanced_accuracy);
+            estimates.push(forest.out_of_bag_accuracy().unwrap());
+            importances += &Array1::from(forest.importances().to_vec());
+        }
+        let name = &entry["name"];
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        assert_close(
+            mean(&scores),
+            number(entry, "balanced_accuracy"),
+            0.01,
+            name,
+        );
+        assert_close(
+            mean(&scores[..5]),
+            number(entry, "balanced_accuracy"),
+            0.02,
+            name,
+        );
+        assert_close(mean(&estimates), number(entry, "out_of_bag"), 0.01, name);
+        importances /= SEEDS as f64;
+        for (found, expected) in importances.iter().zip(numbers(entry, "importances")) {
+            assert_close(*found, expected, 0.01, &(name, "importance"));
         }
     }
 }

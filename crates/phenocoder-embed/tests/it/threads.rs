@@ -14,9 +14,9 @@ use phenocoder_embed::batch::{CombatConfig, HarmonyConfig, HarmonyForm, combat, 
 use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
 use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
 use phenocoder_embed::evaluate::{
-    KnnClassifier, KnnConfig, KnnWeights, LogisticConfig, LogisticRegression, OtherGroups,
-    SilhouetteConfig, calinski_harabasz, davies_bouldin, silhouette, silhouette_by_batch,
-    trustworthiness,
+    ForestConfig, KnnClassifier, KnnConfig, KnnWeights, LogisticConfig, LogisticRegression,
+    OtherGroups, RandomForest, SilhouetteConfig, calinski_harabasz, davies_bouldin, silhouette,
+    silhouette_by_batch, trustworthiness,
 };
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
 use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors, query_neighbors};
@@ -136,6 +136,18 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         )
         .unwrap();
         add(&mut linear.coefficients().iter().copied());
+        let config_of_forest = ForestConfig::default().with_trees(20);
+        let forest = RandomForest::fit(
+            scores.view(),
+            &clusters.labels,
+            &config_of_forest,
+            &NoProgress,
+        )
+        .unwrap();
+        add(&mut forest.importances().iter().copied());
+        add(&mut forest.out_of_bag_accuracy().into_iter());
+        let told = forest.predict((&scores + 0.1).view(), &NoProgress).unwrap();
+        add(&mut told.probabilities.iter().copied());
         let batches: Vec<u32> = (0..700).map(|i| u32::from(i % 3 == 0)).collect();
         let by_batch = SilhouetteConfig::default()
             .with_metric(Metric::Cosine)

@@ -1,0 +1,325 @@
+//! One tree: how it is grown, and what it says.
+
+use std::ops::Range;
+
+use ndarray::Array2;
+use phenocoder_core::Stream;
+use serde::{Deserialize, Serialize};
+
+/// Questions, and the shares of the classes at their ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tree {
+    /// The first is the root.
+    nodes: Vec<Node>,
+    /// Classes and their shares in a leaf, leaf after leaf.
+    shares: Vec<(usize, f64)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Node {
+    /// Rows with at most the threshold in the column go to the node `low`, others to the one after it.
+    Question {
+        column: usize,
+        threshold: f64,
+        low: usize,
+    },
+    /// The shares from `first` to before `last`.
+    Leaf { first: usize, last: usize },
+}
+
+impl Tree {
+    /// Whether every row of so many columns comes to a leaf with shares of so many classes.
+    pub(super) fn is_sound(&self, columns: usize, classes: usize) -> bool {
+        let holds = |(place, node): (usize, &Node)| match *node {
+            Node::Question {
+                column,
+                threshold,
+                low,
+            } => {
+                let falls = place < low && low < self.nodes.len() - 1;
+                column < columns && threshold.is_finite() && falls
+            }
+            Node::Leaf { first, last } => self
+                .shares
+                .get(first..last)
+                .is_some_and(|shares| !shares.is_empty()),
+        };
+        let is_share =
+            |&(class, share): &(usize, f64)| class < classes && share > 0.0 && share <= 1.0;
+        !self.nodes.is_empty()
+            && self.nodes.iter().enumerate().all(holds)
+            && self.shares.iter().all(is_share)
+    }
+
+    /// Adds the shares of the classes in the leaf of a row.
+    pub(super) fn vote(&self, row: &[f64], votes: &mut [f64]) {
+        let mut place = 0;
+        let leaf = loop {
+            match self.nodes[place] {
+                Node::Question {
+                    column,
+                    threshold,
+                    low,
+                } => place = low + usize::from(row[column] > threshold),
+                Node::Leaf { first, last } => break first..last,
+            }
+        };
+        for &(class, share) in &self.shares[leaf] {
+            votes[class] += share;
+        }
+    }
+}
+
+/// A tree, and what its growing tells.
+pub(super) struct Grown {
+    pub(super) tree: Tree,
+    /// The rows that were drawn for it.
+    pub(super) is_seen: Vec<bool>,
+    /// How much purer the questions on each column have made the rows.
+    pub(super) gains: Vec<f64>,
+}
+
+/// What trees are grown from.
+pub(super) struct Training<'a> {
+    /// The values, `[p, n]`.
+    pub(super) columns: Array2<f64>,
+    /// The class of each row, from 0.
+    pub(super) places: &'a [usize],
+    pub(super) classes: usize,
+    pub(super) per_question: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Question {
+    column: usize,
+    threshold: f64,
+    /// Σ over both sides of Σ count² / rows: the larger, the purer.
+    purity: f64,
+}
+
+/// What the search for questions goes through, kept from node to node.
+struct Work {
+    /// How often each row was drawn.
+    times: Vec<u64>,
+    /// The columns, in the order in which they were drawn last.
+    order: Vec<usize>,
+    /// The values of the rows of a node, and the rows.
+    sorted: Vec<(f64, usize)>,
+}
+
+impl Training<'_> {
+    pub(super) fn grow(&self, stream: &mut Stream) -> Grown {
+        let n = self.places.len();
+        let mut work = Work {
+            times: vec![0; n],
+            order: (0..self.columns.nrows()).collect(),
+            sorted: Vec::new(),
+        };
+        for _ in 0..n {
+            work.times[stream.below(n)] += 1;
+        }
+        let is_seen: Vec<bool> = work.times.iter().map(|&times| times > 0).collect();
+        let mut rows: Vec<usize> = (0..n).filter(|&row| is_seen[row]).collect();
+        let mut gains = vec![0.0; self.columns.nrows()];
+        let mut tree = Tree {
+            nodes: vec![Node::Leaf { first: 0, last: 0 }],
+            shares: Vec::new(),
+        };
+        // Nodes to be settled, and their rows.
+        let mut open: Vec<(usize, Range<usize>)> = vec![(0, 0..rows.len())];
+        while let Some((place, range)) = open.pop() {
+            let here = &mut rows[range.clone()];
+            let mut counts = vec![0_u64; self.classes];
+            for &row in here.iter() {
+                counts[self.places[row]] += work.times[row];
+            }
+            let Some(question) = self.question(here, &counts, &mut work, stream) else {
+                tree.nodes[place] = leaf(&counts, &mut tree.shares);
+                continue;
+            };
+            let Question {
+                column,
+                threshold,
+                purity,
+            } = question;
+            gains[column] += (purity - sum_of_squares(&counts) / total(&counts)).max(0.0);
+            let values = self.values(column);
+            here.sort_unstable_by_key(|&row| values[row] > threshold);
+            let middle = range.start + here.partition_point(|&row| values[row] <= threshold);
+            let low = tree.nodes.len();
+            tree.nodes[place] = Node::Question {
+                column,
+                threshold,
+                low,
+            };
+            tree.nodes.extend([Node::Leaf { first: 0, last: 0 }; 2]);
+            open.push((low + 1, middle..range.end));
+            open.push((low, range.start..middle));
+        }
+        Grown {
+            tree,
+            is_seen,
+            gains,
+        }
+    }
+
+    fn values(&self, column: usize) -> &[f64] {
+        self.columns.row(column).to_slice().unwrap_or_default()
+    }
+
+    /// The best question on columns drawn at random; none when the rows are of one class or the same in all columns.
+    ///
+    /// Beyond the number that is asked for, columns are drawn until one is not constant.
+    fn question(
+        &self,
+        rows: &[usize],
+        counts: &[u64],
+        work: &mut Work,
+        stream: &mut Stream,
+    ) -> Option<Question> {
+        if counts.iter().filter(|&&count| count > 0).count() < 2 {
+            return None;
+        }
+        let mut best: Option<Question> = None;
+        for drawn in 0..work.order.len() {
+            if drawn >= self.per_question && best.is_some() {
+                break;
+            }
+            let left = work.order.len() - drawn;
+            work.order.swap(drawn, drawn + stream.below(left));
+            let column = work.order[drawn];
+            let values = self.values(column);
+            work.sorted.clear();
+            work.sorted
+                .extend(rows.iter().map(|&row| (values[row], row)));
+            work.sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+            let found = self.threshold(column, counts, work);
+            if let Some(found) = found
+                && best.is_none_or(|best| found.purity > best.purity)
+            {
+                best = Some(found);
+            }
+        }
+        best
+    }
+
+    /// The best threshold on sorted values; none when they are all the same.
+    fn threshold(&self, column: usize, counts: &[u64], work: &Work) -> Option<Question> {
+        let mut best: Option<Question> = None;
+        let (mut low, mut high) = (vec![0; counts.len()], counts.to_vec());
+        let (mut rows_low, mut rows_high) = (0, counts.iter().sum::<u64>());
+        // Sums of squares of counts, in whole numbers: rounding prefers none of equally good thresholds.
+        let (mut squares_low, mut squares_high) = (0, high.iter().map(|c| c * c).sum::<u64>());
+        for pair in work.sorted.windows(2) {
+            let ((value, row), next) = (pair[0], pair[1].0);
+            let (class, times) = (self.places[row], work.times[row]);
+            squares_low += times * (2 * low[class] + times);
+            squares_high -= times * (2 * high[class] - times);
+            low[class] += times;
+            high[class] -= times;
+            rows_low += times;
+            rows_high -= times;
+            if value < next {
+                let purity =
+                    squares_low as f64 / rows_low as f64 + squares_high as f64 / rows_high as f64;
+                if best.is_none_or(|best| purity > best.purity) {
+                    best = Some(Question {
+                        column,
+                        threshold: between(value, next),
+                        purity,
+                    });
+                }
+            }
+        }
+        best
+    }
+}
+
+/// Writes down the shares of the classes.
+fn leaf(counts: &[u64], shares: &mut Vec<(usize, f64)>) -> Node {
+    let first = shares.len();
+    let all = total(counts);
+    let there = counts.iter().enumerate().filter(|&(_, &count)| count > 0);
+    shares.extend(there.map(|(class, &count)| (class, count as f64 / all)));
+    Node::Leaf {
+        first,
+        last: shares.len(),
+    }
+}
+
+fn total(counts: &[u64]) -> f64 {
+    counts.iter().sum::<u64>() as f64
+}
+
+fn sum_of_squares(counts: &[u64]) -> f64 {
+    counts.iter().map(|count| count * count).sum::<u64>() as f64
+}
+
+/// A number from `low` to less than `high`, halfway if there is one.
+fn between(low: f64, high: f64) -> f64 {
+    let half = low / 2.0 + high / 2.0;
+    if low <= half && half < high {
+        half
+    } else {
+        low
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn the_best_threshold_is_the_one_worked_out_by_hand() {
+        // Classes 0 0 1 0, the second row drawn twice.
+        // Behind the first: 1 + (9 + 1) / 4; the second: 9 / 3 + (1 + 1) / 2, the most; the third: (9 + 1) / 4 + 1.
+        let training = Training {
+            columns: array![
+                [0.0, 1.0, 4.0, 7.0],
+                [3.0, 3.0, 3.0, 3.0],
+                [7.0, 7.0, 0.0, 7.0]
+            ],
+            places: &[0, 0, 1, 0],
+            classes: 2,
+            per_question: 1,
+        };
+        let mut work = Work {
+            times: vec![1, 2, 1, 1],
+            order: vec![],
+            sorted: vec![],
+        };
+        let mut best = |column: usize| {
+            let values = training.values(column).iter().copied();
+            work.sorted = values.zip(0..).collect();
+            work.sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+            training
+                .threshold(column, &[4, 1], &work)
+                .map(|found| (found.column, found.threshold, found.purity))
+        };
+        assert_eq!(best(0), Some((0, 2.5, 4.0)));
+        assert_eq!(best(1), None);
+        assert_eq!(best(2), Some((2, 3.5, 5.0)));
+    }
+
+    #[test]
+    fn thresholds_part_values_however_close_or_far() {
+        let tiny = f64::from_bits(1);
+        for (low, high) in [
+            (0.0, 1.0),
+            (-1.0, -0.5),
+            (1.0, 1.0 + f64::EPSILON),
+            (0.0, tiny),
+            (-tiny, 0.0),
+            (tiny, 2.0 * tiny),
+            (f64::MIN, f64::MAX),
+        ] {
+            let threshold = between(low, high);
+            assert!(low <= threshold && threshold < high, "{low} {high}");
+        }
+        assert_eq!(between(1.0, 4.0), 2.5);
+    }
+}
