@@ -12,6 +12,7 @@ mod logistic;
 pub mod mixing;
 mod nearest;
 mod prediction;
+mod probe;
 mod report;
 mod silhouette;
 
@@ -29,6 +30,7 @@ pub use local::{knn_purity, leave_one_out_accuracy, trustworthiness};
 pub use logistic::{LogisticConfig, LogisticRegression};
 pub use nearest::{KnnClassifier, KnnConfig, KnnWeights};
 pub use prediction::Prediction;
+pub use probe::{Classifier, FoldScores, ProbeConfig, ProbeReport, probe};
 pub use report::{
     ClassAverages, ClassScores, ClassificationReport, ProbabilityReport, classification_report,
     probability_report,

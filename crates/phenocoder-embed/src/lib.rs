@@ -55,6 +55,7 @@
 //! | All of that at once, before and after a correction? | [`evaluate::mixing::batch_report`] |
 //! | Do near rows tell the label? | [`evaluate::leave_one_out_accuracy`], [`evaluate::KnnClassifier`] |
 //! | Does a linear function tell it, or do trees of questions? | [`evaluate::LogisticRegression`], [`evaluate::RandomForest`] |
+//! | Can it be told of wells that were not seen? | [`evaluate::probe`] |
 //! | Which rows test what others taught? | [`evaluate::stratified_folds`], [`evaluate::group_folds`], [`evaluate::stratified_group_folds`] |
 //! | Are predicted labels right? | [`evaluate::classification_report`], [`evaluate::probability_report`] |
 //! | Is a map to be trusted? | [`evaluate::trustworthiness`], [`umap::cross_entropy`] |

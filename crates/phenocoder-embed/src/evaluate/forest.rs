@@ -248,7 +248,7 @@ impl RandomForest {
     /// every row.
     ///
     /// An estimate for new rows that costs no folds, but of rows that belong together (cells of one well) some trees have
-    /// seen others: folds that keep groups whole do not.
+    /// seen others: [`probe`](super::probe) with groups does not.
     #[must_use]
     pub fn out_of_bag_accuracy(&self) -> Option<f64> {
         self.out_of_bag

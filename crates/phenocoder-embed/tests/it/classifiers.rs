@@ -1,11 +1,12 @@
-//! Classifiers beside scikit-learn.
+//! Classifiers and cross-validated predictions beside scikit-learn.
 //!
 //! `tests/data/classifiers.json` is made by `make_classifiers.py` beside it.
 
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use phenocoder_core::{NoProgress, Seed};
 use phenocoder_embed::evaluate::{
-    ForestConfig, LogisticConfig, LogisticRegression, RandomForest, classification_report,
+    Classifier, ForestConfig, KnnConfig, LogisticConfig, LogisticRegression, ProbeConfig,
+    RandomForest, classification_report, probe,
 };
 use serde_json::Value;
 
@@ -91,6 +92,48 @@ fn coefficients_are_those_of_scikit_learn() {
         let found = found.probabilities.slice(s![..20, ..]).to_owned();
         for (found, expected) in found.iter().zip(&matrix(entry, "probabilities")) {
             assert_close(*found, *expected, 1e-6, &name);
+        }
+    }
+}
+
+#[test]
+fn cross_validated_predictions_are_those_of_scikit_learn() {
+    let golden = golden();
+    let set = &golden["set"];
+    let groups = whole(set, "groups");
+    for entry in list(&golden, "probe") {
+        let is = |name: &str| entry[name].as_bool().unwrap();
+        let classifier = match entry["classifier"].as_str().unwrap() {
+            "knn" => Classifier::Knn(KnnConfig::default()),
+            "logistic" => Classifier::Logistic(LogisticConfig::default()),
+            other => panic!("{other}"),
+        };
+        let mut config = ProbeConfig::default().with_classifier(classifier);
+        let x = if is("scaled") {
+            odd(set)
+        } else {
+            config = config.with_scaling(None);
+            plain(set)
+        };
+        let labels = whole(set, entry["labels"].as_str().unwrap());
+        let groups = is("grouped").then_some(&groups[..]);
+        let report = probe(x.view(), &labels, groups, &config, &NoProgress).unwrap();
+        assert_eq!(
+            report.prediction.labels,
+            whole(entry, "predicted"),
+            "{config:?}"
+        );
+        let found = report.prediction.probabilities.slice(s![..;8, ..]);
+        let expected = matrix(entry, "probabilities");
+        assert_eq!(found.dim(), expected.dim());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_close(*found, *expected, 1e-6, &config);
+        }
+        let folds = matrix(entry, "folds");
+        assert_eq!(report.folds.len(), folds.nrows());
+        for (found, expected) in report.folds.iter().zip(folds.outer_iter()) {
+            assert_eq!(found.rows as f64, expected[0], "{config:?}");
+            assert_close(found.balanced_accuracy, expected[1], 1e-12, &config);
         }
     }
 }
