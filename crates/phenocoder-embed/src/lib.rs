@@ -42,6 +42,8 @@
 //! | How are columns brought to one scale? | [`scale::Scaler`] |
 //! | What belongs to the batch and not to the biology? | [`batch::harmony()`], [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
 //! | In which directions do rows differ? | [`pca::Pca`] |
+//! | What belongs to the batch and not to the biology? | [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
+//! | In which directions do rows differ? | [`pca::Pca`]; rows in blocks: [`pca::IncrementalPca`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
@@ -76,6 +78,8 @@
 //! read back by serde, to the bit where the format keeps all digits.
 //! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`],
 //! [`evaluate::RandomForest`]) is written and read back by serde, to the bit where the format keeps all digits.
+//! [`pca::IncrementalPca`], [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read back by
+//! serde, to the bit where the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References

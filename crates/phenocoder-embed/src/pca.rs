@@ -1,27 +1,44 @@
-//! Principal components.
+//! Principal components: the directions in which rows differ most.
 
-use nalgebra::{DMatrix, SymmetricEigen};
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
-use phenocoder_core::ShapeError;
-use rayon::prelude::*;
+mod eigen;
+mod exact;
+mod incremental;
+mod product;
+mod randomized;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use phenocoder_core::{Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
+
+use exact::Directions;
+pub use incremental::{IncrementalMethod, IncrementalPca, IncrementalPcaConfig};
+use product::Centered;
+use randomized::Projection;
 
 /// How the components are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PcaSolver {
-    /// The smaller of the two matrices below.
+    /// The smaller of the two matrices below; [`Randomized`](Self::Randomized) where the smaller side is above 1,000
+    /// and more than `(4 q + 6) (k + o)`, with `k` components, `o` oversamples and `q` power iterations, from where on
+    /// it takes fewer multiplications.
     #[default]
     Auto,
     /// Eigenvectors of the `p × p` covariance matrix.
     Covariance,
     /// Eigenvectors of the `n × n` matrix of inner products of rows.
     Gram,
+    /// Eigenvectors within a random subspace that power iterations turn to the leading components (Halko, Martinsson &
+    /// Tropp 2011, doi:10.1137/090771806).
+    ///
+    /// An approximation for a few components of a large matrix, by [`PcaConfig::seed`]: the captured variance is right
+    /// to about `(v' / v)^(2 q + 2)`, where `v'` is the variance of the first component beyond the oversamples, and
+    /// components are as far as they stand out of what follows them.
+    Randomized,
 }
 
 /// Settings of a [`Pca`].
@@ -31,9 +48,23 @@ pub enum PcaSolver {
 pub struct PcaConfig {
     /// How many components are kept; never more than there are rows or columns.
     pub n_components: usize,
-    /// How they are found (default: what is smaller).
+    /// How they are found (default: what is cheapest).
     #[serde(default)]
     pub solver: PcaSolver,
+    /// Directions that [`PcaSolver::Randomized`] draws beyond those asked for (default 10).
+    #[serde(default = "default_oversamples")]
+    pub oversamples: usize,
+    /// How often [`PcaSolver::Randomized`] multiplies them by the covariance after the first time (default: 7 where
+    /// less than a tenth of all components is asked for, otherwise 4).
+    #[serde(default)]
+    pub power_iterations: Option<usize>,
+    /// Where [`PcaSolver::Randomized`] starts.
+    #[serde(default)]
+    pub seed: Seed,
+}
+
+fn default_oversamples() -> usize {
+    10
 }
 
 impl PcaConfig {
@@ -43,6 +74,9 @@ impl PcaConfig {
         Self {
             n_components,
             solver: PcaSolver::Auto,
+            oversamples: default_oversamples(),
+            power_iterations: None,
+            seed: Seed::default(),
         }
     }
 
@@ -50,6 +84,27 @@ impl PcaConfig {
     #[must_use]
     pub fn with_solver(mut self, solver: PcaSolver) -> Self {
         self.solver = solver;
+        self
+    }
+
+    /// Sets how many directions the randomized solver draws beyond those asked for.
+    #[must_use]
+    pub fn with_oversamples(mut self, oversamples: usize) -> Self {
+        self.oversamples = oversamples;
+        self
+    }
+
+    /// Sets the power iterations of the randomized solver.
+    #[must_use]
+    pub fn with_power_iterations(mut self, iterations: impl Into<Option<usize>>) -> Self {
+        self.power_iterations = iterations.into();
+        self
+    }
+
+    /// Sets where the randomized solver starts.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -61,6 +116,29 @@ impl PcaConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let n = self.n_components;
         ConfigError::check(n > 0, "n_components", "at least 1", n)
+    }
+
+    fn projection(&self, n: usize, p: usize) -> Projection {
+        let few = self.n_components.saturating_mul(10) < n.min(p);
+        Projection {
+            oversamples: self.oversamples,
+            power_iterations: self.power_iterations.unwrap_or(if few { 7 } else { 4 }),
+            seed: self.seed,
+        }
+    }
+
+    /// The solver that `Auto` stands for.
+    fn solver_for(&self, n: usize, p: usize) -> PcaSolver {
+        let smaller = n.min(p);
+        let products = self.projection(n, p).power_iterations.saturating_mul(4);
+        let width = self.n_components.saturating_add(self.oversamples);
+        let randomized = products.saturating_add(6).saturating_mul(width);
+        match self.solver {
+            PcaSolver::Auto if smaller > 1000 && randomized < smaller => PcaSolver::Randomized,
+            PcaSolver::Auto if p <= n => PcaSolver::Covariance,
+            PcaSolver::Auto => PcaSolver::Gram,
+            given => given,
+        }
     }
 }
 
@@ -76,6 +154,10 @@ impl PcaConfig {
 ///
 /// All components are available, where its default solver needs one fewer than the smaller side, and scores stay in
 /// double precision.
+/// [`PcaSolver::Randomized`] captures what that of scikit-learn captures, from other random numbers.
+///
+/// Cost: `n p min(n, p)` multiplications, and `4/3 m³` with `m = min(n, p)`; `(4 q + 6) n p (k + o)` randomized.
+/// Rows that memory does not hold at once: [`IncrementalPca`].
 ///
 /// # Examples
 ///
@@ -145,58 +227,42 @@ impl Pca {
         let (n, p) = x.dim();
         for (what, needed, found) in [("rows", 2, n), ("columns", 1, p)] {
             if found < needed {
-                return Err(Error::TooFew {
-                    method: "principal components",
-                    what,
-                    needed,
-                    found,
-                });
+                return Err(too_few(what, needed, found));
             }
         }
         check_finite(x)?;
         let mean = x.sum_axis(Axis(0)) / n as f64;
-        let mut centered = x.to_owned();
-        centered -= &mean;
+        let centered = Centered::new(x, mean.view());
         let k = config.n_components.min(n).min(p);
-        let by_covariance = match config.solver {
-            PcaSolver::Auto => p <= n,
-            PcaSolver::Covariance => true,
-            PcaSolver::Gram => false,
-        };
-        let degrees = (n - 1) as f64;
-        let total = centered.iter().map(|v| v * v).sum::<f64>();
-        // No product of two rows or columns is larger; what is not finite would keep the eigensolver busy for ever.
-        if !total.is_finite() {
-            return Err(Error::Overflow {
-                method: "principal components",
-            });
-        }
-        let total_variance = total / degrees;
-        let (squares, mut components) = if by_covariance {
-            let (squares, vectors) = leading_eigenvectors(&inner_products(centered.t()), k);
-            (squares, vectors)
-        } else {
-            let (squares, vectors) = leading_eigenvectors(&inner_products(centered.view()), k);
-            (squares, vectors.dot(&centered))
-        };
-        orthonormalize(&mut components);
-        for mut component in components.outer_iter_mut() {
-            if largest_entry(component.view()) < 0.0 {
-                component.mapv_inplace(|v| -v);
+        let directions = match config.solver_for(n, p) {
+            PcaSolver::Randomized => Directions::randomized(&centered, k, config.projection(n, p))?,
+            PcaSolver::Gram => Directions::of_rows(&centered, k)?,
+            PcaSolver::Covariance | PcaSolver::Auto => {
+                Directions::of_inner_products(centered.inner(), k)?
             }
-        }
+        };
+        Ok(Self::of(mean.to_vec(), n, directions))
+    }
+
+    fn of(mean: Vec<f64>, rows: usize, directions: Directions) -> Self {
+        let degrees = (rows - 1) as f64;
+        let Directions {
+            squares,
+            components,
+            total,
+        } = directions;
         // Below the rounding error of the largest one, a variance is none.
         let floor = squares.first().copied().unwrap_or(0.0) * f64::EPSILON;
         let variance = squares
             .iter()
             .map(|&v| if v > floor { v / degrees } else { 0.0 })
             .collect();
-        Ok(Self {
-            mean: mean.to_vec(),
+        Self {
+            mean,
             components,
             variance,
-            total_variance,
-        })
+            total_variance: total / degrees,
+        }
     }
 
     /// The scores of rows, those of the fit or new ones.
@@ -211,9 +277,7 @@ impl Pca {
     pub fn transform(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         check_columns(x, self.mean.len())?;
         check_finite(x)?;
-        let mut centered = x.to_owned();
-        centered -= &self.mean();
-        Ok(centered.dot(&self.components.t()))
+        Ok(Centered::new(x, self.mean()).times(self.components.t()))
     }
 
     /// The rows that belong to scores, as far as the components span them.
@@ -259,176 +323,15 @@ impl Pca {
     }
 }
 
-/// `a aᵀ`, summed over fixed blocks of columns so that the number of threads does not matter.
-fn inner_products(a: ArrayView2<'_, f64>) -> Array2<f64> {
-    const BLOCK: usize = 4096;
-    let (m, length) = a.dim();
-    let starts: Vec<usize> = (0..length).step_by(BLOCK).collect();
-    let mut sum = Array2::<f64>::zeros((m, m));
-    // A few blocks at a time bound the memory.
-    for group in starts.chunks(8) {
-        let parts: Vec<Array2<f64>> = group
-            .par_iter()
-            .map(|&start| {
-                let block = a.slice(s![.., start..(start + BLOCK).min(length)]);
-                let mut part = Array2::zeros((m, m));
-                general_mat_mul(1.0, &block, &block.t(), 0.0, &mut part);
-                part
-            })
-            .collect();
-        for part in parts {
-            sum += &part;
-        }
+/// There is less of something than the method needs.
+fn too_few(what: &'static str, needed: usize, found: usize) -> Error {
+    Error::TooFew {
+        method: "principal components",
+        what,
+        needed,
+        found,
     }
-    sum
-}
-
-/// The `k` largest eigenvalues, falling, and their eigenvectors as rows.
-fn leading_eigenvectors(symmetric: &Array2<f64>, k: usize) -> (Vec<f64>, Array2<f64>) {
-    let m = symmetric.nrows();
-    let lower = |i: usize, j: usize| symmetric[[i.max(j), i.min(j)]];
-    let eigen = SymmetricEigen::new(DMatrix::from_fn(m, m, lower));
-    let mut order: Vec<usize> = (0..m).collect();
-    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-    order.truncate(k);
-    let values = order
-        .iter()
-        .map(|&i| eigen.eigenvalues[i].max(0.0))
-        .collect();
-    let vectors = Array2::from_shape_fn((k, m), |(i, j)| eigen.eigenvectors[(j, order[i])]);
-    (values, vectors)
-}
-
-/// Makes the rows orthonormal in their order; a row that the ones before it span is replaced by another direction.
-fn orthonormalize(rows: &mut Array2<f64>) {
-    let (k, p) = rows.dim();
-    let scale = rows
-        .outer_iter()
-        .map(|row| row.dot(&row).sqrt())
-        .fold(0.0, f64::max);
-    let mut axis = 0;
-    for i in 0..k {
-        let (done, mut rest) = rows.view_mut().split_at(Axis(0), i);
-        let mut row = rest.row_mut(0);
-        let mut least = scale * 1e-8;
-        loop {
-            // Twice is enough (Giraud, Langou & Rozložník 2005, doi:10.1007/s00211-005-0615-4).
-            for _ in 0..2 {
-                for other in done.outer_iter() {
-                    let share = other.dot(&row);
-                    row.scaled_add(-share, &other);
-                }
-            }
-            let norm = row.dot(&row).sqrt();
-            if norm > least {
-                row /= norm;
-                break;
-            }
-            // One of the p unit vectors stands out of fewer than p directions by at least 1/√p of its length.
-            row.fill(0.0);
-            row[axis % p] = 1.0;
-            axis += 1;
-            least = 0.5 / (p as f64).sqrt();
-        }
-    }
-}
-
-/// The entry of largest size, the first of several.
-fn largest_entry(values: ArrayView1<'_, f64>) -> f64 {
-    let mut largest = 0.0_f64;
-    for &value in values {
-        if value.abs() > largest.abs() {
-            largest = value;
-        }
-    }
-    largest
 }
 
 #[cfg(test)]
-mod tests {
-    use ndarray::array;
-    use phenocoder_core::Seed;
-
-    use super::*;
-
-    fn random(n: usize, p: usize) -> Array2<f64> {
-        let mut stream = Seed::new(5).stream("data", 0);
-        Array2::from_shape_fn((n, p), |(_, j)| stream.normal() * (1.0 + j as f64))
-    }
-
-    fn fit(x: &Array2<f64>, k: usize, solver: PcaSolver) -> Pca {
-        Pca::fit(x.view(), &PcaConfig::new(k).with_solver(solver)).unwrap()
-    }
-
-    #[test]
-    fn both_solvers_agree_in_direction_sign_and_variance() {
-        for (n, p) in [(40, 6), (7, 20)] {
-            let x = random(n, p);
-            let k = n.min(p) - 1;
-            let a = fit(&x, k, PcaSolver::Covariance);
-            let b = fit(&x, k, PcaSolver::Gram);
-            let difference = &a.components() - &b.components();
-            assert!(difference.iter().all(|d| d.abs() < 1e-10), "{n} × {p}");
-            for (u, v) in a.explained_variance().iter().zip(b.explained_variance()) {
-                assert!((u - v).abs() < 1e-10 * u);
-            }
-        }
-    }
-
-    #[test]
-    fn components_are_orthonormal_even_without_variance() {
-        let mut x = random(5, 8);
-        x.row_mut(4)
-            .assign(&array![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
-        let copy = x.row(0).to_owned();
-        x.row_mut(1).assign(&copy);
-        for data in [x, Array2::zeros((5, 8)), Array2::from_elem((9, 4), 3.25)] {
-            for solver in [PcaSolver::Covariance, PcaSolver::Gram] {
-                let pca = fit(&data, 8, solver);
-                let product = pca.components().dot(&pca.components().t());
-                let expected = Array2::<f64>::eye(pca.n_components());
-                assert!((&product - &expected).iter().all(|d| d.abs() < 1e-10));
-                assert!(pca.explained_variance().windows(2).all(|w| w[0] >= w[1]));
-                assert!(pca.explained_variance_ratio().iter().all(|r| r.is_finite()));
-            }
-        }
-    }
-
-    #[test]
-    fn all_components_give_the_rows_back() {
-        let x = random(30, 4);
-        let pca = fit(&x, 99, PcaSolver::Auto);
-        assert_eq!(pca.n_components(), 4);
-        let scores = pca.transform(x.view()).unwrap();
-        let back = pca.inverse_transform(scores.view()).unwrap();
-        assert!((&back - &x).iter().all(|d| d.abs() < 1e-10));
-        let sum: f64 = pca.explained_variance_ratio().iter().sum();
-        assert!((sum - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn components_survive_json_to_the_bit_and_parts_that_do_not_fit_are_refused() {
-        let pca = fit(&random(20, 4), 3, PcaSolver::Auto);
-        let text = serde_json::to_string(&pca).unwrap();
-        assert_eq!(serde_json::from_str::<Pca>(&text).unwrap(), pca);
-        let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
-        parts["mean"].as_array_mut().unwrap().pop();
-        assert!(serde_json::from_value::<Pca>(parts).is_err());
-    }
-
-    #[test]
-    fn bad_input_is_refused() {
-        let config = PcaConfig::new(2);
-        assert!(Pca::fit(array![[1.0, 2.0]].view(), &config).is_err());
-        assert!(Pca::fit(array![[1.0], [f64::INFINITY]].view(), &config).is_err());
-        assert!(Pca::fit(Array2::zeros((3, 0)).view(), &config).is_err());
-        assert!(PcaConfig::new(0).validate().is_err());
-        let huge = random(5, 3) * 1e200;
-        assert!(matches!(
-            Pca::fit(huge.view(), &config),
-            Err(Error::Overflow { .. })
-        ));
-        let pca = fit(&random(5, 3), 2, PcaSolver::Auto);
-        assert!(pca.transform(random(5, 4).view()).is_err());
-    }
-}
+mod tests;

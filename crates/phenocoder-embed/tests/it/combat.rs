@@ -1,20 +1,13 @@
 //! ComBat and centring against scanpy 1.12.4 and pandas: `tests/data/make_combat.py`.
 
-use ndarray::Array2;
 use phenocoder_core::Categorical;
 use phenocoder_embed::batch::{BatchEffect, Combat, CombatConfig, Covariate, center, combat};
 use serde_json::Value;
 
-use crate::golden::max_difference;
+use crate::golden::{matrix, max_difference};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../data/combat.json")).unwrap()
-}
-
-fn matrix(value: &Value) -> Array2<f64> {
-    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
-    let shape = (rows.len(), rows[0].len());
-    Array2::from_shape_vec(shape, rows.concat()).unwrap()
 }
 
 fn labels(value: &Value) -> Categorical {

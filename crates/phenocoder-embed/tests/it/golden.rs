@@ -5,6 +5,14 @@ use std::path::Path;
 use ndarray::{Array1, Array2};
 use phenocoder_core::{Categorical, CsrGraph};
 use phenocoder_testdata::{Csv, Npz};
+use serde_json::Value;
+
+/// A matrix written as a list of rows.
+pub(crate) fn matrix(value: &Value) -> Array2<f64> {
+    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+    let shape = (rows.len(), rows[0].len());
+    Array2::from_shape_vec(shape, rows.concat()).unwrap()
+}
 
 pub(crate) fn max_difference(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     assert_eq!(a.dim(), b.dim());

@@ -12,5 +12,6 @@ mod golden;
 mod harmony;
 mod mixing;
 mod organoid;
+mod pca;
 mod spatial;
 mod threads;

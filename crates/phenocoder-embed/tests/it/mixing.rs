@@ -13,6 +13,8 @@ use phenocoder_embed::pca::{Pca, PcaConfig};
 use proptest::prelude::*;
 use serde_json::Value;
 
+use crate::golden::matrix;
+
 struct Golden {
     values: Value,
     x: Array2<f64>,
@@ -29,12 +31,6 @@ fn golden() -> Golden {
         label: labels("label"),
         values,
     }
-}
-
-fn matrix(value: &Value) -> Array2<f64> {
-    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
-    let shape = (rows.len(), rows[0].len());
-    Array2::from_shape_vec(shape, rows.concat()).unwrap()
 }
 
 /// The neighbours that scib-metrics calls `count`, the row itself among them.

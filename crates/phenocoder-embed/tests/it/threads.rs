@@ -20,7 +20,9 @@ use phenocoder_embed::evaluate::{
 };
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
 use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors, query_neighbors};
-use phenocoder_embed::pca::{Pca, PcaConfig};
+use phenocoder_embed::pca::{
+    IncrementalMethod, IncrementalPca, IncrementalPcaConfig, Pca, PcaConfig, PcaSolver,
+};
 use phenocoder_embed::umap::{Umap, UmapConfig, cross_entropy};
 use sha2::{Digest, Sha256};
 
@@ -43,6 +45,20 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             .transform(x.view())
             .unwrap();
         add(&mut scores.iter().copied());
+        // More than one block of rows, tile of columns and panel of reflections.
+        let wide = Array2::from_shape_fn((5000, 150), |(_, j)| (1.0 + j as f64) * stream.uniform());
+        for solver in [PcaSolver::Covariance, PcaSolver::Randomized] {
+            let config = PcaConfig::new(3).with_solver(solver);
+            let pca = Pca::fit(wide.view(), &config).unwrap();
+            add(&mut pca.components().iter().copied());
+            add(&mut pca.transform(wide.view()).unwrap().iter().copied());
+        }
+        let config = IncrementalPcaConfig::new(3).with_method(IncrementalMethod::Truncated);
+        let mut growing = IncrementalPca::new(&config).unwrap();
+        for block in wide.axis_chunks_iter(ndarray::Axis(0), 1700) {
+            growing.partial_fit(block).unwrap();
+        }
+        add(&mut growing.finish().unwrap().components().iter().copied());
         let neighbors =
             nearest_neighbors(scores.view(), 14, Metric::Euclidean, &NoProgress).unwrap();
         add(&mut neighbors.distances().iter().copied());

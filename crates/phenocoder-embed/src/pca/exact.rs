@@ -1,0 +1,118 @@
+//! All eigenvectors that are asked for, to rounding.
+
+use ndarray::{Array2, ArrayView1, Axis};
+
+use super::eigen::leading_eigenvectors;
+use super::product::Centered;
+use crate::{Error, Result};
+
+/// What a solver finds.
+pub(super) struct Directions {
+    /// The sum of squares along each component, falling.
+    pub(super) squares: Vec<f64>,
+    /// The components, one a row, orthonormal and with their signs.
+    pub(super) components: Array2<f64>,
+    /// The sum of squares of all columns.
+    pub(super) total: f64,
+}
+
+impl Directions {
+    /// Makes the components orthonormal and gives them their signs; rows that are missing or zero are filled.
+    pub(super) fn new(squares: Vec<f64>, mut components: Array2<f64>, total: f64) -> Self {
+        orthonormalize(&mut components);
+        for mut component in components.outer_iter_mut() {
+            if largest_entry(component.view()) < 0.0 {
+                component.mapv_inplace(|v| -v);
+            }
+        }
+        Self {
+            squares,
+            components,
+            total,
+        }
+    }
+
+    /// Those of a matrix of inner products of columns.
+    pub(super) fn of_inner_products(inner: Array2<f64>, k: usize) -> Result<Self> {
+        let total = finite_total(inner.diag().sum())?;
+        let (squares, vectors) = leading_eigenvectors(inner, k);
+        Ok(Self::new(squares, vectors, total))
+    }
+
+    /// Those of the smaller of `aᵀ a` and `a aᵀ`.
+    pub(super) fn smaller(a: &Centered<'_>, k: usize) -> Result<Self> {
+        let (n, p) = a.dim();
+        if p <= n {
+            Self::of_inner_products(a.inner(), k)
+        } else {
+            Self::of_rows(a, k)
+        }
+    }
+
+    /// By the matrix of inner products of rows.
+    pub(super) fn of_rows(a: &Centered<'_>, k: usize) -> Result<Self> {
+        let all = a.rows(0..a.dim().0);
+        let inner = Centered::plain(all.t()).inner();
+        let total = finite_total(inner.diag().sum())?;
+        let (squares, vectors) = leading_eigenvectors(inner, k);
+        let components = Centered::plain(all.view()).transposed_times(vectors.t());
+        let components = components.t().as_standard_layout().into_owned();
+        Ok(Self::new(squares, components, total))
+    }
+}
+
+/// No product of two rows or columns is larger than the sum of all squares, so that no other number overflows.
+pub(super) fn finite_total(total: f64) -> Result<f64> {
+    if total.is_finite() {
+        Ok(total)
+    } else {
+        Err(Error::Overflow {
+            method: "principal components",
+        })
+    }
+}
+
+/// Makes the rows orthonormal in their order; a row that the ones before it span is replaced by another direction.
+fn orthonormalize(rows: &mut Array2<f64>) {
+    let (k, p) = rows.dim();
+    let scale = rows
+        .outer_iter()
+        .map(|row| row.dot(&row).sqrt())
+        .fold(0.0, f64::max);
+    let mut axis = 0;
+    for i in 0..k {
+        let (done, mut rest) = rows.view_mut().split_at(Axis(0), i);
+        let mut row = rest.row_mut(0);
+        let mut least = scale * 1e-8;
+        loop {
+            // Twice is enough (Giraud, Langou & Rozložník 2005, doi:10.1007/s00211-005-0615-4).
+            for _ in 0..2 {
+                for other in done.outer_iter() {
+                    let share = other.dot(&row);
+                    row.scaled_add(-share, &other);
+                }
+            }
+            let norm = row.dot(&row).sqrt();
+            if norm > least {
+                row /= norm;
+                break;
+            }
+            // One of the p unit vectors stands out of fewer than p directions by at least 1/√p of its length.
+            row.fill(0.0);
+            row[axis % p] = 1.0;
+            axis += 1;
+            least = 0.5 / (p as f64).sqrt();
+        }
+    }
+}
+
+/// The entry of largest size, the first of several.
+fn largest_entry(values: ArrayView1<'_, f64>) -> f64 {
+    let mut largest = 0.0_f64;
+    for &value in values {
+        if value.abs() > largest.abs() {
+            largest = value;
+        }
+    }
+    largest
+}

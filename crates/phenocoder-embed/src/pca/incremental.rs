@@ -1,0 +1,341 @@
+//! Components of rows that come in blocks.
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use phenocoder_core::ShapeError;
+use serde::{Deserialize, Serialize};
+
+use super::exact::{Directions, finite_total};
+use super::product::Centered;
+use super::{Pca, too_few};
+use crate::matrix::{check_columns, check_finite};
+use crate::{ConfigError, Error, Result};
+
+/// The most columns that [`IncrementalMethod::Covariance`] takes: half a GiB for the sums.
+const MOST_COLUMNS: usize = 8192;
+
+/// What is kept of the rows seen so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IncrementalMethod {
+    /// The products of all columns, `[p, p]` (for up to 8,192 columns): what [`Pca::fit`] finds in all rows at once, to
+    /// rounding, however they are cut into blocks.
+    #[default]
+    Covariance,
+    /// The components asked for and their variances, `[k, p]`: what a block adds outside of them is lost after it.
+    ///
+    /// An approximation whose result depends on the blocks and their order; exact when all components are kept.
+    Truncated,
+}
+
+/// Settings of an [`IncrementalPca`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct IncrementalPcaConfig {
+    /// How many components are kept; never more than there are rows or columns.
+    pub n_components: usize,
+    /// What is kept of the rows seen so far (default [`IncrementalMethod::Covariance`]).
+    #[serde(default)]
+    pub method: IncrementalMethod,
+}
+
+impl IncrementalPcaConfig {
+    /// Keeps up to this many components.
+    #[must_use]
+    pub fn new(n_components: usize) -> Self {
+        Self {
+            n_components,
+            method: IncrementalMethod::Covariance,
+        }
+    }
+
+    /// Sets what is kept of the rows seen so far.
+    #[must_use]
+    pub fn with_method(mut self, method: IncrementalMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Checks all rules.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] when no component is asked for.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let n = self.n_components;
+        ConfigError::check(n > 0, "n_components", "at least 1", n)
+    }
+}
+
+/// Principal components of more rows than memory holds: they are given in blocks, each seen once.
+///
+/// With `n` rows seen, `m` new ones, and `d` the difference of their means:
+///
+/// * [`Covariance`](IncrementalMethod::Covariance): the sums of products of centered columns are those of the rows seen,
+///   those of the block, and `d dᵀ n m / (n + m)` (Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115).
+///   Cost of a block: `O(m p²)`; memory `O(p²)`.
+/// * [`Truncated`](IncrementalMethod::Truncated): the components of the rows seen, each as long as the root of its sum of
+///   squares, the block, centered by its own mean, and `√(n m / (n + m)) d`, one above the other, are a matrix whose
+///   components are kept (Ross, Lim, Lin & Yang 2008, doi:10.1007/s11263-007-0075-7).
+///   Cost of a block: `O((k + m) p min(k + m, p))`; memory `O(k p)`.
+///
+/// The state can be written between two blocks and be continued elsewhere.
+///
+/// # Differences from scikit-learn's `IncrementalPCA`
+///
+/// That is the method `Truncated`, to rounding; the default here is exact.
+/// Later blocks may have any number of rows in both, and none at all here.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::{Array2, s};
+/// use phenocoder_core::Seed;
+/// use phenocoder_embed::pca::{IncrementalPca, IncrementalPcaConfig, Pca, PcaConfig};
+///
+/// let mut stream = Seed::new(1).stream("rows", 0);
+/// let x = Array2::from_shape_fn((100, 4), |(_, j)| stream.normal() * (1.0 + j as f64));
+///
+/// let mut growing = IncrementalPca::new(&IncrementalPcaConfig::new(2))?;
+/// growing.partial_fit(x.slice(s![..70, ..]))?;
+/// growing.partial_fit(x.slice(s![70.., ..]))?;
+/// let (pca, at_once) = (growing.finish()?, Pca::fit(x.view(), &PcaConfig::new(2))?);
+/// let difference = &pca.components() - &at_once.components();
+/// assert!(difference.iter().all(|d| d.abs() < 1e-12));
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+#[doc(alias = "IncrementalPCA")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
+pub struct IncrementalPca {
+    config: IncrementalPcaConfig,
+    rows: usize,
+    mean: Vec<f64>,
+    /// `Covariance`: sums of products `[p, p]`; `Truncated`: components `[k, p]`; `[0, 0]` before the first block.
+    #[serde(with = "crate::stored")]
+    kept: Array2<f64>,
+    /// `Truncated`: the sum of squares along each component.
+    squares: Vec<f64>,
+    /// The sum of squares of all columns.
+    total: f64,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    config: IncrementalPcaConfig,
+    rows: usize,
+    mean: Vec<f64>,
+    #[serde(with = "crate::stored")]
+    kept: Array2<f64>,
+    squares: Vec<f64>,
+    total: f64,
+}
+
+impl TryFrom<Parts> for IncrementalPca {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts {
+            config,
+            rows,
+            mean,
+            kept,
+            squares,
+            total,
+        } = parts;
+        config.validate()?;
+        ShapeError::check_len("mean", kept.ncols(), mean.len())?;
+        ShapeError::check_len("rows", usize::from(rows > 0), usize::from(!mean.is_empty()))?;
+        let (expected, sums) = match config.method {
+            IncrementalMethod::Covariance => (mean.len(), 0),
+            IncrementalMethod::Truncated => {
+                let k = config.n_components.min(mean.len());
+                (k, k)
+            }
+        };
+        ShapeError::check_len("kept", expected, kept.nrows())?;
+        ShapeError::check_len("squares", sums, squares.len())?;
+        check_finite(kept.view())?;
+        let sums = squares.iter().chain([&total]);
+        for (column, &value) in mean.iter().chain(sums).enumerate() {
+            if !value.is_finite() {
+                return Err(Error::NotFinite {
+                    row: 0,
+                    column,
+                    value,
+                });
+            }
+        }
+        Ok(Self {
+            config,
+            rows,
+            mean,
+            kept,
+            squares,
+            total,
+        })
+    }
+}
+
+impl IncrementalPca {
+    /// Has seen no row yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when no component is asked for.
+    pub fn new(config: &IncrementalPcaConfig) -> Result<Self> {
+        config.validate()?;
+        Ok(Self {
+            config: config.clone(),
+            rows: 0,
+            mean: Vec::new(),
+            kept: Array2::zeros((0, 0)),
+            squares: Vec::new(),
+            total: 0.0,
+        })
+    }
+
+    /// The number of rows seen.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &IncrementalPcaConfig {
+        &self.config
+    }
+
+    /// Takes in a block of rows; a block without rows changes nothing, nor does one that is refused.
+    ///
+    /// # Shapes
+    ///
+    /// `[m, p]`, with the same `p` in every block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for another number of columns than before, [`Error::NotFinite`] for NaN or infinity,
+    /// [`Error::TooFew`] for no column, or fewer rows than components in the first block of
+    /// [`IncrementalMethod::Truncated`], [`Error::Config`] for more than 8,192 columns with
+    /// [`IncrementalMethod::Covariance`], [`Error::Overflow`] for values whose squares are beyond any number.
+    pub fn partial_fit(&mut self, block: ArrayView2<'_, f64>) -> Result<()> {
+        let (m, p) = block.dim();
+        if self.rows > 0 {
+            check_columns(block, self.mean.len())?;
+        }
+        if m == 0 {
+            return Ok(());
+        }
+        if self.rows == 0 {
+            self.check_first(m, p)?;
+        }
+        check_finite(block)?;
+        let mean = block.sum_axis(Axis(0)) / m as f64;
+        if self.rows == 0 {
+            self.begin(block, mean.view())?;
+            self.mean = mean.to_vec();
+        } else {
+            let difference = &mean - &ArrayView1::from(&self.mean);
+            self.extend(block, mean.view(), difference.view())?;
+            let share = m as f64 / (self.rows + m) as f64;
+            for (old, difference) in self.mean.iter_mut().zip(difference) {
+                *old += difference * share;
+            }
+        }
+        self.rows += m;
+        Ok(())
+    }
+
+    fn check_first(&self, rows: usize, columns: usize) -> Result<()> {
+        let k = self.config.n_components.min(columns);
+        match self.config.method {
+            _ if columns == 0 => Err(too_few("columns", 1, 0)),
+            IncrementalMethod::Covariance => Ok(ConfigError::check(
+                columns <= MOST_COLUMNS,
+                "method",
+                "`Truncated` for more than 8,192 columns",
+                "`Covariance`",
+            )?),
+            IncrementalMethod::Truncated if rows < k => {
+                Err(too_few("rows in the first block", k, rows))
+            }
+            IncrementalMethod::Truncated => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, block: ArrayView2<'_, f64>, mean: ArrayView1<'_, f64>) -> Result<()> {
+        let centered = Centered::new(block, mean);
+        match self.config.method {
+            IncrementalMethod::Covariance => {
+                let kept = centered.inner();
+                self.total = finite_total(kept.diag().sum())?;
+                self.kept = kept;
+            }
+            IncrementalMethod::Truncated => {
+                let k = self.config.n_components.min(block.ncols());
+                let found = Directions::smaller(&centered, k)?;
+                self.total = found.total;
+                (self.kept, self.squares) = (found.components, found.squares);
+            }
+        }
+        Ok(())
+    }
+
+    fn extend(
+        &mut self,
+        block: ArrayView2<'_, f64>,
+        mean: ArrayView1<'_, f64>,
+        difference: ArrayView1<'_, f64>,
+    ) -> Result<()> {
+        let (n, m) = (self.rows as f64, block.nrows() as f64);
+        // A row that stands for the distance of the means.
+        let between = (&difference * (n / (n + m) * m).sqrt()).insert_axis(Axis(0));
+        let centered = Centered::new(block, mean);
+        match self.config.method {
+            IncrementalMethod::Covariance => {
+                let added = centered.inner() + Centered::plain(between.view()).inner();
+                self.total = finite_total(self.total + added.diag().sum())?;
+                self.kept += &added;
+            }
+            IncrementalMethod::Truncated => {
+                let lengths: Vec<f64> = self.squares.iter().map(|v| v.sqrt()).collect();
+                let old = &self.kept * &ArrayView1::from(&lengths).insert_axis(Axis(1));
+                let own = centered.rows(0..block.nrows());
+                let new = own.iter().chain(&between).map(|v| v * v).sum::<f64>();
+                let total = finite_total(self.total + new)?;
+                let stack = concatenate![Axis(0), old, own, between];
+                let k = self.squares.len();
+                let found = Directions::smaller(&Centered::plain(stack.view()), k)?;
+                self.total = total;
+                (self.kept, self.squares) = (found.components, found.squares);
+            }
+        }
+        Ok(())
+    }
+
+    /// The components of the rows seen; more can be taken in afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooFew`] for fewer than two rows.
+    pub fn finish(&self) -> Result<Pca> {
+        if self.rows < 2 {
+            return Err(too_few("rows", 2, self.rows));
+        }
+        let k = self.config.n_components.min(self.rows).min(self.mean.len());
+        let directions = match self.config.method {
+            IncrementalMethod::Covariance => Directions::of_inner_products(self.kept.clone(), k)?,
+            IncrementalMethod::Truncated => {
+                Directions::new(self.squares.clone(), self.kept.clone(), self.total)
+            }
+        };
+        Ok(Pca::of(self.mean.clone(), self.rows, directions))
+    }
+}
+
+#[cfg(test)]
+mod tests;

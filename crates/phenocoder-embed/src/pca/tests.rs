@@ -1,0 +1,202 @@
+use ndarray::array;
+use phenocoder_core::Seed;
+use proptest::prelude::*;
+
+use super::*;
+
+fn random(n: usize, p: usize) -> Array2<f64> {
+    let mut stream = Seed::new(5).stream("data", 0);
+    Array2::from_shape_fn((n, p), |(_, j)| stream.normal() * (1.0 + j as f64))
+}
+
+fn fit(x: &Array2<f64>, k: usize, solver: PcaSolver) -> Pca {
+    Pca::fit(x.view(), &PcaConfig::new(k).with_solver(solver)).unwrap()
+}
+
+#[test]
+fn both_solvers_agree_in_direction_sign_and_variance() {
+    for (n, p) in [(40, 6), (7, 20)] {
+        let x = random(n, p);
+        let k = n.min(p) - 1;
+        let a = fit(&x, k, PcaSolver::Covariance);
+        let b = fit(&x, k, PcaSolver::Gram);
+        let difference = &a.components() - &b.components();
+        assert!(difference.iter().all(|d| d.abs() < 1e-10), "{n} × {p}");
+        for (u, v) in a.explained_variance().iter().zip(b.explained_variance()) {
+            assert!((u - v).abs() < 1e-10 * u);
+        }
+    }
+}
+
+#[test]
+fn components_are_orthonormal_even_without_variance() {
+    let mut x = random(5, 8);
+    x.row_mut(4)
+        .assign(&array![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    let copy = x.row(0).to_owned();
+    x.row_mut(1).assign(&copy);
+    for data in [x, Array2::zeros((5, 8)), Array2::from_elem((9, 4), 3.25)] {
+        for solver in [PcaSolver::Covariance, PcaSolver::Gram] {
+            let pca = fit(&data, 8, solver);
+            let product = pca.components().dot(&pca.components().t());
+            let expected = Array2::<f64>::eye(pca.n_components());
+            assert!((&product - &expected).iter().all(|d| d.abs() < 1e-10));
+            assert!(pca.explained_variance().windows(2).all(|w| w[0] >= w[1]));
+            assert!(pca.explained_variance_ratio().iter().all(|r| r.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn all_components_give_the_rows_back() {
+    let x = random(30, 4);
+    let pca = fit(&x, 99, PcaSolver::Auto);
+    assert_eq!(pca.n_components(), 4);
+    let scores = pca.transform(x.view()).unwrap();
+    let back = pca.inverse_transform(scores.view()).unwrap();
+    assert!((&back - &x).iter().all(|d| d.abs() < 1e-10));
+    let sum: f64 = pca.explained_variance_ratio().iter().sum();
+    assert!((sum - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn components_survive_json_to_the_bit_and_parts_that_do_not_fit_are_refused() {
+    let pca = fit(&random(20, 4), 3, PcaSolver::Auto);
+    let text = serde_json::to_string(&pca).unwrap();
+    assert_eq!(serde_json::from_str::<Pca>(&text).unwrap(), pca);
+    let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
+    parts["mean"].as_array_mut().unwrap().pop();
+    assert!(serde_json::from_value::<Pca>(parts).is_err());
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let config = PcaConfig::new(2);
+    assert!(Pca::fit(array![[1.0, 2.0]].view(), &config).is_err());
+    assert!(Pca::fit(array![[1.0], [f64::INFINITY]].view(), &config).is_err());
+    assert!(Pca::fit(Array2::zeros((3, 0)).view(), &config).is_err());
+    assert!(PcaConfig::new(0).validate().is_err());
+    let huge = random(5, 3) * 1e200;
+    assert!(matches!(
+        Pca::fit(huge.view(), &config),
+        Err(Error::Overflow { .. })
+    ));
+    let pca = fit(&random(5, 3), 2, PcaSolver::Auto);
+    assert!(pca.transform(random(5, 4).view()).is_err());
+}
+
+/// Rows with these standard deviations along random directions.
+fn with_spread(n: usize, spreads: &[f64], seed: u64) -> Array2<f64> {
+    let p = spreads.len();
+    let mut stream = Seed::new(seed).stream("data", 0);
+    let turn = Array2::from_shape_fn((p, p), |_| stream.normal());
+    let scores = Array2::from_shape_fn((n, p), |(_, j)| stream.normal() * spreads[j]);
+    scores.dot(&turn) + 5.0
+}
+
+#[test]
+fn the_randomized_solver_captures_what_the_exact_one_does() {
+    let spreads: Vec<f64> = (0..80).map(|i| 0.8_f64.powi(i) + 0.01).collect();
+    for (n, p) in [(200, 80), (50, 80)] {
+        let x = with_spread(n, &spreads, 3);
+        assert_eq!(x.dim(), (n, p));
+        let exact = fit(&x, 6, PcaSolver::Auto);
+        let found = fit(&x, 6, PcaSolver::Randomized);
+        let sum = |pca: &Pca| pca.explained_variance().iter().sum::<f64>();
+        assert!(sum(&found) >= (1.0 - 1e-6) * sum(&exact), "{n} × {p}");
+        assert!(sum(&found) <= (1.0 + 1e-12) * sum(&exact), "{n} × {p}");
+        let difference = &exact.components() - &found.components();
+        assert!(difference.iter().all(|d| d.abs() < 1e-6), "{n} × {p}");
+        for (a, b) in exact
+            .explained_variance_ratio()
+            .iter()
+            .zip(found.explained_variance_ratio())
+        {
+            assert!((a - b).abs() < 1e-9);
+        }
+        let config = PcaConfig::new(6).with_solver(PcaSolver::Randomized);
+        let other = Pca::fit(x.view(), &config.clone().with_seed(Seed::new(9))).unwrap();
+        assert_ne!(other, found, "another start");
+        let coarse = config.with_oversamples(0).with_power_iterations(0);
+        let coarse = Pca::fit(x.view(), &coarse).unwrap();
+        assert!(
+            sum(&coarse) < (1.0 - 1e-6) * sum(&exact),
+            "the settings count"
+        );
+    }
+}
+
+#[test]
+fn the_solver_is_chosen_by_the_number_of_multiplications() {
+    let ten = PcaConfig::new(10);
+    let of = |config: &PcaConfig, n, p| config.solver_for(n, p);
+    assert_eq!(of(&ten, 5000, 1000), PcaSolver::Covariance);
+    assert_eq!(of(&ten, 5000, 1001), PcaSolver::Randomized);
+    assert_eq!(of(&ten, 1001, 5000), PcaSolver::Randomized);
+    assert_eq!(of(&ten, 1000, 5000), PcaSolver::Gram);
+    // (4 · 7 + 6) (50 + 10) = 2040.
+    assert_eq!(of(&PcaConfig::new(50), 5000, 2040), PcaSolver::Covariance);
+    assert_eq!(of(&PcaConfig::new(50), 5000, 2041), PcaSolver::Randomized);
+    let most = PcaConfig::new(usize::MAX).with_power_iterations(usize::MAX);
+    assert_eq!(of(&most, 5000, 2000), PcaSolver::Covariance);
+    let given = ten.with_solver(PcaSolver::Gram);
+    assert_eq!(of(&given, 5000, 2000), PcaSolver::Gram);
+}
+
+#[test]
+fn settings_written_without_the_randomized_solver_are_still_read() {
+    let old: PcaConfig = serde_json::from_str(r#"{"n_components": 3, "solver": "gram"}"#).unwrap();
+    assert_eq!(old, PcaConfig::new(3).with_solver(PcaSolver::Gram));
+    let new = old
+        .with_power_iterations(2)
+        .with_seed(Seed::new(4))
+        .with_oversamples(3);
+    let text = serde_json::to_string(&new).unwrap();
+    assert_eq!(serde_json::from_str::<PcaConfig>(&text).unwrap(), new);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn components_are_orthonormal_and_explain_their_variance_whatever_repeats(
+        seed in any::<u64>(),
+        n in 2_usize..40,
+        p in 1_usize..30,
+        k in 1_usize..30,
+        copies in 1_usize..4,
+        levels in 1_usize..3,
+    ) {
+        // Rows and columns that repeat, columns without variance, few values: equal and zero eigenvalues.
+        let mut stream = Seed::new(seed).stream("data", 0);
+        let few = Array2::from_shape_fn((n, p), |_| stream.below(levels + 1) as f64);
+        let x = Array2::from_shape_fn((n, p), |(i, j)| few[[i / copies, j - j % copies]]);
+        for solver in [PcaSolver::Covariance, PcaSolver::Gram, PcaSolver::Randomized] {
+            let pca = fit(&x, k, solver);
+            let k = k.min(n).min(p);
+            let product = pca.components().dot(&pca.components().t());
+            prop_assert!((&product - &Array2::<f64>::eye(k)).iter().all(|d| d.abs() < 1e-10));
+            let scores = pca.transform(x.view()).unwrap();
+            for (score, variance) in scores.columns().into_iter().zip(pca.explained_variance()) {
+                let found = score.dot(&score) / (n - 1) as f64;
+                prop_assert!((found - variance).abs() < 1e-12 * n as f64 * p as f64, "{solver:?}");
+            }
+            let shares: f64 = pca.explained_variance_ratio().iter().sum();
+            prop_assert!(shares < 1.0 + 1e-12);
+            if solver != PcaSolver::Randomized && k == n.min(p) && pca.explained_variance()[0] > 0.0 {
+                prop_assert!(shares > 1.0 - 1e-12, "{shares}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_matter(seed in any::<u64>()) {
+        let x = with_spread(60, &[5.0, 3.0, 2.0, 1.0], seed);
+        let order = Seed::new(seed).stream("order", 0).permutation(60);
+        let a = fit(&x, 2, PcaSolver::Auto);
+        let b = fit(&x.select(Axis(0), &order), 2, PcaSolver::Auto);
+        let v = fit(&x, 4, PcaSolver::Auto).explained_variance().to_vec();
+        prop_assume!(v.windows(2).all(|w| w[0] - w[1] > 0.01 * v[0]));
+        let difference = &a.components() - &b.components();
+        prop_assert!(difference.iter().all(|d| d.abs() < 1e-10));
+    }
+}
