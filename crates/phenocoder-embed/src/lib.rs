@@ -42,6 +42,7 @@
 //! | How are columns brought to one scale? | [`scale::Scaler`] |
 //! | What belongs to the batch and not to the biology? | [`batch::harmony()`], [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
 //! | In which directions do rows differ? | [`pca::Pca`] |
+//! | Which columns vary, and do not say the same? | [`select::variable_features`] |
 //! | What belongs to the batch and not to the biology? | [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
 //! | In which directions do rows differ? | [`pca::Pca`]; rows in blocks: [`pca::IncrementalPca`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
@@ -98,6 +99,7 @@ pub mod knn;
 mod matrix;
 pub mod pca;
 pub mod scale;
+pub mod select;
 mod stored;
 pub mod umap;
 

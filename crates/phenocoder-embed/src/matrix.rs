@@ -110,6 +110,19 @@ pub(crate) fn sum_rows(
     sums
 }
 
+/// Sorts the values and returns the middle one, or the mean of the two middle ones; NaN for none.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.is_empty() {
+        f64::NAN
+    } else if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        (values[middle - 1] + values[middle]) / 2.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +163,12 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn the_median_is_the_middle_value_or_between_two() {
+        assert_eq!(median(&mut [3.0, -1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [3.0, -1.0, 2.0, 4.0]), 2.5);
+        assert!(median(&mut []).is_nan());
     }
 }

@@ -14,6 +14,20 @@ pub(crate) fn matrix(value: &Value) -> Array2<f64> {
     Array2::from_shape_vec(shape, rows.concat()).unwrap()
 }
 
+/// Numbers by their difference; `null` or `"NaN"` stands for NaN.
+#[track_caller]
+pub(crate) fn assert_all_or_missing(found: &[f64], expected: &Value, allowed: f64) {
+    let expected = expected.as_array().unwrap();
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let right = match expected.as_f64() {
+            Some(expected) => (found - expected).abs() <= allowed,
+            None => found.is_nan() && (expected.is_null() || expected == "NaN"),
+        };
+        assert!(right, "{i}: {found} and {expected}");
+    }
+}
+
 pub(crate) fn max_difference(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     assert_eq!(a.dim(), b.dim());
     (a - b).iter().fold(0.0, |m, d| {

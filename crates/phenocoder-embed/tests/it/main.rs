@@ -15,3 +15,4 @@ mod organoid;
 mod pca;
 mod spatial;
 mod threads;
+mod variable;

@@ -9,11 +9,12 @@ use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph, trim};
 use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
+use phenocoder_embed::select::{SeuratConfig, VariableConfig, VariableFlavor, variable_features};
 use phenocoder_embed::umap::{Curve, UmapConfig, cross_entropy, layout};
 use phenocoder_testdata::{Npz, find};
 use serde_json::Value;
 
-use crate::golden::{categorical, csr, graph_difference, max_difference};
+use crate::golden::{assert_all_or_missing, categorical, csr, graph_difference, max_difference};
 
 const SETS: [&str; 2] = ["random2d", "grid2d"];
 
@@ -59,6 +60,42 @@ fn scaling_equals_scanpy() {
                 .unwrap();
             let error = max_difference(&scaled, &npz.array(name));
             assert!(error < 1e-10, "{set} {name}: {error:e}");
+        }
+    });
+}
+
+#[test]
+fn variable_columns_equal_those_of_scanpy() {
+    on_sets(|set, npz, json| {
+        let scaled: Array2<f64> = npz.array("e_scaled");
+        let positive = npz
+            .array::<f64, ndarray::Ix2>("in_X")
+            .mapv(|v| v.abs().ln_1p());
+        let bins = |n| VariableFlavor::Seurat(SeuratConfig::default().with_n_bins(n));
+        let base = VariableConfig::default().with_flavor(bins(20));
+        for (name, x, config) in [
+            ("hvg_default_on_scaled", &scaled, base.clone()),
+            ("hvg_top5_on_abs", &positive, base.clone().with_n_top(5)),
+            (
+                "hvg_nbins4_on_abs",
+                &positive,
+                base.clone().with_flavor(bins(4)),
+            ),
+        ] {
+            let expected = &json[name];
+            let found = variable_features(x.view(), &config).unwrap();
+            let selected: Vec<bool> =
+                serde_json::from_value(expected["highly_variable"].clone()).unwrap();
+            assert_eq!(found.selected, selected, "{set} {name}");
+            assert_all_or_missing(&found.means, &expected["means"], 1e-10);
+            assert_all_or_missing(&found.dispersions, &expected["dispersions"], 1e-10);
+            // The reference was rounded to single precision.
+            let rounded: Vec<f64> = found
+                .normalized
+                .iter()
+                .map(|&v| f64::from(v as f32))
+                .collect();
+            assert_all_or_missing(&rounded, &expected["dispersions_norm"], 3e-7);
         }
     });
 }

@@ -23,6 +23,7 @@ use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors,
 use phenocoder_embed::pca::{
     IncrementalMethod, IncrementalPca, IncrementalPcaConfig, Pca, PcaConfig, PcaSolver,
 };
+use phenocoder_embed::select::{SeuratConfig, VariableConfig, VariableFlavor, variable_features};
 use phenocoder_embed::umap::{Umap, UmapConfig, cross_entropy};
 use sha2::{Digest, Sha256};
 
@@ -59,6 +60,15 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             growing.partial_fit(block).unwrap();
         }
         add(&mut growing.finish().unwrap().components().iter().copied());
+        let seurat = VariableFlavor::Seurat(SeuratConfig::default());
+        for config in [
+            VariableConfig::default(),
+            VariableConfig::default().with_flavor(seurat),
+        ] {
+            let variable = variable_features(x.view(), &config).unwrap();
+            add(&mut variable.normalized.into_iter());
+            add(&mut variable.selected.into_iter().map(f64::from));
+        }
         let neighbors =
             nearest_neighbors(scores.view(), 14, Metric::Euclidean, &NoProgress).unwrap();
         add(&mut neighbors.distances().iter().copied());

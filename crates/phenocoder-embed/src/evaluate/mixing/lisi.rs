@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_groups, groups_of};
 use crate::knn::Neighbors;
+use crate::matrix::median;
 use crate::{ConfigError, Error, Result};
 
 /// How near the entropy must come, and in how many steps; both as in the original.
@@ -237,14 +238,7 @@ fn median_lisi(
     let (_, counts) = super::ranked(labels);
     let mut indices = lisi(neighbors, labels, config, progress)?;
     check_groups(counts.len(), "the mean of the local inverse Simpson index")?;
-    indices.sort_unstable_by(f64::total_cmp);
-    let middle = indices.len() / 2;
-    let median = if indices.len() % 2 == 1 {
-        indices[middle]
-    } else {
-        (indices[middle - 1] + indices[middle]) / 2.0
-    };
-    Ok((median, counts.len() as f64))
+    Ok((median(&mut indices), counts.len() as f64))
 }
 
 #[cfg(test)]
