@@ -7,6 +7,7 @@
 //! McInnes, Healy & Melville 2018, arXiv:1802.03426.
 
 mod curve;
+mod lanes;
 mod objective;
 mod optimize;
 mod power;

@@ -1,35 +1,28 @@
 //! The moves of the nodes.
 
-use std::array::from_fn;
+use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{CsrGraph, Progress};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::power::powers;
+use super::lanes::{LANES, Lanes, Rules};
 use super::{Curve, UmapConfig};
 use crate::Result;
 use crate::knn::Neighbors;
 
 /// The largest number of dimensions: the largest padded width below.
 pub(super) const MAX_DIMENSIONS: usize = 64;
-/// The largest move along one axis, before the step's factor.
-const CLIP: f32 = 4.0;
-/// Keeps the push of two nodes at one place finite.
-const SOFT: f32 = 0.001;
-/// Keeps a squared distance positive; far below what a map resolves.
-const TINY: f32 = 1e-30;
-/// Nodes that pull or push at once.
-const LANES: usize = 8;
-/// Nodes per task at least.
-const TASK: usize = 128;
+/// Nodes per task.
+const TASK: usize = 512;
 
 /// What draws each node, and how often.
 pub(super) struct Pulls {
     indptr: Vec<usize>,
     targets: Vec<u32>,
-    /// The share of epochs in which the pull acts, in units of 2⁻³².
-    rates: Vec<u64>,
+    /// The share of epochs in which the pull acts, in units of 2⁻³², less one unit so that always fits too.
+    rates: Vec<u32>,
     /// How often a pull that is due moves the node.
     moves: usize,
 }
@@ -71,7 +64,8 @@ impl Pulls {
             for (target, weight) in row {
                 if weight > 0.0 && weight >= least {
                     targets.push(target as u32);
-                    rates.push((weight / largest * 4_294_967_296.0) as u64);
+                    let rate = (weight / largest * 4_294_967_296.0) as u64;
+                    rates.push(rate.saturating_sub(1) as u32);
                 }
             }
             indptr.push(targets.len());
@@ -83,17 +77,38 @@ impl Pulls {
             moves,
         }
     }
+
+    /// The targets of the pulls on `nodes` that are due, and which of them are whose; nodes without any are left out.
+    ///
+    /// A pull of rate `r` is due when `⌊t r⌋` grows from this epoch `t` to the next.
+    #[inline(always)]
+    fn due(&self, nodes: Range<usize>, epoch: u32) -> (Vec<u32>, Vec<Span>) {
+        let mut due = vec![0; self.indptr[nodes.end] - self.indptr[nodes.start]];
+        let (mut count, mut spans) = (0, Vec::with_capacity(nodes.len()));
+        for (node, row) in self.indptr[nodes.start..=nodes.end].windows(2).enumerate() {
+            let at = count;
+            let edges = row[0]..row[1];
+            for (&target, &rate) in self.targets[edges.clone()].iter().zip(&self.rates[edges]) {
+                let passed = epoch.wrapping_mul(rate).wrapping_add(epoch);
+                // Without a branch: which pulls are due cannot be foretold.
+                due[count] = target;
+                count += usize::from(passed >= !rate);
+            }
+            if count > at {
+                let end = count;
+                spans.push(Span { node, at, end });
+            }
+        }
+        (due, spans)
+    }
 }
 
-/// The numbers that the moves of one epoch share.
-struct Epoch {
-    index: u64,
-    step: f32,
-    key: u64,
-    negatives: usize,
-    repulsion: f32,
-    a: f32,
-    b: f32,
+/// The pulls on a node of a task that are yet to act.
+#[derive(Default)]
+struct Span {
+    node: usize,
+    at: usize,
+    end: usize,
 }
 
 /// Moves nodes for a number of epochs; `fixed` are the nodes that pull when they are others than those that move.
@@ -105,17 +120,32 @@ pub(super) fn optimize(
     epochs: usize,
     progress: &dyn Progress,
 ) -> Result<Array2<f64>> {
+    on(Arch::new(), start, fixed, pulls, config, epochs, progress)
+}
+
+/// [`optimize`] with the instructions of `arch`, which changes no bit.
+pub(super) fn on(
+    arch: Arch,
+    start: ArrayView2<'_, f64>,
+    fixed: Option<ArrayView2<'_, f64>>,
+    pulls: &Pulls,
+    config: &UmapConfig,
+    epochs: usize,
+    progress: &dyn Progress,
+) -> Result<Array2<f64>> {
     // Axes of zeros change no distance and no move, so a few widths serve all numbers of dimensions.
     match config.n_components {
-        0..=2 => padded::<2>(start, fixed, pulls, config, epochs, progress),
-        3 => padded::<3>(start, fixed, pulls, config, epochs, progress),
-        4..=8 => padded::<8>(start, fixed, pulls, config, epochs, progress),
-        9..=16 => padded::<16>(start, fixed, pulls, config, epochs, progress),
-        _ => padded::<MAX_DIMENSIONS>(start, fixed, pulls, config, epochs, progress),
+        0..=2 => padded::<2>(arch, start, fixed, pulls, config, epochs, progress),
+        3..=4 => padded::<4>(arch, start, fixed, pulls, config, epochs, progress),
+        5..=8 => padded::<8>(arch, start, fixed, pulls, config, epochs, progress),
+        9..=16 => padded::<16>(arch, start, fixed, pulls, config, epochs, progress),
+        17..=32 => padded::<32>(arch, start, fixed, pulls, config, epochs, progress),
+        _ => padded::<MAX_DIMENSIONS>(arch, start, fixed, pulls, config, epochs, progress),
     }
 }
 
 fn padded<const D: usize>(
+    arch: Arch,
     start: ArrayView2<'_, f64>,
     fixed: Option<ArrayView2<'_, f64>>,
     pulls: &Pulls,
@@ -140,24 +170,28 @@ fn padded<const D: usize>(
     progress.start("map", Some(epochs as u64));
     for index in 0..epochs {
         progress.check()?;
-        let epoch = Epoch {
-            index: index as u64,
+        let rules = Rules {
             step: (config.learning_rate * (1.0 - index as f64 / epochs as f64)) as f32,
             key: config.seed.derive("umap/push", index as u64).value(),
-            negatives: config.negative_samples,
+            pulls: pulls.moves,
+            pushes: config.negative_samples,
             repulsion: config.repulsion as f32,
             a: a as f32,
             b: b as f32,
         };
-        let others = fixed.as_deref().unwrap_or(&current);
-        let apart = fixed.is_some();
-        next.par_iter_mut()
-            .with_min_len(TASK)
-            .enumerate()
-            .for_each(|(node, position)| {
-                *position = current[node];
-                move_node(node, position, others, apart, pulls, &epoch);
+        let chunks = next.par_chunks_mut(TASK).zip(current.par_chunks(TASK));
+        chunks.enumerate().for_each(|(chunk, (moved, before))| {
+            moved.copy_from_slice(before);
+            arch.dispatch(Task {
+                first: chunk * TASK,
+                moved,
+                others: fixed.as_deref().unwrap_or(&current),
+                apart: fixed.is_some(),
+                pulls,
+                epoch: index as u32,
+                rules: &rules,
             });
+        });
         std::mem::swap(&mut current, &mut next);
         progress.advance(1);
     }
@@ -168,140 +202,58 @@ fn padded<const D: usize>(
     }))
 }
 
-/// Lets all pulls on a node that are due act one after the other, each together with the pushes of random nodes.
-fn move_node<const D: usize>(
-    node: usize,
-    position: &mut [f32; D],
-    others: &[[f32; D]],
+/// The moves of neighbouring nodes in one epoch.
+struct Task<'a, const D: usize> {
+    /// The number of the first node.
+    first: usize,
+    /// The positions before, to be moved.
+    moved: &'a mut [[f32; D]],
+    others: &'a [[f32; D]],
+    /// Whether the nodes that pull and push are others than those that move.
     apart: bool,
-    pulls: &Pulls,
-    epoch: &Epoch,
-) {
-    let mut chance = Draws::new(epoch.key, node as u64);
-    for edge in pulls.indptr[node]..pulls.indptr[node + 1] {
-        let rate = pulls.rates[edge];
-        if ((epoch.index + 1) * rate) >> 32 == (epoch.index * rate) >> 32 {
-            continue;
-        }
-        let target = &others[pulls.targets[edge] as usize];
-        for _ in 1..pulls.moves {
-            interact(
-                node,
-                position,
-                others,
-                apart,
-                Some(target),
-                0,
-                &mut chance,
-                epoch,
-            );
-        }
-        let mut target = Some(target);
-        let mut left = epoch.negatives;
-        while left > 0 || target.is_some() {
-            let count = left.min(LANES - 1);
-            interact(
-                node,
-                position,
-                others,
-                apart,
-                target.take(),
-                count,
-                &mut chance,
-                epoch,
-            );
-            left -= count;
-        }
-    }
+    pulls: &'a Pulls,
+    epoch: u32,
+    rules: &'a Rules,
 }
 
-/// One node pulls, if there is one, and `count` random nodes, fewer than [`LANES`], push at once.
-#[expect(clippy::too_many_arguments, reason = "the innermost loop of a map")]
-#[inline]
-fn interact<const D: usize>(
-    node: usize,
-    position: &mut [f32; D],
-    others: &[[f32; D]],
-    apart: bool,
-    target: Option<&[f32; D]>,
-    count: usize,
-    chance: &mut Draws,
-    epoch: &Epoch,
-) {
-    let mut difference = [[0.0_f32; LANES]; D];
-    let mut push = [0.0_f32; LANES];
-    // The last lane is the pull's; lanes without a node have no difference and so no effect.
-    if let Some(target) = target {
-        for axis in 0..D {
-            difference[axis][LANES - 1] = position[axis] - target[axis];
-        }
-    }
-    for lane in 0..count {
-        let other = chance.below(others.len());
-        // A node does not push itself.
-        push[lane] = if other == node && !apart {
-            0.0
-        } else {
-            2.0 * epoch.repulsion * epoch.b
-        };
-        for axis in 0..D {
-            difference[axis][lane] = position[axis] - others[other][axis];
-        }
-    }
-    let mut square = [0.0_f32; LANES];
-    for axis in &difference {
-        square = from_fn(|lane| square[lane] + axis[lane] * axis[lane]);
-    }
-    square = from_fn(|lane| square[lane] + TINY);
-    let raised = powers(square, epoch.b);
-    let mut above = push;
-    above[LANES - 1] = -2.0 * epoch.a * epoch.b * raised[LANES - 1];
-    let mut soft = [SOFT; LANES];
-    soft[LANES - 1] = 0.0;
-    let below: [f32; LANES] =
-        from_fn(|lane| (soft[lane] + square[lane]) * (1.0 + epoch.a * raised[lane]));
-    let strength: [f32; LANES] = from_fn(|lane| above[lane] / below[lane]);
-    for axis in 0..D {
-        let moves: [f32; LANES] = from_fn(|lane| strength[lane] * difference[axis][lane]);
-        let moves: [f32; LANES] = from_fn(|lane| {
-            if moves[lane] > CLIP {
-                CLIP
-            } else {
-                moves[lane]
+impl<const D: usize> WithSimd for Task<'_, D> {
+    type Output = ();
+
+    /// Lets all pulls on a node that are due act one after the other, each together with the pushes of random nodes.
+    ///
+    /// Nodes do not see each other's moves, so every lane takes a node, and the next one when it is done with it.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let nodes = self.first..self.first + self.moved.len();
+        let (due, spans) = self.pulls.due(nodes, self.epoch);
+        let mut waiting = spans.into_iter();
+        let mut lanes = Lanes::idle();
+        let mut spans: [Span; LANES] = Default::default();
+        loop {
+            let mut targets = [0; LANES];
+            let mut busy = false;
+            for (lane, span) in spans.iter_mut().enumerate() {
+                if span.at == span.end {
+                    if span.end > 0 {
+                        self.moved[span.node] = lanes.position(lane);
+                    }
+                    *span = waiting.next().unwrap_or_default();
+                    if span.end > 0 {
+                        let name = (self.first + span.node) as u32;
+                        let position = &self.moved[span.node];
+                        lanes.take(lane, name, !self.apart, position, self.rules);
+                    }
+                }
+                if span.at < span.end {
+                    targets[lane] = due[span.at];
+                    span.at += 1;
+                    busy = true;
+                }
             }
-        });
-        let moves: [f32; LANES] = from_fn(|lane| {
-            if moves[lane] < -CLIP {
-                -CLIP
-            } else {
-                moves[lane]
+            if !busy {
+                break;
             }
-        });
-        position[axis] += epoch.step * moves.iter().sum::<f32>();
-    }
-}
-
-/// Random numbers of one node in one epoch: SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195) keyed by
-/// a number that the seed derives for the epoch, since setting up a stream for every node would cost more than its
-/// moves.
-struct Draws(u64);
-
-impl Draws {
-    const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-
-    fn new(key: u64, node: u64) -> Self {
-        Self(Self::mix(key ^ Self::mix(node.wrapping_add(Self::GAMMA))))
-    }
-
-    fn mix(mut z: u64) -> u64 {
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A whole number in `0..bound`; the bias, `bound / 2⁶⁴`, is of no account here.
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(Self::GAMMA);
-        ((u128::from(Self::mix(self.0)) * bound as u128) >> 64) as usize
+            lanes.act(&targets, self.others, self.rules);
+        }
     }
 }

@@ -49,6 +49,61 @@ fn the_same_seed_draws_the_same_map_and_another_seed_another() {
     assert_ne!(map, draw(&graph, &config.with_seed(Seed::new(1))));
 }
 
+/// A ring of weak and strong edges, with a hub that has more of them than a task has nodes; and a start.
+fn ring_with_a_hub() -> (CsrGraph, Array2<f64>) {
+    let n = 1500_u32;
+    let mut edges = std::collections::BTreeMap::new();
+    for i in 0..n {
+        for (stride, weight) in [(1, 1.0), (7, 0.6), (31, 0.25)] {
+            let j = (i + stride) % n;
+            let weight = weight * (1.0 - f64::from(i * j % 5) / 10.0);
+            edges.extend([((i, j), weight), ((j, i), weight)]);
+        }
+        if i % 2 == 0 && i > 40 {
+            edges.extend([((0, i), 0.4), ((i, 0), 0.4)]);
+        }
+    }
+    let mut indptr = vec![0; n as usize + 1];
+    for (i, _) in edges.keys() {
+        indptr[*i as usize + 1] += 1;
+    }
+    for i in 0..n as usize {
+        indptr[i + 1] += indptr[i];
+    }
+    let indices = edges.keys().map(|edge| edge.1).collect();
+    let graph = CsrGraph::new(indptr, indices, edges.into_values().collect()).unwrap();
+    let mut stream = Seed::new(4).stream("start", 0);
+    let start = Array2::from_shape_simple_fn((1500, 3), || stream.uniform_in(0.0, 10.0));
+    (graph, start)
+}
+
+#[test]
+fn the_bits_of_a_map_are_pinned() {
+    // Another value changes every map: a behavioural change for the changelog.
+    let (graph, start) = ring_with_a_hub();
+    let hash = |config: UmapConfig| {
+        let start = start.slice(ndarray::s![.., ..config.n_components]);
+        let map = layout_from(&graph, start, &config, &NoProgress).unwrap();
+        map.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, value| {
+            (hash ^ value.to_bits()).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    };
+    let config = UmapConfig::default().with_n_epochs(40);
+    assert_eq!(hash(config.clone()), 0xb28e_3081_da46_4b85);
+    let config = config.with_n_components(3).with_edge_pulls(2);
+    assert_eq!(hash(config.with_negative_samples(9)), 0x6733_874f_da51_0735);
+}
+
+#[test]
+fn vectors_of_any_width_draw_the_same_bits() {
+    let (graph, start) = ring_with_a_hub();
+    let config = UmapConfig::default().with_n_components(3);
+    let pulls = Pulls::of_graph(&graph, 20, 1);
+    let on =
+        |arch| optimize::on(arch, start.view(), None, &pulls, &config, 20, &NoProgress).unwrap();
+    assert_eq!(on(pulp::Arch::Scalar), on(pulp::Arch::new()));
+}
+
 #[test]
 fn every_number_of_dimensions_and_every_start_works() {
     let graph = graph_of(&rows(150, 2, 4.0), 6);
