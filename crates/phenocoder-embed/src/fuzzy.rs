@@ -82,6 +82,11 @@ impl FuzzyConfig {
 #[doc(alias = "fuzzy_simplicial_set")]
 pub fn fuzzy_graph(neighbors: &Neighbors, config: &FuzzyConfig) -> Result<CsrGraph> {
     config.validate()?;
+    symmetrize(&directed(neighbors)?, config.mix_ratio)
+}
+
+/// The weights of the neighbours of each row, as the row sees them.
+fn directed(neighbors: &Neighbors) -> Result<CsrGraph> {
     let mut directed = neighbors.to_graph()?;
     let mean = neighbors.distances().sum() / (neighbors.len() * (neighbors.k() + 1)).max(1) as f64;
     let scales: Vec<Scale> = (0..neighbors.len())
@@ -98,7 +103,7 @@ pub fn fuzzy_graph(neighbors: &Neighbors, config: &FuzzyConfig) -> Result<CsrGra
             *value = scale.weight(*value);
         }
     }
-    symmetrize(&directed, config.mix_ratio)
+    Ok(directed)
 }
 
 /// The directed weights of new rows towards the rows they have as neighbours, row by row: `[n, k]` beside
@@ -149,6 +154,64 @@ pub fn trim(graph: &CsrGraph, keep: usize) -> Result<CsrGraph> {
         indptr.push(indices.len());
     }
     Ok(CsrGraph::new(indptr, indices, values)?)
+}
+
+/// How the weights of the two directions of an edge become one; a direction that is not there weighs 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Directions {
+    /// Their sum (default), as scanpy's Leiden of an undirected graph has it.
+    #[default]
+    Sum,
+    /// Half of their sum.
+    Mean,
+    /// The larger of the two.
+    Larger,
+    /// The smaller of the two: only edges in both directions are kept.
+    Smaller,
+}
+
+/// A directed graph without its directions, such as [`layout`](crate::umap::layout) and
+/// [`leiden`](crate::cluster::leiden) ask for: every edge has an edge back of the same weight.
+///
+/// An edge from a node to itself keeps its weight, and edges of weight 0 are left out.
+/// Graphs of neighbours are better joined as memberships: [`fuzzy_graph`].
+///
+/// # Errors
+///
+/// [`Error::EdgeWeight`] for a weight that is negative or no number, and for sums beyond any number.
+///
+/// # Examples
+///
+/// ```
+/// use phenocoder_core::CsrGraph;
+/// use phenocoder_embed::fuzzy::{Directions, to_undirected};
+///
+/// // 0 → 1 with weight 3, 1 → 0 with weight 1, 1 → 2 with weight 2.
+/// let graph = CsrGraph::new(vec![0, 1, 3, 3], vec![1, 0, 2], vec![3.0, 1.0, 2.0])?;
+/// let sum = to_undirected(&graph, Directions::Sum)?;
+/// assert_eq!(sum.row(1).collect::<Vec<_>>(), [(0, 4.0), (2, 2.0)]);
+/// let smaller = to_undirected(&graph, Directions::Smaller)?;
+/// assert_eq!(smaller.row(1).collect::<Vec<_>>(), [(0, 1.0)]);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+#[doc(alias = "as_undirected")]
+pub fn to_undirected(graph: &CsrGraph, directions: Directions) -> Result<CsrGraph> {
+    check_weights(graph)?;
+    let joined = join(graph, &graph.transposed(), |row, column, there, here| {
+        let (there, here) = (there.unwrap_or(0.0), here.unwrap_or(0.0));
+        match directions {
+            _ if row == column => there,
+            Directions::Sum => there + here,
+            // Halved first, so that no sum is too large.
+            Directions::Mean => there / 2.0 + here / 2.0,
+            Directions::Larger => there.max(here),
+            Directions::Smaller => there.min(here),
+        }
+    })?;
+    check_weights(&joined)?;
+    Ok(joined)
 }
 
 /// How a row's distances become weights.
@@ -205,10 +268,39 @@ impl Scale {
 
 /// Joins the two directions of each edge.
 fn symmetrize(directed: &CsrGraph, mix_ratio: f64) -> Result<CsrGraph> {
-    let back = directed.transposed();
-    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-    for node in 0..directed.n_nodes() {
-        let (mut a, mut b) = (directed.row(node).peekable(), back.row(node).peekable());
+    join(
+        directed,
+        &directed.transposed(),
+        |row, column, there, here| {
+            if row == column {
+                return 0.0;
+            }
+            let (there, here) = (there.unwrap_or(0.0), here.unwrap_or(0.0));
+            mix_ratio * either(there, here) + (1.0 - mix_ratio) * there * here
+        },
+    )
+}
+
+/// Equal to `a + b − ab`, and exactly 1 when one of the two is.
+fn either(a: f64, b: f64) -> f64 {
+    let (large, small) = (a.max(b), a.min(b));
+    large + small * (1.0 - large)
+}
+
+/// The edges of two graphs of the same nodes with the weights that `weight` gives them from row, column and the two
+/// weights; an edge that is given 0 is left out.
+fn join(
+    a: &CsrGraph,
+    b: &CsrGraph,
+    weight: impl Fn(usize, usize, Option<f64>, Option<f64>) -> f64,
+) -> Result<CsrGraph> {
+    let nodes = a.n_nodes();
+    let most = a.n_edges() + b.n_edges();
+    let mut indptr = Vec::with_capacity(nodes + 1);
+    indptr.push(0);
+    let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
+    for node in 0..nodes {
+        let (mut a, mut b) = (a.row(node).peekable(), b.row(node).peekable());
         loop {
             let next_a = a.peek().map_or(usize::MAX, |edge| edge.0);
             let next_b = b.peek().map_or(usize::MAX, |edge| edge.0);
@@ -216,29 +308,23 @@ fn symmetrize(directed: &CsrGraph, mix_ratio: f64) -> Result<CsrGraph> {
             if column == usize::MAX {
                 break;
             }
-            let there = a
-                .next_if(|edge| edge.0 == column)
-                .map_or(0.0, |edge| edge.1);
-            let here = b
-                .next_if(|edge| edge.0 == column)
-                .map_or(0.0, |edge| edge.1);
-            // Equal to `a + b − ab`, and exactly 1 when one of the two is.
-            let (large, small) = (there.max(here), there.min(here));
-            let either = large + small * (1.0 - large);
-            let weight = mix_ratio * either + (1.0 - mix_ratio) * there * here;
-            if weight > 0.0 && column != node {
+            let of_a = a.next_if(|edge| edge.0 == column).map(|edge| edge.1);
+            let of_b = b.next_if(|edge| edge.0 == column).map(|edge| edge.1);
+            let weight = weight(node, column, of_a, of_b);
+            if weight > 0.0 {
                 indices.push(column as u32);
                 values.push(weight);
             }
         }
         indptr.push(indices.len());
     }
+    indices.shrink_to_fit();
+    values.shrink_to_fit();
     Ok(CsrGraph::new(indptr, indices, values)?)
 }
 
-/// Refuses negative, infinite and NaN weights and directed edges.
-pub(crate) fn check_undirected(graph: &CsrGraph) -> Result<()> {
-    let back = graph.transposed();
+/// Refuses negative, infinite and NaN weights.
+fn check_weights(graph: &CsrGraph) -> Result<()> {
     for row in 0..graph.n_nodes() {
         for (column, weight) in graph.row(row) {
             if !(weight >= 0.0 && weight.is_finite()) {
@@ -249,20 +335,37 @@ pub(crate) fn check_undirected(graph: &CsrGraph) -> Result<()> {
                 });
             }
         }
-        let mut turned = back.row(row);
+    }
+    Ok(())
+}
+
+/// Refuses negative, infinite and NaN weights and directed edges.
+pub(crate) fn check_undirected(graph: &CsrGraph) -> Result<()> {
+    check_weights(graph)?;
+    let (indices, values) = (graph.indices(), graph.values());
+    // The edges into a row, taken row by row, must be those out of it, one after the other.
+    let mut next = graph.indptr().to_vec();
+    for row in 0..graph.n_nodes() {
         for (column, weight) in graph.row(row) {
-            let same = turned.next().is_some_and(|(c, w)| {
-                c == column && (w - weight).abs() <= 1e-6 * w.abs().max(weight.abs())
-            });
+            let back = next[column];
+            let source = if back < graph.indptr()[column + 1] {
+                indices[back] as usize
+            } else {
+                usize::MAX
+            };
+            if source < row {
+                // The edge before has nothing back.
+                return Err(Error::NotSymmetric {
+                    row: column,
+                    column: source,
+                });
+            }
+            let same =
+                source == row && (values[back] - weight).abs() <= 1e-6 * weight.max(values[back]);
             if !same {
                 return Err(Error::NotSymmetric { row, column });
             }
-        }
-        if let Some((column, _)) = turned.next() {
-            return Err(Error::NotSymmetric {
-                row: column,
-                column: row,
-            });
+            next[column] += 1;
         }
     }
     Ok(())
@@ -275,6 +378,10 @@ mod tests {
 
     use super::*;
     use crate::knn::{Metric, nearest_neighbors};
+
+    fn graph(indptr: &[usize], indices: &[u32], values: &[f64]) -> CsrGraph {
+        CsrGraph::new(indptr.to_vec(), indices.to_vec(), values.to_vec()).unwrap()
+    }
 
     fn graph_of(x: &Array2<f64>, k: usize) -> CsrGraph {
         let neighbors = nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
@@ -336,6 +443,44 @@ mod tests {
     }
 
     #[test]
+    fn directions_are_joined_as_asked_for() {
+        // 0 → 0 (5), 0 → 1 (3), 1 → 0 (1), 1 → 2 (2), 2 → 3 (0).
+        let directed = graph(
+            &[0, 2, 4, 5, 5],
+            &[0, 1, 0, 2, 3],
+            &[5.0, 3.0, 1.0, 2.0, 0.0],
+        );
+        for (directions, back_and_forth, one_way) in [
+            (Directions::Sum, 4.0, Some(2.0)),
+            (Directions::Mean, 2.0, Some(1.0)),
+            (Directions::Larger, 3.0, Some(2.0)),
+            (Directions::Smaller, 1.0, None),
+        ] {
+            let joined = to_undirected(&directed, directions).unwrap();
+            assert_eq!(check_undirected(&joined), Ok(()));
+            let row: Vec<_> = joined.row(0).collect();
+            assert_eq!(row, [(0, 5.0), (1, back_and_forth)], "{directions:?}");
+            let weight = joined.row(2).next().map(|edge| edge.1);
+            assert_eq!(weight, one_way, "{directions:?}");
+            assert_eq!(joined.degree(3), 0);
+        }
+        assert_eq!(Directions::default(), Directions::Sum);
+    }
+
+    #[test]
+    fn weights_that_are_none_or_too_large_are_refused() {
+        for weight in [-1.0, f64::NAN, f64::INFINITY, f64::MAX] {
+            let both = graph(&[0, 1, 2], &[1, 0], &[weight; 2]);
+            assert!(matches!(
+                to_undirected(&both, Directions::Sum),
+                Err(Error::EdgeWeight { .. })
+            ));
+        }
+        let both = graph(&[0, 1, 2], &[1, 0], &[f64::MAX; 2]);
+        assert_eq!(to_undirected(&both, Directions::Mean).unwrap(), both);
+    }
+
+    #[test]
     fn trimming_keeps_the_strongest_of_both_ends() {
         // A star with weights 1, 2, 3 around node 0.
         let graph = CsrGraph::new(
@@ -366,6 +511,20 @@ mod tests {
             Err(Error::EdgeWeight { .. })
         ));
         assert_eq!(check_undirected(&graph_of(&random(30), 4)), Ok(()));
+        // Edges 2 → 0 and 0 → 1 → 0: the first row is in order, the last has nothing back.
+        let third = graph(&[0, 1, 2, 3], &[1, 0, 0], &[1.0; 3]);
+        assert_eq!(
+            check_undirected(&third),
+            Err(Error::NotSymmetric { row: 2, column: 0 })
+        );
+        // Edges 1 → 2, 2 → 0 and 2 → 1: before row 2 answers row 1, its edge to row 0 is found alone.
+        let before = graph(&[0, 0, 1, 3], &[2, 0, 1], &[1.0; 3]);
+        assert_eq!(
+            check_undirected(&before),
+            Err(Error::NotSymmetric { row: 2, column: 0 })
+        );
+        let loops = graph(&[0, 1, 2], &[0, 1], &[1.0, 0.0]);
+        assert_eq!(check_undirected(&loops), Ok(()));
         let neighbors = Neighbors::new(array![[9]], array![[1.0]]).unwrap();
         assert!(fuzzy_graph(&neighbors, &FuzzyConfig::default()).is_err());
     }

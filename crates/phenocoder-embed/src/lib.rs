@@ -46,7 +46,7 @@
 //! | What belongs to the batch and not to the biology? | [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
 //! | In which directions do rows differ? | [`pca::Pca`]; rows in blocks: [`pca::IncrementalPca`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
-//! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
+//! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
 //! | Are they found again? | [`cluster::stability()`], [`cluster::leiden_stability`] |
