@@ -1,8 +1,12 @@
 //! The fuzzy graph: how strongly rows belong together.
 
+mod supervise;
+
 use phenocoder_core::CsrGraph;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+pub use supervise::{Target, supervise};
 
 use crate::knn::Neighbors;
 use crate::{ConfigError, Error, Result};

@@ -47,6 +47,7 @@
 //! | In which directions do rows differ? | [`pca::Pca`]; rows in blocks: [`pca::IncrementalPca`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
+//! | And by what is known of them? | [`fuzzy::supervise`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
 //! | Are they found again? | [`cluster::stability()`], [`cluster::leiden_stability`] |

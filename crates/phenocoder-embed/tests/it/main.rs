@@ -16,3 +16,4 @@ mod pca;
 mod spatial;
 mod threads;
 mod variable;
+mod umap;

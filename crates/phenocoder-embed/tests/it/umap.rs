@@ -1,0 +1,86 @@
+//! Supervised graphs against umap-learn 0.5.12: `tests/data/make_umap.py`.
+
+use ndarray::{Array2, s};
+use phenocoder_core::{Categorical, CsrGraph, NoProgress};
+use phenocoder_embed::fuzzy::{FuzzyConfig, Target, fuzzy_graph, supervise};
+use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors};
+use serde_json::Value;
+
+use crate::golden::max_difference;
+
+/// Rows of the supervised graphs.
+const SUPERVISED: usize = 80;
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../data/umap.json")).unwrap()
+}
+
+fn list<T: serde::de::DeserializeOwned>(value: &Value) -> Vec<T> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn matrix(value: &Value) -> Array2<f64> {
+    let rows: Vec<Vec<f64>> = list(value);
+    let shape = (rows.len(), rows[0].len());
+    Array2::from_shape_vec(shape, rows.concat()).unwrap()
+}
+
+fn x(golden: &Value) -> Array2<f64> {
+    matrix(&golden["x_times_1024"]) / 1024.0
+}
+
+fn near(x: &Array2<f64>) -> Neighbors {
+    nearest_neighbors(x.view(), 7, Metric::Euclidean, &NoProgress).unwrap()
+}
+
+fn graph_of(x: &Array2<f64>) -> CsrGraph {
+    fuzzy_graph(&near(x), &FuzzyConfig::default()).unwrap()
+}
+
+/// Compares with all cases, which hold the edges above the diagonal.
+fn assert_supervised(cases: &Value, graph: &CsrGraph, target: Target<'_>) {
+    let mut all = Vec::new();
+    for case in cases.as_array().unwrap() {
+        let found = supervise(graph, target, case["weight"].as_f64().unwrap()).unwrap();
+        let mut expected = Array2::zeros((SUPERVISED, SUPERVISED));
+        let rows: Vec<usize> = list(&case["rows"]);
+        let columns: Vec<usize> = list(&case["columns"]);
+        for ((i, j), value) in rows.into_iter().zip(columns).zip(list(&case["values"])) {
+            expected[[i, j]] = value;
+            expected[[j, i]] = value;
+        }
+        let found = crate::golden::dense(&found);
+        let difference = max_difference(&found, &expected);
+        assert!(difference < 1e-4, "weight {}: {difference}", case["weight"]);
+        all.push(expected);
+    }
+    // The cases differ, so the comparison can fail.
+    assert_eq!(all.len(), 4);
+    assert!(
+        all.windows(2)
+            .all(|pair| max_difference(&pair[0], &pair[1]) > 0.01)
+    );
+}
+
+#[test]
+fn graphs_supervised_by_categories_are_those_of_umap_learn() {
+    let golden = golden();
+    let graph = graph_of(&x(&golden).slice_move(s![..SUPERVISED, ..]));
+    let names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    let labels = Categorical::new(list(&golden["label"]), names).unwrap();
+    assert_supervised(
+        &golden["of_categories"],
+        &graph,
+        Target::Categories(&labels),
+    );
+}
+
+#[test]
+fn graphs_supervised_by_numbers_are_those_of_umap_learn() {
+    let golden = golden();
+    let graph = graph_of(&x(&golden).slice_move(s![..SUPERVISED, ..]));
+    let numbers = Array2::from_shape_vec((SUPERVISED, 1), list(&golden["number"])).unwrap();
+    let neighbors = near(&numbers);
+    let target = Target::Neighbors(&neighbors);
+    assert_supervised(&golden["of_numbers"], &graph, target);
+}
