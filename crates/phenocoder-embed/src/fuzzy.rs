@@ -112,12 +112,15 @@ fn directed(neighbors: &Neighbors) -> Result<CsrGraph> {
 
 /// The directed weights of new rows towards the rows they have as neighbours, row by row: `[n, k]` beside
 /// [`Neighbors::indices`].
+///
+/// A new row counts its whole distances, `exp(−d/σ)`, and its weights but that of the nearest neighbour add up to
+/// `log₂ k`, as in umap-learn's `transform`: only a row at distance 0 belongs fully.
 #[must_use]
 pub fn membership(neighbors: &Neighbors) -> ndarray::Array2<f64> {
     let mean = neighbors.distances().mean().unwrap_or(0.0);
     let mut weights = neighbors.distances().to_owned();
     for mut row in weights.outer_iter_mut() {
-        let scale = Scale::of(&row.to_vec(), mean);
+        let scale = Scale::of_new_row(&row.to_vec(), mean);
         row.mapv_inplace(|d| scale.weight(d));
     }
     weights
@@ -229,7 +232,22 @@ impl Scale {
     fn of(distances: &[f64], mean: f64) -> Self {
         let rho = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
         let count = distances.len() as f64 + 1.0;
-        let target = libm::log2(count);
+        let typical = if rho > 0.0 {
+            distances.iter().sum::<f64>() / count
+        } else {
+            mean
+        };
+        Self::search(rho, distances, libm::log2(count), typical)
+    }
+
+    /// The scale for rising distances to the neighbours of a row that is none of theirs.
+    fn of_new_row(distances: &[f64], mean: f64) -> Self {
+        let target = libm::log2(distances.len() as f64);
+        Self::search(0.0, distances.get(1..).unwrap_or_default(), target, mean)
+    }
+
+    /// The scale by which the weights of these distances add up to the target.
+    fn search(rho: f64, distances: &[f64], target: f64, typical: f64) -> Self {
         let (mut low, mut high, mut sigma) = (0.0, f64::INFINITY, 1.0);
         for _ in 0..HALVINGS {
             let sum: f64 = distances
@@ -250,11 +268,6 @@ impl Scale {
                 (low + high) / 2.0
             };
         }
-        let typical = if rho > 0.0 {
-            distances.iter().sum::<f64>() / count
-        } else {
-            mean
-        };
         Self {
             rho,
             sigma: sigma.max(LEAST_SHARE * typical),
@@ -381,7 +394,7 @@ mod tests {
     use phenocoder_core::{NoProgress, Seed};
 
     use super::*;
-    use crate::knn::{Metric, nearest_neighbors};
+    use crate::knn::{Metric, nearest_neighbors, query_neighbors};
 
     fn graph(indptr: &[usize], indices: &[u32], values: &[f64]) -> CsrGraph {
         CsrGraph::new(indptr.to_vec(), indices.to_vec(), values.to_vec()).unwrap()
@@ -412,9 +425,32 @@ mod tests {
     fn directed_weights_add_up_to_the_target() {
         let neighbors =
             nearest_neighbors(random(100).view(), 7, Metric::Euclidean, &NoProgress).unwrap();
-        for row in membership(&neighbors).outer_iter() {
-            assert!((row.sum() - 3.0).abs() < 1e-4, "{}", row.sum());
+        for row in 0..100 {
+            let distances: Vec<f64> = neighbors.row(row).map(|pair| pair.1).collect();
+            let scale = Scale::of(&distances, 1.0);
+            let sum: f64 = distances.iter().map(|&d| scale.weight(d)).sum();
+            assert!((sum - 3.0).abs() < 1e-4, "{sum}");
         }
+    }
+
+    #[test]
+    fn weights_of_new_rows_but_the_nearest_add_up_to_the_target() {
+        let (x, new) = (random(100), random(120));
+        let new = new.slice(ndarray::s![90.., ..]);
+        let neighbors = query_neighbors(x.view(), new, 8, Metric::Euclidean, &NoProgress).unwrap();
+        for (row, weights) in membership(&neighbors).outer_iter().enumerate() {
+            let sum: f64 = weights.iter().skip(1).sum();
+            assert!((sum - 3.0).abs() < 1e-4, "{sum}");
+            // The first ten new rows are rows of the map.
+            assert_eq!(weights[0] == 1.0, row < 10, "{row}");
+        }
+        // One neighbour, none, and rows that are all the same.
+        let far = Neighbors::new(array![[0]], array![[2.0]]).unwrap();
+        assert_eq!(membership(&far), array![[libm::exp(-2.0)]]);
+        let none = Neighbors::new(Array2::zeros((2, 0)), Array2::zeros((2, 0))).unwrap();
+        assert_eq!(membership(&none).dim(), (2, 0));
+        let same = Neighbors::new(array![[0, 1, 2]], Array2::zeros((1, 3))).unwrap();
+        assert_eq!(membership(&same), array![[1.0, 1.0, 1.0]]);
     }
 
     #[test]

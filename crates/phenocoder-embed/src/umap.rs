@@ -65,6 +65,9 @@ pub struct UmapConfig {
     /// With 2, nodes of a group lie closer than their memberships ask for; with 1 the objective comes out a third to a
     /// half lower and neighbourhoods are kept better on the reference sets.
     pub edge_pulls: usize,
+    /// Rounds in which new rows are placed on the map (default: a third of `n_epochs` where that is set, else 100 for
+    /// up to 10,000 new rows and 30 for more).
+    pub transform_epochs: Option<usize>,
     /// Where the nodes start (default spectral).
     pub init: UmapInit,
     /// The source of chance.
@@ -82,6 +85,7 @@ impl Default for UmapConfig {
             negative_samples: 5,
             repulsion: 1.0,
             edge_pulls: 1,
+            transform_epochs: None,
             init: UmapInit::Spectral,
             seed: Seed::default(),
         }
@@ -145,6 +149,13 @@ impl UmapConfig {
         self
     }
 
+    /// Sets the number of rounds in which new rows are placed.
+    #[must_use]
+    pub fn with_transform_epochs(mut self, transform_epochs: impl Into<Option<usize>>) -> Self {
+        self.transform_epochs = transform_epochs.into();
+        self
+    }
+
     /// Sets where the nodes start.
     #[must_use]
     pub fn with_init(mut self, init: UmapInit) -> Self {
@@ -186,7 +197,12 @@ impl UmapConfig {
             "a number from 0 to spread",
             self.min_dist,
         )?;
-        ConfigError::check(self.n_epochs != Some(0), "n_epochs", "at least 1", 0)?;
+        for (epochs, setting) in [
+            (self.n_epochs, "n_epochs"),
+            (self.transform_epochs, "transform_epochs"),
+        ] {
+            ConfigError::check(epochs != Some(0), setting, "at least 1", 0)?;
+        }
         let rate = self.learning_rate;
         ConfigError::check(positive(rate), "learning_rate", "a positive number", rate)?;
         let push = self.repulsion;
@@ -215,6 +231,12 @@ impl UmapConfig {
     fn epochs(&self, nodes: usize) -> usize {
         self.n_epochs
             .unwrap_or(if nodes <= 10_000 { 500 } else { 200 })
+    }
+
+    fn epochs_of_new(&self, rows: usize) -> usize {
+        self.transform_epochs
+            .or(self.n_epochs.map(|epochs| (epochs / 3).max(1)))
+            .unwrap_or(if rows <= 10_000 { 100 } else { 30 })
     }
 }
 
@@ -396,8 +418,14 @@ impl Umap {
 
     /// Places new rows, given their nearest rows among those of the map; the map itself does not move.
     ///
-    /// A new row starts at the mean of its neighbours, weighted by membership, and then takes a third of the epochs.
-    /// New rows do not see one another, so each lands where it would land alone.
+    /// A new row starts at the mean of its neighbours, weighted by [`membership`], or at one at distance 0, and then
+    /// moves for [`UmapConfig::transform_epochs`] with a quarter of the step.
+    /// New rows do not pull or push one another; they share the largest membership, in proportion to which neighbours
+    /// pull, and the mean distance, which bounds the scale of a row from below.
+    ///
+    /// # Differences from umap-learn
+    ///
+    /// The map never moves: there, it does when as many rows are placed as it has.
     ///
     /// # Shapes
     ///
@@ -435,11 +463,15 @@ impl Umap {
             .zip(weights.outer_iter())
         {
             let total: f64 = weights.sum();
+            if weights[0] == 1.0 || total == 0.0 {
+                to.assign(&self.embedding.row(indices[0] as usize));
+                continue;
+            }
             for (&index, weight) in indices.iter().zip(&weights) {
                 to.scaled_add(weight / total, &self.embedding.row(index as usize));
             }
         }
-        let epochs = self.config.epochs(n).div_ceil(3);
+        let epochs = self.config.epochs_of_new(neighbors.len());
         let pulls = Pulls::of_neighbors(neighbors, &weights, epochs);
         // A quarter of the step: the rows start close to where they belong.
         let config = self

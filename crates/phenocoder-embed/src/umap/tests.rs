@@ -227,14 +227,53 @@ fn new_rows_land_among_their_own() {
     for (i, &index) in nearest.indices().iter().enumerate() {
         assert_eq!(index % 3, (300 + i as u32) % 3, "new row {i}");
     }
-    // A new row lands where it would land alone but for its random numbers, which go by its position.
-    let alone = map.transform(&found.truncated(10), &NoProgress).unwrap();
-    assert_eq!(alone, placed);
+    let again = map.transform(&found.truncated(10), &NoProgress).unwrap();
+    assert_eq!(again, placed);
     let wrong = Neighbors::new(array![[300]], array![[0.0]]).unwrap();
     assert!(matches!(
         map.transform(&wrong, &NoProgress),
         Err(Error::Graph(_))
     ));
+}
+
+#[test]
+fn new_rows_start_at_a_double_or_else_among_their_neighbours() {
+    let config = UmapConfig::default()
+        .with_learning_rate(1e-12)
+        .with_transform_epochs(1);
+    let places = array![[0.0, 0.0], [4.0, 0.0], [0.0, 8.0]];
+    let map = Umap::from_embedding(places, &config).unwrap();
+    let placed = |indices, distances| {
+        let neighbors = Neighbors::new(indices, distances).unwrap();
+        map.transform(&neighbors, &NoProgress).unwrap()
+    };
+    // A double of row 1; a row as far from all three; one too far from its only neighbour for a number.
+    let near = placed(
+        array![[1, 0, 2], [0, 1, 2]],
+        array![[0.0, 1.0, 3.0], [2.0, 2.0, 2.0]],
+    );
+    assert_eq!(near.row(0), array![4.0, 0.0]);
+    let middle = array![4.0 / 3.0, 8.0 / 3.0];
+    assert!((&near.row(1) - &middle).iter().all(|d| d.abs() < 1e-6));
+    assert_eq!(placed(array![[2]], array![[1e6]]), array![[0.0, 8.0]]);
+    let none = Neighbors::new(Array2::zeros((1, 0)), Array2::zeros((1, 0))).unwrap();
+    assert!(matches!(
+        map.transform(&none, &NoProgress),
+        Err(Error::TooFew { .. })
+    ));
+}
+
+#[test]
+fn new_rows_take_the_rounds_of_umap_learn_unless_told() {
+    let config = UmapConfig::default();
+    assert_eq!(
+        (config.epochs_of_new(10_000), config.epochs_of_new(10_001)),
+        (100, 30)
+    );
+    let config = config.with_n_epochs(200);
+    assert_eq!(config.epochs_of_new(20_000), 66);
+    assert_eq!(config.clone().with_n_epochs(2).epochs_of_new(5), 1);
+    assert_eq!(config.with_transform_epochs(7).epochs_of_new(5), 7);
 }
 
 #[test]
@@ -249,6 +288,7 @@ fn bad_graphs_and_settings_are_refused() {
         config.clone().with_min_dist(2.0),
         config.clone().with_spread(0.0),
         config.clone().with_n_epochs(0),
+        config.clone().with_transform_epochs(0),
         config.clone().with_learning_rate(f64::NAN),
         config.clone().with_repulsion(-1.0),
         config.clone().with_edge_pulls(3),

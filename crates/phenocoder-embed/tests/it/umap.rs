@@ -1,14 +1,17 @@
-//! Supervised graphs against umap-learn 0.5.12: `tests/data/make_umap.py`.
+//! Supervised graphs, weights of new rows and where they land, against umap-learn 0.5.12: `tests/data/make_umap.py`.
 
 use ndarray::{Array2, s};
-use phenocoder_core::{Categorical, CsrGraph, NoProgress};
-use phenocoder_embed::fuzzy::{FuzzyConfig, Target, fuzzy_graph, supervise};
-use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors};
+use phenocoder_core::{Categorical, CsrGraph, NoProgress, Seed};
+use phenocoder_embed::evaluate::{KnnClassifier, KnnConfig};
+use phenocoder_embed::fuzzy::{FuzzyConfig, Target, fuzzy_graph, membership, supervise};
+use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors, query_neighbors};
+use phenocoder_embed::umap::{Umap, UmapConfig};
 use serde_json::Value;
 
 use crate::golden::max_difference;
 
-/// Rows of the supervised graphs.
+/// Rows that the map does not know, and rows of the supervised graphs.
+const HELD_OUT: usize = 60;
 const SUPERVISED: usize = 80;
 
 fn golden() -> Value {
@@ -83,4 +86,52 @@ fn graphs_supervised_by_numbers_are_those_of_umap_learn() {
     let neighbors = near(&numbers);
     let target = Target::Neighbors(&neighbors);
     assert_supervised(&golden["of_numbers"], &graph, target);
+}
+
+/// The neighbours of the held-out rows among the others.
+fn new_neighbors(golden: &Value) -> Neighbors {
+    let x = x(golden);
+    let (known, new) = x.view().split_at(ndarray::Axis(0), x.nrows() - HELD_OUT);
+    query_neighbors(known, new, 10, Metric::Euclidean, &NoProgress).unwrap()
+}
+
+#[test]
+fn weights_of_new_rows_are_those_of_umap_learn() {
+    let golden = golden();
+    let neighbors = new_neighbors(&golden);
+    let indices = neighbors.indices().mapv(f64::from);
+    assert_eq!(indices, matrix(&golden["new_neighbors"]));
+    let weights = membership(&neighbors);
+    let difference = max_difference(&weights, &matrix(&golden["new_weights"]));
+    assert!(difference < 1e-4, "{difference}");
+}
+
+#[test]
+fn new_rows_land_as_near_to_their_own_as_those_of_umap_learn() {
+    let golden = golden();
+    let neighbors = new_neighbors(&golden);
+    let places = matrix(&golden["places"]);
+    let group: Vec<u32> = list(&golden["group"]);
+    let (known, new) = group.split_at(group.len() - HELD_OUT);
+    let (mut distance, mut purity) = (0.0, 0.0);
+    for seed in 0..10 {
+        let config = UmapConfig::default().with_seed(Seed::new(seed));
+        let map = Umap::from_embedding(places.clone(), &config).unwrap();
+        let placed = map.transform(&neighbors, &NoProgress).unwrap();
+        for ((row, _), &index) in neighbors.indices().indexed_iter() {
+            let way = &placed.row(row) - &places.row(index as usize);
+            distance += way.dot(&way).sqrt() / 6000.0;
+        }
+        let classifier =
+            KnnClassifier::fit(places.view(), known, &KnnConfig::default().with_k(10)).unwrap();
+        let told = classifier.predict(placed.view(), &NoProgress).unwrap();
+        for (row, &label) in new.iter().enumerate() {
+            purity += told.probabilities[[row, label as usize]] / 600.0;
+        }
+    }
+    let expected = |name: &str| golden[name].as_f64().unwrap();
+    let limit = 1.05 * expected("distance_to_neighbors");
+    assert!(distance <= limit, "{distance}, at most {limit}");
+    let limit = 0.95 * expected("purity");
+    assert!(purity >= limit, "{purity}, at least {limit}");
 }
