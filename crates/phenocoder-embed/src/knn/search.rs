@@ -106,6 +106,10 @@ impl Points {
                 *to = ((from - center) * scale) as f32;
                 sum += f64::from(*to) * f64::from(*to);
             }
+            if self.metric == Metric::Cosine && sum == 0.0 {
+                // A row of zeros is at a right angle to all others, as a row of length 1 can be.
+                sum = scale * scale;
+            }
             square.push(sum as f32);
             // The constant covers what is lost where products fall below the smallest normal number.
             error.push(sum as f32 * factor + 1e-30);

@@ -89,6 +89,15 @@ fn cosine_sees_only_the_direction() {
 }
 
 #[test]
+fn a_row_of_zeros_is_no_nearer_than_its_cosine() {
+    let x = array![[1.0, 0.0], [0.0, 0.0], [0.1, 1.0]];
+    let found = nearest_neighbors(x.view(), 2, Metric::Cosine, &NoProgress).unwrap();
+    assert_eq!(found.indices(), array![[2, 1], [0, 2], [0, 1]]);
+    let first = nearest_neighbors(x.view(), 1, Metric::Cosine, &NoProgress).unwrap();
+    assert_eq!(first, found.truncated(1));
+}
+
+#[test]
 fn new_rows_find_old_ones() {
     let old = array![[0.0], [10.0]];
     let new = array![[9.0], [0.0], [1.0]];
