@@ -157,7 +157,8 @@ impl Neighbors {
 /// # Errors
 ///
 /// [`Error::TooManyNeighbors`] when there are not `k` other rows, [`Error::Config`] when `k` is 0, [`Error::NotFinite`]
-/// for NaN or infinity, [`Error::Cancelled`] when the caller stops it.
+/// for NaN or infinity, [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Cancelled`] when the
+/// caller stops it.
 ///
 /// # Examples
 ///

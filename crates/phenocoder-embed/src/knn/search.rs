@@ -19,6 +19,10 @@ const REFERENCE_BLOCK: usize = 1024;
 /// and at least: where most rows are equal, or one lies very far out, single precision tells nothing apart.
 const MOST_PER_NEIGHBOR: usize = 8;
 const MOST: usize = 2048;
+/// Sums or squares are beyond any number.
+const OVERFLOW: Error = Error::Overflow {
+    method: "neighbours",
+};
 /// The relative rounding error of single precision, 2⁻²⁴.
 const UNIT: f32 = 5.960_464_5e-8;
 
@@ -49,6 +53,9 @@ impl Points {
             Metric::Euclidean => x.mean_axis(Axis(0)).map_or_else(Vec::new, |m| m.to_vec()),
             Metric::Cosine => vec![0.0; x.ncols()],
         };
+        if !center.iter().all(|c| c.is_finite()) {
+            return Err(OVERFLOW);
+        }
         if metric == Metric::Cosine {
             for mut row in exact.outer_iter_mut() {
                 let largest = row.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
@@ -161,6 +168,23 @@ impl Found {
     }
 }
 
+/// The power of two, so that no digit changes, that brings lengths up to `extent` into `[0, 1]`.
+///
+/// # Errors
+///
+/// [`Error::Overflow`] when the squared distance of two rows of `columns` such lengths is beyond any number.
+fn scale_to_one(extent: f64, columns: usize) -> Result<f64> {
+    if !(4.0 * extent * extent * columns as f64).is_finite() {
+        return Err(OVERFLOW);
+    }
+    // Identical rows need none, and 2¹⁰²³ is the largest.
+    Ok(if extent > 0.0 {
+        libm::exp2((-libm::ceil(libm::log2(extent))).min(1023.0))
+    } else {
+        1.0
+    })
+}
+
 /// Finds the `k` nearest rows of `reference`, except `exclude(row)`, for each row of `query`.
 pub(super) fn search(
     query: &Points,
@@ -178,12 +202,7 @@ pub(super) fn search(
     }
     let center: Cow<'_, [f64]> = Cow::Borrowed(&reference.center);
     let extent = reference.extent(&center).max(query.extent(&center));
-    // A power of two changes no digit. Identical rows at the center need none.
-    let scale = if extent > 0.0 {
-        libm::exp2(-libm::ceil(libm::log2(extent)))
-    } else {
-        1.0
-    };
+    let scale = scale_to_one(extent, reference.exact.ncols())?;
     let rough_reference = reference.rough(&center, scale);
     let same = std::ptr::eq(query, reference);
     let own_rough = (!same).then(|| query.rough(&center, scale));

@@ -152,6 +152,17 @@ fn a_small_batch_is_named() {
 }
 
 #[test]
+fn values_whose_squares_overflow_are_refused() {
+    let find = |x: Array2<f64>| nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress);
+    for x in [array![[0.0], [1e200]], array![[f64::MAX], [f64::MAX]]] {
+        assert!(matches!(find(x), Err(Error::Overflow { .. })));
+    }
+    // Below the smallest normal number squares are 0, and every other row is as near.
+    let found = find(array![[0.0], [1e-310], [3e-310]]).unwrap();
+    assert!((0..3).all(|row| found.row(row).all(|(other, d)| other != row && d == 0.0)));
+}
+
+#[test]
 fn one_batch_is_a_plain_search() {
     let mut stream = Seed::new(3).stream("x", 0);
     let x = Array2::from_shape_fn((50, 3), |_| stream.normal());
