@@ -2,12 +2,14 @@
 
 mod balanced;
 mod search;
+mod stream;
 
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{CsrGraph, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 pub use balanced::batch_balanced_neighbors;
+pub use stream::NeighborSearch;
 
 use crate::{Error, Result};
 use search::{Points, search};
@@ -189,6 +191,7 @@ pub fn nearest_neighbors(
 /// Finds the `k` nearest rows of `reference` for every row of `query`, exactly.
 ///
 /// For new data against old: a row of `query` that also stands in `reference` finds itself.
+/// A reference that is larger than memory is searched in blocks by [`NeighborSearch`].
 ///
 /// # Errors
 ///

@@ -48,6 +48,8 @@
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
 //! | And by what is known of them? | [`fuzzy::supervise`] |
+//! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`]; in a library larger than memory [`knn::NeighborSearch`] |
+//! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
 //! | Are they found again? | [`cluster::stability()`], [`cluster::leiden_stability`] |

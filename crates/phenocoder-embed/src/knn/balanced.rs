@@ -1,9 +1,9 @@
 //! Neighbours from every batch alike.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 use phenocoder_core::{Categorical, Progress};
 
-use super::search::{Found, Points, search};
+use super::search::{Gathered, Points, search};
 use super::{Metric, Neighbors};
 use crate::matrix::full_codes;
 use crate::{ConfigError, Error, Result};
@@ -50,65 +50,61 @@ pub fn batch_balanced_neighbors(
     metric: Metric,
     progress: &dyn Progress,
 ) -> Result<Neighbors> {
-    ConfigError::check(within_batch > 0, "within_batch", "at least 1", within_batch)?;
-    let codes = full_codes(batch, "batch", x.nrows())?;
-    let present: Vec<usize> = (0..batch.categories().len())
-        .filter(|code| codes.contains(code))
-        .collect();
-    for &code in &present {
-        let rows = codes.iter().filter(|&&c| c == code).count();
-        if rows < within_batch {
-            return Err(Error::SmallBatch {
-                batch: batch.categories()[code].clone(),
-                rows,
-                needed: within_batch,
-            });
-        }
-    }
-    let n = x.nrows();
-    let k = (within_batch * present.len()).saturating_sub(1);
+    let batches = rows_of_batches(batch, x.nrows(), within_batch)?;
+    let k = (within_batch * batches.len()).saturating_sub(1);
     if k == 0 {
         return Err(Error::TooFew {
             method: "batch-balanced neighbours",
             what: "batches or neighbours within a batch",
             needed: 2,
-            found: within_batch * present.len(),
+            found: within_batch * batches.len(),
         });
     }
     let points = Points::new(x, metric)?;
-    let mut found: Vec<Vec<(f64, u32)>> = vec![Vec::with_capacity(k); n];
-    for &code in &present {
-        let members: Vec<usize> = (0..n).filter(|&row| codes[row] == code).collect();
-        let others: Vec<usize> = (0..n).filter(|&row| codes[row] != code).collect();
-        let reference = points.select(&members);
-        let stage = format!("neighbours in `{}`", batch.categories()[code]);
-        let mut collect = |rows: &[usize], each: usize, result: Found| {
-            for (i, &row) in rows.iter().enumerate() {
-                let range = i * each..(i + 1) * each;
-                let pairs = result.keys[range.clone()]
-                    .iter()
-                    .zip(&result.indices[range]);
-                found[row].extend(pairs.map(|(&key, &i)| (key, members[i as usize] as u32)));
-            }
-        };
+    let mut gathered = Gathered::new(x.nrows(), metric);
+    for (name, members) in &batches {
+        let others: Vec<usize> = batches
+            .iter()
+            .filter(|(other, _)| other != name)
+            .flat_map(|(_, rows)| rows.iter().copied())
+            .collect();
+        let reference = points.select(members);
+        let row_of = |index: u32| members[index as usize] as u32;
+        let stage = format!("neighbours in `{name}`");
         if within_batch > 1 {
             let each = within_batch - 1;
             let own = search(&reference, &reference, each, Some, &stage, progress)?;
-            collect(&members, each, own);
+            gathered.add(members.iter().copied(), each, &own, row_of);
         }
         if !others.is_empty() {
             let query = points.select(&others);
-            let result = search(&query, &reference, within_batch, |_| None, &stage, progress)?;
-            collect(&others, within_batch, result);
+            let found = search(&query, &reference, within_batch, |_| None, &stage, progress)?;
+            gathered.add(others.into_iter(), within_batch, &found, row_of);
         }
     }
-    let (mut indices, mut distances) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
-    for (row, pairs) in found.iter_mut().enumerate() {
-        pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        for (column, &(key, index)) in pairs.iter().enumerate() {
-            indices[[row, column]] = index;
-            distances[[row, column]] = Found::distance(metric, key);
-        }
+    Ok(gathered.into_neighbors(k))
+}
+
+/// The name and the rows of each batch that has any, after a check that each has enough.
+fn rows_of_batches(
+    batch: &Categorical,
+    rows: usize,
+    within_batch: usize,
+) -> Result<Vec<(&str, Vec<usize>)>> {
+    ConfigError::check(within_batch > 0, "within_batch", "at least 1", within_batch)?;
+    let codes = full_codes(batch, "batch", rows)?;
+    let mut members = vec![Vec::new(); batch.categories().len()];
+    for (row, code) in codes.into_iter().enumerate() {
+        members[code].push(row);
     }
-    Ok(Neighbors { indices, distances })
+    let named = batch.categories().iter().map(String::as_str).zip(members);
+    let batches: Vec<(&str, Vec<usize>)> = named.filter(|(_, rows)| !rows.is_empty()).collect();
+    match batches.iter().find(|(_, rows)| rows.len() < within_batch) {
+        Some((name, rows)) => Err(Error::SmallBatch {
+            batch: (*name).to_owned(),
+            rows: rows.len(),
+            needed: within_batch,
+        }),
+        None => Ok(batches),
+    }
 }

@@ -1,6 +1,7 @@
 //! Exact search in blocks.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -20,13 +21,14 @@ const REFERENCE_BLOCK: usize = 1024;
 const MOST_PER_NEIGHBOR: usize = 8;
 const MOST: usize = 2048;
 /// Sums or squares are beyond any number.
-const OVERFLOW: Error = Error::Overflow {
+pub(super) const OVERFLOW: Error = Error::Overflow {
     method: "neighbours",
 };
 /// The relative rounding error of single precision, 2⁻²⁴.
 const UNIT: f32 = 5.960_464_5e-8;
 
 /// Rows in double precision, for the answer, and in single precision, for the first look.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Points {
     exact: Array2<f64>,
     metric: Metric,
@@ -77,6 +79,14 @@ impl Points {
         self.exact.nrows()
     }
 
+    pub(super) fn ncols(&self) -> usize {
+        self.exact.ncols()
+    }
+
+    pub(super) fn metric(&self) -> Metric {
+        self.metric
+    }
+
     pub(super) fn select(&self, rows: &[usize]) -> Self {
         Self {
             exact: self.exact.select(Axis(0), rows),
@@ -85,7 +95,8 @@ impl Points {
         }
     }
 
-    fn row(&self, row: usize) -> &[f64] {
+    /// A row; of length 1 or 0 where cosines are asked for.
+    pub(super) fn row(&self, row: usize) -> &[f64] {
         let p = self.exact.ncols();
         let all = self
             .exact
@@ -94,7 +105,7 @@ impl Points {
         &all[row * p..(row + 1) * p]
     }
 
-    fn extent(&self, center: &[f64]) -> f64 {
+    pub(super) fn extent(&self, center: &[f64]) -> f64 {
         let far = |row: ndarray::ArrayView1<'_, f64>| {
             let offsets = row.into_iter().zip(center).map(|(v, c)| (v - c).abs());
             offsets.fold(0.0_f64, f64::max)
@@ -130,7 +141,7 @@ impl Points {
 
     /// What the rows are ordered by: the squared distance, or the cosine distance.
     #[inline]
-    fn order_key(&self, a: &[f64], b: &[f64]) -> f64 {
+    pub(super) fn order_key(&self, a: &[f64], b: &[f64]) -> f64 {
         match self.metric {
             Metric::Euclidean => squared_distance(a, b),
             Metric::Cosine => (1.0 - dot(a, b)).max(0.0),
@@ -142,11 +153,11 @@ impl Points {
 pub(super) struct Found {
     pub(super) indices: Vec<u32>,
     pub(super) keys: Vec<f64>,
-    metric: Metric,
+    pub(super) metric: Metric,
 }
 
 impl Found {
-    pub(super) fn distance(metric: Metric, key: f64) -> f64 {
+    fn distance(metric: Metric, key: f64) -> f64 {
         match metric {
             Metric::Euclidean => key.sqrt(),
             Metric::Cosine => key,
@@ -168,12 +179,69 @@ impl Found {
     }
 }
 
+/// The rows found in several searches for each row of a query, with their keys.
+#[derive(Debug, Clone)]
+pub(super) struct Gathered {
+    rows: Vec<Vec<(f64, u32)>>,
+    metric: Metric,
+}
+
+impl Gathered {
+    pub(super) fn new(rows: usize, metric: Metric) -> Self {
+        Self {
+            rows: vec![Vec::new(); rows],
+            metric,
+        }
+    }
+
+    /// Takes what was found for `rows`, `each` of which has as many; `name` tells the row behind an index.
+    pub(super) fn add(
+        &mut self,
+        rows: impl Iterator<Item = usize>,
+        each: usize,
+        found: &Found,
+        name: impl Fn(u32) -> u32,
+    ) {
+        let pairs = found.keys.chunks(each).zip(found.indices.chunks(each));
+        for (row, (keys, indices)) in rows.zip(pairs) {
+            let pairs = keys.iter().zip(indices);
+            self.rows[row].extend(pairs.map(|(&key, &index)| (key, name(index))));
+        }
+    }
+
+    /// Forgets what is not among the `k` nearest of a row.
+    pub(super) fn keep(&mut self, k: usize) {
+        self.rows.par_iter_mut().for_each(|pairs| {
+            pairs.sort_unstable_by(by_key);
+            pairs.truncate(k);
+        });
+    }
+
+    /// The `k` nearest of each row, each of which has found as many.
+    pub(super) fn into_neighbors(mut self, k: usize) -> Neighbors {
+        self.keep(k);
+        let (keys, indices) = self.rows.into_iter().flatten().unzip();
+        let metric = self.metric;
+        let found = Found {
+            indices,
+            keys,
+            metric,
+        };
+        found.into_neighbors(k)
+    }
+}
+
+/// The nearer row first, and of equally near ones the first row.
+pub(super) fn by_key(a: &(f64, u32), b: &(f64, u32)) -> Ordering {
+    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+}
+
 /// The power of two, so that no digit changes, that brings lengths up to `extent` into `[0, 1]`.
 ///
 /// # Errors
 ///
 /// [`Error::Overflow`] when the squared distance of two rows of `columns` such lengths is beyond any number.
-fn scale_to_one(extent: f64, columns: usize) -> Result<f64> {
+pub(super) fn scale_to_one(extent: f64, columns: usize) -> Result<f64> {
     if !(4.0 * extent * extent * columns as f64).is_finite() {
         return Err(OVERFLOW);
     }
@@ -202,7 +270,7 @@ pub(super) fn search(
     }
     let center: Cow<'_, [f64]> = Cow::Borrowed(&reference.center);
     let extent = reference.extent(&center).max(query.extent(&center));
-    let scale = scale_to_one(extent, reference.exact.ncols())?;
+    let scale = scale_to_one(extent, query.ncols())?;
     let rough_reference = reference.rough(&center, scale);
     let same = std::ptr::eq(query, reference);
     let own_rough = (!same).then(|| query.rough(&center, scale));

@@ -163,6 +163,56 @@ fn values_whose_squares_overflow_are_refused() {
 }
 
 #[test]
+fn blocks_that_share_rows_or_have_other_columns_are_refused() {
+    let query = array![[0.0, 0.0]];
+    let search = NeighborSearch::new(query.view(), 2, Metric::Euclidean).unwrap();
+    let rows = Array2::zeros((4, 2));
+    let search_of = |first| {
+        let mut search = search.clone();
+        search.add_block(rows.view(), 10, &NoProgress).unwrap();
+        search
+            .add_block(rows.view(), first, &NoProgress)
+            .map(|()| search.rows())
+    };
+    assert_eq!((search_of(6), search_of(14)), (Ok(8), Ok(8)));
+    for first in [7, 9, 10, 11, 13] {
+        let error = search_of(first).unwrap_err();
+        assert!(
+            error.to_string().contains("first_index"),
+            "{first}: {error}"
+        );
+    }
+    assert!(matches!(
+        search_of(u32::MAX),
+        Err(Error::TooManyRows { .. })
+    ));
+}
+
+#[test]
+fn a_search_without_enough_rows_says_so() {
+    let query = array![[0.0]];
+    let new = |k| NeighborSearch::new(query.view(), k, Metric::Euclidean);
+    assert!(matches!(new(0), Err(Error::Config(_))));
+    let mut search = new(2).unwrap();
+    search
+        .add_block(Array2::zeros((0, 1)).view(), 0, &NoProgress)
+        .unwrap();
+    let bad = search.add_block(array![[f64::NAN]].view(), 0, &NoProgress);
+    assert!(matches!(bad, Err(Error::NotFinite { .. })));
+    let wide = search.add_block(array![[1.0, 2.0]].view(), 0, &NoProgress);
+    assert!(matches!(wide, Err(Error::Shape(_))));
+    search
+        .add_block(array![[3.0]].view(), 0, &NoProgress)
+        .unwrap();
+    let few = Err(Error::TooManyNeighbors { k: 2, available: 1 });
+    assert_eq!(search.clone().finish(), few);
+    search
+        .add_block(array![[-1.0]].view(), 7, &NoProgress)
+        .unwrap();
+    assert_eq!(search.finish().unwrap().indices(), array![[7, 0]]);
+}
+
+#[test]
 fn one_batch_is_a_plain_search() {
     let mut stream = Seed::new(3).stream("x", 0);
     let x = Array2::from_shape_fn((50, 3), |_| stream.normal());
@@ -190,5 +240,33 @@ proptest! {
         let n = values.len() / 2;
         let x = Array2::from_shape_fn((n, 2), |(i, j)| f64::from(values[2 * i + j]) * 0.1);
         check(&x, k.min(n - 1));
+    }
+
+    #[test]
+    fn blocks_of_any_size_in_any_order_find_what_one_search_finds(
+        values in prop::collection::vec(-5_i32..5, 12..160),
+        mut cuts in prop::collection::vec(0.0..1.0_f64, 0..6),
+        k in 1_usize..8,
+        seed in 0_u64..1_000,
+        cosine in any::<bool>(),
+    ) {
+        let n = values.len() / 2;
+        let x = Array2::from_shape_fn((n, 2), |(i, j)| f64::from(values[2 * i + j]) * 0.1);
+        let query = x.slice(ndarray::s![..n / 2, ..]).mapv(|v| v + 0.03);
+        let metric = if cosine { Metric::Cosine } else { Metric::Euclidean };
+        let k = k.min(n);
+        cuts.extend([0.0, 1.0]);
+        cuts.sort_by(f64::total_cmp);
+        let cuts: Vec<usize> = cuts.iter().map(|share| (share * n as f64) as usize).collect();
+        let mut blocks: Vec<(usize, usize)> = cuts.windows(2).map(|c| (c[0], c[1])).collect();
+        Seed::new(seed).stream("order", 0).shuffle(&mut blocks);
+        let mut search = NeighborSearch::new(query.view(), k, metric).unwrap();
+        for (first, end) in blocks {
+            let rows = x.slice(ndarray::s![first..end, ..]);
+            search.add_block(rows, first as u32, &NoProgress).unwrap();
+        }
+        let whole = query_neighbors(x.view(), query.view(), k, metric, &NoProgress).unwrap();
+        prop_assert_eq!(search.rows(), n);
+        prop_assert_eq!(search.finish().unwrap(), whole);
     }
 }
