@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{CsrGraph, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
-pub use balanced::batch_balanced_neighbors;
+pub use balanced::{batch_balanced_neighbors, batch_balanced_query};
 pub use stream::NeighborSearch;
 
 use crate::{Error, Result};

@@ -49,6 +49,7 @@
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
 //! | And by what is known of them? | [`fuzzy::supervise`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`]; in a library larger than memory [`knn::NeighborSearch`] |
+//! | Which old rows are like new ones, in every batch alike? | [`knn::batch_balanced_query`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |

@@ -5,7 +5,7 @@ use phenocoder_core::{Categorical, Progress};
 
 use super::search::{Gathered, Points, search};
 use super::{Metric, Neighbors};
-use crate::matrix::full_codes;
+use crate::matrix::{check_columns, full_codes};
 use crate::{ConfigError, Error, Result};
 
 /// Finds, for every row, its `within_batch` nearest rows in each batch, exactly.
@@ -83,6 +83,64 @@ pub fn batch_balanced_neighbors(
         }
     }
     Ok(gathered.into_neighbors(k))
+}
+
+/// Finds, for every row of `query`, its `within_batch` nearest rows in each batch of `reference`, exactly.
+///
+/// For new data against old, as [`query_neighbors`](super::query_neighbors): the rows of `query` belong to no batch of
+/// `reference`, and each has `within_batch · batches` neighbours, nearest first.
+/// With [`Umap::transform`](crate::umap::Umap::transform), new rows are placed among all old batches alike.
+///
+/// # Errors
+///
+/// [`Error::SmallBatch`] for a batch with fewer than `within_batch` rows, [`Error::MissingLabel`] for a row of
+/// `reference` without a batch, [`Error::Config`] when `within_batch` is 0, [`Error::TooFew`] when `reference` has no
+/// row, and as [`query_neighbors`](super::query_neighbors).
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder_core::{Categorical, NoProgress};
+/// use phenocoder_embed::knn::{Metric, batch_balanced_query};
+///
+/// let old = array![[0.0], [1.0], [10.0], [12.0]];
+/// let batch = Categorical::from_labels(["a", "a", "b", "b"]);
+/// let new = array![[9.0]];
+/// let found =
+///     batch_balanced_query(old.view(), &batch, new.view(), 1, Metric::Euclidean, &NoProgress)?;
+/// assert_eq!(found.indices(), array![[2, 1]]);
+/// # Ok::<(), phenocoder_embed::Error>(())
+/// ```
+pub fn batch_balanced_query(
+    reference: ArrayView2<'_, f64>,
+    batch: &Categorical,
+    query: ArrayView2<'_, f64>,
+    within_batch: usize,
+    metric: Metric,
+    progress: &dyn Progress,
+) -> Result<Neighbors> {
+    check_columns(query, reference.ncols())?;
+    let batches = rows_of_batches(batch, reference.nrows(), within_batch)?;
+    if batches.is_empty() {
+        return Err(Error::TooFew {
+            method: "batch-balanced neighbours",
+            what: "rows",
+            needed: 1,
+            found: 0,
+        });
+    }
+    let points = Points::new(reference, metric)?;
+    let query = Points::new(query, metric)?;
+    let mut gathered = Gathered::new(query.nrows(), metric);
+    for (name, members) in &batches {
+        let reference = points.select(members);
+        let stage = format!("neighbours in `{name}`");
+        let found = search(&query, &reference, within_batch, |_| None, &stage, progress)?;
+        let row_of = |index: u32| members[index as usize] as u32;
+        gathered.add(0..query.nrows(), within_batch, &found, row_of);
+    }
+    Ok(gathered.into_neighbors(within_batch * batches.len()))
 }
 
 /// The name and the rows of each batch that has any, after a check that each has enough.

@@ -152,6 +152,53 @@ fn a_small_batch_is_named() {
 }
 
 #[test]
+fn new_rows_find_as_many_in_each_batch() {
+    let mut stream = Seed::new(5).stream("x", 0);
+    let x = Array2::from_shape_fn((90, 3), |_| stream.normal());
+    let new = Array2::from_shape_fn((20, 3), |_| stream.normal());
+    let batch = Categorical::from_labels((0..90).map(|i| ["a", "b", "c"][i % 3]));
+    let euclidean = Metric::Euclidean;
+    let find = |x: &Array2<f64>, batch, each| {
+        batch_balanced_query(x.view(), batch, new.view(), each, euclidean, &NoProgress)
+    };
+    let found = find(&x, &batch, 4).unwrap();
+    assert_eq!(found.k(), 12);
+    let of_batch = |code| {
+        let rows = x.select(ndarray::Axis(0), &batch.members(code));
+        query_neighbors(rows.view(), new.view(), 4, euclidean, &NoProgress).unwrap()
+    };
+    let alone: Vec<Neighbors> = (0..3).map(of_batch).collect();
+    for row in 0..20 {
+        let named = alone.iter().enumerate().flat_map(|(code, found)| {
+            let members = batch.members(code);
+            found.row(row).map(move |(i, d)| (members[i], d))
+        });
+        let mut expected: Vec<(usize, f64)> = named.collect();
+        expected.sort_by(|a, b| a.1.total_cmp(&b.1));
+        assert_eq!(found.row(row).collect::<Vec<_>>(), expected);
+    }
+    assert!(matches!(
+        find(&x, &batch, 31),
+        Err(Error::SmallBatch { rows: 30, .. })
+    ));
+    assert!(matches!(find(&x, &batch, 0), Err(Error::Config(_))));
+    let none = Categorical::from_labels([""; 0]);
+    assert!(matches!(
+        find(&Array2::zeros((0, 3)), &none, 1),
+        Err(Error::TooFew { .. })
+    ));
+    let missing = Categorical::from_optional_labels((0..90).map(|i| (i != 7).then_some("a")));
+    assert!(matches!(
+        find(&x, &missing, 1),
+        Err(Error::MissingLabel { row: 7, .. })
+    ));
+    assert!(matches!(
+        find(&Array2::zeros((90, 2)), &batch, 1),
+        Err(Error::Shape(_))
+    ));
+}
+
+#[test]
 fn values_whose_squares_overflow_are_refused() {
     let find = |x: Array2<f64>| nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress);
     for x in [array![[0.0], [1e200]], array![[f64::MAX], [f64::MAX]]] {
