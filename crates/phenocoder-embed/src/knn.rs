@@ -1,6 +1,9 @@
 //! The nearest rows of each row.
 
 mod balanced;
+#[cfg(feature = "hnsw")]
+mod hnsw;
+mod recall;
 mod search;
 mod stream;
 
@@ -9,6 +12,9 @@ use phenocoder_core::{CsrGraph, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 pub use balanced::{batch_balanced_neighbors, batch_balanced_query};
+#[cfg(feature = "hnsw")]
+pub use hnsw::{HnswConfig, HnswIndex};
+pub use recall::recall;
 pub use stream::NeighborSearch;
 
 use crate::{Error, Result};

@@ -49,7 +49,9 @@
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
 //! | And by what is known of them? | [`fuzzy::supervise`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`]; in a library larger than memory [`knn::NeighborSearch`] |
+//! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`]; in a library larger than memory [`knn::NeighborSearch`]; approximately, with the feature `hnsw`, `knn::HnswIndex` |
 //! | Which old rows are like new ones, in every batch alike? | [`knn::batch_balanced_query`] |
+//! | What share of the nearest rows does an approximate search find? | [`knn::recall`] |
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
@@ -67,6 +69,10 @@
 //! | Are predicted labels right? | [`evaluate::classification_report`], [`evaluate::probability_report`] |
 //! | Is a map to be trusted? | [`evaluate::trustworthiness`], [`umap::cross_entropy`] |
 //!
+//! # Features
+//!
+//! * `hnsw`: approximate neighbours of many rows (`knn::HnswIndex`).
+//!
 //! # Conventions
 //!
 //! Rows are observations.
@@ -78,6 +84,7 @@
 //! back by serde, to the bit where the format keeps all digits.
 //! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`], [`batch::Harmony`],
 //! [`pca::Pca`], [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read back by serde, to the bit where
+//! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], `knn::HnswIndex`) is written and read back by serde, to the bit where
 //! the format keeps all digits.
 //! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`]) is written and
 //! read back by serde, to the bit where the format keeps all digits.

@@ -39,6 +39,7 @@
 //! * `io`, `patches`, `model`, `spatial`, `embed`, `plot`: one crate each, re-exported under its name.
 //! * `train`: training beside encoding.
 //! * `pipeline`: the six steps over a store; switches on all of the above.
+//! * `hnsw`: approximate neighbours of many rows (`embed::knn::HnswIndex`).
 //! * `progress`: progress bars in the terminal.
 //! * `object-store`: stores on servers (S3, Google Cloud Storage, Azure, HTTP).
 //! * `full` (default): everything that runs on a CPU.

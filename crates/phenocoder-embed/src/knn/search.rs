@@ -87,6 +87,28 @@ impl Points {
         self.metric
     }
 
+    /// All rows; of length 1 or 0 where cosines are asked for.
+    #[cfg(feature = "hnsw")]
+    pub(super) fn rows(&self) -> &Array2<f64> {
+        &self.exact
+    }
+
+    /// Takes [`rows`](Self::rows) as they were, to the bit.
+    #[cfg(feature = "hnsw")]
+    pub(super) fn written(rows: Array2<f64>, metric: Metric) -> Result<Self> {
+        let mut points = Self::new(rows.view(), metric)?;
+        // A row of length 1 may be rounded otherwise when it is divided by its length again.
+        let mut pairs = points.exact.iter().zip(&rows);
+        ConfigError::check(
+            pairs.all(|(a, b)| (a - b).abs() <= 1e-12),
+            "rows",
+            "rows of length 1 or 0, as cosines need them",
+            "others",
+        )?;
+        points.exact = rows;
+        Ok(points)
+    }
+
     pub(super) fn select(&self, rows: &[usize]) -> Self {
         Self {
             exact: self.exact.select(Axis(0), rows),

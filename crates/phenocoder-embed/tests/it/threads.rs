@@ -27,12 +27,13 @@ use phenocoder_embed::select::{SeuratConfig, VariableConfig, VariableFlavor, var
 use phenocoder_embed::umap::{Umap, UmapConfig, cross_entropy};
 use sha2::{Digest, Sha256};
 
+fn pool(threads: usize) -> rayon::ThreadPool {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build().unwrap()
+}
+
 fn hash_everything(threads: usize) -> Vec<u8> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .unwrap();
-    pool.install(|| {
+    pool(threads).install(|| {
         let mut stream = Seed::new(21).stream("x", 0);
         let x = Array2::from_shape_fn((700, 6), |(i, _)| (i % 4) as f64 * 3.0 + stream.normal());
         let mut hash = Sha256::new();
@@ -208,5 +209,36 @@ fn one_to_eight_threads_give_the_same_bits() {
     let one = hash_everything(1);
     for threads in [2, 3, 4, 8] {
         assert_eq!(hash_everything(threads), one, "{threads} threads");
+    }
+}
+
+#[cfg(feature = "hnsw")]
+#[test]
+fn one_to_eight_threads_make_the_same_index() {
+    use phenocoder_embed::knn::{HnswConfig, HnswIndex};
+    let mut stream = Seed::new(22).stream("x", 0);
+    let x = Array2::from_shape_fn((3_000, 6), |(i, _)| (i % 4) as f64 * 3.0 + stream.normal());
+    for metric in [Metric::Euclidean, Metric::Cosine] {
+        let hash = |threads| {
+            let index = pool(threads).install(|| {
+                let config = HnswConfig::new(metric).with_links(8).with_build_width(40);
+                let index = HnswIndex::build(x.view(), &config, &NoProgress).unwrap();
+                let found = index.neighbors(10, 20, &NoProgress).unwrap();
+                let of_new = index.query((&x + 0.1).view(), 5, 20, &NoProgress).unwrap();
+                let bits = |d: &f64| d.to_bits().to_le_bytes();
+                let distances = found
+                    .distances()
+                    .iter()
+                    .chain(of_new.distances())
+                    .flat_map(bits)
+                    .collect::<Vec<u8>>();
+                (serde_json::to_vec(&index).unwrap(), distances)
+            });
+            Sha256::digest([index.0, index.1].concat()).to_vec()
+        };
+        let one = hash(1);
+        for threads in 2..=8 {
+            assert_eq!(hash(threads), one, "{metric:?}, {threads} threads");
+        }
     }
 }

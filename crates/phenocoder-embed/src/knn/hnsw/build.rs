@@ -1,0 +1,138 @@
+//! How the graph is made: in batches, so that threads do not matter.
+
+use phenocoder_core::Progress;
+use rayon::prelude::*;
+
+use super::HnswConfig;
+use super::graph::{Layer, Met, Near, Vectors};
+use crate::{Error, Result};
+
+/// The part of the graph by which a batch lets it grow, as a divisor: nodes of a batch do not see each other.
+const GROWTH: usize = 8;
+/// The largest batch, as a divisor of the number of nodes (2 % in Manohar et al. 2024).
+const BATCHES: usize = 50;
+
+/// The numbers of nodes of the layers, from the highest down: each has `links` times those of the one above.
+pub(super) fn layer_sizes(nodes: usize, links: usize) -> Vec<usize> {
+    let mut sizes = vec![nodes];
+    sizes.extend(
+        std::iter::successors(Some(nodes / links), |n| Some(n / links)).take_while(|&n| n > 1),
+    );
+    sizes.reverse();
+    sizes
+}
+
+/// Makes the layers, from the highest down.
+///
+/// Nodes are taken in their order, so every layer begins with the nodes of the one above, and is the graph as it was
+/// when it had that many.
+pub(super) fn build(
+    vectors: &Vectors,
+    config: &HnswConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<Layer>> {
+    let largest = (vectors.len() / BATCHES).max(1);
+    let mut graph = Layer::new(2 * config.links);
+    let mut upper: Vec<Layer> = Vec::new();
+    progress.start("approximate index", Some(vectors.len() as u64));
+    progress.advance(1);
+    for size in layer_sizes(vectors.len(), config.links) {
+        while graph.len() < size {
+            let batch = (graph.len() / GROWTH).clamp(1, largest);
+            let nodes = graph.len()..(graph.len() + batch).min(size);
+            let steps = nodes.len() as u64;
+            let found = search_links(vectors, &upper, &graph, nodes, config, progress)?;
+            link(vectors, &mut graph, &found);
+            progress.advance(steps);
+        }
+        if size < vectors.len() {
+            upper.push(thinned(vectors, &graph, config.links));
+        }
+    }
+    progress.finish();
+    upper.push(graph);
+    Ok(upper)
+}
+
+/// The links of each of the next nodes, to nodes that are there.
+fn search_links(
+    vectors: &Vectors,
+    upper: &[Layer],
+    graph: &Layer,
+    nodes: std::ops::Range<usize>,
+    config: &HnswConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<Near>>> {
+    nodes
+        .into_par_iter()
+        .map_init(
+            || Met::new(graph.len()),
+            |met, node| {
+                progress.check()?;
+                let layers = upper.iter().chain([graph]);
+                let vector = vectors.of(node as u32);
+                let near = vectors.search(layers, vector, config.build_width, met);
+                Ok::<_, Error>(vectors.diverse(&near, config.links))
+            },
+        )
+        .collect()
+}
+
+/// Adds nodes with the links found, and the links back.
+fn link(vectors: &Vectors, graph: &mut Layer, found: &[Vec<Near>]) {
+    let first = graph.len();
+    graph.grow(first + found.len());
+    let mut back: Vec<(u32, Near)> = Vec::new();
+    for (node, links) in (first as u32..).zip(found) {
+        graph.set(node, links.iter().map(|near| near.node));
+        let backward = |near: &Near| (near.node, Near { node, ..*near });
+        back.extend(links.iter().map(backward));
+    }
+    back.par_sort_unstable();
+    let ends: Vec<&[(u32, Near)]> = back.chunk_by(|a, b| a.0 == b.0).collect();
+    let renewed: Vec<(u32, Vec<u32>)> = ends
+        .par_iter()
+        .filter_map(|links| {
+            let (end, _) = links.first()?;
+            let new = links.iter().map(|(_, near)| *near);
+            Some((*end, joined(vectors, graph, *end, new)))
+        })
+        .collect();
+    for (node, links) in renewed {
+        graph.set(node, links.into_iter());
+    }
+}
+
+/// The links of a node with new ones; where they are too many, those in different directions.
+fn joined(
+    vectors: &Vectors,
+    graph: &Layer,
+    node: u32,
+    new: impl ExactSizeIterator<Item = Near>,
+) -> Vec<u32> {
+    let links = graph.links(node);
+    if links.len() + new.len() <= graph.most() {
+        let new = new.map(|near| near.node);
+        return links.iter().copied().chain(new).collect();
+    }
+    let mut candidates = vectors.measured(node, links);
+    candidates.extend(new);
+    candidates.sort_unstable();
+    let diverse = vectors.diverse(&candidates, graph.most());
+    diverse.into_iter().map(|near| near.node).collect()
+}
+
+/// The graph as it is, with fewer links of each node.
+fn thinned(vectors: &Vectors, graph: &Layer, most: usize) -> Layer {
+    let nodes = 0..graph.len() as u32;
+    let links: Vec<Vec<Near>> = nodes
+        .into_par_iter()
+        .map(|node| vectors.diverse(&vectors.measured(node, graph.links(node)), most))
+        .collect();
+    let mut layer = Layer::new(most);
+    layer.grow(graph.len());
+    for (node, links) in (0..).zip(links) {
+        layer.set(node, links.into_iter().map(|near| near.node));
+    }
+    layer
+}
