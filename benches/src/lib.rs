@@ -3,6 +3,7 @@
 //! How to run them and what they measured is in `docs/benchmarks.md`.
 
 pub mod peers;
+pub mod task;
 pub mod watch;
 pub mod worker;
 

@@ -65,6 +65,8 @@ Commands:
   bench-spatial  statistics of the neighbourhood graph beside squidpy; needs the same, and takes the same arguments
   bench-scaling  the same statistics for 10⁴ to 10⁷ cells: time, memory and docs/images/scaling.png; Linux, 12 GB of memory
            --largest CELLS    no more cells than these
+  bench-embed  components, neighbours, UMAP and Leiden beside scikit-learn, pynndescent, bbknn, umap-learn, leidenalg and
+           igraph; needs what bench-spatial needs, and a C++ compiler, and takes the same arguments
   cuda-build  checks and links the examples with the feature `cuda`, with NVIDIA's compiler from PyPI (489 MB below
            target/), without a GPU; needs Linux, a C compiler and Python with pip
            --capability 90    the GPU to compile for
@@ -97,14 +99,6 @@ fn main() -> Result<ExitCode> {
             let options = peers::Options::parse(rest)?;
             peers::run(&Workspace::load()?, &options)?
         }
-        Some((&name @ ("bench-io" | "bench-spatial"), rest)) => {
-            let bench = match name {
-                "bench-io" => scripted::Bench::Io,
-                _ => scripted::Bench::Spatial,
-            };
-            let options = scripted::Options::parse(bench, rest)?;
-            scripted::run(&Workspace::load()?, &options)?
-        }
         Some((&"bench-scaling", rest)) => scaling::run(&Workspace::load()?, scaling::parse(rest)?)?,
         Some((&"cuda-build", rest)) => {
             let options = cuda::Options::parse(rest)?;
@@ -114,7 +108,15 @@ fn main() -> Result<ExitCode> {
             println!("{HELP}");
             true
         }
-        Some((&other, _)) => bail!("`{other}` is no command, or has no such argument\n\n{HELP}"),
+        Some((&other, rest)) => match scripted::Bench::of_command(other) {
+            Some(bench) => {
+                let options = scripted::Options::parse(bench, rest)?;
+                scripted::run(&Workspace::load()?, &options)?
+            }
+            None => {
+                bail!("`{other}` is no command, or has no such argument\n\n{HELP}")
+            }
+        },
     };
     Ok(if good {
         ExitCode::SUCCESS

@@ -1,4 +1,4 @@
-//! `cargo xtask bench-io` and `bench-spatial`: benchmarks whose contenders, table and verdicts are those of a script in `benches/peers`.
+//! `cargo xtask bench-io`, `bench-spatial` and `bench-embed`: benchmarks whose contenders, table and verdicts are those of a script in `benches/peers`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,13 +14,22 @@ use crate::workspace::{Workspace, cargo};
 pub(crate) enum Bench {
     Io,
     Spatial,
+    Embed,
 }
 
 impl Bench {
+    /// The benchmark that a command names.
+    pub(crate) fn of_command(command: &str) -> Option<Self> {
+        let all = [Self::Io, Self::Spatial, Self::Embed];
+        let name = command.strip_prefix("bench-")?;
+        all.into_iter().find(|bench| bench.name() == name)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Io => "io",
             Self::Spatial => "spatial",
+            Self::Embed => "embed",
         }
     }
 }
@@ -115,6 +124,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_name_benchmarks() {
+        assert_eq!(Bench::of_command("bench-embed"), Some(Bench::Embed));
+        assert_eq!(Bench::of_command("bench-peers"), None);
+        assert_eq!(Bench::of_command("io"), None);
+    }
 
     #[test]
     fn options_are_read_and_unknown_ones_refused() {

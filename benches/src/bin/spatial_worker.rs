@@ -1,15 +1,13 @@
 //! Our part of `benches/peers/spatial.py`: does one task several times and prints the least seconds and CPU seconds of one
 //! call, what came out, and resident megabytes.
 
-#![allow(clippy::print_stdout, reason = "the answer")]
-
 use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzReader;
-use phenocoder_benches::watch::{Watch, peak_megabytes};
+use phenocoder_benches::task::measure;
 use phenocoder_core::{Categorical, CsrGraph, NoProgress};
 use phenocoder_spatial::autocorrelation::{
     PermutationConfig, TestConfig, moran_permuted, moran_test,
@@ -20,11 +18,6 @@ use phenocoder_spatial::enrichment::{EnrichmentConfig, enrichment_exact, enrichm
 use phenocoder_spatial::radius_graph;
 use phenocoder_spatial::ripley::{EdgeCorrection, RipleyConfig, RipleyFunction, ripley};
 
-/// Seconds of CPU time after which a task is not done again.
-const ENOUGH: f64 = 2.0;
-/// Seconds of CPU time that can be measured to 5 %.
-const LONG: f64 = 0.2;
-
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [task, file] = arguments.as_slice() else {
@@ -32,31 +25,7 @@ fn main() -> Result<()> {
     };
     let cells = CellsOfTask::read(Path::new(file))?;
     let task = cells.task(task)?;
-    let answer = task()?;
-    let (mut wall, mut cpu, mut spent) = (f64::INFINITY, f64::INFINITY, 0.0);
-    // The clock of CPU time has ticks of 10 ms: short tasks are done often and divided.
-    let mut repeats = 1;
-    while spent < ENOUGH {
-        let watch = Watch::start()?;
-        for _ in 0..repeats {
-            task()?;
-        }
-        let (seconds, cpu_seconds) = watch.stop()?;
-        if cpu_seconds < LONG {
-            repeats *= 2;
-            continue;
-        }
-        spent += cpu_seconds;
-        wall = wall.min(seconds / f64::from(repeats));
-        cpu = cpu.min(cpu_seconds / f64::from(repeats));
-    }
-    let answer: Vec<String> = answer.iter().map(f64::to_string).collect();
-    println!(
-        "[{wall}, {cpu}, [{}], {}]",
-        answer.join(", "),
-        peak_megabytes()?
-    );
-    Ok(())
+    measure(task, Ok)
 }
 
 /// What a task does; returns what the contenders must agree in.

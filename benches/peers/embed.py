@@ -1,0 +1,262 @@
+"""Components, neighbours, maps and clusters beside scikit-learn, pynndescent, bbknn, umap-learn, leidenalg and igraph.
+
+    cargo xtask bench-embed
+
+calls `embed.py run FOLDER WORKER ROUNDS` with the environment of requirements_embed.txt; the first call makes the data in
+FOLDER: 20,000 rows with 32 and with 300 columns, of 10 clusters and 3 batches, with their 14 nearest other rows. A fourth
+argument is another number of rows, for a look that takes seconds and says nothing about speed.
+Each contender does each task in a process of its own, in turns: once before it is measured (what compiles on its first call
+does it then), and then again until two seconds of CPU time have gone; the table has the least CPU and wall time of one call
+and the most resident memory. The peers' linear algebra runs on one thread, which takes the least CPU time.
+Where both have to compute the same numbers, they are compared; where chance has a part, ours must be as good.
+The exit status is 1 when a bar is missed.
+"""
+
+import json
+import math
+import os
+import pathlib
+import random
+import resource
+import subprocess
+import sys
+import time
+import warnings
+
+ROWS, COLUMNS, CLUSTERS, BATCHES, NEIGHBORS = 20_000, (32, 300), 10, 3, 14
+ENOUGH = 2.0
+# Tasks, the peers of each, and how much less CPU time than each we want to take.
+TASKS = {
+    "PCA": {"scikit-learn": None},
+    "neighbours": {"scikit-learn": None},
+    "approximate neighbours": {"pynndescent": None},
+    "batch-balanced neighbours": {"bbknn, cKDTree": None, "bbknn, annoy": None},
+    "UMAP": {"umap-learn": 3},
+    "UMAP, layout alone": {"umap-learn": 3},
+    "Leiden": {"leidenalg": None, "igraph": None},
+}
+# How far the numbers of a task may lie apart, relatively (scikit-learn takes distances from products), or how much worse
+# ours may be where more is better: recall, the share of neighbours that are neighbours on the map, and modularity.
+SAME = {"PCA": 1e-6, "neighbours": 1e-5, "batch-balanced neighbours": 1e-5}
+AS_GOOD = {"approximate neighbours": 0.05, "UMAP": 0.02, "UMAP, layout alone": 0.02, "Leiden": 0.005}
+# Which rows a map is judged by.
+JUDGED = 1000
+
+
+def file_of(folder, rows, columns):
+    return folder / f"rows_{rows}_{columns}.npz"
+
+
+def make(file, rows, columns):
+    import numpy as np
+    from sklearn.neighbors import NearestNeighbors
+
+    rng = np.random.default_rng(columns)
+    centers = rng.normal(scale=3, size=(CLUSTERS, columns))
+    shifts = rng.normal(scale=0.3, size=(BATCHES, columns))
+    batch = rng.choice(BATCHES, size=rows, p=[0.5, 0.3, 0.2])
+    # Columns differ in spread, so that components do.
+    spread = np.linspace(2, 0.5, columns)
+    x = centers[rng.integers(0, CLUSTERS, rows)] + shifts[batch] + rng.normal(size=(rows, columns)) * spread
+    distances, indices = NearestNeighbors(n_neighbors=NEIGHBORS, algorithm="brute").fit(x).kneighbors()
+    np.savez(file, x=x, batch=batch.astype("i8"), indices=indices.astype("u4"), distances=distances)
+
+
+def kept(found, indices):
+    """The share of `indices` among those found."""
+    return sum(len(set(a) & set(b)) for a, b in zip(found, indices)) / indices.size
+
+
+class Rows:
+    """The data, and what several tasks make of it."""
+
+    def __init__(self, file):
+        import numpy as np
+
+        data = np.load(file)
+        self.x, self.batch, self.indices, self.distances = (data[name] for name in ("x", "batch", "indices", "distances"))
+
+    def fuzzy(self):
+        import numpy as np
+        import umap.umap_
+
+        n, chance = len(self.x), np.random.RandomState(0)
+        indices = np.hstack([np.arange(n)[:, None], self.indices])
+        distances = np.hstack([np.zeros((n, 1)), self.distances])
+        known = {"knn_indices": indices, "knn_dists": distances}
+        return umap.umap_.fuzzy_simplicial_set(self.x, NEIGHBORS + 1, chance, "euclidean", **known)[0]
+
+    def judged(self, place):
+        from sklearn.neighbors import NearestNeighbors
+
+        near = NearestNeighbors(n_neighbors=NEIGHBORS + 1).fit(place).kneighbors(place[:JUDGED], return_distance=False)
+        return [kept(near, self.indices[:JUDGED])]
+
+
+# What the peers do for each task, and what of the answer is compared.
+
+
+def pca(rows, _):
+    from sklearn.decomposition import PCA
+
+    return lambda: PCA(30, svd_solver="covariance_eigh").fit(rows.x), lambda found: found.explained_variance_
+
+
+def neighbors(rows, _):
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=NEIGHBORS, algorithm="brute")
+    return lambda: search.fit(rows.x).kneighbors(), lambda found: [found[0].sum()]
+
+
+def approximate(rows, _):
+    from pynndescent import NNDescent
+
+    def search():
+        return NNDescent(rows.x, n_neighbors=NEIGHBORS + 1, random_state=0, n_jobs=1).neighbor_graph[0][:, 1:]
+
+    return search, lambda found: [kept(found, rows.indices)]
+
+
+def balanced(rows, peer):
+    import bbknn.matrix
+
+    way = peer.split(", ")[1]
+
+    def search():
+        return bbknn.matrix.bbknn(rows.x, rows.batch, n_pcs=rows.x.shape[1], computation=way)
+
+    return search, lambda found: [found[0].sum()] if way == "cKDTree" else []
+
+
+def map_of_rows(rows, _):
+    import umap
+
+    return lambda: umap.UMAP(n_neighbors=NEIGHBORS + 1, random_state=0, n_jobs=1).fit_transform(rows.x), rows.judged
+
+
+def map_of_graph(rows, _):
+    import numpy as np
+    import umap.umap_
+
+    graph, (a, b), x = rows.fuzzy(), umap.umap_.find_ab_params(1.0, 0.1), rows.x.astype("f4")
+    epochs = 200 if len(x) > 10_000 else 500
+
+    def place():
+        chance = np.random.RandomState(0)
+        # Components, step, curve, repulsion, its samples, epochs, start; no densities.
+        settings = 2, 1.0, a, b, 1.0, 5, epochs, "spectral", chance, "euclidean", {}, False, {}, False
+        return umap.umap_.simplicial_set_embedding(x, graph.copy(), *settings)[0]
+
+    return place, rows.judged
+
+
+def leiden(rows, peer):
+    import igraph
+    import leidenalg
+    import scipy.sparse
+
+    half = scipy.sparse.triu(rows.fuzzy()).tocoo()
+    graph = igraph.Graph(len(rows.x), list(zip(half.row.tolist(), half.col.tolist())))
+    graph.es["weight"] = half.data.tolist()
+    random.seed(0)
+    igraph.set_random_number_generator(random)
+
+    def find():
+        if peer == "igraph":
+            return graph.community_leiden("modularity", weights="weight", n_iterations=-1)
+        kind = leidenalg.RBConfigurationVertexPartition
+        return leidenalg.find_partition(graph, kind, weights="weight", n_iterations=-1, seed=0)
+
+    return find, lambda found: [graph.modularity(found.membership, weights="weight")]
+
+
+WORK = {
+    "PCA": pca,
+    "neighbours": neighbors,
+    "approximate neighbours": approximate,
+    "batch-balanced neighbours": balanced,
+    "UMAP": map_of_rows,
+    "UMAP, layout alone": map_of_graph,
+    "Leiden": leiden,
+}
+
+
+def work(task, peer, file):
+    """Does a task and returns seconds, CPU seconds and what came out."""
+    warnings.simplefilter("ignore")
+    do, compared = WORK[task](Rows(file), peer)
+    answer = compared(do())
+    best, spent = (math.inf, math.inf), 0
+    while spent < ENOUGH:
+        begin = time.perf_counter(), time.process_time()
+        do()
+        taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
+        best = min(best[0], taken[0]), min(best[1], taken[1])
+        spent += taken[1]
+    return [*best, [float(value) for value in answer]]
+
+
+def call(command):
+    one = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
+    command = [str(part) for part in command]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **one})
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def agree(task, ours, theirs):
+    for a, b in zip(ours, theirs):
+        assert math.isfinite(a) and math.isfinite(b), f"{task}: {a} and {b}"
+        if task in SAME:
+            assert abs(a - b) <= SAME[task] * abs(b), f"{task}: {a} and {b}"
+        else:
+            assert a >= b - AS_GOOD[task], f"{task}: {a}, theirs {b}"
+
+
+def run(folder, worker, rounds, rows):
+    for columns in COLUMNS:
+        file = file_of(folder, rows, columns)
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            make(file, rows, columns)
+    print(f"{rows:,} rows.\n")
+    print("| task | columns | ours: CPU s | wall s | MB | peer | CPU s | wall s | MB | CPU time, × ours | quality |")
+    print("|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---|")
+    verdicts = []
+    for task, peers in TASKS.items():
+        for columns in COLUMNS:
+            file = file_of(folder, rows, columns)
+            commands = {"ours": [worker, task, file]}
+            commands.update({peer: [sys.executable, __file__, "work", task, peer, file] for peer in peers})
+            best = {}
+            for _ in range(rounds):
+                for name, command in commands.items():
+                    wall, cpu, answer, resident = call(command)
+                    old = best.get(name, (cpu, wall, resident, answer))
+                    best[name] = min(old[0], cpu), min(old[1], wall), max(old[2], resident), answer
+            cpu, wall, resident, answer = best.pop("ours")
+            for peer, (cpu_peer, wall_peer, resident_peer, answer_peer) in best.items():
+                agree(task, answer, answer_peer)
+                ratio, bar = cpu_peer / cpu, peers[peer]
+                quality = f"{answer[0]:.3f}, theirs {answer_peer[0]:.3f}" if task in AS_GOOD else ""
+                numbers = f"{cpu_peer:.3f} | {wall_peer:.3f} | {resident_peer:.0f} | {ratio:,.1f} | {quality}"
+                print(f"| {task} | {columns} | {cpu:.3f} | {wall:.3f} | {resident:.0f} | {peer} | {numbers} |", flush=True)
+                if bar:
+                    verdicts.append((ratio >= bar, f"{ratio:,.1f}, at least {bar}: {task}, {columns} columns"))
+    print("\n```text")
+    for met, text in verdicts:
+        print(f"{'met' if met else 'missed':7} {text}")
+    print("```")
+    return all(met for met, _ in verdicts)
+
+
+if __name__ == "__main__":
+    command, *rest = sys.argv[1:]
+    if command == "work":
+        task, peer, file = rest
+        result = work(task, peer, pathlib.Path(file))
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        print(json.dumps([*result, resident]))
+    else:
+        folder, worker, rounds, *rows = rest
+        sys.exit(not run(pathlib.Path(folder), worker, int(rounds), *map(int, rows or [ROWS])))
