@@ -41,18 +41,13 @@
 //! |---|---|
 //! | How are columns brought to one scale? | [`scale::Scaler`] |
 //! | What belongs to the batch and not to the biology? | [`batch::harmony()`], [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
-//! | In which directions do rows differ? | [`pca::Pca`] |
 //! | Which columns vary, and do not say the same? | [`select::variable_features`] |
-//! | What belongs to the batch and not to the biology? | [`batch::combat`], [`batch::center`], [`batch::ridge_removal`], [`knn::batch_balanced_neighbors`] |
 //! | In which directions do rows differ? | [`pca::Pca`]; rows in blocks: [`pca::IncrementalPca`] |
-//! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`] |
-//! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
-//! | And by what is known of them? | [`fuzzy::supervise`] |
-//! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`]; in a library larger than memory [`knn::NeighborSearch`] |
 //! | Which rows are alike? | [`knn::nearest_neighbors`], [`knn::query_neighbors`]; in a library larger than memory [`knn::NeighborSearch`]; approximately, with the feature `hnsw`, `knn::HnswIndex` |
 //! | Which old rows are like new ones, in every batch alike? | [`knn::batch_balanced_query`] |
 //! | What share of the nearest rows does an approximate search find? | [`knn::recall`] |
-//! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`] |
+//! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
+//! | And by what is known of them? | [`fuzzy::supervise`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
 //! | Are they found again? | [`cluster::stability()`], [`cluster::leiden_stability`] |
@@ -79,26 +74,17 @@
 //! Neighbours never include the row itself: `n_neighbors = 15` of scanpy is `k = 14` here.
 //! Every random function takes a [`Seed`](phenocoder_core::Seed), and results have the same bits for any number of
 //! threads.
-//! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`], [`pca::Pca`],
-//! [`cluster::KMeans`], [`cluster::GaussianMixture`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read
-//! back by serde, to the bit where the format keeps all digits.
-//! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`], [`batch::Harmony`],
-//! [`pca::Pca`], [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read back by serde, to the bit where
-//! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], `knn::HnswIndex`) is written and read back by serde, to the bit where
-//! the format keeps all digits.
-//! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`]) is written and
-//! read back by serde, to the bit where the format keeps all digits.
-//! [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`],
-//! [`evaluate::RandomForest`]) is written and read back by serde, to the bit where the format keeps all digits.
-//! [`pca::IncrementalPca`], [`cluster::KMeans`], [`umap::Umap`], [`evaluate::KnnClassifier`]) is written and read back by
-//! serde, to the bit where the format keeps all digits.
+//! What is fitted ([`scale::Scaler`], [`batch::Combat`], [`batch::Centering`], [`batch::RidgeRemoval`],
+//! [`batch::Harmony`], [`pca::Pca`], [`pca::IncrementalPca`], [`cluster::KMeans`], [`cluster::GaussianMixture`],
+//! [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`], [`evaluate::RandomForest`] and
+//! `knn::HnswIndex`) is written and read back by serde, to the bit where the format keeps all digits.
 //! Between processors with different vector units, matrix products may round differently in the last digit.
 //!
 //! # References
 //!
 //! Every item cites its paper; the numbers of scanpy 1.12.4, umap-learn 0.5.12, bbknn 1.6.0, igraph 1.0.0,
-//! leidenalg 0.12.0, scikit-learn 1.9.1 and scib-metrics 0.5.10 are matched as the tests in `tests/it` state.
-//! scikit-learn 1.9.1, scib-metrics 0.5.10 and harmonypy 0.0.10 and 2.1.0 are matched as the tests in `tests/it` state.
+//! leidenalg 0.12.0, scikit-learn 1.9.1, scib-metrics 0.5.10 and harmonypy 0.0.10 and 2.1.0 are matched as the tests in
+//! `tests/it` state.
 
 pub mod batch;
 pub mod cluster;

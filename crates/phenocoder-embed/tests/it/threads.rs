@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 use phenocoder_core::{Categorical, NoProgress, Seed};
-use phenocoder_embed::batch::{CombatConfig, combat};
+use phenocoder_embed::batch::{CombatConfig, HarmonyConfig, HarmonyForm, combat, harmony};
 use phenocoder_embed::cluster::{
     Covariance, KMeansConfig, LeidenConfig, MixtureConfig, gaussian_mixture, kmeans, leiden,
     leiden_stability,
@@ -10,9 +10,6 @@ use phenocoder_embed::cluster::{
 use phenocoder_embed::evaluate::mixing::{
     KbetConfig, LisiConfig, batch_variance, kbet, kbet_by_label, lisi,
 };
-use phenocoder_embed::batch::{CombatConfig, HarmonyConfig, HarmonyForm, combat, harmony};
-use phenocoder_embed::cluster::{KMeansConfig, LeidenConfig, kmeans, leiden};
-use phenocoder_embed::evaluate::mixing::{KbetConfig, LisiConfig, batch_variance, kbet, lisi};
 use phenocoder_embed::evaluate::{
     ForestConfig, KnnClassifier, KnnConfig, KnnWeights, LogisticConfig, LogisticRegression,
     OtherGroups, RandomForest, SilhouetteConfig, calinski_harabasz, davies_bouldin, silhouette,
