@@ -149,12 +149,12 @@ pub(crate) fn write_group(
 ) -> Result<()> {
     place.create_folder()?;
     match format {
-        ZarrFormat::V3 => place
-            .join("zarr.json")
-            .write_json(&json!({"attributes": attributes, "zarr_format": 3, "node_type": "group"})),
+        ZarrFormat::V3 => place.join("zarr.json").write_new_json(
+            &json!({"attributes": attributes, "zarr_format": 3, "node_type": "group"}),
+        ),
         ZarrFormat::V2 => {
             let group = json!({"zarr_format": 2});
-            place.join(".zgroup").write_json(&group)?;
+            place.join(".zgroup").write_new_json(&group)?;
             let attributes = Value::Object(attributes);
             place.join(".zattrs").write_json(&attributes)
         }

@@ -184,7 +184,7 @@ pub(crate) struct ArrayWriter {
 }
 
 impl ArrayWriter {
-    /// Writes the metadata of an array into a folder, which is created.
+    /// Writes the metadata of an array into a folder, which is created and holds none yet.
     ///
     /// The caller writes every chunk; of shards, which the caller writes, it says itself whether all are stored.
     pub(crate) fn create(place: &Place, format: ZarrFormat, mut spec: ArraySpec) -> Result<Self> {
@@ -195,11 +195,11 @@ impl ArrayWriter {
         match format {
             ZarrFormat::V3 => {
                 let metadata = spec.meant(spec.v3(), "data_type");
-                place.join("zarr.json").write_json(&metadata)?;
+                place.join("zarr.json").write_new_json(&metadata)?;
             }
             ZarrFormat::V2 => {
                 let metadata = spec.meant(spec.v2(), "dtype");
-                place.join(".zarray").write_json(&metadata)?;
+                place.join(".zarray").write_new_json(&metadata)?;
                 let attributes = Value::Object(spec.attributes.clone());
                 place.join(".zattrs").write_json(&attributes)?;
             }

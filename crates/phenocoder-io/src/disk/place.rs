@@ -193,6 +193,12 @@ impl Place {
         file.finish()
     }
 
+    /// Writes a metadata file of something new. Where case is not told apart, another thing may have taken its place.
+    pub(crate) fn write_new_json(&self, value: &Value) -> Result<()> {
+        self.must_be_free()?;
+        self.write_json(value)
+    }
+
     /// Writes a metadata file.
     pub(crate) fn write_json(&self, value: &Value) -> Result<()> {
         self.write(format!("{value:#}").as_bytes())

@@ -17,7 +17,7 @@ use crate::disk::faults::{Fault, Faults, disk_that_folds_case};
 use crate::store::{ContainerVersion, ElementKind, Store, WriteMode};
 use crate::{
     Geometries, ImageWriteOptions, LabelWriteOptions, OpenOptions, PointsData, PointsWriteOptions,
-    ShapesData, ShapesWriteOptions, TableData,
+    ShapesData, ShapesWriteOptions, TableData, Uns,
 };
 
 /// A folder in memory where the system has one: nothing waits for a disk there.
@@ -389,6 +389,34 @@ fn where_case_is_not_told_apart_a_name_changes_in_case_and_replaces_nothing() {
     assert_eq!(fs::read(path.join("tables/notes")).unwrap(), b"notes");
     store.remove(ElementKind::Table, "zELLE").unwrap();
     assert_eq!(open_on(&disk, &path).unwrap().table_names(), ["other"]);
+}
+
+#[test]
+fn where_case_is_not_told_apart_no_entry_of_a_table_is_written_into_another() {
+    let folder = scratch();
+    let path = folder.path().join("s.zarr");
+    Store::create(&path, ContainerVersion::V02).unwrap();
+    let before = content(&path);
+    let texts = Uns::from(vec!["one".to_owned()]);
+    let group = Uns::Dict(BTreeMap::from([("texts".to_owned(), texts.clone())]));
+    for entry in [texts, group] {
+        let mut data = table(1.0);
+        data.uns.insert("Notes".to_owned(), entry.clone());
+        data.uns.insert("notes".to_owned(), entry);
+        let mut store = open_on(&disk_that_folds_case(), &path).unwrap();
+        let refused = store.write_table("t", &data, WriteMode::Create);
+        assert!(
+            matches!(&refused, Err(Error::Exists { path }) if path.ends_with("uns/notes/zarr.json")),
+            "{refused:?}"
+        );
+        assert_eq!(content(&path), before);
+        // Elsewhere both have their place.
+        let elsewhere = folder.path().join("elsewhere.zarr");
+        let mut store = Store::create(&elsewhere, ContainerVersion::V02).unwrap();
+        store.write_table("t", &data, WriteMode::Create).unwrap();
+        assert_eq!(store.table("t").unwrap().read_all().unwrap(), data);
+        fs::remove_dir_all(elsewhere).unwrap();
+    }
 }
 
 #[test]
