@@ -6,6 +6,7 @@ mod tests;
 
 use std::ops::Range;
 
+use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{Progress, ShapeError};
 use rayon::prelude::*;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
 use super::{ranked, values_of};
-use crate::matrix::{check_columns, check_finite, dot};
+use crate::matrix::{check_columns, check_finite, dot, sum_rows};
 use crate::scale::{ScaleConfig, Scaler};
 use crate::{ConfigError, Error, Result};
 
@@ -378,6 +379,46 @@ impl Problem {
             }
         }
         (value, gradient)
+    }
+
+    /// The second derivatives.
+    fn curvature(&self, at: &[f64]) -> DMatrix<f64> {
+        let (n, d, p) = (self.places.len(), self.dimension(), self.ridge.len());
+        let mut sums = sum_rows(n, d * d, |rows, sums| self.add_curvature(at, rows, sums));
+        sums.iter_mut().for_each(|sum| *sum /= n as f64);
+        let mut curvature = DMatrix::from_vec(d, d, sums);
+        for i in 0..d {
+            if let Some(ridge) = self.ridge.get(i % (p + 1)) {
+                curvature[(i, i)] += ridge;
+            }
+        }
+        curvature
+    }
+
+    /// Adds the second derivatives of the loss of some rows, `[d, d]`.
+    fn add_curvature(&self, at: &[f64], rows: Range<usize>, sums: &mut [f64]) {
+        let (d, p) = (self.dimension(), self.ridge.len());
+        let first = self.classes - functions_of(self.classes);
+        let mut scores = vec![0.0; self.classes];
+        let mut with_one = vec![1.0; p + 1];
+        for i in rows {
+            let x = self.x.row(i);
+            let row = x.to_slice().unwrap_or_default();
+            set_scores(at, row, &mut scores);
+            let (_, sum) = exponentials(&mut scores);
+            with_one[..p].copy_from_slice(row);
+            for (a, sums) in sums.chunks_exact_mut(d).enumerate() {
+                let (k, value) = (a / (p + 1), with_one[a % (p + 1)]);
+                let share = scores[first + k] / sum;
+                for (l, sums) in sums.chunks_exact_mut(p + 1).enumerate() {
+                    let other = scores[first + l] / sum;
+                    let weight = share * (f64::from(k == l) - other) * value;
+                    for (sum, with) in sums.iter_mut().zip(&with_one) {
+                        *sum += weight * with;
+                    }
+                }
+            }
+        }
     }
 
     /// The loss of some rows and its gradient, summed.

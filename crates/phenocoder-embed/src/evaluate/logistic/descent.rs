@@ -1,8 +1,10 @@
 //! The minimum of a smooth convex function by L-BFGS (Nocedal & Wright 2006, doi:10.1007/978-0-387-40065-5, algorithms
-//! 7.4 and 7.5).
+//! 7.4 and 7.5), and by Newton's method where that has not found it after some steps: along directions that are almost
+//! flat, as where a line nearly parts the classes, little is learned of the curvature.
 
 use std::collections::VecDeque;
 
+use nalgebra::{Cholesky, DVector};
 use phenocoder_core::Progress;
 
 use super::{LogisticConfig, METHOD, Problem};
@@ -11,6 +13,10 @@ use crate::{Error, Result};
 
 /// How many steps the curvature is learned from.
 const MEMORY: usize = 10;
+
+/// After how many steps second derivatives are worth their price, and for how many coefficients they are.
+const LATE: usize = 100;
+const FEW: usize = 512;
 
 /// The least share of the fall that the slope promises, and the most of the slope that may be left: strong Wolfe
 /// conditions with the usual numbers (section 3.1).
@@ -56,7 +62,11 @@ pub(super) fn minimize(
     let mut steps = 0;
     while !here.gradient.iter().all(|g| g.abs() <= config.tolerance) {
         progress.check()?;
-        let next = search(problem, &here, &direction(&here.gradient, &memory));
+        let newton = match steps >= LATE && problem.dimension() <= FEW {
+            true => newton(problem, &here).and_then(|direction| search(problem, &here, &direction)),
+            false => None,
+        };
+        let next = newton.or_else(|| search(problem, &here, &direction(&here.gradient, &memory)));
         let next = match next {
             Some(next) if steps < config.iterations => next,
             // What was learned misleads: start again along the gradient.
@@ -110,6 +120,20 @@ fn direction(gradient: &[f64], memory: &VecDeque<Change>) -> Vec<f64> {
         add(&mut direction, missing, &change.at);
     }
     direction
+}
+
+/// Minus the inverse of the second derivatives times the gradient; `None` where they have none.
+fn newton(problem: &Problem, here: &Point) -> Option<Vec<f64>> {
+    let mut curvature = problem.curvature(&here.at);
+    // A constant that is added to all functions changes nothing, so that there the derivatives are 0.
+    let least = 1e-12 * curvature.diagonal().max();
+    for i in 0..curvature.nrows() {
+        curvature[(i, i)] += least;
+    }
+    let mut direction = DVector::from_column_slice(&here.gradient);
+    direction.neg_mut();
+    Cholesky::new(curvature)?.solve_mut(&mut direction);
+    Some(direction.data.into())
 }
 
 /// A point along the direction that is neither too near nor too far.

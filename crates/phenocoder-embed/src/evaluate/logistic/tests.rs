@@ -68,6 +68,16 @@ fn classes_that_a_line_parts_have_a_minimum_too() {
 }
 
 #[test]
+fn a_minimum_in_an_almost_flat_valley_is_found() {
+    // A line nearly parts these classes.
+    let units = [1.0, 1.0, 0.01, 100.0];
+    let (x, labels) = overlapping(10, 20, 4, &units);
+    let config = LogisticConfig::default().with_c(10_f64.powf(2.055_454_720_271_041));
+    let model = fit(&x, &labels, &config.with_iterations(150)).unwrap();
+    assert!(model.coefficients().iter().all(|w| w.is_finite()));
+}
+
+#[test]
 fn what_cannot_be_fitted_or_predicted_is_refused() {
     let (x, labels) = overlapping(2, 30, 3, &[1.0, 1.0]);
     let config = LogisticConfig::default();
