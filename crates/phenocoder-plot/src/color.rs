@@ -37,7 +37,16 @@ impl Rgb {
     }
 
     /// Relative luminance (WCAG 2.2), 0 for black and 1 for white.
-    pub(crate) fn luminance(self) -> f64 {
+    ///
+    /// Black text has a contrast of more than 4.5 on colours above 0.179, white text on those below.
+    ///
+    /// ```
+    /// use phenocoder_plot::Rgb;
+    ///
+    /// assert_eq!((Rgb(0, 0, 0).luminance(), Rgb(255, 255, 255).luminance()), (0.0, 1.0));
+    /// ```
+    #[must_use]
+    pub fn luminance(self) -> f64 {
         let linear = |c: u8| {
             let c = f64::from(c) / 255.0;
             if c <= 0.040_45 {

@@ -29,12 +29,12 @@
 //! | How do the samples differ? | [`sample_map`] |
 //! | How many cells of each kind are there? | [`bars`] |
 //!
-//! Two pictures stand in one with [`Figure::beside`].
+//! Two pictures stand in one with [`Figure::beside`]; pixels become a file as they are with [`png_rgb8`] and [`png_grey8`].
 //!
 //! # Colors
 //!
 //! Categories have the colours of Okabe and Ito, continued by colours that were chosen to differ also for people with
-//! deuteranopia or protanopia ([`category_color`]); numbers have maps of even steps in lightness ([`ColorMap`]).
+//! deuteranopia or protanopia ([`category_color`]), and beyond 8 of them points also differ in shape; numbers have maps of even steps in lightness ([`ColorMap`]).
 //! What is missing is grey.
 //!
 //! # Sameness
@@ -67,5 +67,6 @@ pub use error::{ConfigError, Error, Result};
 pub use figure::Figure;
 pub use heat_map::{HeatMapConfig, heat_map};
 pub use montage::{Contrast, MontageConfig, montage};
+pub use raster::{png_grey8, png_rgb8};
 pub use sample_map::{SampleMapConfig, sample_map};
 pub use scatter::{AxesStyle, ColorBy, LegendPlace, ScatterConfig, scatter};

@@ -1,5 +1,7 @@
 //! Scenes as pixels.
 
+use ndarray::{ArrayView2, ArrayView3};
+use phenocoder_core::ShapeError;
 use png::{BitDepth, ColorType, Encoder, PixelDimensions, Unit};
 use tiny_skia::{
     Color, FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, StrokeDash,
@@ -64,14 +66,25 @@ pub(crate) fn encode(pixels: &Pixmap, scale: Option<f64>) -> Result<Vec<u8>> {
             data.push(color.alpha());
         }
     }
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, pixels.width(), pixels.height());
-    encoder.set_depth(BitDepth::Eight);
-    encoder.set_color(if opaque {
+    let color = if opaque {
         ColorType::Rgb
     } else {
         ColorType::Rgba
-    });
+    };
+    write_png((pixels.width(), pixels.height()), color, &data, scale)
+}
+
+/// Rows of pixels as a PNG file.
+fn write_png(
+    (width, height): (u32, u32),
+    color: ColorType,
+    data: &[u8],
+    scale: Option<f64>,
+) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, width, height);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_color(color);
     if let Some(scale) = scale {
         // 96 points to the inch of 0.0254 m.
         let per_meter = (scale * 96.0 / 0.0254).round() as u32;
@@ -84,13 +97,80 @@ pub(crate) fn encode(pixels: &Pixmap, scale: Option<f64>) -> Result<Vec<u8>> {
     encoder
         .write_header()
         .and_then(|mut writer| {
-            writer.write_image_data(&data)?;
+            writer.write_image_data(data)?;
             writer.finish()
         })
         .map_err(|source| Error::Encode {
             source: Box::new(source),
         })?;
     Ok(bytes)
+}
+
+/// Pixels as a PNG file, without anything around them: an image of three channels, or three channels of patches at once.
+///
+/// The values are those of the file, to the bit.
+///
+/// # Shapes
+///
+/// `pixels`: `[y, x, 3]`.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::Array3;
+/// use phenocoder_plot::png_rgb8;
+///
+/// let pixels = Array3::from_shape_fn((2, 4, 3), |(y, x, c)| (y + 10 * x + 100 * c) as u8);
+/// assert!(png_rgb8(pixels.view())?.starts_with(b"\x89PNG"));
+/// # Ok::<(), phenocoder_plot::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Shape`] when there are not three channels, [`Error::PixelSize`] when a side has no pixels, or more than 32767.
+pub fn png_rgb8(pixels: ArrayView3<'_, u8>) -> Result<Vec<u8>> {
+    let (height, width, channels) = pixels.dim();
+    if channels != 3 {
+        return Err(ShapeError::Array {
+            what: "pixels".to_owned(),
+            expected: "[y, x, 3]".to_owned(),
+            found: pixels.shape().to_vec(),
+        }
+        .into());
+    }
+    let data: Vec<u8> = pixels.iter().copied().collect();
+    write_png(sides(width, height)?, ColorType::Rgb, &data, None)
+}
+
+/// Pixels of one channel as a PNG file; see [`png_rgb8`].
+///
+/// # Shapes
+///
+/// `pixels`: `[y, x]`.
+///
+/// # Errors
+///
+/// [`Error::PixelSize`] when a side has no pixels, or more than 32767.
+pub fn png_grey8(pixels: ArrayView2<'_, u8>) -> Result<Vec<u8>> {
+    let (height, width) = pixels.dim();
+    let data: Vec<u8> = pixels.iter().copied().collect();
+    write_png(sides(width, height)?, ColorType::Grayscale, &data, None)
+}
+
+/// Width and height, if a picture may have them.
+fn sides(width: usize, height: usize) -> Result<(u32, u32)> {
+    let side = |n: usize| {
+        u32::try_from(n)
+            .ok()
+            .filter(|side| (1..=MAX_SIDE).contains(side))
+    };
+    side(width)
+        .zip(side(height))
+        .ok_or_else(|| Error::PixelSize {
+            width: width as f64,
+            height: height as f64,
+            max: MAX_SIDE,
+        })
 }
 
 /// Where drawing goes.

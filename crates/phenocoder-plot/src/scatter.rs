@@ -226,6 +226,8 @@ impl ScatterConfig {
 /// Draws points in the plane, coloured by a category or a number.
 ///
 /// Points with a coordinate that is not finite are left out.
+/// More than 8 categories also differ in shape (circle, square, triangle, diamond, and again) where points are large enough
+/// to show it, for so many colours alone are hard to tell apart; short names help too ([`LegendPlace::Auto`]).
 /// Points are drawn in a random but fixed order, so that no category covers another only because it comes later.
 /// Without points, the picture says so.
 ///
@@ -269,20 +271,19 @@ pub fn scatter(
 
     let mut scene = Scene::new(config.size, &config.title);
     let area = layout::below_title(&mut scene, &config.title);
-    let (area, colors) = key(&mut scene, &area, color, config);
-    let places = Places::new(&mut scene, &area, &points, config, 0.04);
-
     let shown: Vec<usize> = (0..points.nrows())
         .filter(|&row| points.row(row).iter().all(|v| v.is_finite()))
         .collect();
-    if shown.is_empty() {
-        layout::note(&mut scene, &places.frame, "no points");
-        return Ok(Figure::new(scene));
-    }
     let n = shown.len() as f64;
     let radius = config
         .point_radius
         .unwrap_or_else(|| (4.2 * (200.0 / n).powf(0.27)).clamp(0.6, 4.2));
+    let (area, colors) = key(&mut scene, &area, color, radius, config);
+    let places = Places::new(&mut scene, &area, &points, config, 0.04);
+    if shown.is_empty() {
+        layout::note(&mut scene, &places.frame, "no points");
+        return Ok(Figure::new(scene));
+    }
     let opacity = config
         .opacity
         .unwrap_or_else(|| (0.9 * (2_000.0 / n).powf(0.12)).clamp(0.45, 0.9));
@@ -290,13 +291,19 @@ pub fn scatter(
         ColorBy::None => Some(category_color(0, 1)),
         _ => colors[row],
     };
+    let shape_of = |row: usize| match color {
+        ColorBy::Categories(categories) => categories.code(row).map_or(Shape::Circle, |code| {
+            category_shape(code, categories.categories().len(), radius)
+        }),
+        _ => Shape::Circle,
+    };
     let order = draw_order(&shown, |row| color_of(row).is_some());
     scene.push(Item::Markers(Markers {
         markers: order
             .into_iter()
             .map(|row| Marker {
                 at: places.at(points[[row, 0]], points[[row, 1]]),
-                shape: Shape::Circle,
+                shape: shape_of(row),
                 color: color_of(row).unwrap_or(Rgb::MISSING),
             })
             .collect(),
@@ -334,6 +341,7 @@ fn key(
     scene: &mut Scene,
     area: &Frame,
     color: ColorBy<'_>,
+    radius: f64,
     config: &ScatterConfig,
 ) -> (Frame, Vec<Option<Rgb>>) {
     match color {
@@ -347,6 +355,9 @@ fn key(
                 return (*area, colors);
             }
             let mut legend = category_legend(&config.legend_title, categories.categories());
+            for (code, entry) in legend.entries.iter_mut().enumerate() {
+                entry.sign = Sign::Marker(category_shape(code, n, radius));
+            }
             if colors.contains(&None) {
                 legend.entries.push(Entry {
                     label: "none".to_owned(),
@@ -372,6 +383,14 @@ fn key(
             let left = layout::color_bar(scene, area, config.color_map, (low, high), name);
             (left, colors)
         }
+    }
+}
+
+/// The shape of the points of category `code` of `n`: up to 8 have colours that suffice, and dots of a pixel have no shape.
+fn category_shape(code: usize, n: usize, radius: f64) -> Shape {
+    match n > 8 && radius >= 1.4 {
+        true => Shape::nth(code % 4),
+        false => Shape::Circle,
     }
 }
 

@@ -8,6 +8,7 @@ mod empty;
 mod files;
 mod large;
 mod missing;
+mod pixels;
 mod svg;
 
 use ndarray::{Array2, Array4, array};
