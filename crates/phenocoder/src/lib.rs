@@ -31,7 +31,8 @@
 //! | Which cells look alike? | [`embed`], [`pipeline::cluster_cells`] |
 //! | How are they arranged? | [`spatial`], [`pipeline::spatialgraph_stats`] |
 //! | Which samples differ? | [`pipeline::spatialgraph_embedding`] |
-//! | How do I see it? | [`plot`] |
+//! | How do I see it? | [`plot`], [`pipeline::figures`] |
+//! | How do I show it? | [`report`]: a run as one HTML page |
 //! | What can I try it on? | [`datasets`] |
 //!
 //! # Features
@@ -39,6 +40,7 @@
 //! * `io`, `patches`, `model`, `spatial`, `embed`, `plot`: one crate each, re-exported under its name.
 //! * `train`: training beside encoding.
 //! * `pipeline`: the six steps over a store; switches on all of the above.
+//! * `report`: a run as one HTML page.
 //! * `hnsw`: approximate neighbours of many rows (`embed::knn::HnswIndex`).
 //! * `progress`: progress bars in the terminal.
 //! * `object-store`: stores on servers (S3, Google Cloud Storage, Azure, HTTP).
@@ -74,6 +76,8 @@ pub mod pipeline;
 pub mod prelude;
 #[cfg(feature = "progress")]
 pub mod progress;
+#[cfg(feature = "report")]
+pub mod report;
 
 #[doc(inline)]
 pub use error::{Error, Result};

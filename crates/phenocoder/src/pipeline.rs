@@ -9,7 +9,7 @@
 //! | 5 | [`spatialgraph_stats`] | tables | table `phenocoder_samples` or `phenocoder_subunits`, CSV, Parquet |
 //! | 6 | [`spatialgraph_embedding`] | that table | its components, graph, map and groups |
 //!
-//! [`run`] does all six; [`figures`] draws what came out.
+//! [`run`] does all six; [`figures`] draws what came out, and [`report`](crate::report) puts it on one page.
 //! Every configuration can be written as JSON and read back; unknown fields are refused.
 //! A table appears in the store whole or not at all, so a killed run leaves the store as it was before the step.
 //! With [`Checkpoints::Resume`] a run that was stopped or killed goes on in its folder.
@@ -24,7 +24,7 @@ mod generate;
 mod graph;
 mod keys;
 mod run;
-mod source;
+pub(crate) mod source;
 mod statistics;
 
 pub use cluster::{ClusterConfig, ClusterReport, cluster_cells};
@@ -32,6 +32,8 @@ pub use embedding::{EmbeddingConfig, EmbeddingReport, RAW_LAYER, spatialgraph_em
 pub use encode::{EncodeConfig, EncodeReport, SMOOTHED_LAYER, SmoothingConfig, encode};
 pub use fit::{Checkpoints, FitReport, ModelManifest, TrainConfig, fit};
 pub use folder::RunFiles;
+#[cfg(feature = "report")]
+pub(crate) use folder::read_json;
 pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_dataset};
 pub use graph::GraphConfig;
 pub use keys::{CoordinateOrder, StoreKeys};

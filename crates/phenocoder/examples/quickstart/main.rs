@@ -25,6 +25,7 @@ use phenocoder::pipeline::{
     Checkpoints, CoordinateOrder, PipelineConfig, RunFiles, StoreKeys, run,
 };
 use phenocoder::progress::Bars;
+use phenocoder::report::{ReportConfig, write_report};
 use phenocoder::spatial::subunits::SubunitConfig;
 
 /// A table with more variables than this is not lent to Moran's I.
@@ -330,6 +331,24 @@ fn main() -> anyhow::Result<()> {
     for picture in pictures {
         println!("picture    {}", picture.display());
     }
+    let name = arguments.store.as_deref().and_then(Path::file_stem);
+    let title = name.map_or("Synthetic tissue".into(), |name| name.to_string_lossy());
+    let page = ReportConfig::new()
+        .with_title(title)
+        .with_figures(figures.clone())
+        .with_seed(Seed::new(arguments.seed))
+        .with_command(Some(std::env::args().collect::<Vec<_>>().join(" ")));
+    let page = write_report(
+        &store,
+        &config,
+        &report,
+        &files,
+        &page,
+        &files.html,
+        progress,
+    )?;
+    let megabytes = page.bytes as f64 / 1e6;
+    println!("page       {} ({megabytes:.1} MB)", page.path.display());
     println!();
     report::compare(&store, &config, &report, &figures)?;
     println!("{:.0} seconds", start.elapsed().as_secs_f64());

@@ -1,4 +1,4 @@
-//! Pictures of a run.
+//! Pictures of a run, by name and as files.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use phenocoder_plot::{
     ColorBy, Curve, CurvesConfig, Figure, HeatMapConfig, MontageConfig, SampleMapConfig,
     ScatterConfig, curves, heat_map, montage, sample_map, scatter,
 };
+use serde::{Deserialize, Serialize};
 
 use super::fit::{ENCODE_BATCH, TrainingData};
 use super::folder::RunFiles;
@@ -19,8 +20,34 @@ use crate::error::{Error, Result};
 
 const STEP: &str = "figures";
 
-/// What the pictures are coloured by beside what the run itself found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The files that pictures are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FigureFormat {
+    /// Pixels.
+    #[default]
+    Png,
+    /// Lines and text, for print and for changing.
+    Svg,
+    /// One of each.
+    Both,
+}
+
+impl FigureFormat {
+    /// What the names of the files end with.
+    fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Png => &["png"],
+            Self::Svg => &["svg"],
+            Self::Both => &["png", "svg"],
+        }
+    }
+}
+
+/// What the pictures are coloured by beside what the run itself found, and what files they become.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct FigureConfig {
     /// A column of the cells' `obs` that the map of cells is also coloured by.
@@ -29,6 +56,8 @@ pub struct FigureConfig {
     pub condition_key: Option<String>,
     /// A column of the samples' `obs` that shapes the map of samples.
     pub batch_key: Option<String>,
+    /// What [`draw`] writes (default PNG).
+    pub format: FigureFormat,
 }
 
 impl FigureConfig {
@@ -58,13 +87,63 @@ impl FigureConfig {
         self.batch_key = key;
         self
     }
+
+    /// Sets what files are written.
+    #[must_use]
+    pub fn with_format(mut self, format: FigureFormat) -> Self {
+        self.format = format;
+        self
+    }
 }
 
-/// Draws a run of [`run`](super::run()) into `folder`: training, montage, cells, interactions, samples, each as PNG.
+/// A picture with the name that its file has.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct NamedFigure {
+    /// The name, without extension.
+    pub name: &'static str,
+    /// The picture.
+    pub figure: Figure,
+}
+
+/// The pictures of a run of [`run`](super::run()): `training`, `montage`, `interactions`, `cells`, `samples`; the last two only
+/// where there is a map.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when something that the run wrote is gone, [`Error::Plot`] when a picture cannot be written.
+/// [`Error::Io`] when something that the run wrote is gone, [`Error::Cancelled`].
+pub fn all(
+    store: &Store,
+    config: &PipelineConfig,
+    report: &PipelineReport,
+    files: &RunFiles,
+    figures: &FigureConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<NamedFigure>> {
+    let radii = &config.samples.statistics.radii;
+    let radius = radii.first().copied().unwrap_or_default();
+    let mut drawn = vec![
+        ("training", training(report)?),
+        ("montage", patches(config, files, progress)?),
+        ("interactions", interactions(store, config, radius)?),
+    ];
+    if config.cluster.graph.umap.is_some() {
+        drawn.push(("cells", cells(store, config, figures)?));
+    }
+    if report.embedding.is_some() && config.embedding.graph.umap.is_some() {
+        drawn.push(("samples", samples(store, config, figures)?));
+    }
+    Ok(drawn
+        .into_iter()
+        .map(|(name, figure)| NamedFigure { name, figure })
+        .collect())
+}
+
+/// Writes the pictures of a run, [`all`] of them, into `folder`, in the formats that `figures` names.
+///
+/// # Errors
+///
+/// As [`all`], and [`Error::Plot`] when a picture cannot be written.
 pub fn draw(
     store: &Store,
     config: &PipelineConfig,
@@ -80,22 +159,13 @@ pub fn draw(
             format!("`{}` cannot be made: {error}", folder.display()),
         )
     })?;
-    let mut drawn = vec![
-        ("training.png", training(report)?),
-        ("montage.png", patches(config, files, progress)?),
-        ("interactions.png", interactions(store, config)?),
-    ];
-    if config.cluster.graph.umap.is_some() {
-        drawn.push(("cells.png", cells(store, config, figures)?));
-    }
-    if report.embedding.is_some() && config.embedding.graph.umap.is_some() {
-        drawn.push(("samples.png", samples(store, config, figures)?));
-    }
     let mut paths = Vec::new();
-    for (name, figure) in drawn {
-        let path = folder.join(name);
-        figure.write(&path)?;
-        paths.push(path);
+    for drawn in all(store, config, report, files, figures, progress)? {
+        for extension in figures.format.extensions() {
+            let path = folder.join(drawn.name).with_extension(extension);
+            drawn.figure.write(&path)?;
+            paths.push(path);
+        }
     }
     Ok(paths)
 }
@@ -126,7 +196,11 @@ fn training(report: &PipelineReport) -> Result<Figure> {
 }
 
 /// Inputs beside reconstructions.
-fn patches(config: &PipelineConfig, files: &RunFiles, progress: &dyn Progress) -> Result<Figure> {
+pub(crate) fn patches(
+    config: &PipelineConfig,
+    files: &RunFiles,
+    progress: &dyn Progress,
+) -> Result<Figure> {
     let device = select_device(DeviceChoice::Cpu)?.device;
     let saved = SavedModel::load(&files.model, &device)?;
     let data = TrainingData::open(&[&files.patches], &config.train.conditions, 0)?;
@@ -175,20 +249,13 @@ fn cells(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> Resu
     }
 }
 
-/// How often labels lie beside each other, averaged over the samples.
-fn interactions(store: &Store, config: &PipelineConfig) -> Result<Figure> {
+/// How often labels lie beside each other within a radius, averaged over the samples.
+pub(crate) fn interactions(store: &Store, config: &PipelineConfig, radius: f64) -> Result<Figure> {
     let table = store.table(&config.samples.output)?;
     let cells = store.table(&config.samples.keys.table)?;
     let labels = source::labels(&cells, &config.samples.label_key)?;
     let names = table.var_names()?;
     let values = statistics(&table)?;
-    let radius = config
-        .samples
-        .statistics
-        .radii
-        .first()
-        .copied()
-        .unwrap_or_default();
     let categories = labels.categories();
     let k = categories.len();
     let shares = Array2::from_shape_fn((k, k), |(a, b)| {
@@ -219,7 +286,7 @@ fn mean(values: ArrayView2<'_, f64>, column: usize) -> f64 {
 }
 
 /// The statistics as they were before any embedding.
-fn statistics(table: &Table) -> Result<Array2<f64>> {
+pub(crate) fn statistics(table: &Table) -> Result<Array2<f64>> {
     if table.layers()?.iter().any(|name| name == super::RAW_LAYER) {
         return Ok(table.layer(super::RAW_LAYER)?.to_dense_f64()?);
     }
@@ -230,7 +297,11 @@ fn statistics(table: &Table) -> Result<Array2<f64>> {
 }
 
 /// The map of samples or subunits.
-fn samples(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> Result<Figure> {
+pub(crate) fn samples(
+    store: &Store,
+    config: &PipelineConfig,
+    figures: &FigureConfig,
+) -> Result<Figure> {
     let table = store.table(&config.embedding.table)?;
     let map = table.obsm("X_umap")?;
     let n = map.nrows();
@@ -268,6 +339,6 @@ fn samples(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> Re
 }
 
 /// A column's name as one would say it.
-fn words(key: &str) -> String {
+pub(crate) fn words(key: &str) -> String {
     key.replace('_', " ")
 }

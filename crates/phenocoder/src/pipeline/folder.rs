@@ -37,6 +37,8 @@ pub struct RunFiles {
     pub steps: PathBuf,
     /// The report.
     pub report: PathBuf,
+    /// The page that shows the run, where one is written: see [`report`](crate::report).
+    pub html: PathBuf,
 }
 
 impl RunFiles {
@@ -52,6 +54,7 @@ impl RunFiles {
             config: folder.join("config.json"),
             steps: folder.join("steps.json"),
             report: folder.join("report.json"),
+            html: folder.join("report.html"),
         }
     }
 
@@ -240,7 +243,7 @@ fn to_json<T: Serialize>(value: &T) -> Result<Value> {
 }
 
 /// What a file holds; none when it is not there or holds something else.
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 

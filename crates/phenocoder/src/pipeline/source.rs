@@ -12,7 +12,7 @@ use super::keys::StoreKeys;
 use crate::error::{Error, Result};
 
 /// The coordinates under a key of `obsm`, turned to `(y, x)` or `(z, y, x)`.
-pub(super) fn coordinates(
+pub(crate) fn coordinates(
     table: &Table,
     keys: &StoreKeys,
     key: &str,
@@ -30,12 +30,12 @@ pub(super) fn coordinates(
 }
 
 /// The labels of a column of `obs`.
-pub(super) fn labels(table: &Table, column: &str) -> Result<Categorical> {
+pub(crate) fn labels(table: &Table, column: &str) -> Result<Categorical> {
     Ok(table.obs_column(column)?.to_categorical())
 }
 
 /// The sample of every cell; a cell without one is an error.
-pub(super) fn samples(table: &Table, keys: &StoreKeys, step: &'static str) -> Result<Categorical> {
+pub(crate) fn samples(table: &Table, keys: &StoreKeys, step: &'static str) -> Result<Categorical> {
     let samples = labels(table, &keys.sample_key)?.without_unused();
     match (0..samples.len()).find(|&row| samples.code(row).is_none()) {
         Some(row) => Err(Error::data(

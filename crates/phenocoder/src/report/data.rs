@@ -1,0 +1,279 @@
+//! The numbers that the page's programs draw from, as JSON with arrays in base64.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ndarray::{Array2, ArrayView1};
+use phenocoder_core::Categorical;
+use phenocoder_plot::{ColorMap, Rgb, category_color};
+use serde::Serialize;
+
+use super::cells::{Cells, Coloring, range};
+use super::sprites::Tiles;
+use super::traversal::by_spread;
+
+/// Latents offered as colours, in values of all cells together.
+const MOST_LATENT_VALUES: usize = 400_000;
+/// Steps of the colours of numbers.
+const RAMP: usize = 32;
+/// Stands for none among `u16`.
+const NONE: u16 = u16::MAX;
+
+/// Everything that the map needs.
+#[derive(Debug, Serialize)]
+pub(super) struct MapData {
+    n: usize,
+    /// Names of the cells, one per line.
+    ids: String,
+    /// Places on the map and in the tissue: `x` and `y` of the cells, 65,534 steps to the longer side, 65,535 for none.
+    map: Option<Points>,
+    tissue: Option<Points>,
+    /// The positions in `columns` of samples and of clusters.
+    sample: usize,
+    cluster: Option<usize>,
+    columns: Vec<MapColumn>,
+    /// Colours of rising numbers.
+    ramp: Vec<String>,
+    /// The tile of every cell; 65,535 for none.
+    sprites: String,
+    tiles: TileData,
+}
+
+#[derive(Debug, Serialize)]
+struct Points {
+    x: String,
+    y: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum MapColumn {
+    /// Codes of 8 bits, 255 for none, or with `wide` of 16 bits, 65,535 for none.
+    Labels {
+        name: String,
+        labels: Vec<String>,
+        colors: Vec<String>,
+        wide: bool,
+        codes: String,
+    },
+    /// 0…254 between `low` and `high`, 255 for none.
+    Values {
+        name: String,
+        low: f64,
+        high: f64,
+        values: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct TileData {
+    height: usize,
+    width: usize,
+    columns: usize,
+    channels: Vec<Channel>,
+}
+
+/// A channel of the tiles: name, colour, whether it is seen at first.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Channel {
+    pub(super) name: String,
+    pub(super) color: [u8; 3],
+    pub(super) on: bool,
+}
+
+impl MapData {
+    /// The data of these rows; `tile_of` is the tile of each of them. Says how many latents can be chosen, too.
+    pub(super) fn new(
+        cells: &Cells,
+        rows: &[usize],
+        tile_of: &[Option<usize>],
+        tiles: &Tiles,
+        channels: Vec<Channel>,
+    ) -> (Self, usize) {
+        let mut columns: Vec<MapColumn> = cells
+            .colorings
+            .iter()
+            .map(|(name, coloring)| MapColumn::new(name, coloring, rows))
+            .collect();
+        let spread = by_spread(cells.latents.view());
+        let latents = (MOST_LATENT_VALUES / rows.len().max(1)).clamp(6, 64);
+        let mut chosen: Vec<usize> = spread.into_iter().take(latents).map(|(i, _)| i).collect();
+        chosen.sort_unstable();
+        let offered = chosen.len();
+        for latent in chosen {
+            let values = cells.latents.column(latent).to_vec();
+            let name = format!("latent {}", latent + 1);
+            columns.push(MapColumn::new(&name, &Coloring::Values(values), rows));
+        }
+        let line = |row: &usize| cells.ids[*row].replace(['\n', '\r'], " ");
+        let ids: Vec<String> = rows.iter().map(line).collect();
+        let sprites = tile_of.iter().map(|tile| match tile {
+            Some(tile) => u16::try_from(*tile).unwrap_or(NONE),
+            None => NONE,
+        });
+        let points = |points: &Array2<f64>| Points::new(points, rows);
+        let data = Self {
+            n: rows.len(),
+            ids: ids.join("\n"),
+            map: cells.map.as_ref().ok().map(points),
+            tissue: cells.places.as_ref().ok().map(points),
+            sample: usize::from(cells.clusters.is_ok()),
+            cluster: cells.clusters.is_ok().then_some(0),
+            columns,
+            ramp: (0..RAMP)
+                .map(|i| hex(ColorMap::Viridis.color(i as f64 / (RAMP - 1) as f64)))
+                .collect(),
+            sprites: sixteen(sprites),
+            tiles: TileData {
+                height: tiles.height,
+                width: tiles.width,
+                columns: tiles.columns(),
+                channels,
+            },
+        };
+        (data, offered)
+    }
+}
+
+impl Points {
+    fn new(points: &Array2<f64>, rows: &[usize]) -> Self {
+        let [x, y] = [0, 1].map(|column| points.column(column).select(ndarray::Axis(0), rows));
+        let extent = |values: &ndarray::Array1<f64>| range(values.view()).unwrap_or((0.0, 0.0));
+        let (left, right) = extent(&x);
+        let (low, high) = extent(&y);
+        let longest = (right - left).max(high - low).max(f64::MIN_POSITIVE);
+        let place = |v: f64, start: f64| match v.is_finite() {
+            true => ((v - start) / longest * f64::from(NONE - 1)).round() as u16,
+            false => NONE,
+        };
+        Self {
+            x: sixteen(x.iter().map(|&v| place(v, left))),
+            y: sixteen(y.iter().map(|&v| place(v, low))),
+        }
+    }
+}
+
+impl MapColumn {
+    fn new(name: &str, coloring: &Coloring, rows: &[usize]) -> Self {
+        match coloring {
+            Coloring::Labels(labels) => Self::labels(name, labels, rows),
+            Coloring::Values(values) => Self::values(name, values, rows),
+        }
+    }
+
+    fn labels(name: &str, labels: &Categorical, rows: &[usize]) -> Self {
+        let n = labels.categories().len();
+        let code = |row: &usize| labels.code(*row).and_then(|code| u16::try_from(code).ok());
+        let codes = rows.iter().map(|row| code(row).unwrap_or(NONE));
+        let wide = n > usize::from(u8::MAX);
+        Self::Labels {
+            name: name.to_owned(),
+            labels: labels.categories().to_vec(),
+            colors: (0..n).map(|code| hex(category_color(code, n))).collect(),
+            codes: match wide {
+                true => sixteen(codes),
+                // None becomes 255.
+                false => STANDARD.encode(codes.map(|code| code as u8).collect::<Vec<u8>>()),
+            },
+            wide,
+        }
+    }
+
+    /// Colours reach from the first to the 99th percentile, so that single cells do not decide over all.
+    fn values(name: &str, values: &[f64], rows: &[usize]) -> Self {
+        let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
+        let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
+            sorted.get(place).copied().unwrap_or(0.0)
+        };
+        let (low, high) = match at(0.01) < at(0.99) {
+            true => (at(0.01), at(0.99)),
+            false => range(ArrayView1::from(&sorted)).unwrap_or((0.0, 0.0)),
+        };
+        let step = |v: &f64| match v.is_finite() {
+            true if high > low => {
+                (((v - low) / (high - low)).clamp(0.0, 1.0) * 254.0).round() as u8
+            }
+            true => 127,
+            false => 255,
+        };
+        let steps: Vec<u8> = values.iter().map(step).collect();
+        Self::Values {
+            name: name.to_owned(),
+            low,
+            high,
+            values: STANDARD.encode(steps),
+        }
+    }
+}
+
+/// Numbers of 16 bits, the low byte first, in base64.
+fn sixteen(values: impl Iterator<Item = u16>) -> String {
+    let bytes: Vec<u8> = values.flat_map(u16::to_le_bytes).collect();
+    STANDARD.encode(bytes)
+}
+
+/// A colour as HTML writes it.
+pub(super) fn hex(color: Rgb) -> String {
+    format!("#{:02x}{:02x}{:02x}", color.0, color.1, color.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    fn bytes(text: &str) -> Vec<u8> {
+        STANDARD.decode(text).unwrap()
+    }
+
+    #[test]
+    fn arrays_come_back() {
+        let back = bytes(&sixteen([0, 1, 258, NONE].into_iter()));
+        let back: Vec<u16> = back
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|b| u16::from_le_bytes(*b))
+            .collect();
+        assert_eq!(back, [0, 1, 258, NONE]);
+    }
+
+    #[test]
+    fn both_axes_have_one_scale_and_what_is_nowhere_has_no_place() {
+        let points = array![[0.0, 10.0], [4.0, 12.0], [f64::NAN, 11.0], [2.0, 10.0]];
+        let points = Points::new(&points, &[0, 1, 2, 3]);
+        let read = |text: &str| -> Vec<u16> {
+            let bytes = bytes(text);
+            bytes
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|b| u16::from_le_bytes(*b))
+                .collect()
+        };
+        assert_eq!(read(&points.x), [0, 65534, NONE, 32767]);
+        assert_eq!(read(&points.y), [0, 32767, 16384, 0]);
+    }
+
+    #[test]
+    fn missing_labels_and_values_have_codes_of_their_own() {
+        let labels = Categorical::from_optional_labels([Some("b"), None, Some("a")]);
+        let MapColumn::Labels { codes, colors, .. } = MapColumn::labels("x", &labels, &[0, 1, 2])
+        else {
+            unreachable!()
+        };
+        assert_eq!(bytes(&codes), [1, 255, 0]);
+        assert_eq!(colors, ["#0072b2", "#e69f00"]);
+        let values = [0.0, f64::NAN, 1.0, 0.5];
+        let MapColumn::Values {
+            values, low, high, ..
+        } = MapColumn::values("y", &values, &[0, 1, 2, 3])
+        else {
+            unreachable!()
+        };
+        assert_eq!((low, high), (0.0, 1.0));
+        assert_eq!(bytes(&values), [0, 255, 254, 127]);
+    }
+}

@@ -1,0 +1,398 @@
+//! What a run found beside its cells, as plain numbers, words and pictures.
+
+use ndarray::{Array2, Axis};
+use phenocoder_core::{Categorical, Features, Progress};
+use phenocoder_embed::evaluate::labels_of;
+use phenocoder_embed::evaluate::mixing::{
+    KbetConfig, LisiConfig, batch_variance, graph_connectivity, integration_lisi, kbet, label_lisi,
+};
+use phenocoder_embed::knn::{Metric, nearest_neighbors};
+use phenocoder_io::{PatchSet, Store};
+use phenocoder_plot::{Curve, CurvesConfig, Figure, HeatMapConfig, curves, heat_map};
+use phenocoder_spatial::comparison::{ComparisonConfig, GroupComparison, compare_groups};
+use phenocoder_spatial::composition::{Composition, composition};
+use sha2::{Digest as _, Sha256};
+
+use super::cells::Cells;
+use super::{Part, ReportConfig, STEP, part};
+use crate::error::{Error, Result};
+use crate::pipeline::{DatasetManifest, PipelineConfig, PipelineReport, RunFiles, figures, source};
+
+/// Cells whose neighbours are looked at to tell how batches mix.
+const MIXING_CELLS: usize = 3_000;
+/// Neighbours of each of them, as scib-metrics counts them without the cell itself.
+const MIXING_NEIGHBORS: usize = 89;
+
+/// A run and where it lies.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) store: &'a Store,
+    pub(super) config: &'a PipelineConfig,
+    pub(super) report: &'a PipelineReport,
+    pub(super) files: &'a RunFiles,
+    pub(super) settings: &'a ReportConfig,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// A picture as SVG and the words below it.
+pub(super) struct Picture {
+    pub(super) svg: String,
+    pub(super) caption: String,
+}
+
+/// What each sample consists of.
+pub(super) struct Make {
+    pub(super) composition: Composition,
+    /// The samples in the order in which they are shown, each with its condition.
+    pub(super) order: Vec<(usize, Option<String>)>,
+}
+
+/// Measures of how batches mix: name, value, what it says.
+pub(super) struct Mixing {
+    pub(super) batch_key: String,
+    pub(super) cells: usize,
+    pub(super) measures: Vec<(&'static str, f64, &'static str)>,
+}
+
+/// Everything but the map of cells.
+pub(super) struct Gathered {
+    pub(super) manifest: Part<DatasetManifest>,
+    pub(super) training: Part<Vec<Picture>>,
+    pub(super) montage: Part<Picture>,
+    /// Labels of a column of the user's beside the clusters.
+    pub(super) agreement: Option<Part<Picture>>,
+    pub(super) composition: Part<Make>,
+    pub(super) interactions: Vec<(f64, Part<Picture>)>,
+    pub(super) comparison: Part<GroupComparison>,
+    pub(super) mixing: Part<Mixing>,
+    pub(super) samples: Part<Picture>,
+    /// What was made with what: name and value.
+    pub(super) origins: Vec<(&'static str, String)>,
+    pub(super) config: String,
+}
+
+impl Gathered {
+    /// Reads everything; what is not there becomes its reason.
+    pub(super) fn new(run: &Run<'_>, cells: &Part<Cells>) -> Result<Self> {
+        let &Run {
+            store,
+            config,
+            settings,
+            progress,
+            ..
+        } = run;
+        let manifest = part(manifest(run.files), progress)?;
+        let mut interactions = Vec::new();
+        for &radius in &config.samples.statistics.radii {
+            let figure = figures::interactions(store, config, radius).and_then(|figure| {
+                let caption = format!(
+                    "Rows: labels of the cells ({}). Columns: labels of their neighbours within {radius}. Mean over the samples.",
+                    config.samples.label_key
+                );
+                Picture::new(&figure, caption)
+            });
+            interactions.push((radius, part(figure, progress)?));
+        }
+        let of_cells = |read: &dyn Fn(&Cells) -> Result<Picture>| match cells {
+            Ok(cells) => part(read(cells), progress),
+            Err(why) => Ok(Err(why.clone())),
+        };
+        Ok(Self {
+            training: part(training(run), progress)?,
+            montage: part(montage(run), progress)?,
+            agreement: match &settings.figures.truth_key {
+                Some(key) => Some(of_cells(&|cells| agreement(run, cells, key))?),
+                None => None,
+            },
+            composition: match cells {
+                Ok(cells) => part(make(run, cells), progress)?,
+                Err(why) => Err(why.clone()),
+            },
+            comparison: part(comparison(run), progress)?,
+            mixing: match cells {
+                Ok(cells) => part(mixing(run, cells), progress)?,
+                Err(why) => Err(why.clone()),
+            },
+            samples: part(samples(run), progress)?,
+            origins: origins(run, &manifest),
+            config: serde_json::to_string_pretty(config)
+                .map_err(|error| Error::data(STEP, format!("the settings: {error}")))?,
+            interactions,
+            manifest,
+        })
+    }
+}
+
+impl Picture {
+    fn new(figure: &Figure, caption: impl Into<String>) -> Result<Self> {
+        Ok(Self {
+            svg: figure.to_svg()?,
+            caption: caption.into(),
+        })
+    }
+}
+
+fn manifest(files: &RunFiles) -> Result<DatasetManifest> {
+    DatasetManifest::read(&PatchSet::open(&files.patches)?)
+}
+
+/// Total loss, its parts, and the learning rate over epochs.
+fn training(run: &Run<'_>) -> Result<Vec<Picture>> {
+    let record = &run.report.fit.record;
+    let Some(last) = record.epochs.last() else {
+        return Err(Error::data(
+            STEP,
+            "the record of the training has no epochs",
+        ));
+    };
+    let mut parts: Vec<Option<&str>> = vec![None];
+    parts.extend(last.train.parts.keys().map(|name| Some(name.as_str())));
+    let mut pictures = Vec::new();
+    for part in parts {
+        let of = |losses: &phenocoder_model::train::LossRecord| match part {
+            None => losses.total,
+            Some(name) => losses.part(name).unwrap_or(f64::NAN),
+        };
+        let train = record.epochs.iter().map(|epoch| of(&epoch.train)).collect();
+        let mut lines = vec![Curve::over_epochs("training", train)];
+        if record.epochs.iter().any(|epoch| epoch.validation.is_some()) {
+            let held_out = |epoch: &phenocoder_model::train::EpochRecord| {
+                epoch.validation.as_ref().map_or(f64::NAN, of)
+            };
+            let values = record.epochs.iter().map(held_out).collect();
+            lines.push(Curve::over_epochs("validation", values));
+        }
+        let (title, caption) = match part {
+            None => (
+                "loss",
+                "What is minimized: the sum of its parts by their weights.",
+            ),
+            Some("reconstruction") => (
+                "reconstruction",
+                "How far decoded cells are from the cells.",
+            ),
+            Some("kl") => (
+                "Kullback–Leibler divergence",
+                "How much the latents tell of a cell.",
+            ),
+            Some(name) => (name, "A part of the loss."),
+        };
+        let mut settings = CurvesConfig::default()
+            .with_labels("epoch", title)
+            .with_size(520.0, 340.0);
+        if part.is_none() && record.best_epoch > 0 && record.epochs.len() > 1 {
+            settings = settings.with_mark(record.best_epoch as f64, "kept");
+        }
+        pictures.push(Picture::new(&curves(&lines, &settings)?, caption)?);
+    }
+    let rates = record
+        .epochs
+        .iter()
+        .map(|epoch| epoch.learning_rate)
+        .collect();
+    let settings = CurvesConfig::default()
+        .with_labels("epoch", "learning rate")
+        .with_log_y(true)
+        .with_size(520.0, 340.0);
+    let rate = curves(&[Curve::over_epochs("learning rate", rates)], &settings)?;
+    pictures.push(Picture::new(
+        &rate,
+        "How far each step of the training goes.",
+    )?);
+    Ok(pictures)
+}
+
+fn montage(run: &Run<'_>) -> Result<Picture> {
+    let figure = figures::patches(run.config, run.files, run.progress)?;
+    Picture::new(
+        &figure,
+        "Patches beside what the network makes of their latents, channel by channel.",
+    )
+}
+
+/// The share of each cluster in every label of a column of the user's.
+fn agreement(run: &Run<'_>, cells: &Cells, key: &str) -> Result<Picture> {
+    let table = run.store.table(&run.config.cluster.table)?;
+    let labels = source::labels(&table, key)?;
+    let clusters = clusters(cells)?;
+    let both = composition(&labels, clusters)?;
+    let (n, k) = both.fractions.dim();
+    let settings = HeatMapConfig::default()
+        .with_labels("cluster", figures::words(key))
+        .with_value_label("share of the row")
+        .with_limits(0.0, 1.0)
+        .with_annotate(n <= 12 && k <= 12)
+        .with_size(560.0, 460.0);
+    let figure = heat_map(both.fractions.view(), &both.units, &both.labels, &settings)?;
+    Picture::new(
+        &figure,
+        format!(
+            "Of the cells of each label of {}, the share in each cluster.",
+            figures::words(key)
+        ),
+    )
+}
+
+fn clusters(cells: &Cells) -> Result<&Categorical> {
+    let found = cells.clusters.as_ref();
+    found.map_err(|why| Error::data(STEP, why.clone()))
+}
+
+/// The share of each cluster in every sample, samples of a condition side by side.
+fn make(run: &Run<'_>, cells: &Cells) -> Result<Make> {
+    let composition = composition(&cells.samples, clusters(cells)?)?;
+    let conditions = match &run.settings.figures.condition_key {
+        None => vec![None; composition.units.len()],
+        Some(key) => {
+            let table = run.store.table(&run.config.cluster.table)?;
+            let labels = source::labels(&table, key)?;
+            let of_sample = |code: usize| {
+                let row = cells.samples.codes().iter().position(|&c| c == code as i32);
+                row.and_then(|row| labels.label(row)).map(str::to_owned)
+            };
+            (0..composition.units.len()).map(of_sample).collect()
+        }
+    };
+    let mut order: Vec<(usize, Option<String>)> = conditions.into_iter().enumerate().collect();
+    order.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
+    Ok(Make { composition, order })
+}
+
+/// Which statistics of the samples differ between the conditions, within the batches.
+fn comparison(run: &Run<'_>) -> Result<GroupComparison> {
+    let keys = &run.settings.figures;
+    let Some(key) = &keys.condition_key else {
+        return Err(Error::data(
+            STEP,
+            "no column with the conditions of the samples was named",
+        ));
+    };
+    let table = run.store.table(&run.config.samples.output)?;
+    let conditions = source::labels(&table, key)?;
+    let blocks = match &keys.batch_key {
+        Some(key) => Some(source::labels(&table, key)?),
+        None => None,
+    };
+    let values = Features::new(figures::statistics(&table)?, table.var_names()?)?;
+    let settings = ComparisonConfig::new().with_seed(run.settings.seed.derive("comparison", 0));
+    Ok(compare_groups(
+        &values,
+        &conditions,
+        blocks.as_ref(),
+        &settings,
+        run.progress,
+    )?)
+}
+
+/// Whether the neighbours of cells in latent space come from all batches.
+fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
+    let Some(key) = &run.settings.figures.batch_key else {
+        return Err(Error::data(STEP, "no column with the batches was named"));
+    };
+    let table = run.store.table(&run.config.cluster.table)?;
+    let batches = source::labels(&table, key)?;
+    let rows: Vec<usize> = (0..cells.len())
+        .filter(|&row| batches.code(row).is_some())
+        .collect();
+    let mut stream = run.settings.seed.stream("mixing", 0);
+    let chosen = stream.choose(rows.len(), MIXING_CELLS);
+    let rows: Vec<usize> = chosen.into_iter().map(|i| rows[i]).collect();
+    let latents: Array2<f64> = cells.latents.select(Axis(0), &rows);
+    let batches = labels_of(&batches.select(&rows))?;
+    let k = MIXING_NEIGHBORS.min(rows.len().saturating_sub(1));
+    let neighbors = nearest_neighbors(latents.view(), k, Metric::Euclidean, run.progress)?;
+    let lisi = LisiConfig::default();
+    let mut measures = vec![
+        (
+            "iLISI",
+            integration_lisi(&neighbors, &batches, &lisi, run.progress)?,
+            "1: the neighbours of a cell come from all batches alike; 0: from one",
+        ),
+        (
+            "kBET",
+            kbet(&neighbors, &batches, &KbetConfig::default())?.acceptance,
+            "the share of cells whose neighbours come from the batches as if by chance",
+        ),
+        (
+            "variance between batches",
+            batch_variance(latents.view(), &batches)?,
+            "the share of the variance of the latents that lies between the batches",
+        ),
+    ];
+    if let Ok(clusters) = &cells.clusters
+        && let Ok(labels) = labels_of(&clusters.select(&rows))
+    {
+        if let Ok(lisi) = label_lisi(&neighbors, &labels, &lisi, run.progress) {
+            let says = "1: the neighbours of a cell are of its cluster; 0: of all clusters alike";
+            measures.push(("cLISI of the clusters", lisi, says));
+        }
+        let connected = graph_connectivity(&neighbors, &labels)?;
+        let says = "1: the cells of every cluster hang together";
+        measures.push(("connectivity of the clusters", connected, says));
+    }
+    Ok(Mixing {
+        batch_key: key.clone(),
+        cells: rows.len(),
+        measures,
+    })
+}
+
+/// The map of samples or subunits.
+fn samples(run: &Run<'_>) -> Result<Picture> {
+    if run.report.embedding.is_none() {
+        let why = "fewer than three samples (or subunits, where they are asked for) were described: no map of them";
+        return Err(Error::data(STEP, why));
+    }
+    if run.config.embedding.graph.umap.is_none() {
+        return Err(Error::data(STEP, "no map of the samples was made"));
+    }
+    let figure = figures::samples(run.store, run.config, &run.settings.figures)?;
+    let what = match run.config.subunits {
+        Some(_) => "subunits",
+        None => "samples",
+    };
+    Picture::new(
+        &figure,
+        format!("Near each other: {what} whose cells are arranged alike."),
+    )
+}
+
+/// What was made with what.
+fn origins(run: &Run<'_>, manifest: &Part<DatasetManifest>) -> Vec<(&'static str, String)> {
+    let hash = match std::fs::read(&run.files.model) {
+        Ok(bytes) => {
+            let hash = Sha256::digest(bytes);
+            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    let config = run.config;
+    let mut origins = vec![
+        ("store", run.store.address()),
+        ("model", run.files.model.display().to_string()),
+        ("SHA-256 of the model file", hash),
+        ("device, and why this one", run.report.fit.device.clone()),
+        (
+            "phenocoder, this page",
+            env!("CARGO_PKG_VERSION").to_owned(),
+        ),
+        (
+            "phenocoder, patches",
+            manifest
+                .as_ref()
+                .map_or_else(Clone::clone, |m| m.version.clone()),
+        ),
+        (
+            "seed of training",
+            serde_json::json!(config.train.seed).to_string(),
+        ),
+        (
+            "seed of this page",
+            serde_json::json!(run.settings.seed).to_string(),
+        ),
+    ];
+    if let Some(command) = &run.settings.command {
+        origins.push(("command", command.clone()));
+    }
+    origins
+}

@@ -1,0 +1,422 @@
+//! The page as a whole: what fits, the template, the file.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ndarray::s;
+use phenocoder_io::PatchSet;
+use sha2::{Digest as _, Sha256};
+
+use super::cells::Cells;
+use super::data::{Channel, MapData};
+use super::gallery::{Examples, examples};
+use super::gather::{Gathered, Run};
+use super::html::{count, escape, json};
+use super::sections::{self, Section};
+use super::sprites::{MOST_CHANNELS, MOST_SIDE, Tiles};
+use super::traversal::Walks;
+use super::{ChannelColors, Part, ReportConfig, STEP, part};
+use crate::error::{Error, Result};
+
+const TEMPLATE: &str = include_str!("assets/page.html");
+const STYLE: &str = include_str!("assets/style.css");
+const SCRIPTS: [&str; 2] = [
+    include_str!("assets/map.js"),
+    include_str!("assets/table.js"),
+];
+
+/// Clusters beyond these, by size, have no pictures of their own.
+const MOST_CLUSTERS: usize = 40;
+/// Patches read at once.
+const RUN: usize = 512;
+/// Colours that are added up where channels lie over each other.
+const COLORS: [[u8; 3]; MOST_CHANNELS] = [
+    [0, 190, 255],
+    [255, 60, 170],
+    [255, 215, 0],
+    [60, 220, 120],
+    [170, 120, 255],
+    [235, 235, 235],
+];
+
+/// How much the page shows; lowered until it fits.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Limits {
+    pub(super) cells: usize,
+    pub(super) patches: usize,
+    pub(super) side: usize,
+    /// Nothing is left that could be left out.
+    exceeded: bool,
+}
+
+impl Limits {
+    pub(super) fn new(settings: &ReportConfig) -> Self {
+        Self {
+            cells: settings.max_cells,
+            patches: settings.max_patches,
+            side: MOST_SIDE,
+            exceeded: false,
+        }
+    }
+
+    /// Shows less: half the pictures, then smaller ones, then fewer cells, then no pictures; `false` at the end.
+    pub(super) fn lower(&mut self) -> bool {
+        match () {
+            () if self.patches > 500 => self.patches /= 2,
+            () if self.side > 24 => self.side = if self.side > 32 { 32 } else { 24 },
+            () if self.cells > 2_000 => self.cells /= 2,
+            () if self.patches > 60 => self.patches /= 2,
+            () if self.patches > 0 => self.patches = 0,
+            () if !self.exceeded => self.exceeded = true,
+            () => return false,
+        }
+        true
+    }
+}
+
+/// Everything that is read once.
+pub(super) struct Material<'a> {
+    pub(super) run: Run<'a>,
+    pub(super) gathered: Gathered,
+    pub(super) cells: Part<Cells>,
+    pub(super) walks: Part<Walks>,
+    pub(super) patches: Part<PatchSet>,
+}
+
+/// A page that was put together.
+pub(super) struct Page {
+    pub(super) html: String,
+    pub(super) cells: usize,
+    pub(super) pictures: usize,
+    pub(super) notes: Vec<String>,
+}
+
+/// The cells that are shown.
+pub(super) struct Shown {
+    /// Rows of the table, rising.
+    pub(super) rows: Vec<usize>,
+    /// The tile of each of these rows.
+    pub(super) tile_of: Vec<Option<usize>>,
+    pub(super) pictures: usize,
+    pub(super) examples: Part<Vec<Examples>>,
+    /// Latents that the map can be coloured by.
+    pub(super) latents: usize,
+}
+
+impl Shown {
+    /// The position of a row among those shown, with its tile.
+    pub(super) fn place(&self, row: usize) -> Option<(usize, usize)> {
+        let place = self.rows.binary_search(&row).ok()?;
+        self.tile_of[place].map(|tile| (place, tile))
+    }
+}
+
+impl Material<'_> {
+    /// The page within these limits.
+    pub(super) fn compose(&self, limits: &Limits) -> Result<Page> {
+        let mut tiles = Tiles::new(self.extent(), limits.side);
+        let channels = self.channels(&tiles);
+        let mut damage = None;
+        let (shown, data) = match &self.cells {
+            Ok(cells) => {
+                let (mut shown, order) = self.choose(cells, limits);
+                let read = self.read_tiles(cells, &order, &mut tiles);
+                if let Err(why) = part(read, self.run.progress)? {
+                    tiles = Tiles::new(self.extent(), limits.side);
+                    shown.tile_of.fill(None);
+                    shown.pictures = 0;
+                    damage = Some(format!("no pictures of cells: {why}"));
+                }
+                self.add_walks(&mut tiles);
+                let (data, latents) =
+                    MapData::new(cells, &shown.rows, &shown.tile_of, &tiles, channels);
+                shown.latents = latents;
+                (Ok(shown), json(&data)?)
+            }
+            Err(why) => (Err(why.clone()), "null".to_owned()),
+        };
+        let mut notes = self.notes(limits, shown.as_ref().ok());
+        notes.extend(damage);
+        let sections = sections::all(self, shown.as_ref().map_err(String::as_str), &notes);
+        let title = self.title();
+        let images: Vec<String> = tiles
+            .images()?
+            .iter()
+            .map(|image| format!("<img class=\"atlas\" alt=\"\" hidden src=\"{image}\">"))
+            .collect();
+        let html = fill(TEMPLATE, |name| match name {
+            "title" => escape(&title),
+            "policy" => policy(),
+            "style" => STYLE.to_owned(),
+            "head" => sections::head(self, &title),
+            "navigation" => sections::navigation(&sections),
+            "main" => sections.iter().map(Section::html).collect(),
+            "images" => images.concat(),
+            "data" => data.clone(),
+            "scripts" => SCRIPTS
+                .map(|script| format!("<script>{script}</script>"))
+                .concat(),
+            _ => String::new(),
+        });
+        Ok(Page {
+            html,
+            cells: shown.as_ref().map_or(0, |shown| shown.rows.len()),
+            pictures: shown.as_ref().map_or(0, |shown| shown.pictures),
+            notes,
+        })
+    }
+
+    fn title(&self) -> String {
+        let named = self.run.settings.title.clone();
+        named.unwrap_or_else(|| {
+            let address = self.run.store.address();
+            let name = address.trim_end_matches('/').rsplit('/').next();
+            name.unwrap_or("phenocoder").to_owned()
+        })
+    }
+
+    /// Rows, columns and channels of a patch.
+    fn extent(&self) -> (usize, usize, usize) {
+        match (&self.patches, &self.walks) {
+            (Ok(patches), _) => {
+                let shape = patches.shape();
+                (shape.height, shape.width, shape.channels)
+            }
+            (_, Ok(walks)) => {
+                let (_, height, width, channels) = walks.patches.dim();
+                (height, width, channels)
+            }
+            _ => (1, 1, 1),
+        }
+    }
+
+    /// The channels of the tiles with their colours.
+    fn channels(&self, tiles: &Tiles) -> Vec<Channel> {
+        let names = self.gathered.manifest.as_ref().ok().map(|m| &m.channels);
+        let color = |channel: usize, name: &str| {
+            if let ChannelColors::Named(named) = &self.run.settings.channels
+                && let Some((_, color)) = named.iter().find(|(known, _)| known == name)
+            {
+                return *color;
+            }
+            match tiles.channels {
+                1 => [255; 3],
+                // Magenta and green.
+                2 => [[255, 60, 200], [40, 230, 90]][channel],
+                _ => COLORS[channel],
+            }
+        };
+        (0..tiles.channels)
+            .map(|channel| {
+                let name = names.and_then(|names| names.get(channel)).cloned();
+                let name = name.unwrap_or_else(|| format!("channel {}", channel + 1));
+                Channel {
+                    color: color(channel, &name),
+                    on: channel < 3,
+                    name,
+                }
+            })
+            .collect()
+    }
+
+    /// The cells that are shown, and those with a picture in the order of their tiles.
+    fn choose(&self, cells: &Cells, limits: &Limits) -> (Shown, Vec<usize>) {
+        let settings = self.run.settings;
+        let examples = cells
+            .clusters
+            .as_ref()
+            .map_err(Clone::clone)
+            .map(|clusters| {
+                let each = settings.patches_per_cluster / 2;
+                let pictured = |row: usize| cells.patches[row].is_some();
+                examples(
+                    cells.latents.view(),
+                    clusters,
+                    pictured,
+                    each,
+                    MOST_CLUSTERS,
+                )
+            });
+        // One of each cluster, then the next of each: what does not fit is missing everywhere alike.
+        let mut first = Vec::new();
+        for examples in examples.iter().flatten() {
+            let both = [&examples.typical, &examples.odd];
+            let ranked = both
+                .into_iter()
+                .flat_map(|rows| rows.iter().copied().enumerate());
+            first.extend(ranked);
+        }
+        first.sort_by_key(|(rank, _)| *rank);
+        let first: Vec<usize> = first.into_iter().map(|(_, row)| row).collect();
+        let rows = cells.shown(&first, limits.cells, settings.seed);
+        let first: Vec<usize> = first
+            .into_iter()
+            .filter(|row| rows.binary_search(row).is_ok())
+            .collect();
+        let order = cells.pictured(&rows, &first, limits.patches, settings.seed);
+        let mut tile_of = vec![None; rows.len()];
+        for (tile, row) in order.iter().enumerate() {
+            if let Ok(place) = rows.binary_search(row) {
+                tile_of[place] = Some(tile);
+            }
+        }
+        let shown = Shown {
+            rows,
+            tile_of,
+            pictures: order.len(),
+            examples,
+            latents: 0,
+        };
+        (shown, order)
+    }
+
+    /// The patches of these rows as tiles.
+    fn read_tiles(&self, cells: &Cells, order: &[usize], tiles: &mut Tiles) -> Result<()> {
+        let Ok(patches) = &self.patches else {
+            return Ok(());
+        };
+        for rows in order.chunks(RUN) {
+            self.run.progress.check()?;
+            let wanted: Vec<usize> = rows.iter().filter_map(|&row| cells.patches[row]).collect();
+            for patch in patches.read_channels_last(&wanted)?.outer_iter() {
+                tiles.push(patch);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_walks(&self, tiles: &mut Tiles) {
+        if let Ok(walks) = &self.walks {
+            for i in 0..walks.patches.dim().0 {
+                tiles.push(walks.patches.slice(s![i, .., .., ..]));
+            }
+        }
+    }
+
+    /// What the page leaves out, and why.
+    fn notes(&self, limits: &Limits, shown: Option<&Shown>) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let (Ok(cells), Some(shown)) = (&self.cells, shown) {
+            notes.extend(cells.notes.iter().cloned());
+            let all = cells.len();
+            if shown.rows.len() < all {
+                let (n, all) = (count(shown.rows.len()), count(all));
+                notes.push(format!(
+                    "the map shows {n} of {all} cells: of every cluster in every sample its share"
+                ));
+            }
+            let with_patch = shown
+                .rows
+                .iter()
+                .filter(|&&row| cells.patches[row].is_some());
+            let with_patch = with_patch.count();
+            if shown.pictures < with_patch {
+                let (n, all) = (count(shown.pictures), count(with_patch));
+                notes.push(format!("{n} of {all} cells on the map have a picture"));
+            }
+            let (_, _, channels) = self.extent();
+            if channels > MOST_CHANNELS {
+                notes.push(format!(
+                    "pictures show the first {MOST_CHANNELS} of {channels} channels"
+                ));
+            }
+            let latents = cells.latents.ncols();
+            if shown.latents < latents {
+                let n = shown.latents;
+                notes.push(format!(
+                    "the map can be coloured by the {n} of {latents} latents that vary most"
+                ));
+            }
+        }
+        let largest = self.run.settings.max_bytes;
+        if *limits != Limits::new(self.run.settings) {
+            let megabytes = largest as f64 / 1e6;
+            notes.push(match limits.exceeded {
+                false => format!("pictures or cells were left out so that this file is no larger than {megabytes} MB"),
+                true => format!("even without pictures this file is larger than the {megabytes} MB that were allowed"),
+            });
+        }
+        notes
+    }
+}
+
+/// The template with each `{{name}}` replaced once; what is put in is not looked at again.
+fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((name, after)) = after.split_once("}}") else {
+            break;
+        };
+        out.push_str(before);
+        out.push_str(&value(name));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What the browser may do: draw what is in the file and run the two programs of the page, known by their hashes.
+fn policy() -> String {
+    let hashes = SCRIPTS.map(|script| {
+        let hash = STANDARD.encode(Sha256::digest(script.as_bytes()));
+        format!("'sha256-{hash}'")
+    });
+    format!(
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {}; base-uri 'none'; form-action 'none'",
+        hashes.join(" ")
+    )
+}
+
+/// Writes the file beside its place, then renames it.
+pub(super) fn write(path: &Path, html: &str) -> Result<()> {
+    let part = path.with_extension("html.part");
+    std::fs::write(&part, html)
+        .and_then(|()| std::fs::rename(&part, path))
+        .map_err(|error| Error::data(STEP, format!("`{}`: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_is_not_looked_at_again() {
+        let filled = fill("<{{a}}|{{b}}>", |name| match name {
+            "a" => "{{b}}".to_owned(),
+            name => name.to_uppercase(),
+        });
+        assert_eq!(filled, "<{{b}}|B>");
+    }
+
+    #[test]
+    fn less_and_less_is_shown_until_nothing_can_be_left_out() {
+        let mut limits = Limits::new(&ReportConfig::new());
+        let mut steps = vec![limits.clone()];
+        while limits.lower() {
+            steps.push(limits.clone());
+        }
+        assert!(steps.len() < 20);
+        assert_eq!(steps[1].patches, 1_500);
+        let last = &steps[steps.len() - 1];
+        assert_eq!((last.patches, last.side, last.exceeded), (0, 24, true));
+        assert!(last.cells <= 2_000);
+    }
+
+    #[test]
+    fn the_assets_are_small_and_name_nothing_outside_the_page() {
+        let map = include_str!("assets/map.html");
+        let all = [TEMPLATE, STYLE, map, SCRIPTS[0], SCRIPTS[1]];
+        assert!(all.iter().map(|text| text.len()).sum::<usize>() < 60_000);
+        for text in all {
+            for outside in [
+                "http:", "https:", "//cdn", "@import", "url(", "fetch(", "import(", "XMLHttp",
+            ] {
+                assert!(!text.contains(outside), "{outside}");
+            }
+        }
+        // A script element ends at the first end tag, wherever that stands.
+        assert!(SCRIPTS.iter().all(|script| !script.contains("</")));
+    }
+}

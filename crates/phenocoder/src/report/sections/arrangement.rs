@@ -1,0 +1,245 @@
+//! What the samples consist of, who lies beside whom, and what differs.
+
+use std::fmt::Write as _;
+
+use phenocoder_plot::category_color;
+
+use super::{missing, picture, shape};
+use crate::report::Part;
+use crate::report::data::hex;
+use crate::report::gather::{Make, Mixing, Picture};
+use crate::report::html::{Cell, absent, count, escape, folded, number, percent, table};
+use crate::report::page::Material;
+
+/// Rows of the comparison of groups that are seen at first.
+const DIFFERENCES: usize = 30;
+
+/// One bar per sample, and the numbers.
+pub(super) fn composition(make: &Make) -> String {
+    let Make { composition, order } = make;
+    let n = composition.labels.len();
+    let mut out = "<ul class=\"legend\">".to_owned();
+    for (code, label) in composition.labels.iter().enumerate() {
+        let color = hex(category_color(code, n));
+        let _ = write!(
+            out,
+            "<li><i class=\"mark {}\" style=\"--color:{color}\"></i>{}</li>",
+            shape(code, n),
+            escape(label)
+        );
+    }
+    out.push_str("</ul><div class=\"bars\">");
+    let mut group: Option<&Option<String>> = None;
+    for (sample, condition) in order {
+        if group != Some(condition) {
+            if let Some(name) = condition {
+                let _ = write!(out, "<h3>{}</h3>", escape(name));
+            }
+            group = Some(condition);
+        }
+        let name = escape(&composition.units[*sample]);
+        let _ = write!(out, "<div class=\"name\">{name}</div><div class=\"bar\">");
+        for (code, label) in composition.labels.iter().enumerate() {
+            let share = composition.fractions[[*sample, code]];
+            if share.is_nan() || share <= 0.0 {
+                continue;
+            }
+            let color = category_color(code, n);
+            let inside = if share >= 0.06 {
+                escape(label)
+            } else {
+                String::new()
+            };
+            let _ = write!(
+                out,
+                "<span style=\"width:{:.3}%;background:{};color:{}\" title=\"{}: {}\">{inside}</span>",
+                100.0 * share,
+                hex(color),
+                if color.luminance() > 0.179 {
+                    "#000000"
+                } else {
+                    "#ffffff"
+                },
+                escape(label),
+                percent(share, 1.0)
+            );
+        }
+        out.push_str("</div>");
+    }
+    out.push_str("</div>");
+    let rows = order.iter().map(|(sample, condition)| {
+        let mut row = vec![Cell::text(&composition.units[*sample])];
+        row.push(Cell::text(condition.clone().unwrap_or_default()));
+        let counts = composition.counts.row(*sample);
+        row.extend(counts.iter().map(|&n| Cell::count(n as usize)));
+        row
+    });
+    let rows: Vec<Vec<Cell>> = rows.collect();
+    let mut names = vec!["sample", "condition"];
+    names.extend(composition.labels.iter().map(String::as_str));
+    out + &folded(
+        "Numbers",
+        &table("Cells of each cluster in each sample", &names, &rows, true),
+    )
+}
+
+pub(super) fn interactions(radii: &[(f64, Part<Picture>)]) -> String {
+    if radii.is_empty() {
+        return absent("No radius was asked for.");
+    }
+    let one = |(radius, part): &(f64, Part<Picture>)| {
+        format!(
+            "<div><h3>Within {}</h3>{}</div>",
+            number(*radius),
+            picture(part)
+        )
+    };
+    format!(
+        "<div class=\"grid\">{}</div>",
+        radii.iter().map(one).collect::<String>()
+    )
+}
+
+/// The statistics that differ most between the conditions.
+pub(super) fn comparison(material: &Material<'_>) -> String {
+    let compared = match &material.gathered.comparison {
+        Ok(compared) => compared,
+        Err(why) => return missing(why),
+    };
+    let two = compared.groups.len() == 2;
+    let mut known: Vec<_> = compared
+        .differences
+        .iter()
+        .filter(|d| !d.p_value.is_nan())
+        .collect();
+    known.sort_by(|a, b| {
+        let p = a.p_value.total_cmp(&b.p_value);
+        p.then(b.explained.total_cmp(&a.explained))
+            .then(a.name.cmp(&b.name))
+    });
+    let found = known.iter().filter(|d| d.p_adjusted <= 0.05).count();
+    let mut names = vec!["statistic", "radius"];
+    names.extend(compared.groups.iter().map(String::as_str));
+    names.extend([if two { "effect" } else { "explained" }, "p", "q"]);
+    let rows: Vec<Vec<Cell>> = known
+        .iter()
+        .take(DIFFERENCES)
+        .map(|d| {
+            let (radius, name) = statistic(&d.name);
+            let mut row = vec![Cell::text(name), Cell::number(radius)];
+            row.extend(d.means.iter().map(|&mean| Cell::number(mean)));
+            row.push(match two {
+                true => effect(d.effect),
+                false => Cell::number(d.explained),
+            });
+            row.extend([Cell::number(d.p_value), Cell::number(d.p_adjusted)]);
+            row
+        })
+        .collect();
+    let keys = &material.run.settings.figures;
+    let within = match &keys.batch_key {
+        Some(key) => format!(" Compared within each label of {}.", escape(key)),
+        None => String::new(),
+    };
+    let least = known
+        .first()
+        .map_or(f64::NAN, |d| 1.0 / d.arrangements.max(1) as f64);
+    let more = match compared.rows_left_out {
+        0 => String::new(),
+        n => format!(" {n} samples without a group were left out."),
+    };
+    format!(
+        "<p>{} of {} statistics differ at a false discovery rate of 5 % (samples are compared, not cells).{within}{more}</p>{}\
+         <p class=\"caption\">The first {} of them by p. Effect: Hedges’ g, positive where {} is higher. p: permutations, at \
+         least {} with so many samples. q: adjusted for the number of statistics (Benjamini–Hochberg).</p>",
+        count(found),
+        count(known.len()),
+        table("Statistics that differ most", &names, &rows, true),
+        rows.len(),
+        escape(compared.groups.last().map_or("", String::as_str)),
+        number(least),
+    )
+}
+
+/// An effect as a number and a bar to the left or right.
+fn effect(g: f64) -> Cell {
+    let width = (g.abs() / 4.0).min(1.0) * 50.0;
+    let left = if g < 0.0 { 50.0 - width } else { 50.0 };
+    let markup = match g.is_finite() {
+        true => format!(
+            "<span class=\"effect\"><span>{}</span><i><b style=\"left:{left:.1}%;width:{width:.1}%\"></b></i></span>",
+            number(g)
+        ),
+        false => "–".to_owned(),
+    };
+    Cell::Markup(markup, g)
+}
+
+/// The radius and the name of a statistic, from the name of its column.
+fn statistic(column: &str) -> (f64, String) {
+    const GROUPS: [&str; 6] = [
+        "interactions",
+        "centrality",
+        "connectivity",
+        "moran_features",
+        "moran_clusters",
+        "chull",
+    ];
+    let parsed = column.strip_prefix("radius:").and_then(|rest| {
+        let (radius, name) = rest.split_once("_stat:")?;
+        Some((radius.parse().ok()?, name))
+    });
+    let Some((radius, name)) = parsed else {
+        return (f64::NAN, column.to_owned());
+    };
+    // `interactions_interaction_norm_a_b` says its group twice.
+    let group = GROUPS.iter().find(|group| name.starts_with(*group));
+    let rest = group.map_or(name, |group| name[group.len()..].trim_start_matches('_'));
+    let words = rest.replace('_', " ");
+    match group {
+        Some(group) => (radius, format!("{} · {words}", group.replace('_', " "))),
+        None => (radius, words),
+    }
+}
+
+pub(super) fn mixing(mixing: &Mixing) -> String {
+    let rows: Vec<Vec<Cell>> = mixing
+        .measures
+        .iter()
+        .map(|(name, value, says)| {
+            let share = value.clamp(0.0, 1.0) * 100.0;
+            let bar = format!(
+                "<span class=\"share\"><span>{}</span><i><b style=\"width:{share:.1}%\"></b></i></span>",
+                number(*value)
+            );
+            vec![Cell::text(*name), Cell::Markup(bar, *value), Cell::text(*says)]
+        })
+        .collect();
+    let caption = format!(
+        "Latents by {}, measured on {} cells",
+        mixing.batch_key,
+        count(mixing.cells)
+    );
+    table(
+        &caption,
+        &["measure", "value", "what it says"],
+        &rows,
+        false,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_named_as_one_would_say_them() {
+        let name = "radius:25_stat:interactions_interaction_norm_0_1";
+        assert_eq!(
+            statistic(name),
+            (25.0, "interactions · interaction norm 0 1".to_owned())
+        );
+        let (radius, name) = statistic("of_my_own");
+        assert!(radius.is_nan() && name == "of_my_own");
+    }
+}
