@@ -9,6 +9,7 @@ mod golden;
 mod mevae;
 mod one_by_one;
 mod pipeline;
+mod report;
 mod small;
 mod stop;
 mod training;
