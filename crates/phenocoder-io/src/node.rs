@@ -156,7 +156,7 @@ pub(crate) fn write_group(
             let group = json!({"zarr_format": 2});
             place.join(".zgroup").write_new_json(&group)?;
             let attributes = Value::Object(attributes);
-            place.join(".zattrs").write_json(&attributes)
+            place.join(".zattrs").write_new_json(&attributes)
         }
     }
 }

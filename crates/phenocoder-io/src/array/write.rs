@@ -201,7 +201,7 @@ impl ArrayWriter {
                 let metadata = spec.meant(spec.v2(), "dtype");
                 place.join(".zarray").write_new_json(&metadata)?;
                 let attributes = Value::Object(spec.attributes.clone());
-                place.join(".zattrs").write_json(&attributes)?;
+                place.join(".zattrs").write_new_json(&attributes)?;
             }
         }
         Ok(Self {

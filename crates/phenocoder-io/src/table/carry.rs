@@ -60,7 +60,10 @@ pub(crate) fn carry_over(
         if Node::find(root, &key, format).is_ok_and(|node| node.is_none()) {
             return refuse(entry, "the table being replaced does not have it", reason);
         }
-        copy_tree(root, &key, &place.join(entry), &NoProgress)?;
+        // Where case is not told apart, an entry of the new table may lie there.
+        let to = place.join(entry);
+        to.must_be_free()?;
+        copy_tree(root, &key, &to, &NoProgress)?;
     }
     Ok(())
 }

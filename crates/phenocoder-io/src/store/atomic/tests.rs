@@ -399,23 +399,38 @@ fn where_case_is_not_told_apart_no_entry_of_a_table_is_written_into_another() {
     let before = content(&path);
     let texts = Uns::from(vec!["one".to_owned()]);
     let group = Uns::Dict(BTreeMap::from([("texts".to_owned(), texts.clone())]));
-    for entry in [texts, group] {
-        let mut data = table(1.0);
-        data.uns.insert("Notes".to_owned(), entry.clone());
-        data.uns.insert("notes".to_owned(), entry);
-        let mut store = open_on(&disk_that_folds_case(), &path).unwrap();
-        let refused = store.write_table("t", &data, WriteMode::Create);
-        assert!(
-            matches!(&refused, Err(Error::Exists { path }) if path.ends_with("uns/notes/zarr.json")),
-            "{refused:?}"
-        );
-        assert_eq!(content(&path), before);
-        // Elsewhere both have their place.
-        let elsewhere = folder.path().join("elsewhere.zarr");
-        let mut store = Store::create(&elsewhere, ContainerVersion::V02).unwrap();
-        store.write_table("t", &data, WriteMode::Create).unwrap();
-        assert_eq!(store.table("t").unwrap().read_all().unwrap(), data);
-        fs::remove_dir_all(elsewhere).unwrap();
+    let pairs = [
+        (&texts, &texts),
+        (&texts, &group),
+        (&group, &texts),
+        (&group, &group),
+    ];
+    for version in [ContainerVersion::V01, ContainerVersion::V02] {
+        let path = folder.path().join(format!("{version:?}.zarr"));
+        Store::create(&path, version).unwrap();
+        let before = content(&path);
+        for (first, second) in pairs {
+            let mut data = table(1.0);
+            data.uns.insert("Notes".to_owned(), first.clone());
+            data.uns.insert("notes".to_owned(), second.clone());
+            let mut store = open_on(&disk_that_folds_case(), &path).unwrap();
+            let refused = store.write_table("t", &data, WriteMode::Create);
+            let is_there = |path: &Path| {
+                path.parent()
+                    .is_some_and(|path| path.ends_with("uns/notes"))
+            };
+            assert!(
+                matches!(&refused, Err(Error::Exists { path }) if is_there(path)),
+                "{refused:?}"
+            );
+            assert_eq!(content(&path), before);
+            // Elsewhere both have their place.
+            let elsewhere = folder.path().join("elsewhere.zarr");
+            let mut store = Store::create(&elsewhere, version).unwrap();
+            store.write_table("t", &data, WriteMode::Create).unwrap();
+            assert_eq!(store.table("t").unwrap().read_all().unwrap(), data);
+            fs::remove_dir_all(elsewhere).unwrap();
+        }
     }
 }
 
