@@ -24,7 +24,7 @@ pub(crate) use thresholds::{Reach, Thresholds};
 pub(crate) use tree::Tree;
 use tree::{Below, Node};
 
-/// Thresholds among which the distances of two leaves fall, from which on finding the one is faster than comparing with each.
+/// Thresholds among which the distances of two leaves fall, from which on a table is faster than comparing with each.
 const MANY: usize = 14;
 
 /// Pairs of points, or twice as many, that are not worth the way to other threads.
@@ -360,6 +360,31 @@ mod tests {
             let all: Vec<_> = a.iter().map(|&(point, _)| (point, u32::MAX)).collect();
             let within = pairs_within(&free(&a), &thresholds, &NoProgress).unwrap();
             assert_eq!(within, brute(&all, &all, true, (&values, Reach::Closed)));
+        }
+    }
+
+    #[test]
+    fn a_point_far_from_all_others_costs_no_digit_of_their_distances() {
+        for (kind, far) in [(1, 1e3), (1, 1e5), (4, 3e4), (4, 300.0), (5, 1e5), (5, 1e4)] {
+            let mut a = points(31, 7, |part| part * 15.0, 4);
+            a.iter_mut().for_each(|(point, _)| point[0] = 0.0);
+            a.push(([0.0, far, far], 3));
+            let values: Vec<f64> = match kind {
+                5 => (0..20).map(f64::from).collect(),
+                kind => distances(kind),
+            };
+            let thresholds = Thresholds::new(&values, Reach::Closed);
+            let free = Tree::new(&a.iter().map(|&(point, _)| point).collect::<Vec<_>>());
+            let limited = Tree::limited(a.iter().copied());
+            let found = pairs_between(&limited, &free, &thresholds, &NoProgress).unwrap();
+            assert_eq!(
+                found,
+                brute(&a, &a, false, (&values, Reach::Closed)),
+                "{kind} {far}"
+            );
+            a.iter_mut().for_each(|(_, limit)| *limit = u32::MAX);
+            let within = pairs_within(&free, &thresholds, &NoProgress).unwrap();
+            assert_eq!(within, brute(&a, &a, true, (&values, Reach::Closed)));
         }
     }
 

@@ -6,7 +6,7 @@
 use pulp::Simd;
 
 use super::leaves::Pair;
-use super::rounded::Seen;
+use super::rounded::{ERROR, Seen};
 use super::tree::LEAF;
 
 /// Thresholds that lie evenly.
@@ -18,11 +18,15 @@ pub(super) struct Even {
     scale: f32,
     /// By how much squared thresholds may be off.
     error: f64,
-    /// Up to which squared distance roots are good enough.
+    /// Up to which squared distance rounding is less than a quarter of a squared step: that far the next threshold but one
+    /// always is, also where the one that is taken for the nearest is half a step off.
     most: f64,
 }
 
 impl Even {
+    /// Thresholds among which distances fall, from which on this is faster than comparing with each.
+    pub(super) const FEWEST: usize = 7;
+
     /// Thresholds at most: each one takes its time. The first may be as many steps away.
     const MOST: usize = 128;
 
@@ -47,10 +51,16 @@ impl Even {
             first: (first / step) as f32,
             scale: (step * step).recip() as f32,
             error: 3.0 * Self::OFF * last * last,
-            most: 1e12 * step * step,
+            most: MARGIN / (SLACK * ERROR) * step * step,
         })
     }
 }
+
+/// Thresholds are rounded, too: by less than half as many operations as distances.
+const SLACK: f64 = 1.5;
+
+/// What rounding may come to, in squared steps.
+const MARGIN: f64 = 0.24;
 
 /// The byte of a pair whose rounded distance does not tell, and that of a point that is not there.
 const UNSURE: u8 = u8::MAX;
@@ -68,8 +78,7 @@ pub(super) struct Steps<'a> {
 impl<'a> Steps<'a> {
     /// `None` where the points are too far from each other for the steps.
     pub(super) fn new(pair: &'a Pair<'a>, seen: &'a Seen, even: &'a Even) -> Option<Self> {
-        // The thresholds are rounded, too: by less than half as many operations.
-        let error = 1.5 * f64::from(seen.error) + even.error;
+        let error = SLACK * f64::from(seen.error) + even.error;
         (seen.most <= even.most).then_some(Self {
             pair,
             seen,
@@ -168,4 +177,48 @@ fn number_of(byte: u8, bytes: &[[u8; LEAF]; LEAF]) -> u64 {
         }
     }
     found.iter().map(|&found| u64::from(found)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_a_little_too_low_at_most() {
+        for x in (0..=1 << 20).map(|i| i as f32 / 16.0) {
+            let (found, exact) = (f64::from(root(x)), f64::from(x).sqrt());
+            let error = (exact - found) / exact.max(f64::MIN_POSITIVE);
+            assert!((-1e-6..0.0018).contains(&error) || x == 0.0, "{x}: {found}");
+        }
+        assert_eq!(root(0.0), 0.0);
+    }
+
+    #[test]
+    fn only_thresholds_that_lie_evenly_and_are_not_too_many_are_taken() {
+        let even = |n: u32, first: f64, step: f64| -> Vec<f64> {
+            (0..n).map(|i| first + f64::from(i) * step).collect()
+        };
+        for usable in [
+            even(20, 0.0, 0.1),
+            even(128, 3.3, 0.7),
+            even(50, 1e9, 1e8),
+            even(2, 5.0, 1.0),
+        ] {
+            assert!(Even::new(&usable).is_some(), "{usable:?}");
+        }
+        let mut odd = even(20, 0.0, 1.0);
+        odd[7] += 1e-9;
+        for unusable in [
+            vec![],
+            vec![1.0],
+            vec![1.0, 1.0],
+            even(129, 0.0, 1.0),
+            even(20, 200.0, 1.0),
+            even(20, 0.0, 1e-16),
+            even(20, 0.0, 1e16),
+            odd,
+        ] {
+            assert!(Even::new(&unusable).is_none(), "{unusable:?}");
+        }
+    }
 }

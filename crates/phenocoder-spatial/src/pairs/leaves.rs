@@ -6,7 +6,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::MANY;
 use super::compare::Compare;
-use super::even::Steps;
+use super::even::{Even, Steps};
 use super::look_up::{Found, LookUp};
 use super::rounded::Seen;
 use super::thresholds::{Part, Reach};
@@ -146,7 +146,9 @@ impl WithSimd for Count<'_> {
         let seen = seen.look(pair).then_some(&seen);
         let Part { table, even, .. } = pair.thresholds;
         let steps = match (even, seen) {
-            (Some(even), Some(seen)) if pair.bins.len() >= MANY => Steps::new(pair, seen, even),
+            (Some(even), Some(seen)) if pair.bins.len() >= Even::FEWEST => {
+                Steps::new(pair, seen, even)
+            }
             _ => None,
         };
         match (steps, table, seen) {
