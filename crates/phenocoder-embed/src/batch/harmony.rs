@@ -9,7 +9,7 @@ mod rows;
 mod tests;
 
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Categorical, Progress, Seed};
+use phenocoder_core::{Categorical, Progress, Seed, WithinStage};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{KMeansConfig, kmeans};
@@ -50,8 +50,10 @@ pub enum HarmonyRidge {
 }
 
 /// Settings of [`harmony`].
+///
+/// What is not written has the default of the form that is: see [`new`](Self::new).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "Options")]
 #[non_exhaustive]
 pub struct HarmonyConfig {
     /// The version of the method (default two).
@@ -84,6 +86,50 @@ pub struct HarmonyConfig {
     pub least_share: f64,
     /// The source of chance.
     pub seed: Seed,
+}
+
+/// Settings as they are written, of which any may be left to the form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    form: Option<HarmonyForm>,
+    theta: Option<f64>,
+    sigma: Option<f64>,
+    ridge: Option<HarmonyRidge>,
+    n_clusters: Option<usize>,
+    starts: Option<usize>,
+    tau: Option<f64>,
+    block_share: Option<f64>,
+    iterations: Option<usize>,
+    cluster_iterations: Option<usize>,
+    tolerance: Option<f64>,
+    cluster_tolerance: Option<f64>,
+    least_share: Option<f64>,
+    seed: Option<Seed>,
+}
+
+impl From<Options> for HarmonyConfig {
+    fn from(options: Options) -> Self {
+        let usual = Self::new(options.form.unwrap_or(HarmonyForm::Two));
+        Self {
+            form: usual.form,
+            theta: options.theta.unwrap_or(usual.theta),
+            sigma: options.sigma.unwrap_or(usual.sigma),
+            ridge: options.ridge.unwrap_or(usual.ridge),
+            n_clusters: options.n_clusters.or(usual.n_clusters),
+            starts: options.starts.unwrap_or(usual.starts),
+            tau: options.tau.unwrap_or(usual.tau),
+            block_share: options.block_share.unwrap_or(usual.block_share),
+            iterations: options.iterations.unwrap_or(usual.iterations),
+            cluster_iterations: options
+                .cluster_iterations
+                .unwrap_or(usual.cluster_iterations),
+            tolerance: options.tolerance.unwrap_or(usual.tolerance),
+            cluster_tolerance: options.cluster_tolerance.unwrap_or(usual.cluster_tolerance),
+            least_share: options.least_share.unwrap_or(usual.least_share),
+            seed: options.seed.unwrap_or(usual.seed),
+        }
+    }
 }
 
 impl Default for HarmonyConfig {
@@ -340,7 +386,8 @@ pub struct HarmonyResult {
 ///
 /// For components of which each holds as much as it varies; not for columns scaled one by one.
 /// What kinds of cells only one batch has stays, as far as they are clusters of their own.
-/// Cost: `O(n K d)` for each round and variable, with several variables of `B` batches also `O(K B³)`; `24 n K` bytes.
+/// Cost: `O(n K d)` for each round and variable, with several variables of `B` batches in all also `O(K B³)`;
+/// `24 n K + 8 B K d` bytes.
 ///
 /// # Differences from harmonypy
 ///
@@ -407,11 +454,11 @@ pub fn harmony(
     // A variable of one batch says nothing.
     let levels = Levels::new(batches, x.nrows(), 2)?;
     let x = Rows::of(x);
+    progress.start("Harmony", Some(config.iterations as u64));
     let mut clusters = start(&x.to_unit(), &levels, config, progress)?;
     let mut objective = vec![clusters.objective()];
     let mut corrected = x.clone();
     let mut converged = levels.len() == 0;
-    progress.start("Harmony", Some(config.iterations as u64));
     for iteration in 0..config.iterations {
         if converged {
             break;
@@ -421,6 +468,7 @@ pub fn harmony(
         objective.push(now);
         let penalties = |mass: &[f64]| config.penalties(&levels, mass);
         let regression = Regression::fit(&levels, clusters.memberships(), &x, penalties, None)?;
+        progress.check()?;
         corrected = regression.apply(&levels, clusters.memberships(), &x);
         corrected.check_finite()?;
         clusters.follow(&corrected, &regression.intercepts);
@@ -455,7 +503,11 @@ fn start<'a>(
     let x = unit.clone().into_array();
     let run = |index: usize| -> Result<(f64, Clusters<'a>)> {
         let seed = config.seed.derive("harmony/start", index as u64);
-        let found = kmeans(x.view(), &means.clone().with_seed(seed), progress)?;
+        let found = kmeans(
+            x.view(),
+            &means.clone().with_seed(seed),
+            &WithinStage(progress),
+        )?;
         let centers = Rows::of(found.centers.view()).to_unit();
         let clusters = Clusters::new(levels, config, unit.clone(), centers);
         Ok((clusters.objective().total(), clusters))

@@ -109,8 +109,10 @@ impl<'a> Clusters<'a> {
                 self.place(&sums(&self.memberships, &self.unit).to_unit());
                 self.pulls = pulls(&self.unit, &self.centers, config.sigma);
             }
-            let draw = iteration * config.cluster_iterations + round;
-            let mut chance = config.seed.stream("harmony/order", draw as u64);
+            // A number of rounds that no run makes may wrap: the order of each round is still a random one.
+            let before = iteration.wrapping_mul(config.cluster_iterations);
+            let draw = before.wrapping_add(round) as u64;
+            let mut chance = config.seed.stream("harmony/order", draw);
             let mut order = chance.permutation(n);
             for block in 0..blocks {
                 progress.check()?;

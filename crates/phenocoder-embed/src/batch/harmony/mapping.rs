@@ -113,7 +113,8 @@ impl Harmony {
     /// # Errors
     ///
     /// [`Error::Shape`] when columns or labels differ in number, [`Error::NotFinite`] for NaN or infinity,
-    /// [`Error::MissingLabel`] for a row without a batch, [`Error::TooFew`] when `batches` is empty,
+    /// [`Error::MissingLabel`] for a row without a batch, [`Error::TooFew`] when `batches` is empty, [`Error::Singular`]
+    /// when there are so many rows that several variables cannot be told apart in spite of the penalty,
     /// [`Error::Overflow`] when sums are infinite, [`Error::Cancelled`] when the caller stops it.
     ///
     /// # Examples

@@ -1,7 +1,5 @@
 //! What the batches of a cluster differ by: a ridge regression in each.
 
-use std::ops::Range;
-
 use nalgebra::{Cholesky, DMatrix};
 use rayon::prelude::*;
 
@@ -28,8 +26,10 @@ pub(super) struct Regression {
 }
 
 impl Regression {
-    /// Fits it with `penalties` of the levels of a cluster, given how much of each it holds; an infinite penalty leaves
-    /// a level out.
+    /// Fits it with `penalties` of the levels of a cluster, given how much of each it holds.
+    ///
+    /// An infinite penalty leaves a level out, and rows of which all levels are left out have no part in the cluster's
+    /// regression; where all rows are left out there is no intercept: 0.
     pub(super) fn fit(
         levels: &Levels,
         memberships: &Rows,
@@ -53,12 +53,11 @@ impl Regression {
                     mass,
                     sums,
                 };
-                let mut variables = levels.variables();
-                match (variables.next(), variables.len()) {
-                    (Some(first), 1..) => {
-                        equations.solve_all(&crossed(levels, memberships, cluster), first)
-                    }
-                    _ => Ok(equations.solve_one()),
+                if levels.variables().len() > 1 {
+                    let held = held(levels, memberships, x, cluster, &equations.penalties);
+                    equations.solve_all(&crossed(levels, memberships, cluster), held)
+                } else {
+                    Ok(equations.solve_one())
                 }
             })
             .collect::<Result<_>>()?;
@@ -103,6 +102,28 @@ fn crossed(levels: &Levels, memberships: &Rows, cluster: usize) -> Rows {
     crossed
 }
 
+/// `Σ_i R_ki` and `Σ_i R_ki x_i` over the rows of which a level is not left out.
+fn held(
+    levels: &Levels,
+    memberships: &Rows,
+    x: &Rows,
+    cluster: usize,
+    penalties: &[f64],
+) -> (f64, Vec<f64>) {
+    let (mut total, mut sum) = (0.0, vec![0.0; x.width()]);
+    for (row, (shares, values)) in memberships.iter().zip(x.iter()).enumerate() {
+        let mut own = levels.of(row).iter();
+        if own.any(|&level| penalties[level].is_finite()) {
+            let share = shares[cluster];
+            total += share;
+            for (to, value) in sum.iter_mut().zip(values) {
+                *to += share * value;
+            }
+        }
+    }
+    (total, sum)
+}
+
 /// The normal equations of one cluster.
 #[derive(Debug)]
 pub(super) struct Equations {
@@ -110,7 +131,7 @@ pub(super) struct Equations {
     pub(super) mass: Vec<f64>,
     /// `Σ_i R_ki x_i` by level.
     pub(super) sums: Rows,
-    /// `λ` of each level.
+    /// `λ` of each level, infinite for those left out.
     pub(super) penalties: Vec<f64>,
     /// Count and sum of rows without a level.
     pub(super) start: (f64, Vec<f64>),
@@ -120,10 +141,14 @@ impl Equations {
     /// The intercept and the effects of the levels of one variable.
     ///
     /// Every row has one of them, so that without the effects `β_b = (m_b − O_b β_0) / (O_b + λ_b)` the intercept is a
-    /// weighted mean: `β_0 = Σ_b w_b m_b / Σ_b w_b O_b` with `w_b = λ_b / (O_b + λ_b)`.
+    /// weighted mean: `β_0 = Σ_b w_b m_b / Σ_b w_b O_b` with `w_b = λ_b / (O_b + λ_b)`, over the levels not left out.
     pub(super) fn solve_one(self) -> (Vec<f64>, Rows) {
         let (mut total, mut intercept) = self.start;
         for ((mass, penalty), sum) in self.mass.iter().zip(&self.penalties).zip(self.sums.iter()) {
+            // As in harmonypy 2.
+            if penalty.is_infinite() {
+                continue;
+            }
             let weight = 1.0 / (1.0 + mass / penalty);
             total += weight * mass;
             for (to, value) in intercept.iter_mut().zip(sum) {
@@ -142,16 +167,18 @@ impl Equations {
         (intercept, effects)
     }
 
-    /// The same for levels of several variables, given what has both of two levels, and the levels of the first variable:
-    /// their rows are all rows.
-    pub(super) fn solve_all(self, crossed: &Rows, first: Range<usize>) -> Result<(Vec<f64>, Rows)> {
+    /// The same for levels of several variables, given what has both of two levels, and count and sum of the rows that
+    /// are not left out.
+    pub(super) fn solve_all(
+        self,
+        crossed: &Rows,
+        held: (f64, Vec<f64>),
+    ) -> Result<(Vec<f64>, Rows)> {
         let (levels, d) = (self.mass.len(), self.sums.width());
         let (mut total, mut sum) = self.start;
-        for level in first {
-            total += self.mass[level];
-            for (to, value) in sum.iter_mut().zip(self.sums.row(level)) {
-                *to += value;
-            }
+        total += held.0;
+        for (to, value) in sum.iter_mut().zip(held.1) {
+            *to += value;
         }
         if total <= 0.0 {
             return Ok((vec![0.0; d], Rows::zeros(levels, d)));

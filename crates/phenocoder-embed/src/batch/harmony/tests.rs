@@ -190,7 +190,12 @@ fn one_variable_may_be_solved_as_several() {
             start: (known, vec![known; 3]),
         };
         let (intercept, effects) = equations().solve_one();
-        let (other, other_effects) = equations().solve_all(&crossed, 0..4).unwrap();
+        // The rows of the last level are left out.
+        let held = (0..3).fold((0.0, vec![0.0_f64; 3]), |(total, sum), level| {
+            let sum = sum.iter().zip(sums.row(level)).map(|(a, b)| a + b);
+            (total + mass[level], sum.collect())
+        });
+        let (other, other_effects) = equations().solve_all(&crossed, held).unwrap();
         for (a, b) in intercept.iter().zip(&other) {
             assert!((a - b).abs() < 1e-12);
         }
@@ -205,6 +210,58 @@ fn one_variable_may_be_solved_as_several() {
     };
     let (intercept, effects) = empty.solve_one();
     assert_eq!((intercept, effects.values()), (vec![0.0], &[0.0, 0.0][..]));
+}
+
+#[test]
+fn a_batch_that_is_left_out_has_no_part_in_the_regression() {
+    // As in `a_single_cluster_is_one_ridge_regression`: intercept 34/7, effects −18/7 and 18/7, whatever c holds.
+    let (intercept, effect): (f64, f64) = (34.0 / 7.0, 18.0 / 7.0);
+    let (found, effects) = Equations {
+        mass: vec![2.0, 1.0, 1.0],
+        sums: Rows::of(array![[2.0], [10.0], [100.0]].view()),
+        penalties: vec![1.0, 1.0, f64::INFINITY],
+        start: (0.0, vec![0.0]),
+    }
+    .solve_one();
+    assert!((found[0] - intercept).abs() < 1e-14, "{found:?}");
+    let expected = Rows::of(array![[-effect], [effect], [0.0]].view());
+    assert_near(&effects, &expected, 1e-14);
+
+    // The same beside a second variable, of which all is left out: the last row has nothing that is kept.
+    let x = Rows::of(array![[0.0], [2.0], [10.0], [100.0]].view());
+    let (batch, plate) = (batches(["a", "a", "b", "c"]), batches(["s", "t", "s", "t"]));
+    let levels = Levels::new(&[&batch, &plate], 4, 2).unwrap();
+    let memberships = Rows::of(Array2::ones((4, 1)).view());
+    let penalties = |_: &[f64]| vec![1.0, 1.0, f64::INFINITY, f64::INFINITY, f64::INFINITY];
+    let regression = Regression::fit(&levels, &memberships, &x, penalties, None).unwrap();
+    let found = regression.intercepts.row(0)[0];
+    assert!((found - intercept).abs() < 1e-14, "{found}");
+    let expected = array![[effect], [2.0 + effect], [10.0 - effect], [100.0]];
+    let corrected = regression.apply(&levels, &memberships, &x);
+    assert_near(&corrected, &Rows::of(expected.view()), 1e-13);
+}
+
+#[test]
+fn a_cluster_of_which_all_is_left_out_stays_where_it_is() {
+    let x = Rows::of(array![[3.0, 4.0], [6.0, 8.0]].view());
+    let (batch, plate) = (batches(["a", "b"]), batches(["s", "t"]));
+    let memberships = Rows::of(Array2::ones((2, 1)).view());
+    let config = HarmonyConfig::default();
+    for variables in [&[&batch][..], &[&batch, &plate]] {
+        let levels = Levels::new(variables, 2, 2).unwrap();
+        let penalties = |mass: &[f64]| vec![f64::INFINITY; mass.len()];
+        let regression = Regression::fit(&levels, &memberships, &x, penalties, None).unwrap();
+        assert_eq!(regression.intercepts.values(), [0.0, 0.0]);
+        let corrected = regression.apply(&levels, &memberships, &x);
+        assert_eq!(corrected.values(), x.values());
+
+        let center = Rows::of(array![[0.6, 0.8]].view());
+        let mut clusters = Clusters::new(&levels, &config, x.to_unit(), center);
+        clusters.follow(&corrected, &regression.intercepts);
+        // A center of zeros would be at a distance of 2 from each row.
+        let distances = clusters.objective().distances;
+        assert!(distances.abs() < 1e-10, "{distances}");
+    }
 }
 
 #[test]
@@ -341,77 +398,131 @@ fn what_was_learned_is_read_back_and_refused_when_broken() {
         broken[part] = value;
         assert!(serde_json::from_value::<Harmony>(broken).is_err(), "{part}");
     }
-    let text = serde_json::to_string(&config).unwrap();
-    assert_eq!(
-        serde_json::from_str::<HarmonyConfig>(&text).unwrap(),
-        config
-    );
-    assert!(serde_json::from_str::<HarmonyConfig>(r#"{"thetas": 1}"#).is_err());
 }
 
 #[test]
-fn bad_input_is_refused() {
-    let x = array![[1.0], [3.0], [4.0]];
-    let batch = batches(["a", "b", "b"]);
-    let config = HarmonyConfig::default();
-    let of = |x: &Array2<f64>, batches: &[&Categorical]| {
-        harmony(x.view(), batches, &config, &NoProgress).map(|result| result.model)
-    };
-    let model = of(&x, &[&batch]).unwrap();
-    let both = |x: &Array2<f64>, batches: &[&Categorical]| {
-        [
-            of(x, batches).err(),
-            model.map(x.view(), batches, &NoProgress).err(),
-        ]
-    };
-    for error in both(&array![[1.0], [f64::NAN], [0.0]], &[&batch]) {
-        assert!(matches!(error, Some(Error::NotFinite { row: 1, .. })));
+fn settings_are_read_back_and_what_is_not_written_is_that_of_the_form() {
+    let read = |text: &str| serde_json::from_str::<HarmonyConfig>(text);
+    for form in [HarmonyForm::One, HarmonyForm::Two] {
+        let config = HarmonyConfig {
+            tau: 1.5,
+            ..HarmonyConfig::new(form)
+        };
+        let config = config.with_n_clusters(2).with_seed(Seed::new(4));
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(read(&text).unwrap(), config);
     }
+    assert_eq!(read("{}").unwrap(), HarmonyConfig::default());
+    let one = HarmonyConfig::new(HarmonyForm::One);
+    assert_eq!(read(r#"{"form": "one"}"#).unwrap(), one);
+    let text = r#"{"theta": 1.0, "form": "one", "tolerance": 0.1}"#;
+    assert_eq!(read(text).unwrap(), one.with_theta(1.0).with_tolerance(0.1));
+    assert!(read(r#"{"thetas": 1}"#).is_err());
+}
+
+#[test]
+fn more_rounds_than_can_be_counted_may_be_asked_for() {
+    let levels = Levels::new(&[&batches(["a", "b", "b"])], 3, 2).unwrap();
+    let config = HarmonyConfig::default().with_cluster_iterations(usize::MAX);
+    let unit = Rows::of(Array2::ones((3, 1)).view());
+    let center = Rows::of(array![[1.0]].view());
+    let mut clusters = Clusters::new(&levels, &config, unit, center);
+    clusters.settle(3, &NoProgress).unwrap();
+    assert_eq!(clusters.memberships().values(), [1.0; 3]);
+}
+
+/// Three rows of one column, and their batches.
+fn few() -> (Array2<f64>, Categorical) {
+    (array![[1.0], [3.0], [4.0]], batches(["a", "b", "b"]))
+}
+
+fn plain(x: &Array2<f64>, batches: &[&Categorical]) -> Result<HarmonyResult> {
+    harmony(x.view(), batches, &HarmonyConfig::default(), &NoProgress)
+}
+
+/// What the fit says, and what the map of new rows to a good fit says.
+fn refusals(x: &Array2<f64>, batches: &[&Categorical]) -> [Error; 2] {
+    let (rows, batch) = few();
+    let model = plain(&rows, &[&batch]).unwrap().model;
+    [
+        plain(x, batches).unwrap_err(),
+        model.map(x.view(), batches, &NoProgress).unwrap_err(),
+    ]
+}
+
+#[test]
+fn rows_that_are_no_numbers_or_too_large_are_refused() {
+    let (_, batch) = few();
+    for error in refusals(&array![[1.0], [f64::NAN], [0.0]], &[&batch]) {
+        assert!(matches!(error, Error::NotFinite { row: 1, .. }));
+    }
+    for error in refusals(&array![[f64::MAX], [f64::MAX], [f64::MAX]], &[&batch]) {
+        assert!(matches!(error, Error::Overflow { .. }));
+    }
+}
+
+#[test]
+fn batches_that_do_not_fit_the_rows_are_refused() {
+    let (x, batch) = few();
     let missing = Categorical::from_optional_labels([Some("a"), None, Some("b")]);
-    for error in both(&x, &[&batch, &missing]) {
-        assert!(matches!(error, Some(Error::MissingLabel { row: 1, .. })));
+    for error in refusals(&x, &[&batch, &missing]) {
+        assert!(matches!(error, Error::MissingLabel { row: 1, .. }));
     }
-    for error in both(&x, &[&batches(["a", "b"])]) {
-        assert!(matches!(error, Some(Error::Shape(_))));
+    for error in refusals(&x, &[&batches(["a", "b"])]) {
+        assert!(matches!(error, Error::Shape(_)));
     }
-    for error in both(&x, &[]) {
+    for error in refusals(&x, &[]) {
         assert!(matches!(
             error,
-            Some(Error::TooFew {
+            Error::TooFew {
                 what: "batch variables",
                 ..
-            })
+            }
         ));
     }
-    for error in both(&array![[f64::MAX], [f64::MAX], [f64::MAX]], &[&batch]) {
-        assert!(matches!(error, Some(Error::Overflow { .. })));
-    }
+}
+
+#[test]
+fn new_rows_of_other_columns_are_refused() {
+    let (x, batch) = few();
+    let model = plain(&x, &[&batch]).unwrap().model;
     let wide = Array2::zeros((3, 2));
     assert!(matches!(
         model.map(wide.view(), &[&batch], &NoProgress),
         Err(Error::Shape(_))
     ));
+}
+
+#[test]
+fn too_few_rows_and_columns_are_refused() {
+    let (x, batch) = few();
     let nobody = Categorical::from_labels(Vec::<String>::new());
     assert!(matches!(
-        of(&Array2::zeros((0, 2)), &[&nobody]),
+        plain(&Array2::zeros((0, 2)), &[&nobody]),
         Err(Error::TooFew { what: "rows", .. })
     ));
     assert!(matches!(
-        of(&Array2::zeros((3, 0)), &[&batch]),
+        plain(&Array2::zeros((3, 0)), &[&batch]),
         Err(Error::TooFew {
             what: "columns",
             ..
         })
     ));
-    let many = config.clone().with_n_clusters(4);
+    let many = HarmonyConfig::default().with_n_clusters(4);
     assert!(matches!(
         harmony(x.view(), &[&batch], &many, &NoProgress),
         Err(Error::TooFew { needed: 4, .. })
     ));
+}
+
+#[test]
+fn a_fit_and_a_map_can_be_stopped() {
+    let (x, batch) = few();
+    let model = plain(&x, &[&batch]).unwrap().model;
     let token = CancelToken::new();
     token.cancel();
     assert!(matches!(
-        harmony(x.view(), &[&batch], &config, &token),
+        harmony(x.view(), &[&batch], &HarmonyConfig::default(), &token),
         Err(Error::Cancelled(_))
     ));
     assert!(matches!(
