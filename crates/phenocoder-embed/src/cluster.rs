@@ -7,6 +7,8 @@ mod stability;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ConfigError, Error, Result};
+
 pub use kmeans::{KMeans, KMeansConfig, kmeans};
 pub use leiden::{LeidenConfig, LeidenObjective, leiden, quality};
 pub use mixture::{Covariance, GaussianMixture, MixtureConfig, MixtureStart, gaussian_mixture};
@@ -16,7 +18,7 @@ pub use stability::{Stability, leiden_stability, stability};
 ///
 /// Clusters are numbered by falling size, and of equal ones the one with the first row comes first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct Clustering {
     /// The cluster of each row, `0..n_clusters`.
@@ -25,6 +27,46 @@ pub struct Clustering {
     pub n_clusters: usize,
     /// The value of the objective that was maximized.
     pub quality: f64,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    labels: Vec<u32>,
+    n_clusters: usize,
+    quality: f64,
+}
+
+impl TryFrom<Parts> for Clustering {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts {
+            labels,
+            n_clusters,
+            quality,
+        } = parts;
+        // Before memory is taken for so many.
+        let possible = n_clusters <= labels.len();
+        let expected = "at most the number of rows";
+        ConfigError::check(possible, "n_clusters", expected, n_clusters)?;
+        let mut held = vec![false; n_clusters];
+        for &label in &labels {
+            let known = (label as usize) < n_clusters;
+            ConfigError::check(known, "labels", "numbers below n_clusters", label)?;
+            held[label as usize] = true;
+        }
+        if let Some(empty) = held.iter().position(|&held| !held) {
+            let found = format!("none of cluster {empty}");
+            ConfigError::check(false, "labels", "a row of each cluster", found)?;
+        }
+        Ok(Self {
+            labels,
+            n_clusters,
+            quality,
+        })
+    }
 }
 
 impl Clustering {
@@ -56,11 +98,16 @@ impl Clustering {
     }
 
     /// The number of rows of each cluster, falling.
+    ///
+    /// Where fields were changed so that they do not fit together, no more clusters than rows are counted, and rows of
+    /// others not at all.
     #[must_use]
     pub fn sizes(&self) -> Vec<usize> {
-        let mut sizes = vec![0; self.n_clusters];
+        let mut sizes = vec![0; self.n_clusters.min(self.labels.len())];
         for &label in &self.labels {
-            sizes[label as usize] += 1;
+            if let Some(size) = sizes.get_mut(label as usize) {
+                *size += 1;
+            }
         }
         sizes
     }
@@ -79,5 +126,59 @@ mod tests {
         let (clustering, order) = Clustering::ordered(&[3, 1, 3], 5, 0.0);
         assert_eq!(clustering.labels, [0, 1, 0]);
         assert_eq!((clustering.n_clusters, order), (2, vec![3, 1, 0, 2, 4]));
+    }
+
+    #[test]
+    fn what_was_written_is_checked_when_it_is_read() {
+        let read = |text: &str| serde_json::from_str::<Clustering>(text);
+        for labels in [&[7, 2, 2][..], &[]] {
+            let clustering = Clustering::new(labels, -0.5);
+            let text = serde_json::to_string(&clustering).unwrap();
+            assert_eq!(read(&text).unwrap(), clustering);
+        }
+        for (text, setting) in [
+            (
+                r#"{"labels": [0, 2], "n_clusters": 2, "quality": 0.0}"#,
+                "labels",
+            ),
+            (
+                r#"{"labels": [0, 0], "n_clusters": 2, "quality": 0.0}"#,
+                "labels",
+            ),
+            (
+                r#"{"labels": [0], "n_clusters": 0, "quality": 0.0}"#,
+                "labels",
+            ),
+            (
+                r#"{"labels": [0], "n_clusters": 1000000000000000, "quality": 0.0}"#,
+                "n_clusters",
+            ),
+            (
+                r#"{"labels": [], "n_clusters": 1, "quality": 0.0}"#,
+                "n_clusters",
+            ),
+            (
+                r#"{"labels": [0], "n_clusters": 1, "quality": 0.0, "sizes": [1]}"#,
+                "sizes",
+            ),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{setting}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_fields_that_do_not_fit_together_are_no_trap() {
+        let clustering = Clustering {
+            labels: vec![0, u32::MAX, 1, 1],
+            n_clusters: usize::MAX,
+            quality: 0.0,
+        };
+        assert_eq!(clustering.sizes(), [1, 2, 0, 0]);
+        let clustering = Clustering {
+            n_clusters: 1,
+            ..clustering
+        };
+        assert_eq!(clustering.sizes(), [1]);
     }
 }

@@ -18,7 +18,7 @@ mod silhouette;
 
 use phenocoder_core::Categorical;
 
-pub(crate) use agreement::best_overlaps;
+pub(crate) use agreement::{Contingency, Ranked};
 pub use agreement::{
     Purity, VMeasure, adjusted_rand_index, normalized_mutual_information, purity, v_measure,
 };

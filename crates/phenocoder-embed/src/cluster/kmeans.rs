@@ -1,7 +1,7 @@
 //! Clusters around means.
 
 use ndarray::{Array2, ArrayView2, Axis};
-use phenocoder_core::{Progress, Seed};
+use phenocoder_core::{Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -106,14 +106,40 @@ impl KMeansConfig {
 
 /// The result of [`kmeans`]: clusters and their centers, to which new rows can be assigned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct KMeans {
-    /// The clusters; the quality is the negative sum of squared distances to the centers.
+    /// The clusters; the quality is the negative sum of squared distances to `centers`.
     pub clustering: Clustering,
     /// The mean of each cluster, `[n_clusters, p]`, in the order of the cluster numbers.
     #[serde(with = "crate::stored")]
     pub centers: Array2<f64>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    clustering: Clustering,
+    #[serde(with = "crate::stored")]
+    centers: Array2<f64>,
+}
+
+impl TryFrom<Parts> for KMeans {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts {
+            clustering,
+            centers,
+        } = parts;
+        ShapeError::check_len("centers", clustering.n_clusters, centers.nrows())?;
+        check_finite(centers.view())?;
+        Ok(Self {
+            clustering,
+            centers,
+        })
+    }
 }
 
 impl KMeans {
@@ -121,12 +147,18 @@ impl KMeans {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity.
+    /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`]
+    /// for rows whose squared distances from the centers are beyond any number.
     pub fn assign(&self, x: ArrayView2<'_, f64>) -> Result<Vec<u32>> {
         check_columns(x, self.centers.ncols())?;
         check_finite(x)?;
         let x = x.as_standard_layout();
-        Ok(nearest_centers(x.view(), &self.centers).0)
+        let (labels, cost) = nearest_centers(x.view(), &self.centers);
+        if cost.is_finite() {
+            Ok(labels)
+        } else {
+            Err(Error::Overflow { method: METHOD })
+        }
     }
 }
 
@@ -137,6 +169,8 @@ impl KMeans {
 /// center a few rows are drawn with a chance in proportion to the squared distance from the centers before, and the one
 /// that leaves the least sum of squared distances is taken.
 /// There are fewer clusters than asked for when there are fewer different rows.
+/// The centers are the means of their clusters; where the largest number of rounds ends the search, labels may be one
+/// step behind, and another center may be nearer to a row by now.
 /// Cost: `O(n k p)` per round; a start takes about as long as `2 + ln k` rounds.
 ///
 /// # Shapes
@@ -195,10 +229,12 @@ pub fn kmeans(
         progress.advance(1);
     }
     progress.finish();
-    let (cost, labels) = best.unwrap_or_default();
-    let clustering = Clustering::new(&labels, -cost);
+    let (_, labels) = best.unwrap_or_default();
+    let mut clustering = Clustering::new(&labels, 0.0);
     let mut centers = Array2::zeros((clustering.n_clusters, x.ncols()));
     move_centers(x.view(), &clustering.labels, &mut centers);
+    // When rounds run out, this last move makes it less than the rounds know of.
+    clustering.quality = -cost_of(x.view(), &clustering.labels, &centers);
     Ok(KMeans {
         clustering,
         centers,
@@ -247,7 +283,6 @@ fn spread_start(
     let mut chosen = vec![stream.below(x.nrows())];
     let (mut distances, _) = nearest_starts(x, &vec![f64::INFINITY; x.nrows()], chosen[0]);
     while chosen.len() < config.n_clusters {
-        progress.check()?;
         let running: Vec<f64> = distances
             .iter()
             .scan(0.0, |sum, distance| {
@@ -261,6 +296,7 @@ fn spread_start(
         }
         let mut best: Option<(usize, (Vec<f64>, f64))> = None;
         for _ in 0..config.trials() {
+            progress.check()?;
             // Below the total, so that a row at a distance is drawn.
             let place = (stream.uniform() * total).min(total.next_down());
             let row = running.partition_point(|&sum| sum <= place);
@@ -319,6 +355,23 @@ fn move_centers(x: ArrayView2<'_, f64>, labels: &[u32], centers: &mut Array2<f64
     }
 }
 
+/// The sum of squared distances of rows from the centers of their clusters.
+fn cost_of(x: ArrayView2<'_, f64>, labels: &[u32], centers: &Array2<f64>) -> f64 {
+    let squares: Vec<f64> = labels
+        .par_iter()
+        .with_min_len(ROWS)
+        .enumerate()
+        .map(|(i, &label)| {
+            let (row, center) = (x.row(i), centers.row(label as usize));
+            squared_distance(
+                row.to_slice().unwrap_or_default(),
+                center.to_slice().unwrap_or_default(),
+            )
+        })
+        .collect();
+    squares.iter().sum()
+}
+
 /// The nearest center of each row, the first of several, and the sum of squared distances.
 fn nearest_centers(x: ArrayView2<'_, f64>, centers: &Array2<f64>) -> (Vec<u32>, f64) {
     let centers = centers.as_standard_layout();
@@ -371,6 +424,74 @@ mod tests {
     }
 
     #[test]
+    fn the_quality_is_that_of_the_centers_also_when_rounds_run_out() {
+        let mut stream = Seed::new(7).stream("x", 0);
+        let x = Array2::from_shape_fn((300, 2), |_| stream.normal());
+        for iterations in [1, 2, 300] {
+            let config = KMeansConfig::new(6)
+                .with_iterations(iterations)
+                .with_restarts(1);
+            let found = kmeans(x.view(), &config, &NoProgress).unwrap();
+            let labels = &found.clustering.labels;
+            let mut squares = 0.0;
+            for (row, &label) in x.outer_iter().zip(labels) {
+                for (value, center) in row.iter().zip(found.centers.row(label as usize)) {
+                    squares += (value - center) * (value - center);
+                }
+            }
+            let quality = found.clustering.quality;
+            assert!(
+                (squares + quality).abs() < 1e-9 * squares,
+                "{squares} {quality}"
+            );
+            // After one round there is something left to do.
+            let settled = &found.assign(x.view()).unwrap() == labels;
+            match iterations {
+                1 => assert!(!settled),
+                300 => assert!(settled),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn rows_too_far_for_a_distance_have_no_cluster() {
+        let x = array![[0.0], [1.0], [9.0]];
+        let found = kmeans(x.view(), &KMeansConfig::new(2), &NoProgress).unwrap();
+        let far = found.assign(array![[0.5], [1e200]].view());
+        assert!(matches!(far, Err(Error::Overflow { .. })));
+        assert!(matches!(
+            found.assign(array![[f64::NAN]].view()),
+            Err(Error::NotFinite { .. })
+        ));
+        assert!(matches!(
+            found.assign(Array2::zeros((1, 2)).view()),
+            Err(Error::Shape(_))
+        ));
+        let none = Array2::zeros((0, 1));
+        assert_eq!(found.assign(none.view()).unwrap(), [0_u32; 0]);
+    }
+
+    #[test]
+    fn what_was_written_is_checked_when_it_is_read() {
+        let x = array![[0.0], [1.0], [9.0]];
+        let found = kmeans(x.view(), &KMeansConfig::new(2), &NoProgress).unwrap();
+        let mut value = serde_json::to_value(&found).unwrap();
+        value["centers"] = serde_json::json!({"shape": [1, 1], "values": [0.5]});
+        let error = serde_json::from_value::<KMeans>(value).unwrap_err();
+        assert!(error.to_string().contains("centers"), "{error}");
+        let mut value = serde_json::to_value(&found).unwrap();
+        value["clustering"]["labels"][0] = 2.into();
+        let error = serde_json::from_value::<KMeans>(value).unwrap_err();
+        assert!(error.to_string().contains("labels"), "{error}");
+        let result = KMeans::try_from(Parts {
+            clustering: found.clustering,
+            centers: array![[0.5], [f64::INFINITY]],
+        });
+        assert!(matches!(result, Err(Error::NotFinite { row: 1, .. })));
+    }
+
+    #[test]
     fn trials_grow_with_the_logarithm_of_the_clusters() {
         for (clusters, trials) in [(1, 2), (2, 2), (3, 3), (7, 3), (8, 4), (100, 6)] {
             assert_eq!(KMeansConfig::new(clusters).trials(), trials, "{clusters}");
@@ -408,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_input_is_refused() {
+    fn too_few_rows_and_those_that_are_no_numbers_or_too_large_are_refused() {
         let find = |x: &Array2<f64>, k: usize| kmeans(x.view(), &KMeansConfig::new(k), &NoProgress);
         assert!(matches!(
             find(&array![[1.0], [f64::NAN]], 1),
@@ -424,10 +545,21 @@ mod tests {
                 Err(Error::Overflow { .. })
             ));
         }
+    }
+
+    #[test]
+    fn starts_and_rounds_can_be_stopped() {
         let stopped = CancelToken::new();
         stopped.cancel();
-        let result = kmeans(array![[1.0]].view(), &KMeansConfig::new(1), &stopped);
-        assert!(matches!(result, Err(Error::Cancelled(_))));
+        let x = array![[1.0], [2.0]];
+        for k in [1, 2] {
+            let result = kmeans(x.view(), &KMeansConfig::new(k), &stopped);
+            assert!(matches!(result, Err(Error::Cancelled(_))));
+        }
+    }
+
+    #[test]
+    fn numbers_of_zero_are_refused() {
         for config in [
             KMeansConfig::new(0),
             KMeansConfig::new(1).with_iterations(0),

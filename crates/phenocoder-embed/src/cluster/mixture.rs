@@ -92,13 +92,13 @@ pub struct MixtureConfig {
     /// The largest number of rounds (default 100).
     #[serde(default = "default_iterations")]
     pub iterations: usize,
-    /// A round that changes the mean log-likelihood by less than this is the last one (default 0.001).
+    /// The rounds end one after the mean log-likelihood changed by less than this (default 0.001).
     #[serde(default = "default_tolerance")]
     pub tolerance: f64,
     /// What is added to each variance, in squared units of the data, so that none vanishes (default 1e-6).
     #[serde(default = "default_regularization")]
     pub regularization: f64,
-    /// Runs from different starts, of which the likeliest is kept (default 1).
+    /// Runs from different starts, of which the likeliest of those with the most components is kept (default 1).
     #[serde(default = "default_restarts")]
     pub restarts: usize,
     /// What to begin with; by default clusters of k-means.
@@ -277,7 +277,7 @@ impl GaussianMixture {
         self.iterations
     }
 
-    /// Whether the last round changed as little as was asked for.
+    /// Whether the round before the last one changed as little as was asked for.
     #[must_use]
     pub fn converged(&self) -> bool {
         self.converged
@@ -338,11 +338,12 @@ impl GaussianMixture {
 ///
 /// The density is `Σ_c w_c N(x; μ_c, Σ_c)`.
 /// A round takes the probabilities `r` of the components given each row, then weights, means and covariances about the
-/// means with the rows weighing `r`, until the mean log-likelihood changes by less than the tolerance (Dempster, Laird
-/// & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x).
+/// means with the rows weighing `r`; the rounds end one after the mean log-likelihood changed by less than the tolerance
+/// (Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x).
 /// Beside k-means, clusters may have different sizes and directions, a row may belong to several, and
 /// [`bic`](GaussianMixture::bic) says how many components the rows speak for.
-/// There are fewer components than asked for when there are fewer different rows.
+/// There are fewer components than asked for when there are fewer different rows, or when a cluster of the k-means that
+/// the rounds begin with loses all of its rows; among several runs those with the most components come first.
 /// Cost: `O(n k p²)` per round, without the square for diagonal and spherical covariances.
 ///
 /// # Shapes
@@ -413,7 +414,7 @@ pub fn gaussian_mixture(
     progress.advance(1);
     for restart in 1..runs {
         let run = Run::new(x.view(), config, restart, progress)?;
-        if run.log_likelihood > best.log_likelihood {
+        if run.beats(&best) {
             best = run;
         }
         progress.advance(1);
@@ -469,6 +470,12 @@ impl Run {
             iterations,
             converged,
         })
+    }
+
+    /// Whether it has more components, or as many and is likelier.
+    fn beats(&self, other: &Self) -> bool {
+        let rank = |run: &Self| (run.probabilities.ncols(), run.log_likelihood);
+        rank(self) > rank(other)
     }
 
     /// Numbers the components by falling size of their clusters.

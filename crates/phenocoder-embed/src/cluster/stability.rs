@@ -1,11 +1,11 @@
 //! Whether clusters are found again.
 
 use ndarray::Array2;
-use phenocoder_core::{CsrGraph, Progress, Seed};
+use phenocoder_core::{CsrGraph, NoProgress, Progress, Seed};
 
 use super::leiden::{Network, best_run};
 use super::{Clustering, LeidenConfig};
-use crate::evaluate::{adjusted_rand_index, best_overlaps};
+use crate::evaluate::{Contingency, Ranked};
 use crate::fuzzy::check_undirected;
 use crate::{Error, Result};
 
@@ -54,25 +54,32 @@ pub struct Stability {
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 pub fn stability(runs: &[Clustering]) -> Result<Stability> {
-    let Some((reference, others)) = runs.split_first().filter(|(_, others)| !others.is_empty())
-    else {
-        return Err(too_few(runs.len()));
-    };
+    compare(runs, &NoProgress)
+}
+
+/// What [`stability`] says, unless the caller stops it.
+fn compare(runs: &[Clustering], progress: &dyn Progress) -> Result<Stability> {
     let count = runs.len();
+    if count < 2 {
+        return Err(too_few(count));
+    }
+    let groups: Vec<Ranked> = runs.iter().map(|run| Ranked::new(&run.labels)).collect();
     let mut agreement = Array2::eye(count);
-    let mut sum = 0.0;
-    for (i, a) in runs.iter().enumerate() {
-        for (j, b) in runs.iter().enumerate().skip(i + 1) {
-            let index = adjusted_rand_index(&a.labels, &b.labels)?;
+    let (mut sum, mut per_cluster) = (0.0, Vec::new());
+    for (i, a) in groups.iter().enumerate() {
+        for (j, b) in groups.iter().enumerate().skip(i + 1) {
+            progress.check()?;
+            let table = Contingency::of(a, b)?;
+            let index = table.rand_index();
             (agreement[[i, j]], agreement[[j, i]]) = (index, index);
             sum += index;
-        }
-    }
-    let mut per_cluster = vec![0.0; reference.n_clusters];
-    for other in others {
-        let overlaps = best_overlaps(&reference.labels, &other.labels)?;
-        for (mean, overlap) in per_cluster.iter_mut().zip(overlaps) {
-            *mean += overlap / others.len() as f64;
+            if i == 0 {
+                let overlaps = table.best_overlaps();
+                per_cluster.resize(overlaps.len(), 0.0);
+                for (mean, overlap) in per_cluster.iter_mut().zip(overlaps) {
+                    *mean += overlap / (count - 1) as f64;
+                }
+            }
         }
     }
     Ok(Stability {
@@ -118,13 +125,15 @@ pub fn leiden_stability(
     }
     check_undirected(graph)?;
     let network = Network::new(graph, config);
-    progress.start("leiden", Some((seeds.len() * config.restarts) as u64));
+    let steps = seeds.len().saturating_mul(config.restarts);
+    progress.start("leiden", Some(steps as u64));
     let runs: Result<Vec<Clustering>> = seeds
         .iter()
         .map(|&seed| best_run(&network, &config.clone().with_seed(seed), progress))
         .collect();
+    let found = runs.and_then(|runs| compare(&runs, progress));
     progress.finish();
-    stability(&runs?)
+    found
 }
 
 fn too_few(found: usize) -> Error {
@@ -138,7 +147,7 @@ fn too_few(found: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use phenocoder_core::{CancelToken, NoProgress};
+    use phenocoder_core::CancelToken;
     use proptest::prelude::*;
 
     use super::*;
@@ -169,6 +178,34 @@ mod tests {
         assert_eq!(found.agreement[[0, 2]], 0.0);
         assert_eq!(found.agreement, found.agreement.t());
         assert!((found.mean - index / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn labels_that_are_there_count_whatever_the_number_of_clusters_says() {
+        let made = Clustering {
+            n_clusters: usize::MAX,
+            ..run(&[0, 0, 1, 1])
+        };
+        let far = Clustering {
+            labels: vec![0, 0, u32::MAX, u32::MAX],
+            ..made.clone()
+        };
+        let found = stability(&[far, made]).unwrap();
+        assert_eq!((found.mean, found.per_cluster), (1.0, vec![1.0; 2]));
+    }
+
+    #[test]
+    fn comparisons_can_be_stopped() {
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        let result = compare(&[run(&[0, 1]), run(&[0, 0])], &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+        // As can more runs than can be counted.
+        let graph = CsrGraph::empty(4);
+        let config = LeidenConfig::default().with_restarts(usize::MAX);
+        let seeds = [Seed::new(0), Seed::new(1)];
+        let result = leiden_stability(&graph, &config, &seeds, &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
     }
 
     #[test]

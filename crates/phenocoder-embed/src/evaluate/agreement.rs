@@ -7,26 +7,70 @@ use phenocoder_core::ShapeError;
 use super::{ranked, values_of};
 use crate::{ConfigError, Result};
 
+/// A labeling, numbered once to be compared with several others.
+pub(crate) struct Ranked {
+    ranks: Vec<usize>,
+    counts: Vec<usize>,
+}
+
+impl Ranked {
+    pub(crate) fn new(labels: &[u32]) -> Self {
+        let (ranks, counts) = ranked(labels);
+        Self { ranks, counts }
+    }
+}
+
 /// The counts of a contingency table: per pair of labels, per label of `a` and of `b`.
-struct Table {
+pub(crate) struct Contingency {
     cells: BTreeMap<(usize, usize), usize>,
     rows: Vec<usize>,
     columns: Vec<usize>,
 }
 
-impl Table {
+impl Contingency {
     fn new(a: &[u32], b: &[u32]) -> Result<Self> {
-        ShapeError::check_len("labels", a.len(), b.len())?;
-        let ((a, rows), (b, columns)) = (ranked(a), ranked(b));
+        Self::of(&Ranked::new(a), &Ranked::new(b))
+    }
+
+    pub(crate) fn of(a: &Ranked, b: &Ranked) -> Result<Self> {
+        ShapeError::check_len("labels", a.ranks.len(), b.ranks.len())?;
         let mut cells = BTreeMap::new();
-        for pair in a.into_iter().zip(b) {
-            *cells.entry(pair).or_insert(0) += 1;
+        for (&i, &j) in a.ranks.iter().zip(&b.ranks) {
+            *cells.entry((i, j)).or_insert(0) += 1;
         }
         Ok(Self {
             cells,
-            rows,
-            columns,
+            rows: a.counts.clone(),
+            columns: b.counts.clone(),
         })
+    }
+
+    /// The [`adjusted_rand_index`].
+    pub(crate) fn rand_index(&self) -> f64 {
+        // Pairs are counted in whole numbers: their products are nearly equal where most rows are in one group.
+        let pairs = |&n: &usize| n as u128 * (n as u128).saturating_sub(1) / 2;
+        let together: u128 = self.cells.values().map(pairs).sum();
+        let in_a: u128 = self.rows.iter().map(pairs).sum();
+        let in_b: u128 = self.columns.iter().map(pairs).sum();
+        let all = pairs(&self.rows.iter().sum());
+        if together == in_a && together == in_b {
+            return 1.0;
+        }
+        let apart = all + together - in_a - in_b;
+        let agreement = difference((together, apart), (in_a - together, in_b - together));
+        let scale = in_a as f64 * (all - in_b) as f64 + in_b as f64 * (all - in_a) as f64;
+        2.0 * agreement / scale
+    }
+
+    /// For each group of `a`, by rising label, the largest share that its rows in a group of `b` have in the rows of
+    /// both.
+    pub(crate) fn best_overlaps(&self) -> Vec<f64> {
+        let mut best = vec![0.0_f64; self.rows.len()];
+        for (&(i, j), &shared) in &self.cells {
+            let both = self.rows[i] + self.columns[j] - shared;
+            best[i] = best[i].max(shared as f64 / both as f64);
+        }
+        best
     }
 
     /// The mutual information of the two labelings in nats.
@@ -70,20 +114,7 @@ fn entropy(counts: &[usize], n: f64) -> f64 {
 /// ```
 #[doc(alias = "adjusted_rand_score")]
 pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> Result<f64> {
-    let table = Table::new(a, b)?;
-    // Pairs are counted in whole numbers: their products are nearly equal where most rows are in one group.
-    let pairs = |&n: &usize| n as u128 * (n as u128).saturating_sub(1) / 2;
-    let together: u128 = table.cells.values().map(pairs).sum();
-    let in_a: u128 = table.rows.iter().map(pairs).sum();
-    let in_b: u128 = table.columns.iter().map(pairs).sum();
-    let all = pairs(&a.len());
-    if together == in_a && together == in_b {
-        return Ok(1.0);
-    }
-    let apart = all + together - in_a - in_b;
-    let agreement = difference((together, apart), (in_a - together, in_b - together));
-    let scale = in_a as f64 * (all - in_b) as f64 + in_b as f64 * (all - in_a) as f64;
-    Ok(2.0 * agreement / scale)
+    Ok(Contingency::new(a, b)?.rand_index())
 }
 
 /// The difference of two products, exact below 2³² rows.
@@ -105,7 +136,7 @@ fn difference(p: (u128, u128), q: (u128, u128)) -> f64 {
 /// [`Error::Shape`](crate::Error::Shape) when the labelings differ in length.
 #[doc(alias = "normalized_mutual_info_score")]
 pub fn normalized_mutual_information(a: &[u32], b: &[u32]) -> Result<f64> {
-    let table = Table::new(a, b)?;
+    let table = Contingency::new(a, b)?;
     let n = a.len() as f64;
     let mean = f64::midpoint(entropy(&table.rows, n), entropy(&table.columns, n));
     if mean <= 0.0 {
@@ -162,7 +193,7 @@ pub struct VMeasure {
 pub fn v_measure(truth: &[u32], found: &[u32], beta: f64) -> Result<VMeasure> {
     let holds = beta >= 0.0 && beta.is_finite();
     ConfigError::check(holds, "beta", "a finite number of at least 0", beta)?;
-    let table = Table::new(truth, found)?;
+    let table = Contingency::new(truth, found)?;
     let n = truth.len() as f64;
     let information = table.information(n);
     let share = |counts: &[usize]| {
@@ -224,7 +255,7 @@ pub struct Purity {
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 pub fn purity(truth: &[u32], found: &[u32]) -> Result<Purity> {
-    let table = Table::new(truth, found)?;
+    let table = Contingency::new(truth, found)?;
     let mut commonest = vec![0; table.columns.len()];
     for (&(_, group), &count) in &table.cells {
         commonest[group] = commonest[group].max(count);
@@ -240,17 +271,6 @@ pub fn purity(truth: &[u32], found: &[u32]) -> Result<Purity> {
         total,
         per_group: values_of(found).into_iter().zip(shares).collect(),
     })
-}
-
-/// For each group of `a`, by rising label, the largest share that its rows in a group of `b` have in the rows of both.
-pub(crate) fn best_overlaps(a: &[u32], b: &[u32]) -> Result<Vec<f64>> {
-    let table = Table::new(a, b)?;
-    let mut best = vec![0.0_f64; table.rows.len()];
-    for (&(i, j), &shared) in &table.cells {
-        let both = table.rows[i] + table.columns[j] - shared;
-        best[i] = best[i].max(shared as f64 / both as f64);
-    }
-    Ok(best)
 }
 
 #[cfg(test)]

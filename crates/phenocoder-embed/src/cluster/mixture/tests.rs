@@ -168,6 +168,25 @@ fn restarts_keep_the_likeliest() {
 }
 
 #[test]
+fn a_run_with_all_components_comes_before_a_likelier_one_with_fewer() {
+    let run = |k: usize, log_likelihood: f64| {
+        let weights = vec![1.0 / k as f64; k];
+        let start = MixtureStart::new(weights, Array2::zeros((k, 1)), Array2::ones((k, 1)));
+        Run {
+            components: Gaussians::new(Covariance::Spherical, start).unwrap(),
+            probabilities: Array2::zeros((4, k)),
+            log_likelihood,
+            iterations: 1,
+            converged: false,
+        }
+    };
+    assert!(run(3, -2.0).beats(&run(2, -1.0)));
+    assert!(!run(2, -1.0).beats(&run(3, -2.0)));
+    assert!(run(2, -1.0).beats(&run(2, -2.0)));
+    assert!(!run(2, -1.0).beats(&run(2, -1.0)));
+}
+
+#[test]
 fn duplicates_make_fewer_components_and_a_start_may_have_one_without_rows() {
     let x = array![[1.0], [1.0], [2.0]];
     let found = find(&x, &MixtureConfig::new(3)).unwrap();
@@ -236,7 +255,7 @@ fn a_start_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn bad_input_is_refused() {
+fn too_few_rows_and_those_that_are_no_numbers_are_refused() {
     let config = MixtureConfig::new(2);
     assert!(matches!(
         find(&array![[1.0], [f64::NAN]], &config),
@@ -253,6 +272,11 @@ fn bad_input_is_refused() {
             ..
         })
     ));
+}
+
+#[test]
+fn rows_that_are_too_far_or_of_other_columns_are_refused() {
+    let config = MixtureConfig::new(2);
     let far = array![[1e200], [-1e200], [0.0]];
     assert!(matches!(find(&far, &config), Err(Error::Overflow { .. })));
     let found = find(&groups(1, 1), &config).unwrap();
@@ -264,10 +288,19 @@ fn bad_input_is_refused() {
         found.predict(Array2::zeros((1, 2)).view()),
         Err(Error::Shape(_))
     ));
+}
+
+#[test]
+fn a_fit_can_be_stopped() {
     let stopped = CancelToken::new();
     stopped.cancel();
-    let result = gaussian_mixture(groups(1, 1).view(), &config, &stopped);
+    let result = gaussian_mixture(groups(1, 1).view(), &MixtureConfig::new(2), &stopped);
     assert!(matches!(result, Err(Error::Cancelled(_))));
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let config = MixtureConfig::new(2);
     for config in [
         MixtureConfig::new(0),
         config.clone().with_iterations(0),
@@ -287,6 +320,10 @@ fn what_was_written_is_checked_when_it_is_read() {
     covariances[0] = (-1.0).into();
     let error = serde_json::from_value::<GaussianMixture>(value).unwrap_err();
     assert!(error.to_string().contains("unique"), "{error}");
+    let mut value = serde_json::to_value(&found).unwrap();
+    value["clustering"]["labels"][3] = 7.into();
+    let error = serde_json::from_value::<GaussianMixture>(value).unwrap_err();
+    assert!(error.to_string().contains("`labels`"), "{error}");
     let text = r#"{"n_components": 3, "covariance": "tied"}"#;
     let config: MixtureConfig = serde_json::from_str(text).unwrap();
     assert_eq!(
