@@ -19,6 +19,8 @@ const ROUNDS: usize = 300;
 /// `[count, n]`.
 ///
 /// Lanczos' method, restarted with the best part of the space (Wu & Simon 2000, doi:10.1137/S0895479898334605).
+/// Its tolerance is absolute: it comes to rest for values of about 1, in a matrix whose two halves differ by rounding
+/// only.
 pub(crate) fn leading_eigenvectors(
     matrix: &CsrGraph,
     count: usize,

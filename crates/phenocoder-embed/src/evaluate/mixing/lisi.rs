@@ -14,6 +14,7 @@ const TOLERANCE: f64 = 1e-5;
 const TRIES: usize = 50;
 /// Rows per task.
 const ROWS: usize = 256;
+const METHOD: &str = "the local inverse Simpson index";
 
 /// Settings of [`lisi`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,22 @@ impl LisiConfig {
         let perplexity = self.perplexity.unwrap_or(1.0);
         let holds = perplexity >= 1.0 && perplexity.is_finite();
         ConfigError::check(holds, "perplexity", "a number of at least 1", perplexity)
+    }
+
+    /// How many of `k` neighbours count in effect.
+    pub(super) fn perplexity_of(&self, k: usize) -> Result<f64> {
+        if self.perplexity.is_none() && k < 2 {
+            return Err(Error::TooFew {
+                method: METHOD,
+                what: "neighbours",
+                needed: 2,
+                found: k,
+            });
+        }
+        let perplexity = self.perplexity.unwrap_or(((k + 1) / 3) as f64);
+        let expected = "at most the number of neighbours";
+        ConfigError::check(perplexity <= k as f64, "perplexity", expected, perplexity)?;
+        Ok(perplexity)
     }
 }
 
@@ -88,26 +105,10 @@ pub fn lisi(
     config: &LisiConfig,
     progress: &dyn Progress,
 ) -> Result<Vec<f64>> {
-    const METHOD: &str = "the local inverse Simpson index";
     config.validate()?;
     let (groups, counts) = groups_of(neighbors, labels, METHOD)?;
     let k = neighbors.k();
-    if config.perplexity.is_none() && k < 2 {
-        return Err(Error::TooFew {
-            method: METHOD,
-            what: "neighbours",
-            needed: 2,
-            found: k,
-        });
-    }
-    let perplexity = config.perplexity.unwrap_or(((k + 1) / 3) as f64);
-    ConfigError::check(
-        perplexity <= k as f64,
-        "perplexity",
-        "at most the number of neighbours",
-        perplexity,
-    )?;
-    let target = libm::log(perplexity);
+    let target = libm::log(config.perplexity_of(k)?);
     let mut indices = vec![0.0; neighbors.len()];
     progress.start("local inverse Simpson index", Some(neighbors.len() as u64));
     indices

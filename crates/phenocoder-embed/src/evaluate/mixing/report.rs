@@ -149,8 +149,9 @@ pub struct BatchReport {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for a setting outside its range, [`Error::Shape`] when rows, batches and labels differ in number,
-/// [`Error::TooFew`] for fewer than three rows, two batches or two labels, or where no label has two batches,
+/// [`Error::Config`] for a setting outside its range or a perplexity of more than the neighbours, [`Error::Shape`] when
+/// rows, batches and labels differ in number, [`Error::TooFew`] for fewer than three rows, two batches or two labels, a
+/// single neighbour without a perplexity, or where no label has two batches of which one has two rows,
 /// [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] when squares of distances are beyond any number,
 /// [`Error::Cancelled`] when the caller stops it.
 ///
@@ -204,6 +205,17 @@ pub fn batch_report(
     // Before hours of neighbours, not after.
     check_groups(ranked(batches).1.len(), METHOD)?;
     check_groups(ranked(labels).1.len(), METHOD)?;
+    if !has_mixed_label(labels, batches) {
+        return Err(Error::TooFew {
+            method: METHOD,
+            what: "labels with two batches of which one has two rows",
+            needed: 1,
+            found: 0,
+        });
+    }
+    config
+        .lisi
+        .perplexity_of(config.lisi_neighbors.min(n - 1))?;
     let most = config
         .lisi_neighbors
         .max(config.kbet_neighbors)
@@ -227,6 +239,18 @@ pub fn batch_report(
             labels,
         )?,
         batch_variance: batch_variance(x, batches)?,
+    })
+}
+
+/// Whether a label has what [`silhouette_by_batch`] needs: two batches, and more rows than batches.
+fn has_mixed_label(labels: &[u32], batches: &[u32]) -> bool {
+    let pairs = labels.iter().copied().zip(batches.iter().copied());
+    let mut pairs: Vec<(u32, u32)> = pairs.collect();
+    pairs.sort_unstable();
+    let mut by_label = pairs.chunk_by(|a, b| a.0 == b.0);
+    by_label.any(|rows| {
+        let count = rows.chunk_by(|a, b| a == b).count();
+        count > 1 && count < rows.len()
     })
 }
 
@@ -298,46 +322,73 @@ mod tests {
         );
     }
 
-    #[test]
-    fn bad_input_is_refused() {
-        let (x, batches, labels) = planted();
+    fn report(x: &Array2<f64>, batches: &[u32], labels: &[u32]) -> Result<BatchReport> {
         let config = BatchReportConfig::default();
-        let of = |x: &Array2<f64>, batches: &[u32], labels: &[u32]| {
-            batch_report(x.view(), batches, labels, &config, &NoProgress)
-        };
-        assert!(matches!(
-            of(&x, &batches[1..], &labels),
-            Err(Error::Shape(_))
-        ));
-        assert!(matches!(
-            of(&x, &batches, &labels[1..]),
-            Err(Error::Shape(_))
-        ));
-        for (batches, labels) in [(&[7; 120][..], &labels[..]), (&batches, &[7; 120])] {
-            let error = of(&x, batches, labels).unwrap_err();
-            assert!(matches!(error, Error::TooFew { what: "groups", .. }));
+        batch_report(x.view(), batches, labels, &config, &NoProgress)
+    }
+
+    #[test]
+    fn batches_and_labels_of_other_rows_are_refused() {
+        let (x, batches, labels) = planted();
+        for (batches, labels) in [(&batches[1..], &labels[..]), (&batches, &labels[1..])] {
+            assert!(matches!(report(&x, batches, labels), Err(Error::Shape(_))));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused_before_neighbors_are_searched() {
+        let (mut x, batches, labels) = planted();
+        // The search would refuse it.
+        x[[4, 1]] = f64::NAN;
+        let what =
+            |x: &Array2<f64>, batches: &[u32], labels: &[u32]| match report(x, batches, labels) {
+                Err(Error::TooFew { what, .. }) => what,
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(what(&x, &[7; 120], &labels), "groups");
+        assert_eq!(what(&x, &batches, &[7; 120]), "groups");
+        assert_eq!(what(&array![[0.0], [1.0]], &[0, 1], &[0, 1]), "rows");
+        // Every label in a batch of its own, and every row of a label in one.
+        let mixed = "labels with two batches of which one has two rows";
+        assert_eq!(what(&x, &labels, &labels), mixed);
+        let (halves, rows): (Vec<u32>, Vec<u32>) = (0..120).map(|i| (i / 60, i)).unzip();
+        assert_eq!(what(&x, &rows, &halves), mixed);
+        let config = BatchReportConfig::default()
+            .with_lisi_neighbors(5)
+            .with_lisi(LisiConfig::default().with_perplexity(6.0));
+        match batch_report(x.view(), &batches, &labels, &config, &NoProgress) {
+            Err(Error::Config(error)) => assert_eq!(error.setting, "perplexity"),
+            other => panic!("{other:?}"),
         }
         assert!(matches!(
-            of(&array![[0.0], [1.0]], &[0, 1], &[0, 1]),
-            Err(Error::TooFew { what: "rows", .. })
-        ));
-        // Every label in a batch of its own.
-        assert!(matches!(
-            of(&x, &labels, &labels),
-            Err(Error::TooFew { .. })
-        ));
-        let mut hole = x.clone();
-        hole[[4, 1]] = f64::NAN;
-        assert!(matches!(
-            of(&hole, &batches, &labels),
+            report(&x, &batches, &labels),
             Err(Error::NotFinite { row: 4, .. })
         ));
+    }
+
+    #[test]
+    fn a_label_is_mixed_with_two_batches_of_which_one_has_two_rows() {
+        assert!(has_mixed_label(&[0, 1, 1, 1], &[5, 5, 5, 6]));
+        assert!(!has_mixed_label(&[0, 0, 1, 1], &[5, 5, 6, 6]));
+        assert!(!has_mixed_label(&[0, 0, 1, 1], &[5, 6, 5, 6]));
+        assert!(!has_mixed_label(&[], &[]));
+    }
+
+    #[test]
+    fn a_report_can_be_stopped() {
+        let (x, batches, labels) = planted();
         let token = CancelToken::new();
         token.cancel();
+        let config = BatchReportConfig::default();
         assert!(matches!(
             batch_report(x.view(), &batches, &labels, &config, &token),
             Err(Error::Cancelled(_))
         ));
+    }
+
+    #[test]
+    fn every_rule_on_settings_has_a_name() {
+        let config = BatchReportConfig::default();
         for (config, name) in [
             (config.clone().with_lisi_neighbors(0), "lisi_neighbors"),
             (config.clone().with_kbet_neighbors(0), "kbet_neighbors"),
