@@ -24,8 +24,13 @@ use crate::fuzzy::{check_undirected, membership};
 use crate::knn::Neighbors;
 use crate::matrix::{check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
-use optimize::{Pulls, optimize};
+use optimize::{Drawing, Pulls};
 pub(crate) use spectral::connected_parts;
+
+/// The bounds of settings and of positions: moves are computed in single precision, whose numbers end at 3e38.
+const LEAST_SPREAD: f64 = 1e-6;
+const MOST: f64 = 1e6;
+const MOST_OF_POSITION: f64 = 1e15;
 
 /// Where the nodes of a map start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,15 +55,15 @@ pub struct UmapConfig {
     pub n_components: usize,
     /// How closely points may lie (default 0.1; scanpy's default is 0.5).
     pub min_dist: f64,
-    /// How far the map spreads (default 1).
+    /// How far the map spreads, 1e-6 to 1e6 (default 1).
     pub spread: f64,
     /// Rounds of the layout (default: 500 for up to 10,000 nodes, else 200).
     pub n_epochs: Option<usize>,
-    /// The step of the first round; it falls to 0 (default 1).
+    /// The step of the first round, at most 1e6; it falls to 0 (default 1).
     pub learning_rate: f64,
     /// Random nodes that push a node away for each neighbour that draws it near (default 5).
     pub negative_samples: usize,
-    /// The weight of that push (default 1).
+    /// The weight of that push, at most 1e6 (default 1).
     pub repulsion: f64,
     /// How often an edge draws each of its two nodes when it acts: 1 (default), or 2 as in umap-learn.
     ///
@@ -176,7 +181,6 @@ impl UmapConfig {
     ///
     /// A [`ConfigError`] that names the first setting outside its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let positive = |v: f64| v > 0.0 && v.is_finite();
         let n = self.n_components;
         ConfigError::check(
             (1..=optimize::MAX_DIMENSIONS).contains(&n),
@@ -185,9 +189,9 @@ impl UmapConfig {
             n,
         )?;
         ConfigError::check(
-            positive(self.spread),
+            (LEAST_SPREAD..=MOST).contains(&self.spread),
             "spread",
-            "a positive number",
+            "a number from 1e-6 to 1e6",
             self.spread,
         )?;
         let allowed = (0.0..=self.spread).contains(&self.min_dist);
@@ -204,12 +208,17 @@ impl UmapConfig {
             ConfigError::check(epochs != Some(0), setting, "at least 1", 0)?;
         }
         let rate = self.learning_rate;
-        ConfigError::check(positive(rate), "learning_rate", "a positive number", rate)?;
+        ConfigError::check(
+            rate > 0.0 && rate <= MOST,
+            "learning_rate",
+            "a positive number of at most 1e6",
+            rate,
+        )?;
         let push = self.repulsion;
         ConfigError::check(
-            push >= 0.0 && push.is_finite(),
+            (0.0..=MOST).contains(&push),
             "repulsion",
-            "a number of at least 0",
+            "a number from 0 to 1e6",
             push,
         )?;
         let pulls = self.edge_pulls;
@@ -256,7 +265,8 @@ impl UmapConfig {
 /// # Errors
 ///
 /// [`Error::Config`] for a setting outside its range, [`Error::NotSymmetric`] or [`Error::EdgeWeight`] for a graph that
-/// is not one of memberships, [`Error::Cancelled`] when the caller stops it.
+/// is not one of memberships, [`Error::Overflow`] where settings together drive nodes beyond any number,
+/// [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
@@ -324,7 +334,14 @@ fn run(
 ) -> Result<Array2<f64>> {
     let epochs = config.epochs(graph.n_nodes());
     let pulls = Pulls::of_graph(graph, epochs, config.edge_pulls);
-    optimize(start.view(), None, &pulls, config, epochs, progress)
+    let drawing = Drawing {
+        start: start.view(),
+        fixed: None,
+        pulls: &pulls,
+        config,
+        epochs,
+    };
+    drawing.optimize(progress)
 }
 
 /// A finished map that takes new rows in.
@@ -379,25 +396,29 @@ impl Umap {
     ///
     /// # Errors
     ///
-    /// As [`layout`].
+    /// As [`layout`], and as [`from_embedding`](Self::from_embedding).
     pub fn fit(graph: &CsrGraph, config: &UmapConfig, progress: &dyn Progress) -> Result<Self> {
-        let embedding = layout(graph, config, progress)?;
-        Ok(Self {
-            config: config.clone(),
-            embedding,
-        })
+        Self::from_embedding(layout(graph, config, progress)?, config)
     }
 
     /// Takes a map that was drawn before with these settings.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a setting outside its range, [`Error::Shape`] for another number of columns than
-    /// `n_components`, [`Error::NotFinite`] for NaN.
+    /// [`Error::Config`] for a setting outside its range and for a position beyond 1e15, [`Error::Shape`] for another
+    /// number of columns than `n_components`, [`Error::NotFinite`] for NaN.
     pub fn from_embedding(embedding: Array2<f64>, config: &UmapConfig) -> Result<Self> {
         config.validate()?;
         check_columns(embedding.view(), config.n_components)?;
         check_finite(embedding.view())?;
+        for &value in &embedding {
+            ConfigError::check(
+                value.abs() <= MOST_OF_POSITION,
+                "embedding",
+                "positions from -1e15 to 1e15",
+                value,
+            )?;
+        }
         Ok(Self {
             config: config.clone(),
             embedding,
@@ -435,7 +456,8 @@ impl Umap {
     /// # Errors
     ///
     /// [`Error::Graph`] when a neighbour is not a row of the map, [`Error::TooFew`] without neighbours,
-    /// [`Error::Cancelled`] when the caller stops it.
+    /// [`Error::Overflow`] where settings together drive rows beyond any number, [`Error::Cancelled`] when the caller
+    /// stops it.
     pub fn transform(&self, neighbors: &Neighbors, progress: &dyn Progress) -> Result<Array2<f64>> {
         let n = self.embedding.nrows();
         for ((row, _), &index) in neighbors.indices().indexed_iter() {
@@ -478,14 +500,14 @@ impl Umap {
             .config
             .clone()
             .with_learning_rate(self.config.learning_rate / 4.0);
-        optimize(
-            start.view(),
-            Some(self.embedding.view()),
-            &pulls,
-            &config,
+        let drawing = Drawing {
+            start: start.view(),
+            fixed: Some(self.embedding.view()),
+            pulls: &pulls,
+            config: &config,
             epochs,
-            progress,
-        )
+        };
+        drawing.optimize(progress)
     }
 }
 

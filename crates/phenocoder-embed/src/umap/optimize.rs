@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use phenocoder_core::{CsrGraph, Progress};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::lanes::{LANES, Lanes, Rules};
 use super::{Curve, UmapConfig};
-use crate::Result;
 use crate::knn::Neighbors;
+use crate::{Error, Result};
 
 /// The largest number of dimensions: the largest padded width below.
 pub(super) const MAX_DIMENSIONS: usize = 64;
@@ -52,17 +52,21 @@ impl Pulls {
     }
 
     fn collect<R: Iterator<Item = (usize, f64)>>(
-        rows: impl Iterator<Item = R>,
+        rows: impl ExactSizeIterator<Item = R>,
         weights: &[f64],
         epochs: usize,
         moves: usize,
     ) -> Self {
         let largest = weights.iter().copied().fold(0.0, f64::max);
         let least = largest / epochs as f64;
-        let (mut indptr, mut targets, mut rates) = (vec![0], Vec::new(), Vec::new());
+        let acts = |weight: f64| weight > 0.0 && weight >= least;
+        let count = weights.iter().filter(|&&weight| acts(weight)).count();
+        let mut indptr = Vec::with_capacity(rows.len() + 1);
+        indptr.push(0);
+        let (mut targets, mut rates) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for row in rows {
             for (target, weight) in row {
-                if weight > 0.0 && weight >= least {
+                if acts(weight) {
                     targets.push(target as u32);
                     let rate = (weight / largest * 4_294_967_296.0) as u64;
                     rates.push(rate.saturating_sub(1) as u32);
@@ -111,95 +115,100 @@ struct Span {
     end: usize,
 }
 
-/// Moves nodes for a number of epochs; `fixed` are the nodes that pull when they are others than those that move.
-pub(super) fn optimize(
-    start: ArrayView2<'_, f64>,
-    fixed: Option<ArrayView2<'_, f64>>,
-    pulls: &Pulls,
-    config: &UmapConfig,
-    epochs: usize,
-    progress: &dyn Progress,
-) -> Result<Array2<f64>> {
-    on(Arch::new(), start, fixed, pulls, config, epochs, progress)
+/// Nodes that are to be moved for a number of epochs.
+pub(super) struct Drawing<'a> {
+    pub(super) start: ArrayView2<'a, f64>,
+    /// The nodes that pull and push when they are others than those that move.
+    pub(super) fixed: Option<ArrayView2<'a, f64>>,
+    pub(super) pulls: &'a Pulls,
+    pub(super) config: &'a UmapConfig,
+    pub(super) epochs: usize,
 }
 
-/// [`optimize`] with the instructions of `arch`, which changes no bit.
-pub(super) fn on(
-    arch: Arch,
-    start: ArrayView2<'_, f64>,
-    fixed: Option<ArrayView2<'_, f64>>,
-    pulls: &Pulls,
-    config: &UmapConfig,
-    epochs: usize,
-    progress: &dyn Progress,
-) -> Result<Array2<f64>> {
-    // Axes of zeros change no distance and no move, so a few widths serve all numbers of dimensions.
-    match config.n_components {
-        0..=2 => padded::<2>(arch, start, fixed, pulls, config, epochs, progress),
-        3..=4 => padded::<4>(arch, start, fixed, pulls, config, epochs, progress),
-        5..=8 => padded::<8>(arch, start, fixed, pulls, config, epochs, progress),
-        9..=16 => padded::<16>(arch, start, fixed, pulls, config, epochs, progress),
-        17..=32 => padded::<32>(arch, start, fixed, pulls, config, epochs, progress),
-        _ => padded::<MAX_DIMENSIONS>(arch, start, fixed, pulls, config, epochs, progress),
+impl Drawing<'_> {
+    /// Moves the nodes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overflow`] where a position is no number in single precision, [`Error::Cancelled`] when the caller stops
+    /// it.
+    pub(super) fn optimize(&self, progress: &dyn Progress) -> Result<Array2<f64>> {
+        self.on(Arch::new(), progress)
     }
-}
 
-fn padded<const D: usize>(
-    arch: Arch,
-    start: ArrayView2<'_, f64>,
-    fixed: Option<ArrayView2<'_, f64>>,
-    pulls: &Pulls,
-    config: &UmapConfig,
-    epochs: usize,
-    progress: &dyn Progress,
-) -> Result<Array2<f64>> {
-    let to_positions = |x: ArrayView2<'_, f64>| -> Vec<[f32; D]> {
-        let row = |row: ndarray::ArrayView1<'_, f64>| {
-            let mut position = [0.0; D];
-            for (to, &from) in position.iter_mut().zip(row) {
-                *to = from as f32;
-            }
-            position
-        };
-        x.outer_iter().map(row).collect()
-    };
-    let fixed = fixed.map(to_positions);
-    let mut current = to_positions(start);
-    let mut next = current.clone();
-    let Curve { a, b } = Curve::fit(config.spread, config.min_dist);
-    progress.start("map", Some(epochs as u64));
-    for index in 0..epochs {
-        progress.check()?;
-        let rules = Rules {
-            step: (config.learning_rate * (1.0 - index as f64 / epochs as f64)) as f32,
-            key: config.seed.derive("umap/push", index as u64).value(),
-            pulls: pulls.moves,
+    /// [`optimize`](Self::optimize) with the instructions of `arch`, which changes no bit.
+    pub(super) fn on(&self, arch: Arch, progress: &dyn Progress) -> Result<Array2<f64>> {
+        // Axes of zeros change no distance and no move, so a few widths serve all numbers of dimensions.
+        match self.config.n_components {
+            0..=2 => self.padded::<2>(arch, progress),
+            3..=4 => self.padded::<4>(arch, progress),
+            5..=8 => self.padded::<8>(arch, progress),
+            9..=16 => self.padded::<16>(arch, progress),
+            17..=32 => self.padded::<32>(arch, progress),
+            _ => self.padded::<MAX_DIMENSIONS>(arch, progress),
+        }
+    }
+
+    fn padded<const D: usize>(&self, arch: Arch, progress: &dyn Progress) -> Result<Array2<f64>> {
+        let fixed: Option<Vec<[f32; D]>> = self.fixed.map(to_positions);
+        let mut current: Vec<[f32; D]> = to_positions(self.start);
+        let mut next = current.clone();
+        let curve = Curve::fit(self.config.spread, self.config.min_dist);
+        progress.start("map", Some(self.epochs as u64));
+        for index in 0..self.epochs {
+            progress.check()?;
+            let rules = self.rules(index, curve);
+            let chunks = next.par_chunks_mut(TASK).zip(current.par_chunks(TASK));
+            chunks.enumerate().for_each(|(chunk, (moved, before))| {
+                moved.copy_from_slice(before);
+                arch.dispatch(Task {
+                    first: chunk * TASK,
+                    moved,
+                    others: fixed.as_deref().unwrap_or(&current),
+                    apart: fixed.is_some(),
+                    pulls: self.pulls,
+                    epoch: index as u32,
+                    rules: &rules,
+                });
+            });
+            std::mem::swap(&mut current, &mut next);
+            progress.advance(1);
+        }
+        progress.finish();
+        if !current.iter().flatten().all(|place| place.is_finite()) {
+            return Err(Error::Overflow { method: "map" });
+        }
+        let shape = (current.len(), self.config.n_components);
+        Ok(Array2::from_shape_fn(shape, |(i, j)| {
+            f64::from(current[i][j])
+        }))
+    }
+
+    /// What the moves of an epoch go by.
+    fn rules(&self, epoch: usize, curve: Curve) -> Rules {
+        let config = self.config;
+        Rules {
+            step: (config.learning_rate * (1.0 - epoch as f64 / self.epochs as f64)) as f32,
+            key: config.seed.derive("umap/push", epoch as u64).value(),
+            pulls: self.pulls.moves,
             pushes: config.negative_samples,
             repulsion: config.repulsion as f32,
-            a: a as f32,
-            b: b as f32,
-        };
-        let chunks = next.par_chunks_mut(TASK).zip(current.par_chunks(TASK));
-        chunks.enumerate().for_each(|(chunk, (moved, before))| {
-            moved.copy_from_slice(before);
-            arch.dispatch(Task {
-                first: chunk * TASK,
-                moved,
-                others: fixed.as_deref().unwrap_or(&current),
-                apart: fixed.is_some(),
-                pulls,
-                epoch: index as u32,
-                rules: &rules,
-            });
-        });
-        std::mem::swap(&mut current, &mut next);
-        progress.advance(1);
+            a: curve.a as f32,
+            b: curve.b as f32,
+        }
     }
-    progress.finish();
-    let shape = (current.len(), config.n_components);
-    Ok(Array2::from_shape_fn(shape, |(i, j)| {
-        f64::from(current[i][j])
-    }))
+}
+
+/// Rows in single precision, filled up with zeros.
+fn to_positions<const D: usize>(x: ArrayView2<'_, f64>) -> Vec<[f32; D]> {
+    let row = |row: ArrayView1<'_, f64>| {
+        let mut position = [0.0; D];
+        for (to, &from) in position.iter_mut().zip(row) {
+            *to = from as f32;
+        }
+        position
+    };
+    x.outer_iter().map(row).collect()
 }
 
 /// The moves of neighbouring nodes in one epoch.

@@ -6,6 +6,7 @@ use phenocoder_core::{CsrGraph, Progress, Seed, Stream};
 use rayon::prelude::*;
 
 use crate::Result;
+use crate::matrix::sum_rows;
 
 /// Parts up to this size are solved densely.
 const DENSE: usize = 128;
@@ -69,10 +70,17 @@ pub(super) fn fill_box(mut positions: Array2<f64>) -> Array2<f64> {
     for mut axis in positions.axis_iter_mut(Axis(1)) {
         let low = axis.iter().copied().fold(f64::INFINITY, f64::min);
         let high = axis.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let extent = high - low;
+        // A power of two leaves all digits as they are where the box times the extent is beyond any number.
+        let factor = if (SIDE * (high - low)).is_finite() {
+            1.0
+        } else {
+            1.0 / 32.0
+        };
+        let low = low * factor;
+        let extent = high * factor - low;
         axis.mapv_inplace(|v| {
             if extent > 0.0 {
-                SIDE * (v - low) / extent
+                SIDE * (v * factor - low) / extent
             } else {
                 SIDE / 2.0
             }
@@ -243,14 +251,14 @@ impl Operator {
             block = self.filter(block, cut);
             self.orthonormalize(&mut block, stream);
             let image = self.apply(&block);
-            let small = block.t().dot(&image);
+            let small = columns_by_columns(&block, &image);
             let lower = |i: usize, j: usize| small[[i.max(j), i.min(j)]];
             let eigen = SymmetricEigen::new(DMatrix::from_fn(width, width, lower));
             let order = falling(eigen.eigenvalues.as_slice());
             let turn =
                 Array2::from_shape_fn((width, width), |(i, j)| eigen.eigenvectors[(i, order[j])]);
-            block = block.dot(&turn);
-            let image = image.dot(&turn);
+            block = rows_by_columns(&block, &turn);
+            let image = rows_by_columns(&image, &turn);
             let mut worst = 0.0_f64;
             for (j, &at) in order.iter().enumerate().take(dimensions) {
                 let value = eigen.eigenvalues[at];
@@ -340,6 +348,47 @@ fn root_of_product(a: f64, b: f64) -> f64 {
     } else {
         a.sqrt() * b.sqrt()
     }
+}
+
+/// `aᵀ b` of two matrices with few columns, summed in an order that is the same on every machine, which `dot` is not.
+fn columns_by_columns(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
+    let (m, width) = a.dim();
+    let (a, b) = (contiguous(a), contiguous(b));
+    let sums = sum_rows(m, width * width, |rows, sums| {
+        let rows = rows.start * width..rows.end * width;
+        let pairs = a[rows.clone()].chunks(width).zip(b[rows].chunks(width));
+        for (a, b) in pairs {
+            for (&a, sums) in a.iter().zip(sums.chunks_mut(width)) {
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum += a * b;
+                }
+            }
+        }
+    });
+    Array2::from_shape_vec((width, width), sums).expect("one entry per pair of columns")
+}
+
+/// `a b` of a matrix with few columns and a square one, as [`columns_by_columns`] the same on every machine.
+fn rows_by_columns(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
+    let (m, width) = a.dim();
+    let (a, b) = (contiguous(a), contiguous(b));
+    let mut product = vec![0.0; m * width];
+    product
+        .par_chunks_mut(width)
+        .zip(a.par_chunks(width))
+        .with_min_len(256)
+        .for_each(|(to, a)| {
+            for (&a, b) in a.iter().zip(b.chunks(width)) {
+                for (to, b) in to.iter_mut().zip(b) {
+                    *to += a * b;
+                }
+            }
+        });
+    Array2::from_shape_vec((m, width), product).expect("one entry per row and column")
+}
+
+fn contiguous(matrix: &Array2<f64>) -> &[f64] {
+    matrix.as_slice().expect("rows one after the other")
 }
 
 fn norm(v: &[f64]) -> f64 {

@@ -99,8 +99,14 @@ fn vectors_of_any_width_draw_the_same_bits() {
     let (graph, start) = ring_with_a_hub();
     let config = UmapConfig::default().with_n_components(3);
     let pulls = Pulls::of_graph(&graph, 20, 1);
-    let on =
-        |arch| optimize::on(arch, start.view(), None, &pulls, &config, 20, &NoProgress).unwrap();
+    let drawing = Drawing {
+        start: start.view(),
+        fixed: None,
+        pulls: &pulls,
+        config: &config,
+        epochs: 20,
+    };
+    let on = |arch| drawing.on(arch, &NoProgress).unwrap();
     assert_eq!(on(pulp::Arch::Scalar), on(pulp::Arch::new()));
 }
 
@@ -288,10 +294,15 @@ fn bad_graphs_and_settings_are_refused() {
         config.clone().with_min_dist(-0.1),
         config.clone().with_min_dist(2.0),
         config.clone().with_spread(0.0),
+        config.clone().with_min_dist(0.0).with_spread(1e-8),
+        config.clone().with_spread(1e8),
         config.clone().with_n_epochs(0),
         config.clone().with_transform_epochs(0),
         config.clone().with_learning_rate(f64::NAN),
+        config.clone().with_learning_rate(0.0),
+        config.clone().with_learning_rate(1e300),
         config.clone().with_repulsion(-1.0),
+        config.clone().with_repulsion(1e300),
         config.clone().with_edge_pulls(3),
         config.clone().with_negative_samples(1001),
     ] {
@@ -314,6 +325,76 @@ fn a_map_survives_json_to_the_bit_and_one_of_other_settings_is_refused() {
     assert_eq!(serde_json::from_str::<Umap>(&text).unwrap(), map);
     let other = text.replace(r#""n_components":2"#, r#""n_components":3"#);
     assert!(serde_json::from_str::<Umap>(&other).is_err());
+}
+
+#[test]
+fn positions_beyond_single_precision_are_refused() {
+    let config = UmapConfig::default();
+    for value in [1e39, -2e15] {
+        assert!(matches!(
+            Umap::from_embedding(array![[0.0, value]], &config),
+            Err(Error::Config(ConfigError {
+                setting: "embedding",
+                ..
+            }))
+        ));
+    }
+    let map = Umap::from_embedding(array![[0.5, -1e15]], &config).unwrap();
+    let text = serde_json::to_string(&map).unwrap();
+    assert!(serde_json::from_str::<Umap>(&text.replace("0.5", "1e39")).is_err());
+}
+
+#[test]
+fn a_start_of_any_extent_fills_the_box() {
+    // Twice the third is a number, ten times that is not, and twice the last is none.
+    for exponent in [-1000.0, 0.0, 1022.0, 1023.0] {
+        let extent = libm::exp2(exponent);
+        let start = array![[-extent], [0.0], [0.5 * extent], [extent]];
+        let filled = spectral::fill_box(start);
+        assert_eq!(filled, array![[0.0], [5.0], [7.5], [10.0]], "{extent}");
+    }
+    let graph = graph_of(&rows(30, 1, 0.0), 3);
+    let start = Array2::from_shape_fn((30, 2), |(i, j)| [1e308, -1e308][(i + j) % 2]);
+    let map = layout_from(&graph, start.view(), &UmapConfig::default(), &NoProgress).unwrap();
+    assert!(map.iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn settings_at_their_bounds_draw_numbers_or_are_an_error() {
+    let graph = graph_of(&rows(60, 2, 4.0), 5);
+    for spread in [LEAST_SPREAD, 1.0, MOST] {
+        for min_dist in [0.0, spread] {
+            for rate in [1.0, MOST] {
+                let config = UmapConfig::default()
+                    .with_spread(spread)
+                    .with_min_dist(min_dist)
+                    .with_learning_rate(rate)
+                    .with_repulsion(MOST)
+                    .with_n_epochs(20);
+                match layout(&graph, &config, &NoProgress) {
+                    Ok(map) => assert!(map.iter().all(|v| v.is_finite()), "{config:?}"),
+                    Err(error) => assert_eq!(error, Error::Overflow { method: "map" }),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_curve_does_not_depend_on_the_unit_of_length() {
+    for share in [0.0, 0.1, 0.5, 1.0] {
+        let unit = Curve::fit(1.0, share);
+        for spread in [1e-8, 1e-6, 1e-3, 1e3, 1e6, 1e8] {
+            let curve = Curve::fit(spread, share * spread);
+            for d in [0.0, 0.1, 1.0, 2.5] {
+                let difference = curve.at((d * spread).powi(2)) - unit.at(d * d);
+                assert!(
+                    difference.abs() < 1e-6,
+                    "{spread} {share} {d}: {difference}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
