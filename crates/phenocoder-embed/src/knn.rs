@@ -142,7 +142,8 @@ impl Neighbors {
     pub fn to_graph(&self) -> Result<CsrGraph> {
         let mut indptr = Vec::with_capacity(self.len() + 1);
         indptr.push(0);
-        let (mut indices, mut values) = (Vec::new(), Vec::new());
+        let edges = self.indices.len();
+        let (mut indices, mut values) = (Vec::with_capacity(edges), Vec::with_capacity(edges));
         for row in 0..self.len() {
             let mut pairs: Vec<(usize, f64)> = self.row(row).collect();
             pairs.sort_unstable_by_key(|pair| pair.0);

@@ -12,6 +12,7 @@ use crate::{Error, Result};
 /// `Σ_i |found_i ∩ exact_i| / (n k)`, where a row that is as near as the farthest of the exact ones counts too: which of
 /// equally distant rows are among the `k` nearest is a matter of order.
 /// A row that is found twice counts once.
+/// Both must hold distances of the same metric; those of `found` are believed, not computed anew.
 /// Cost: `O(n k log k)`.
 ///
 /// # Errors

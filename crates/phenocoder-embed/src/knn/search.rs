@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -137,7 +138,8 @@ impl Points {
 
     fn rough(&self, center: &[f64], scale: f64) -> Rough {
         let mut values = Array2::<f32>::zeros(self.exact.raw_dim());
-        let (mut square, mut error) = (Vec::new(), Vec::new());
+        let n = self.nrows();
+        let (mut square, mut error) = (Vec::with_capacity(n), Vec::with_capacity(n));
         // The dot product of p terms, the rounding of its factors and the sum of three parts.
         let factor = UNIT * (self.exact.ncols() as f32 + 10.0);
         for (mut to, from) in values.outer_iter_mut().zip(self.exact.outer_iter()) {
@@ -284,8 +286,9 @@ pub(super) fn search(
     stage: &str,
     progress: &dyn Progress,
 ) -> Result<Found> {
+    let n = query.nrows();
     ConfigError::check(k > 0, "k", "at least 1", k)?;
-    let excludes = (0..query.nrows()).any(|row| exclude(row).is_some());
+    let excludes = (0..n).any(|row| exclude(row).is_some());
     let available = reference.nrows().saturating_sub(usize::from(excludes));
     if k > available {
         return Err(Error::TooManyNeighbors { k, available });
@@ -296,9 +299,14 @@ pub(super) fn search(
     let rough_reference = reference.rough(&center, scale);
     let same = std::ptr::eq(query, reference);
     let own_rough = (!same).then(|| query.rough(&center, scale));
-    let rough_query = own_rough.as_ref().unwrap_or(&rough_reference);
-
-    let n = query.nrows();
+    let blocks = Blocks {
+        query,
+        reference,
+        rough_query: own_rough.as_ref().unwrap_or(&rough_reference),
+        rough_reference: &rough_reference,
+        k,
+        exclude,
+    };
     let (mut indices, mut keys) = (vec![0_u32; n * k], vec![0.0; n * k]);
     progress.start(stage, Some(n as u64));
     indices
@@ -309,26 +317,7 @@ pub(super) fn search(
             progress.check()?;
             let first = block * QUERY_BLOCK;
             let rows = first..(first + QUERY_BLOCK).min(n);
-            let exact = |row: usize, candidate: &Candidate| {
-                let other = reference.row(candidate.index as usize);
-                query.order_key(query.row(row), other)
-            };
-            let candidates = rough_candidates(
-                rough_query,
-                &rough_reference,
-                rows.clone(),
-                k,
-                &exclude,
-                &exact,
-            );
-            let outputs = indices.chunks_mut(k).zip(keys.chunks_mut(k));
-            for ((row, candidates), (indices, keys)) in rows.clone().zip(candidates).zip(outputs) {
-                let nearest = by_exact_key(candidates, |candidate| exact(row, candidate));
-                for (i, (key, candidate)) in nearest.into_iter().take(k).enumerate() {
-                    indices[i] = candidate.index;
-                    keys[i] = key;
-                }
-            }
+            blocks.answer(rows.clone(), indices, keys);
             progress.advance(rows.len() as u64);
             Ok::<(), Error>(())
         })?;
@@ -340,6 +329,68 @@ pub(super) fn search(
     })
 }
 
+/// A search whose query is taken in blocks of rows.
+struct Blocks<'a, E> {
+    query: &'a Points,
+    reference: &'a Points,
+    rough_query: &'a Rough,
+    rough_reference: &'a Rough,
+    k: usize,
+    exclude: E,
+}
+
+impl<E: Fn(usize) -> Option<usize>> Blocks<'_, E> {
+    /// Writes the `k` nearest of each of these rows of the query, and their keys.
+    fn answer(&self, rows: Range<usize>, indices: &mut [u32], keys: &mut [f64]) {
+        let candidates = self.candidates(rows.clone());
+        let outputs = indices.chunks_mut(self.k).zip(keys.chunks_mut(self.k));
+        for ((row, candidates), (indices, keys)) in rows.zip(candidates).zip(outputs) {
+            let nearest = by_exact_key(candidates, |candidate| self.exact(row, candidate));
+            for (i, (key, candidate)) in nearest.into_iter().take(self.k).enumerate() {
+                indices[i] = candidate.index;
+                keys[i] = key;
+            }
+        }
+    }
+
+    /// For each of these rows of the query, all rows that may be among its `k` nearest as far as single precision can
+    /// tell.
+    fn candidates(&self, rows: Range<usize>) -> Vec<Vec<Candidate>> {
+        let reference = self.rough_reference;
+        let n = reference.values.nrows();
+        let mut sieves: Vec<Sieve> = rows
+            .clone()
+            .map(|row| Sieve {
+                k: self.k,
+                excluded: (self.exclude)(row),
+                error: self.rough_query.error[row],
+                cutoff: f32::INFINITY,
+                candidates: Vec::with_capacity(fewest(self.k).min(n)),
+            })
+            .collect();
+        let block = self.rough_query.values.slice(s![rows.clone(), ..]);
+        let mut products = Array2::<f32>::zeros((rows.len(), REFERENCE_BLOCK.min(n)));
+        for start in (0..n).step_by(REFERENCE_BLOCK) {
+            let end = (start + REFERENCE_BLOCK).min(n);
+            let others = reference.values.slice(s![start..end, ..]);
+            let mut products = products.slice_mut(s![.., ..end - start]);
+            general_mat_mul(-2.0, &block, &others.t(), 0.0, &mut products);
+            for ((row, sieve), products) in rows.clone().zip(&mut sieves).zip(products.outer_iter())
+            {
+                let products = products.as_slice().expect("rows are contiguous");
+                let exact = |candidate: &Candidate| self.exact(row, candidate);
+                sieve.sift(start, products, reference, exact);
+            }
+        }
+        sieves.into_iter().map(Sieve::finish).collect()
+    }
+
+    fn exact(&self, row: usize, candidate: &Candidate) -> f64 {
+        let other = self.reference.row(candidate.index as usize);
+        self.query.order_key(self.query.row(row), other)
+    }
+}
+
 /// A row that may be among the nearest: its squared distance lies between `low` and `high`, up to the query's own
 /// terms.
 #[derive(Clone, Copy)]
@@ -349,81 +400,80 @@ struct Candidate {
     index: u32,
 }
 
-/// For each query row of a block, all rows that may be among its `k` nearest as far as single precision can tell.
-fn rough_candidates(
-    query: &Rough,
-    reference: &Rough,
-    rows: std::ops::Range<usize>,
+/// The number of candidates from which on those that cannot be among the `k` nearest are dropped.
+fn fewest(k: usize) -> usize {
+    4 * k + 64
+}
+
+/// What may be among the `k` nearest of one row of the query.
+struct Sieve {
     k: usize,
-    exclude: &(impl Fn(usize) -> Option<usize> + Sync),
-    exact: &impl Fn(usize, &Candidate) -> f64,
-) -> Vec<Vec<Candidate>> {
-    let capacity = 4 * k + 64;
-    let most = MOST.max(MOST_PER_NEIGHBOR * k);
-    let mut candidates: Vec<Vec<Candidate>> =
-        rows.clone().map(|_| Vec::with_capacity(capacity)).collect();
-    let mut cutoffs = vec![f32::INFINITY; rows.len()];
-    let n = reference.values.nrows();
-    let block = query.values.slice(s![rows.clone(), ..]);
-    let mut products = Array2::<f32>::zeros((rows.len(), REFERENCE_BLOCK.min(n)));
-    for start in (0..n).step_by(REFERENCE_BLOCK) {
-        let end = (start + REFERENCE_BLOCK).min(n);
-        let others = reference.values.slice(s![start..end, ..]);
-        let mut products = products.slice_mut(s![.., ..end - start]);
-        general_mat_mul(-2.0, &block, &others.t(), 0.0, &mut products);
-        for (i, row) in rows.clone().enumerate() {
-            let own_error = query.error[row];
-            let excluded = exclude(row);
-            let candidates = &mut candidates[i];
-            let products = products.row(i);
-            let products = products.as_slice().expect("rows are contiguous");
-            let squares = &reference.square[start..end];
-            let errors = &reference.error[start..end];
-            let mut cutoff = cutoffs[i];
-            for (chunk, ((p, q), e)) in products
-                .chunks(16)
-                .zip(squares.chunks(16))
-                .zip(errors.chunks(16))
-                .enumerate()
-            {
-                let hit = p
-                    .iter()
-                    .zip(q)
-                    .zip(e)
-                    .fold(false, |hit, ((p, q), e)| hit | (p + q - e <= cutoff));
-                if !hit {
+    excluded: Option<usize>,
+    /// The row's own share in the error of a squared distance.
+    error: f32,
+    /// What is further cannot be among the nearest; it carries the row's own error already.
+    cutoff: f32,
+    candidates: Vec<Candidate>,
+}
+
+impl Sieve {
+    /// Takes what may be among the nearest of the reference's rows from `start` on; `products` are −2 times the dot
+    /// products with them.
+    fn sift(
+        &mut self,
+        start: usize,
+        products: &[f32],
+        reference: &Rough,
+        exact: impl Fn(&Candidate) -> f64,
+    ) {
+        let end = start + products.len();
+        let squares = reference.square[start..end].chunks(16);
+        let errors = reference.error[start..end].chunks(16);
+        let chunks = products.chunks(16).zip(squares).zip(errors);
+        for (chunk, ((p, q), e)) in chunks.enumerate() {
+            let cutoff = self.cutoff;
+            let hit = p
+                .iter()
+                .zip(q)
+                .zip(e)
+                .fold(false, |hit, ((p, q), e)| hit | (p + q - e <= cutoff));
+            if !hit {
+                continue;
+            }
+            for (j, ((p, q), e)) in p.iter().zip(q).zip(e).enumerate() {
+                let index = start + chunk * 16 + j;
+                if p + q - e > self.cutoff || self.excluded == Some(index) {
                     continue;
                 }
-                for (j, ((p, q), e)) in p.iter().zip(q).zip(e).enumerate() {
-                    let (low, high) = (p + q - e - own_error, p + q + e + own_error);
-                    let index = start + chunk * 16 + j;
-                    // `cutoff` carries the query's own error already.
-                    if p + q - e > cutoff || excluded == Some(index) {
-                        continue;
-                    }
-                    candidates.push(Candidate {
-                        low,
-                        high,
-                        index: index as u32,
-                    });
-                    if candidates.len() >= capacity.max(2 * k) && candidates.len().is_power_of_two()
-                    {
-                        cutoff = shrink(candidates, k) + own_error;
-                        if candidates.len() > most {
-                            let found = std::mem::take(candidates);
-                            let nearest = by_exact_key(found, |c| exact(row, c));
-                            candidates.extend(nearest.into_iter().take(k).map(|pair| pair.1));
-                        }
-                    }
-                }
+                let candidate = Candidate {
+                    low: p + q - e - self.error,
+                    high: p + q + e + self.error,
+                    index: index as u32,
+                };
+                self.take(candidate, &exact);
             }
-            cutoffs[i] = cutoff;
         }
     }
-    for candidates in &mut candidates {
-        shrink(candidates, k);
+
+    fn take(&mut self, candidate: Candidate, exact: impl Fn(&Candidate) -> f64) {
+        self.candidates.push(candidate);
+        let count = self.candidates.len();
+        if count < fewest(self.k) || !count.is_power_of_two() {
+            return;
+        }
+        self.cutoff = shrink(&mut self.candidates, self.k) + self.error;
+        if self.candidates.len() > MOST.max(MOST_PER_NEIGHBOR * self.k) {
+            let found = std::mem::take(&mut self.candidates);
+            let nearest = by_exact_key(found, exact);
+            let nearest = nearest.into_iter().take(self.k).map(|pair| pair.1);
+            self.candidates.extend(nearest);
+        }
     }
-    candidates
+
+    fn finish(mut self) -> Vec<Candidate> {
+        shrink(&mut self.candidates, self.k);
+        self.candidates
+    }
 }
 
 /// The candidates with their exact keys, nearest first and of equally near ones the first row first.

@@ -32,7 +32,7 @@ pub(super) fn build(
     progress: &dyn Progress,
 ) -> Result<Vec<Layer>> {
     let largest = (vectors.len() / BATCHES).max(1);
-    let mut graph = Layer::new(2 * config.links);
+    let mut graph = Layer::new(2 * config.links, vectors.len());
     let mut upper: Vec<Layer> = Vec::new();
     progress.start("approximate index", Some(vectors.len() as u64));
     progress.advance(1);
@@ -129,7 +129,7 @@ fn thinned(vectors: &Vectors, graph: &Layer, most: usize) -> Layer {
         .into_par_iter()
         .map(|node| vectors.diverse(&vectors.measured(node, graph.links(node)), most))
         .collect();
-    let mut layer = Layer::new(most);
+    let mut layer = Layer::new(most, graph.len());
     layer.grow(graph.len());
     for (node, links) in (0..).zip(links) {
         layer.set(node, links.into_iter().map(|near| near.node));

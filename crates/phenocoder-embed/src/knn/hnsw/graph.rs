@@ -51,19 +51,21 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// A layer of one node, which has none to be linked with.
-    pub(super) fn new(most: usize) -> Self {
-        Self {
+    /// A layer of one node, which has none to be linked with, and with room for `nodes`.
+    pub(super) fn new(most: usize, nodes: usize) -> Self {
+        let mut layer = Self {
             most,
-            counts: vec![0],
-            ends: vec![0; most],
-        }
+            counts: Vec::with_capacity(nodes),
+            ends: Vec::with_capacity(nodes * most),
+        };
+        layer.grow(1);
+        layer
     }
 
     /// Takes the links that were written, when they lead to nodes of the layer.
     pub(super) fn read(lists: &[Vec<u32>], most: usize, nodes: usize) -> Result<Self> {
         ShapeError::check_len("nodes of a layer", nodes, lists.len())?;
-        let mut layer = Self::new(most);
+        let mut layer = Self::new(most, nodes);
         layer.grow(nodes);
         for (row, list) in lists.iter().enumerate() {
             if list.len() > most {
@@ -195,6 +197,8 @@ impl Vectors {
         let mut order: Vec<u32> = (0..n as u32).collect();
         order.par_sort_unstable_by(|&a, &b| compare(of(a), of(b)).then(a.cmp(&b)));
         let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| of(a) == of(b)).collect();
+        vectors.values.reserve_exact(groups.len() * width);
+        vectors.starts.reserve_exact(groups.len());
         for place in seed.stream("hnsw/order", 0).permutation(groups.len()) {
             vectors.values.extend_from_slice(of(groups[place][0]));
             vectors.rows.extend_from_slice(groups[place]);
@@ -206,6 +210,15 @@ impl Vectors {
     /// The number of nodes.
     pub(super) fn len(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// A number that changes when a node is another vector or stands for other rows (FNV-1a, a number at a time).
+    pub(super) fn fingerprint(&self) -> u64 {
+        let bits = self.values.iter().map(|value| value.to_bits());
+        let numbers = bits.chain(self.rows.iter().copied());
+        numbers.fold(0xcbf2_9ce4_8422_2325, |hash: u64, number| {
+            (hash ^ u64::from(number)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
     }
 
     pub(super) fn of(&self, node: u32) -> &[f32] {

@@ -137,6 +137,29 @@ fn rows_that_single_precision_does_not_tell_apart_are_ordered_exactly() {
 }
 
 #[test]
+fn of_very_many_rows_at_one_node_the_first_are_measured() {
+    // All but the last differ by less than single precision can tell.
+    let x = Array2::from_shape_fn(
+        (2_101, 1),
+        |(i, _)| {
+            if i == 2_100 { 1.0 } else { 1e-12 * i as f64 }
+        },
+    );
+    let near = |width| index(&x, Metric::Euclidean).neighbors(3, width, &NoProgress);
+    let found = near(3).unwrap();
+    check(&x, &found, 3, Metric::Euclidean);
+    assert_eq!(found.indices().row(0), array![1, 2, 3]);
+    assert_eq!(found.indices().row(2_099), array![2_047, 2_046, 2_045]);
+    let wide = near(2_101).unwrap();
+    assert_eq!(wide.indices().row(2_099), array![2_098, 2_097, 2_096]);
+    // Where they are equal, none is missed.
+    let equal = Array2::from_elem((2_101, 2), 0.3);
+    let found = index(&equal, Metric::Euclidean).neighbors(3, 3, &NoProgress);
+    let exact = nearest_neighbors(equal.view(), 3, Metric::Euclidean, &NoProgress);
+    assert_eq!(found.unwrap(), exact.unwrap());
+}
+
+#[test]
 fn rows_of_zeros_are_at_cosine_distance_one() {
     let mut x = normal(300, 4, 1);
     x.slice_mut(ndarray::s![..40, ..]).fill(0.0);
@@ -270,6 +293,16 @@ fn files_that_do_not_fit_together_are_refused() {
     for (change, expected) in changes {
         let error = read_changed(Metric::Euclidean, change).unwrap_err();
         assert!(error.contains(expected), "{expected}: {error}");
+    }
+    // Links lead to other nodes when the seed or a row is another.
+    let others: [Change; 3] = [
+        |v| v["config"]["seed"] = json!(99),
+        |v| v["rows"]["values"][7] = json!(0.125),
+        |v| v["nodes"] = json!(1),
+    ];
+    for change in others {
+        let error = read_changed(Metric::Euclidean, change).unwrap_err();
+        assert!(error.contains("setting `nodes`"), "{error}");
     }
     let error = read_changed(Metric::Cosine, |v| v["rows"]["values"][0] = json!(2.5));
     assert!(error.unwrap_err().contains("rows of length 1"));
