@@ -135,9 +135,10 @@ pub fn membership(neighbors: &Neighbors) -> ndarray::Array2<f64> {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] when `keep` is 0.
+/// [`Error::Config`] when `keep` is 0, [`Error::EdgeWeight`] for a weight that is negative or no number.
 pub fn trim(graph: &CsrGraph, keep: usize) -> Result<CsrGraph> {
     ConfigError::check(keep > 0, "keep", "at least 1", keep)?;
+    check_weights(graph)?;
     let n = graph.n_nodes();
     let threshold: Vec<f64> = (0..n)
         .map(|node| {
@@ -534,6 +535,17 @@ mod tests {
         assert_eq!(trimmed.degree(1), 0);
         assert_eq!(trim(&graph, 3).unwrap(), graph);
         assert!(trim(&graph, 0).is_err());
+        for weight in [-1.0, f64::NAN, f64::INFINITY] {
+            let bad = graph.with_values(vec![1.0, 2.0, weight, 1.0, 2.0, weight]);
+            assert!(matches!(
+                trim(&bad.unwrap(), 2),
+                Err(Error::EdgeWeight {
+                    row: 0,
+                    column: 3,
+                    ..
+                })
+            ));
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum Target<'a> {
 /// With neighbours, their edges, weighted as those of [`fuzzy_graph`](super::fuzzy_graph) but in one direction, meet
 /// those of the graph: weights `g` and `t` become `g t^(w/(1−w))` below a weight of ½, else `g^((1−w)/w) t`; among the
 /// edges that do not have it, an edge weighs half of the least weight there (at least 1e-8, in the target at most
-/// 1e-4).
+/// 1e-4); edges from a row to itself do not count.
 /// Then every row is divided by its largest weight, and the two directions are joined to `a + b − ab`, so that every
 /// row that still has an edge belongs fully to another.
 /// McInnes, Healy & Melville 2018, arXiv:1802.03426, and umap-learn.
@@ -105,7 +105,10 @@ fn meet_labels(graph: &CsrGraph, labels: &Categorical, weight: f64) -> Result<Cs
 fn meet(graph: &CsrGraph, target: &CsrGraph, weight: f64) -> Result<CsrGraph> {
     let absent = half_of_least(graph);
     let absent_in_target = half_of_least(target).min(MOST_OF_TARGET);
-    join(graph, target, |_, _, left, right| {
+    join(graph, target, |row, column, left, right| {
+        if row == column {
+            return 0.0;
+        }
         let left = left.filter(|&w| w > 0.0).unwrap_or(absent);
         let right = right.filter(|&w| w > 0.0).unwrap_or(absent_in_target);
         if left <= absent && right <= absent_in_target {
@@ -208,14 +211,42 @@ mod tests {
         assert_eq!(alone, CsrGraph::empty(4));
     }
 
-    #[test]
-    fn one_label_changes_nothing_and_names_of_labels_do_not_count() {
+    fn graph_of_forty() -> CsrGraph {
         let x = ndarray::Array2::from_shape_fn((40, 2), |(i, j)| ((i * 7 + j * 13) % 31) as f64);
         let near = nearest_neighbors(x.view(), 6, Metric::Euclidean, &NoProgress).unwrap();
-        let graph = fuzzy_graph(&near, &FuzzyConfig::default()).unwrap();
+        fuzzy_graph(&near, &FuzzyConfig::default()).unwrap()
+    }
+
+    #[test]
+    fn one_label_only_resets_the_connectivity() {
+        let graph = graph_of_forty();
         let one = by_labels(&graph, &["a"; 40], 0.5);
+        assert_eq!(one, reset_connectivity(graph.clone()).unwrap());
         assert_eq!(one.indices(), graph.indices());
-        assert!(one.values().iter().zip(graph.values()).all(|(a, b)| a >= b));
+        assert_ne!(one, graph);
+    }
+
+    #[test]
+    fn a_row_that_is_its_own_neighbor_gets_no_edge_to_itself() {
+        let graph = path(3, &[1.0, 0.5]);
+        let itself_first = Neighbors::new(
+            ndarray::array![[0, 1], [1, 0], [2, 1]],
+            ndarray::array![[0.0, 1.0], [0.0, 1.0], [0.0, 2.0]],
+        );
+        for weight in [0.2, 0.5, 0.8] {
+            let target = Target::Neighbors(itself_first.as_ref().unwrap());
+            let found = supervise(&graph, target, weight).unwrap();
+            for row in 0..3 {
+                assert!(found.row(row).all(|(other, _)| other != row));
+                // So the largest weight is that to another.
+                assert!(found.row(row).any(|(_, w)| w == 1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_labels_do_not_count() {
+        let graph = graph_of_forty();
         let name = |names: [&'static str; 3]| (0..40).map(|i| names[i % 3]).collect::<Vec<_>>();
         let first = by_labels(&graph, &name(["a", "b", "?"]), 0.7);
         assert_eq!(first, by_labels(&graph, &name(["z", "m", "?"]), 0.7));
