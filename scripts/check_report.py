@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Opens the page of a run in Chromium and uses it as a reader would, by mouse, by keyboard, and on a telephone.
 
-    python check_report.py PAGE... [--screenshots FOLDER] [--chromium FILE] [--driver FILE]
+    python check_report.py PAGE... [--without-map] [--screenshots FOLDER] [--chromium FILE] [--driver FILE]
 
 On every page, at 1280 × 900 and at 390 × 844 pixels: the browser reports no error, nothing is loaded but the file itself,
 nothing is wider than the window, text is large enough and stands out from its background, what can be pressed is large
 enough and has a name.  At 1280: the cell under the pointer is shown with its name and its picture, a click keeps it,
-legend, choices, channels, galleries, sorted tables and keys do what they say.  Colours of labels that share a shape can
+legend, choices, channels, galleries, sorted tables and keys do what they say; at 390 a tap keeps a cell.  A page without a
+map is rejected, unless `--without-map` says that the run made none.  Colours of labels that share a shape can
 be told apart with deuteranopia and protanopia (Machado, Oliveira & Fernandes 2009, doi:10.1109/TVCG.2009.113).
 `--screenshots` keeps a picture of each page at both widths.
 Exit code: 0 accepted, 1 rejected, 2 wrong usage.
@@ -35,7 +36,7 @@ FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-r
 READY = """
 const done = arguments[arguments.length - 1];
 const report = window.phenocoderReport;
-(report ? report.ready : Promise.resolve()).then(() => requestAnimationFrame(() => requestAnimationFrame(() => done(!!report))));
+(report ? report.ready : Promise.resolve()).then(() => requestAnimationFrame(() => requestAnimationFrame(() => done(!!report && report.map))));
 """
 
 # What is wrong with texts and with what can be pressed, in words.
@@ -136,6 +137,11 @@ class Page:
         self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
         self.settle()
 
+    def tap(self, x: float, y: float) -> None:
+        for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
+            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        self.settle()
+
     def press(self, key: str) -> None:
         text = {"text": key} if len(key) == 1 else {}
         for kind in ("keyDown", "keyUp"):
@@ -190,6 +196,15 @@ def check_pointer(page: Page) -> None:
     page.point(last["x"] + 40, last["y"] + 30, "mouseReleased")
     after = page.view()
     page.expect(abs(after["x"] - before["x"] - 40) < 1.5 and abs(after["y"] - before["y"] - 30) < 1.5, "the map cannot be dragged")
+
+
+def check_tap(page: Page) -> None:
+    page.show_map()
+    cells = cells_that_can_be_pointed_at(page, 1)
+    page.expect(bool(cells), "no cell with a picture can be tapped")
+    for cell in cells:
+        page.tap(cell["x"], cell["y"])
+        page.expect(page.view()["pinned"] == cell["i"] and not page.run(TIP)["hidden"], "a tap does not keep the cell")
 
 
 def check_keys(page: Page) -> None:
@@ -331,11 +346,12 @@ def screenshot(page: Page, width: int, file: Path) -> None:
     file.write_bytes(base64.b64decode(picture["data"]))
 
 
-def check(driver: webdriver.Chrome, path: Path, name: str, folder: Path | None) -> list[str]:
+def check(driver: webdriver.Chrome, path: Path, name: str, folder: Path | None, map_expected: bool) -> list[str]:
     """What is wrong with a page."""
     page = Page(driver, path)
     for width, height in SIZES:
         has_map = page.open(width, height)
+        page.expect(has_map or not map_expected, f"{width} px: no map")
         page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
         page.wrong.extend(f"{width} px: {one}" for one in page.run(LOOK)[:12])
         page.run("document.querySelectorAll('details').forEach((d) => { d.open = false })")
@@ -346,6 +362,8 @@ def check(driver: webdriver.Chrome, path: Path, name: str, folder: Path | None) 
                 for part in (check_pointer, check_keys, check_choices, check_pictures, check_colors):
                     part(page)
             check_tables(page)
+        elif has_map:
+            check_tap(page)
         page.judge_log()
     return page.wrong
 
@@ -362,6 +380,7 @@ def start(chromium: str, driver: str, profile: str) -> webdriver.Chrome:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
+    parser.add_argument("--without-map", action="store_true", help="the runs made no map")
     parser.add_argument("--screenshots", type=Path, metavar="FOLDER")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     parser.add_argument("--driver", default=shutil.which("chromedriver"))
@@ -376,7 +395,7 @@ def main() -> int:
         driver = start(arguments.chromium, arguments.driver, profile)
         try:
             for path in arguments.pages:
-                wrong = check(driver, path, f"{path.parent.name}_{path.stem}", arguments.screenshots)
+                wrong = check(driver, path, f"{path.parent.name}_{path.stem}", arguments.screenshots, not arguments.without_map)
                 rejected |= bool(wrong)
                 print(f"{path}: {'rejected' if wrong else 'accepted'}, {path.stat().st_size / 1e6:.1f} MB")
                 for one in wrong:

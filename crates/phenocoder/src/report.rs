@@ -12,8 +12,8 @@
 //! * Names of samples, labels and columns are text, whatever they contain.
 //! * Colours are those of [`plot`](crate::plot), chosen for every kind of colour vision; above 8 labels points also differ in
 //!   shape. The map can be used by mouse, touch and keyboard.
-//! * The file is no larger than [`ReportConfig::max_bytes`]: what had to be left out for that is said on the page and in
-//!   [`ReportFile::notes`].
+//! * The file is no larger than [`ReportConfig::max_bytes`], as far as leaving out pictures and cells can do it: what had to
+//!   be left out for that is said on the page and in [`ReportFile::notes`].
 //!
 //! ```no_run
 //! use phenocoder::core::NoProgress;
@@ -38,7 +38,7 @@ mod traversal;
 
 use std::path::{Path, PathBuf};
 
-use phenocoder_core::{Progress, Seed};
+use phenocoder_core::{Progress, Seed, WithinStage};
 use phenocoder_io::{PatchSet, Store};
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +47,11 @@ use crate::pipeline::figures::FigureConfig;
 use crate::pipeline::{PipelineConfig, PipelineReport, RunFiles, read_json};
 use cells::Cells;
 use gather::{Gathered, Run};
-use page::{Limits, Material};
+use page::{Limits, Material, Page};
 
 const STEP: &str = "report";
+/// What [`write_report`] tells as progress: cells, walks, the other sections, the page.
+const STAGES: u64 = 4;
 
 /// A part of the page, or why there is none.
 type Part<T> = Result<T, String>;
@@ -103,11 +105,13 @@ pub struct ReportConfig {
     pub traversed: usize,
     /// The colours of the channels.
     pub channels: ChannelColors,
-    /// The size of the file at most (default 12 MB).
+    /// The size of the file at most (default 12 MB), as far as leaving out pictures and cells can do it: a page that is
+    /// larger even so is written, and says that it is.
     pub max_bytes: usize,
     /// Which cells are shown where not all are.
     pub seed: Seed,
-    /// The command that made the run, if it shall stand on the page.
+    /// The command that made the run, if it shall stand on the page; it is shown as it is, so leave secrets (those in
+    /// addresses, say) out of it.
     pub command: Option<String>,
 }
 
@@ -198,7 +202,7 @@ impl ReportConfig {
         self
     }
 
-    /// Sets the command that stands on the page.
+    /// Sets the command that stands on the page, where it is shown as it is: with all secrets in it.
     #[must_use]
     pub fn with_command(mut self, command: Option<String>) -> Self {
         self.command = command;
@@ -266,47 +270,19 @@ pub fn write_report(
 ) -> Result<ReportFile> {
     let _span = tracing::info_span!(STEP).entered();
     settings.validate()?;
-    let run = Run {
+    progress.check()?;
+    progress.start(STEP, Some(STAGES));
+    let page = compose(&Run {
         store,
         config,
         report,
         files,
         settings,
         progress,
-    };
-    let patches = part(
-        PatchSet::open(&files.patches).map_err(Error::from),
-        progress,
-    )?;
-    let cells = part(Cells::read(store, config, settings, &patches), progress)?;
-    let walks = match &cells {
-        Ok(cells) => {
-            let latents = cells.latents.view();
-            let most = settings.traversed;
-            part(
-                traversal::walks(latents, config, files, most, progress),
-                progress,
-            )?
-        }
-        Err(why) => Err(why.clone()),
-    };
-    let gathered = Gathered::new(&run, &cells)?;
-    let material = Material {
-        run,
-        gathered,
-        cells,
-        walks,
-        patches,
-    };
-    let mut limits = Limits::new(settings);
-    let page = loop {
-        progress.check()?;
-        let page = material.compose(&limits)?;
-        if page.html.len() <= settings.max_bytes || !limits.lower() {
-            break page;
-        }
-    };
+    })?;
     page::write(path, &page.html)?;
+    progress.advance(1);
+    progress.finish();
     Ok(ReportFile {
         path: path.to_owned(),
         bytes: page.html.len() as u64,
@@ -314,6 +290,46 @@ pub fn write_report(
         patches_shown: page.pictures,
         notes: page.notes,
     })
+}
+
+/// The page of a run, with as much on it as fits.
+fn compose(run: &Run<'_>) -> Result<Page> {
+    // What the parts tell of their own progress is not shown: the steps of the page are.
+    let within = WithinStage(run.progress);
+    let shown = run.progress;
+    let run = Run {
+        progress: &within,
+        ..*run
+    };
+    let patches = part(
+        PatchSet::open(&run.files.patches).map_err(Error::from),
+        run.progress,
+    )?;
+    let cells = part(Cells::read(&run, &patches), run.progress)?;
+    shown.advance(1);
+    let walks = match &cells {
+        Ok(cells) => part(traversal::walks(&run, cells, &patches), run.progress)?,
+        Err(why) => Err(why.clone()),
+    };
+    shown.advance(1);
+    let gathered = Gathered::new(&run, &cells)?;
+    shown.advance(1);
+    let most = run.settings.max_bytes;
+    let mut limits = Limits::new(run.settings);
+    let material = Material {
+        run,
+        gathered,
+        cells,
+        walks,
+        patches,
+    };
+    loop {
+        within.check()?;
+        let page = material.compose(&limits)?;
+        if page.html.len() <= most || !limits.lower() {
+            return Ok(page);
+        }
+    }
 }
 
 /// Writes the page of the run in `folder` as `report.html` there, by the `config.json` and the `report.json` of it.

@@ -336,8 +336,7 @@ fn main() -> anyhow::Result<()> {
     let page = ReportConfig::new()
         .with_title(title)
         .with_figures(figures.clone())
-        .with_seed(Seed::new(arguments.seed))
-        .with_command(Some(std::env::args().collect::<Vec<_>>().join(" ")));
+        .with_seed(Seed::new(arguments.seed));
     let page = write_report(
         &store,
         &config,

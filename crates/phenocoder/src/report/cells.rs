@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use phenocoder_core::{Categorical, Column, Seed, Unit};
-use phenocoder_io::{PatchSet, Store, Table, column_from_arrow};
+use phenocoder_io::{PatchSet, Table, column_from_arrow};
 
+use super::gather::Run;
 use super::{Part, ReportConfig, STEP};
 use crate::error::{Error, Result};
 use crate::pipeline::{PipelineConfig, source};
@@ -46,13 +47,9 @@ pub(super) struct Cells {
 
 impl Cells {
     /// Reads the table that was clustered, and looks up the cells in the patch set.
-    pub(super) fn read(
-        store: &Store,
-        config: &PipelineConfig,
-        report: &ReportConfig,
-        patches: &Part<PatchSet>,
-    ) -> Result<Self> {
-        let table = store.table(&config.cluster.table)?;
+    pub(super) fn read(run: &Run<'_>, patches: &Part<PatchSet>) -> Result<Self> {
+        let config = run.config;
+        let table = run.store.table(&config.cluster.table)?;
         let keys = &config.encode.keys;
         let samples = source::samples(&table, keys, STEP)?;
         let ids = ids(&table)?;
@@ -60,6 +57,7 @@ impl Cells {
             .x()?
             .ok_or_else(|| Error::data(STEP, format!("table `{}` has no X", config.cluster.table)))?
             .to_dense_f64()?;
+        run.progress.check()?;
         let clusters = match config.cluster.graph.leiden {
             None => Err("the cells were not grouped".to_owned()),
             Some(_) => words(source::labels(&table, &config.cluster.column)),
@@ -84,7 +82,8 @@ impl Cells {
             map,
             latents,
         };
-        cells.colorings = cells.offered(&table, config, report);
+        cells.colorings = cells.offered(&table, config, run.settings);
+        run.progress.check()?;
         if table
             .obsm(&keys.spatial_key)
             .is_ok_and(|points| points.ncols() == 3)
@@ -161,27 +160,21 @@ impl Cells {
         };
         let samples = column("sample")?.to_categorical();
         let (ids, of_row) = (text(&column("id")?), text(&column("row")?));
-        let mut found: BTreeMap<(&str, &str), (usize, &str, bool)> = BTreeMap::new();
-        for patch in 0..rows.num_rows() {
-            let Some(sample) = samples.label(patch) else {
-                continue;
-            };
-            let row = of_row[patch].as_str();
-            // Of a cell with several slices, the first one.
-            let entry = found
-                .entry((sample, ids[patch].as_str()))
-                .or_insert((patch, row, true));
-            entry.2 &= entry.1 == row;
-        }
-        let (mut without, mut doubtful) = (0, 0);
-        for (row, id) in self.ids.iter().enumerate() {
-            let sample = self.samples.label(row).unwrap_or_default();
-            match found.get(&(sample, id.as_str())) {
-                Some((patch, _, true)) => self.patches[row] = Some(*patch),
-                Some(_) => doubtful += 1,
-                None => without += 1,
-            }
-        }
+        let of_patches: Vec<(Option<Key<'_>>, &str)> = (0..rows.num_rows())
+            .map(|patch| {
+                let key = samples.label(patch).map(|s| (s, ids[patch].as_str()));
+                (key, of_row[patch].as_str())
+            })
+            .collect();
+        let of_cells: Vec<Key<'_>> = (0..self.len())
+            .map(|row| {
+                let sample = self.samples.label(row).unwrap_or_default();
+                (sample, self.ids[row].as_str())
+            })
+            .collect();
+        let joined = join(&of_cells, &of_patches);
+        let (without, doubtful) = (joined.without, joined.doubtful);
+        self.patches = joined.patches;
         if without > 0 {
             self.notes.push(format!(
                 "{without} cells have no patch in the patch set, so no picture"
@@ -253,6 +246,53 @@ impl Cells {
             .map(|row| sample(row) * k + cluster(row).min(k - 1))
             .collect()
     }
+}
+
+/// A sample, and what a cell is called within it.
+type Key<'a> = (&'a str, &'a str);
+
+/// The patches of cells.
+#[derive(Debug, PartialEq)]
+struct Joined {
+    /// The patch of each cell, of several slices the first one.
+    patches: Vec<Option<usize>>,
+    /// Cells without a patch.
+    without: usize,
+    /// Cells that others cannot be told from.
+    doubtful: usize,
+}
+
+/// Finds the patch of each cell by its key; `patches` are the key and the row in the input's table of each patch.
+///
+/// Where several cells have one key, here or in the patch set, none of them gets a patch.
+fn join(cells: &[Key<'_>], patches: &[(Option<Key<'_>>, &str)]) -> Joined {
+    // The first patch of a key, its row, and whether all patches of the key are of that row.
+    let mut found: BTreeMap<Key<'_>, (usize, &str, bool)> = BTreeMap::new();
+    for (patch, &(key, row)) in patches.iter().enumerate() {
+        if let Some(key) = key {
+            let entry = found.entry(key).or_insert((patch, row, true));
+            entry.2 &= entry.1 == row;
+        }
+    }
+    let mut cells_of: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+    for &key in cells {
+        *cells_of.entry(key).or_insert(0) += 1;
+    }
+    let mut joined = Joined {
+        patches: vec![None; cells.len()],
+        without: 0,
+        doubtful: 0,
+    };
+    for (cell, key) in cells.iter().enumerate() {
+        match found.get(key) {
+            Some(&(patch, _, true)) if cells_of.get(key) == Some(&1) => {
+                joined.patches[cell] = Some(patch);
+            }
+            Some(_) => joined.doubtful += 1,
+            None => joined.without += 1,
+        }
+    }
+    joined
 }
 
 /// Up to `most` places, from every group as many as its share, at least one while there is room; in a random order.
@@ -365,6 +405,36 @@ mod tests {
         assert_eq!(drawn, stratified(&groups, 100, Seed::new(3)));
         assert_ne!(drawn, stratified(&groups, 100, Seed::new(4)));
         assert_eq!(stratified(&groups, 2000, Seed::new(3)).len(), 1000);
+    }
+
+    #[test]
+    fn only_cells_that_can_be_told_apart_get_a_patch() {
+        let cells = [
+            ("a", "1"),
+            ("a", "2"),
+            // Two rows, of which one was left out of the patches: nobody knows which.
+            ("a", "3"),
+            ("a", "3"),
+            ("b", "1"),
+            ("b", "2"),
+        ];
+        let patches = [
+            // Two slices of one cell.
+            (Some(("a", "1")), "0"),
+            (Some(("a", "1")), "0"),
+            (Some(("a", "3")), "2"),
+            (None, "7"),
+            // Two cells of one name, of which one is not in the table.
+            (Some(("b", "1")), "4"),
+            (Some(("b", "1")), "9"),
+            (Some(("b", "2")), "5"),
+        ];
+        let joined = Joined {
+            patches: vec![Some(0), None, None, None, None, Some(6)],
+            without: 1,
+            doubtful: 3,
+        };
+        assert_eq!(join(&cells, &patches), joined);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use phenocoder_embed::evaluate::labels_of;
 use phenocoder_embed::evaluate::mixing::{
     KbetConfig, LisiConfig, batch_variance, graph_connectivity, integration_lisi, kbet, label_lisi,
 };
-use phenocoder_embed::knn::{Metric, nearest_neighbors};
+use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors};
 use phenocoder_io::{PatchSet, Store};
+use phenocoder_model::train::{EpochRecord, LossRecord, TrainingRecord};
 use phenocoder_plot::{Curve, CurvesConfig, Figure, HeatMapConfig, curves, heat_map};
 use phenocoder_spatial::comparison::{ComparisonConfig, GroupComparison, compare_groups};
 use phenocoder_spatial::composition::{Composition, composition};
@@ -45,13 +46,20 @@ pub(super) struct Make {
     pub(super) composition: Composition,
     /// The samples in the order in which they are shown, each with its condition.
     pub(super) order: Vec<(usize, Option<String>)>,
+    /// Why the conditions are missing, where they were asked for.
+    pub(super) unread: Option<String>,
 }
 
-/// Measures of how batches mix: name, value, what it says.
+/// Name, value, what it says.
+type Measure = (&'static str, f64, &'static str);
+
+/// Measures of how batches mix.
 pub(super) struct Mixing {
     pub(super) batch_key: String,
     pub(super) cells: usize,
-    pub(super) measures: Vec<(&'static str, f64, &'static str)>,
+    pub(super) measures: Vec<Measure>,
+    /// Why there are none of the clusters, where that is not for want of clusters.
+    pub(super) without_clusters: Option<String>,
 }
 
 /// Everything but the map of cells.
@@ -149,42 +157,50 @@ fn training(run: &Run<'_>) -> Result<Vec<Picture>> {
     parts.extend(last.train.parts.keys().map(|name| Some(name.as_str())));
     let mut pictures = Vec::new();
     for part in parts {
-        let of = |losses: &phenocoder_model::train::LossRecord| match part {
-            None => losses.total,
-            Some(name) => losses.part(name).unwrap_or(f64::NAN),
-        };
-        let train = record.epochs.iter().map(|epoch| of(&epoch.train)).collect();
-        let mut lines = vec![Curve::over_epochs("training", train)];
-        if record.epochs.iter().any(|epoch| epoch.validation.is_some()) {
-            let held_out = |epoch: &phenocoder_model::train::EpochRecord| {
-                epoch.validation.as_ref().map_or(f64::NAN, of)
-            };
-            let values = record.epochs.iter().map(held_out).collect();
-            lines.push(Curve::over_epochs("validation", values));
-        }
-        let (title, caption) = match part {
-            None => (
-                "loss",
-                "What is minimized: the sum of its parts by their weights.",
-            ),
-            Some("reconstruction") => (
-                "reconstruction",
-                "How far decoded cells are from the cells.",
-            ),
-            Some("kl") => (
-                "Kullback–Leibler divergence",
-                "How much the latents tell of a cell.",
-            ),
-            Some(name) => (name, "A part of the loss."),
-        };
-        let mut settings = CurvesConfig::default()
-            .with_labels("epoch", title)
-            .with_size(520.0, 340.0);
-        if part.is_none() && record.best_epoch > 0 && record.epochs.len() > 1 {
-            settings = settings.with_mark(record.best_epoch as f64, "kept");
-        }
-        pictures.push(Picture::new(&curves(&lines, &settings)?, caption)?);
+        pictures.push(loss(record, part)?);
     }
+    pictures.push(learning_rate(record)?);
+    Ok(pictures)
+}
+
+/// The loss over epochs, or the part of it of this name.
+fn loss(record: &TrainingRecord, part: Option<&str>) -> Result<Picture> {
+    let of = |losses: &LossRecord| match part {
+        None => losses.total,
+        Some(name) => losses.part(name).unwrap_or(f64::NAN),
+    };
+    let train = record.epochs.iter().map(|epoch| of(&epoch.train)).collect();
+    let mut lines = vec![Curve::over_epochs("training", train)];
+    if record.epochs.iter().any(|epoch| epoch.validation.is_some()) {
+        let held_out = |epoch: &EpochRecord| epoch.validation.as_ref().map_or(f64::NAN, of);
+        let values = record.epochs.iter().map(held_out).collect();
+        lines.push(Curve::over_epochs("validation", values));
+    }
+    let (title, caption) = match part {
+        None => (
+            "loss",
+            "What is minimized: the sum of its parts by their weights.",
+        ),
+        Some("reconstruction") => (
+            "reconstruction",
+            "How far decoded cells are from the cells.",
+        ),
+        Some("kl") => (
+            "Kullback–Leibler divergence",
+            "How much the latents tell of a cell.",
+        ),
+        Some(name) => (name, "A part of the loss."),
+    };
+    let mut settings = CurvesConfig::default()
+        .with_labels("epoch", title)
+        .with_size(520.0, 340.0);
+    if part.is_none() && record.best_epoch > 0 && record.epochs.len() > 1 {
+        settings = settings.with_mark(record.best_epoch as f64, "kept");
+    }
+    Picture::new(&curves(&lines, &settings)?, caption)
+}
+
+fn learning_rate(record: &TrainingRecord) -> Result<Picture> {
     let rates = record
         .epochs
         .iter()
@@ -195,11 +211,7 @@ fn training(run: &Run<'_>) -> Result<Vec<Picture>> {
         .with_log_y(true)
         .with_size(520.0, 340.0);
     let rate = curves(&[Curve::over_epochs("learning rate", rates)], &settings)?;
-    pictures.push(Picture::new(
-        &rate,
-        "How far each step of the training goes.",
-    )?);
-    Ok(pictures)
+    Picture::new(&rate, "How far each step of the training goes.")
 }
 
 fn montage(run: &Run<'_>) -> Result<Picture> {
@@ -241,21 +253,32 @@ fn clusters(cells: &Cells) -> Result<&Categorical> {
 /// The share of each cluster in every sample, samples of a condition side by side.
 fn make(run: &Run<'_>, cells: &Cells) -> Result<Make> {
     let composition = composition(&cells.samples, clusters(cells)?)?;
-    let conditions = match &run.settings.figures.condition_key {
-        None => vec![None; composition.units.len()],
-        Some(key) => {
-            let table = run.store.table(&run.config.cluster.table)?;
-            let labels = source::labels(&table, key)?;
-            let of_sample = |code: usize| {
-                let row = cells.samples.codes().iter().position(|&c| c == code as i32);
-                row.and_then(|row| labels.label(row)).map(str::to_owned)
-            };
-            (0..composition.units.len()).map(of_sample).collect()
-        }
+    let n = composition.units.len();
+    let (conditions, unread) = match &run.settings.figures.condition_key {
+        None => (vec![None; n], None),
+        Some(key) => match part(conditions(run, cells, key, n), run.progress)? {
+            Ok(conditions) => (conditions, None),
+            Err(why) => (vec![None; n], Some(why)),
+        },
     };
     let mut order: Vec<(usize, Option<String>)> = conditions.into_iter().enumerate().collect();
     order.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
-    Ok(Make { composition, order })
+    Ok(Make {
+        composition,
+        order,
+        unread,
+    })
+}
+
+/// The condition of each of `n` samples: that of its first cell.
+fn conditions(run: &Run<'_>, cells: &Cells, key: &str, n: usize) -> Result<Vec<Option<String>>> {
+    let table = run.store.table(&run.config.cluster.table)?;
+    let labels = source::labels(&table, key)?;
+    let of_sample = |code: usize| {
+        let row = cells.samples.codes().iter().position(|&c| c == code as i32);
+        row.and_then(|row| labels.label(row)).map(str::to_owned)
+    };
+    Ok((0..n).map(of_sample).collect())
 }
 
 /// Which statistics of the samples differ between the conditions, within the batches.
@@ -319,22 +342,44 @@ fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
             "the share of the variance of the latents that lies between the batches",
         ),
     ];
-    if let Ok(clusters) = &cells.clusters
-        && let Ok(labels) = labels_of(&clusters.select(&rows))
-    {
-        if let Ok(lisi) = label_lisi(&neighbors, &labels, &lisi, run.progress) {
-            let says = "1: the neighbours of a cell are of its cluster; 0: of all clusters alike";
-            measures.push(("cLISI of the clusters", lisi, says));
+    let mut without_clusters = None;
+    if let Ok(clusters) = &cells.clusters {
+        let found = of_clusters(&neighbors, &clusters.select(&rows), &lisi, run.progress);
+        match part(found, run.progress)? {
+            Ok(found) => measures.extend(found),
+            Err(why) => without_clusters = Some(why),
         }
-        let connected = graph_connectivity(&neighbors, &labels)?;
-        let says = "1: the cells of every cluster hang together";
-        measures.push(("connectivity of the clusters", connected, says));
     }
     Ok(Mixing {
         batch_key: key.clone(),
         cells: rows.len(),
         measures,
+        without_clusters,
     })
+}
+
+/// Whether the neighbours of cells are of their cluster.
+fn of_clusters(
+    neighbors: &Neighbors,
+    clusters: &Categorical,
+    lisi: &LisiConfig,
+    progress: &dyn Progress,
+) -> Result<Vec<Measure>> {
+    let labels = labels_of(clusters)?;
+    let mut measures = Vec::new();
+    match label_lisi(neighbors, &labels, lisi, progress) {
+        Ok(lisi) => {
+            let says = "1: the neighbours of a cell are of its cluster; 0: of all clusters alike";
+            measures.push(("cLISI of the clusters", lisi, says));
+        }
+        // Of a single cluster there is nothing to tell.
+        Err(phenocoder_embed::Error::TooFew { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let connected = graph_connectivity(neighbors, &labels)?;
+    let says = "1: the cells of every cluster hang together";
+    measures.push(("connectivity of the clusters", connected, says));
+    Ok(measures)
 }
 
 /// The map of samples or subunits.

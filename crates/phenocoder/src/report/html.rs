@@ -102,11 +102,12 @@ pub(super) fn absent(why: &str) -> String {
 
 /// A picture with words below it.
 pub(super) fn figure(svg: &str, caption: &str) -> String {
-    // Within HTML the name space goes without saying.
+    let caption = escape(caption);
+    // Within HTML the name space goes without saying; whoever does not see the picture hears the words.
     let svg = svg.replacen(" xmlns=\"http://www.w3.org/2000/svg\"", "", 1);
+    let svg = svg.replacen("<svg", &format!("<svg aria-label=\"{caption}\""), 1);
     format!(
-        "<figure><div class=\"scroll\">{svg}</div><figcaption>{}</figcaption></figure>",
-        escape(caption)
+        "<figure><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">{svg}</div><figcaption>{caption}</figcaption></figure>"
     )
 }
 
@@ -199,6 +200,17 @@ mod tests {
         assert!(!json.contains('<') && !json.contains('\u{2028}'), "{json}");
         let back: Vec<String> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [name, "\u{2028}", "<!--"]);
+    }
+
+    #[test]
+    fn a_picture_has_its_words_as_a_name() {
+        let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\"><g/></svg>";
+        let figure = figure(svg, "\" onload=\"x");
+        assert!(
+            figure.contains("<svg aria-label=\"&quot; onload=&quot;x\" role=\"img\">"),
+            "{figure}"
+        );
+        assert!(!figure.contains("xmlns") && !figure.contains(" onload=\""));
     }
 
     #[test]

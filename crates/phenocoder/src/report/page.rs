@@ -220,6 +220,26 @@ impl Material<'_> {
             .collect()
     }
 
+    /// A note on channels that were given a colour and are not there.
+    fn unknown_channels(&self) -> Option<String> {
+        let ChannelColors::Named(named) = &self.run.settings.channels else {
+            return None;
+        };
+        let known = &self.gathered.manifest.as_ref().ok()?.channels;
+        let unknown: Vec<String> = named
+            .iter()
+            .filter(|(name, _)| !known.contains(name))
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        match unknown.is_empty() {
+            true => None,
+            false => Some(format!(
+                "colours were named for channels that are not there: {}",
+                unknown.join(", ")
+            )),
+        }
+    }
+
     /// The cells that are shown, and those with a picture in the order of their tiles.
     fn choose(&self, cells: &Cells, limits: &Limits) -> (Shown, Vec<usize>) {
         let settings = self.run.settings;
@@ -329,6 +349,7 @@ impl Material<'_> {
                 ));
             }
         }
+        notes.extend(self.unknown_channels());
         let largest = self.run.settings.max_bytes;
         if *limits != Limits::new(self.run.settings) {
             let megabytes = largest as f64 / 1e6;
@@ -372,9 +393,12 @@ fn policy() -> String {
 /// Writes the file beside its place, then renames it.
 pub(super) fn write(path: &Path, html: &str) -> Result<()> {
     let part = path.with_extension("html.part");
-    std::fs::write(&part, html)
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|error| Error::data(STEP, format!("`{}`: {error}", path.display())))
+    let written = std::fs::write(&part, html).and_then(|()| std::fs::rename(&part, path));
+    written.map_err(|error| {
+        // Where it cannot be removed there is nothing better to do; the first error says why.
+        let _ = std::fs::remove_file(&part);
+        Error::data(STEP, format!("`{}`: {error}", path.display()))
+    })
 }
 
 #[cfg(test)]
@@ -388,6 +412,16 @@ mod tests {
             name => name.to_uppercase(),
         });
         assert_eq!(filled, "<{{b}}|B>");
+    }
+
+    #[test]
+    fn nothing_is_left_behind_where_the_page_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+        // A folder of that name cannot be replaced by a file.
+        std::fs::create_dir(&path).unwrap();
+        assert!(write(&path, "x").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

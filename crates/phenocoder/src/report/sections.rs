@@ -47,6 +47,13 @@ pub(super) fn all(
     shown: Result<&Shown, &str>,
     notes: &[String],
 ) -> Vec<Section> {
+    let mut sections = found(material, shown);
+    sections.extend(made(material, shown, notes));
+    sections
+}
+
+/// What the cells and the samples are like.
+fn found(material: &Material<'_>, shown: Result<&Shown, &str>) -> Vec<Section> {
     let gathered = &material.gathered;
     let mut clusters = gallery(material, shown);
     if let Some(agreement) = &gathered.agreement {
@@ -95,6 +102,12 @@ pub(super) fn all(
             "Do the latents know the batch?",
             either(&gathered.mixing, arrangement::mixing),
         ),
+    ]
+}
+
+/// How that came about.
+fn made(material: &Material<'_>, shown: Result<&Shown, &str>, notes: &[String]) -> Vec<Section> {
+    vec![
         Section::new(
             "latents",
             "Latents",
@@ -222,13 +235,35 @@ fn remarks(material: &Material<'_>) -> Vec<String> {
         remarks
             .push("The last epoch was the best one: a longer training may give more.".to_owned());
     }
-    for dropped in &report.samples.notes.dropped {
-        remarks.push(format!(
-            "Sample {} was not described: {:?}.",
-            dropped.unit, dropped.reason
-        ));
-    }
+    let dropped = report.samples.notes.dropped.iter();
+    let dropped: Vec<(&str, String)> = dropped
+        .map(|one| (one.unit.as_str(), one.reason.to_string()))
+        .collect();
+    remarks.extend(not_described(&dropped));
     remarks
+}
+
+/// Samples without statistics, the first ones by name and reason.
+fn not_described(dropped: &[(&str, String)]) -> Option<String> {
+    const NAMED: usize = 5;
+    if dropped.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = dropped
+        .iter()
+        .take(NAMED)
+        .map(|(sample, why)| format!("{sample} ({why})"))
+        .collect();
+    let more = match dropped.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        n => format!(" and {} more", count(n)),
+    };
+    let all = count(dropped.len());
+    let named = named.join(", ");
+    Some(match dropped.len() {
+        1 => format!("A sample was not described: {named}."),
+        _ => format!("{all} samples were not described: {named}{more}."),
+    })
 }
 
 /// The part, or why there is none.
@@ -409,6 +444,31 @@ mod tests {
     fn a_reason_becomes_a_sentence() {
         assert_eq!(sentence("no map was made"), "No map was made.");
         assert_eq!(sentence(""), ".");
+    }
+
+    #[test]
+    fn samples_that_are_missing_are_one_remark() {
+        assert_eq!(not_described(&[]), None);
+        let dropped: Vec<(&str, String)> = ["a", "b", "c", "d", "e", "f"]
+            .map(|name| (name, "it has no cells".to_owned()))
+            .to_vec();
+        assert_eq!(
+            not_described(&dropped[..1]).unwrap(),
+            "A sample was not described: a (it has no cells)."
+        );
+        let remark = not_described(&dropped).unwrap();
+        assert!(remark.starts_with("6 samples were not described: a (it has no cells), b"));
+        assert!(remark.ends_with(" and 1 more."), "{remark}");
+    }
+
+    #[test]
+    fn the_label_of_a_picture_cannot_end_its_attribute() {
+        const EVIL: &str = "\" onmouseover=\"alert(1)</script><img src=x>{{style}}";
+        for markup in [tile(3, Some(7), EVIL), tile(3, None, EVIL)] {
+            assert!(!markup.contains("\" onmouseover=\""), "{markup}");
+            assert!(!markup.contains("<img") && !markup.contains("</script>"));
+            assert!(markup.contains("data-tile=\"3\""));
+        }
     }
 
     #[test]

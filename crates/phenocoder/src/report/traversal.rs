@@ -4,14 +4,16 @@ use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
 use ndarray::{Array2, Array4, ArrayView2, Axis};
-use phenocoder_core::{Categorical, Progress};
+use phenocoder_core::Categorical;
 use phenocoder_io::{PatchSet, column_from_arrow};
 use phenocoder_model::{DeviceChoice, SavedModel, decode, select_device};
 use phenocoder_patches::UnseenPolicy;
 
-use super::STEP;
+use super::cells::Cells;
+use super::gather::Run;
+use super::{Part, STEP};
 use crate::error::{Error, Result};
-use crate::pipeline::{ModelManifest, PipelineConfig, RunFiles};
+use crate::pipeline::{ModelManifest, PipelineConfig};
 
 /// How far the latent is moved, in standard deviations of the cells.
 pub(super) const STEPS: [f64; 7] = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0];
@@ -37,13 +39,9 @@ pub(super) fn by_spread(latents: ArrayView2<'_, f64>) -> Vec<(usize, f64)> {
 }
 
 /// Decodes the mean of the latents with each of those that vary most moved, under the most frequent conditions.
-pub(super) fn walks(
-    latents: ArrayView2<'_, f64>,
-    config: &PipelineConfig,
-    files: &RunFiles,
-    most: usize,
-    progress: &dyn Progress,
-) -> Result<Walks> {
+pub(super) fn walks(run: &Run<'_>, cells: &Cells, patches: &Part<PatchSet>) -> Result<Walks> {
+    let (config, files) = (run.config, run.files);
+    let latents = cells.latents.view();
     let device = select_device(DeviceChoice::Cpu)?.device;
     let saved = SavedModel::load(&files.model, &device)?;
     if latents.ncols() != saved.model.latent_dim() {
@@ -57,7 +55,7 @@ pub(super) fn walks(
         .mean_axis(Axis(0))
         .ok_or_else(|| Error::data(STEP, "there are no cells"))?;
     let mut chosen = by_spread(latents);
-    chosen.truncate(most);
+    chosen.truncate(run.settings.traversed);
     let n = chosen.len() * STEPS.len();
     let moved = Array2::from_shape_fn((n, latents.ncols()), |(i, column)| {
         let (latent, spread) = chosen[i / STEPS.len()];
@@ -71,11 +69,33 @@ pub(super) fn walks(
     let (row, conditions) = frequent(&manifest, config, &files.patches)?;
     let rows = row.select(Axis(0), &vec![0; n]);
     let model = saved.model.as_ref();
+    let decoded = decode(model, moved.view(), rows.view(), BATCH, run.progress)?;
+    if let Ok(patches) = patches {
+        let shape = patches.shape();
+        check_extent(decoded.dim(), (shape.height, shape.width, shape.channels))?;
+    }
     Ok(Walks {
-        patches: decode(model, moved.view(), rows.view(), BATCH, progress)?,
+        patches: decoded,
         latents: chosen,
         conditions,
     })
+}
+
+/// What is decoded lies among the pictures of cells, so it must have their rows, columns and channels.
+fn check_extent(
+    (n, height, width, channels): (usize, usize, usize, usize),
+    expected: (usize, usize, usize),
+) -> Result<()> {
+    if n == 0 || (height, width, channels) == expected {
+        return Ok(());
+    }
+    let (y, x, c) = expected;
+    Err(Error::data(
+        STEP,
+        format!(
+            "the model decodes {height} × {width} pixels in {channels} channels, the patch set has {y} × {x} in {c}"
+        ),
+    ))
 }
 
 /// The most frequent label of each condition, as the network takes it and in words.
@@ -125,5 +145,18 @@ mod tests {
     fn latents_are_ordered_by_their_spread() {
         let order = by_spread(array![[0.0, 5.0, 1.0], [2.0, -5.0, 1.0]].view());
         assert_eq!(order, [(1, 5.0), (0, 1.0), (2, 0.0)]);
+    }
+
+    #[test]
+    fn what_differs_from_the_patches_in_extent_is_refused() {
+        assert!(check_extent((7, 16, 16, 3), (16, 16, 3)).is_ok());
+        assert!(check_extent((0, 16, 16, 1), (16, 16, 3)).is_ok());
+        for other in [(7, 16, 16, 1), (7, 16, 8, 3), (7, 32, 16, 3)] {
+            let message = check_extent(other, (16, 16, 3)).unwrap_err().to_string();
+            assert!(
+                message.contains("the patch set has 16 × 16 in 3"),
+                "{message}"
+            );
+        }
     }
 }

@@ -12,7 +12,9 @@ use phenocoder::io::{PatchSet, Store, WriteMode};
 use phenocoder::patches::BorderPolicy;
 use phenocoder::pipeline::figures::{FigureConfig, FigureFormat, draw};
 use phenocoder::pipeline::{PipelineConfig, PipelineReport, RunFiles, run};
-use phenocoder::report::{ReportConfig, ReportFile, write_report, write_report_of_folder};
+use phenocoder::report::{
+    ChannelColors, ReportConfig, ReportFile, write_report, write_report_of_folder,
+};
 use serde_json::Value;
 
 use crate::small;
@@ -196,7 +198,7 @@ fn a_run_becomes_one_page_with_everything_on_it() {
 
 #[test]
 fn the_same_run_gives_the_same_bytes_on_any_number_of_threads() {
-    let done = Done::new(|_, config| config);
+    let mut done = Done::new(|_, config| config);
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -216,12 +218,17 @@ fn the_same_run_gives_the_same_bytes_on_any_number_of_threads() {
         one == std::fs::read_to_string(&again.path).unwrap(),
         "by the folder"
     );
+    // How long the training took is not on the page.
+    for seconds in &mut done.report.fit.record.seconds {
+        *seconds += 1.0;
+    }
+    assert!(one == done.write(&settings).0, "after a slower training");
 }
 
 #[test]
 fn names_are_text_whatever_they_contain() {
-    const EVIL: &str = "</script><img src=x onerror=\"alert('1')\">{{style}}";
-    let done = Done::new(|path, config| {
+    const EVIL: &str = "\" onmouseover=\"alert(1)</script><img src=x>{{style}}";
+    let mut done = Done::new(|path, config| {
         let mut store = small::open(path);
         let table = store.table("cells").unwrap();
         let batch = table.obs_column("batch").unwrap().to_categorical();
@@ -250,6 +257,34 @@ fn names_are_text_whatever_they_contain() {
         .with_title(EVIL)
         .with_command(Some(EVIL.to_owned()));
     let (page, _) = done.write(&settings);
+    harmless(&page);
+    let column = data(&page)["columns"][2].clone();
+    assert_eq!(column["labels"][0], format!("batch_1{EVIL}"));
+
+    // Names of clusters, then those of samples, which the run itself could not have: elements are named by them.
+    for column in ["phenocoder_cluster", "sample"] {
+        let table = done.store.table("phenocoder").unwrap();
+        let labels = table.obs_column(column).unwrap().to_categorical();
+        let labels = labels
+            .labels()
+            .map(|label| format!("{}{EVIL}", label.unwrap()))
+            .collect();
+        let data = table
+            .read_all()
+            .unwrap()
+            .with_obs_column(column, Column::Text(labels))
+            .unwrap();
+        done.store
+            .write_table("phenocoder", &data, WriteMode::Replace)
+            .unwrap();
+        let (page, _) = done.write(&settings);
+        harmless(&page);
+        assert!(page.contains("&quot; onmouseover=&quot;alert(1)&lt;/script&gt;"));
+    }
+}
+
+/// Names that are markup were not taken for any.
+fn harmless(page: &str) {
     assert_eq!(
         page.matches("</script>").count(),
         3,
@@ -257,8 +292,15 @@ fn names_are_text_whatever_they_contain() {
     );
     assert!(!page.contains("<img src=x"));
     assert_eq!(page.matches("<style>").count(), 1);
-    let column = data(&page)["columns"][2].clone();
-    assert_eq!(column["labels"][0], format!("batch_1{EVIL}"));
+    let (before, json) = page
+        .split_once("<script type=\"application/json\" id=\"data\">")
+        .unwrap();
+    let after = json.split_once("</script>").unwrap().1;
+    assert!(
+        ![before, after]
+            .iter()
+            .any(|part| part.contains("\" onmouseover=\""))
+    );
 }
 
 #[test]
@@ -281,6 +323,11 @@ fn what_is_gone_is_said_and_the_rest_stays() {
     );
     assert!(page.contains("id=\"map-points\"") && page.contains("class=\"bars\""));
     assert!(!page.contains("class=\"atlas\""));
+
+    // A column that is not there costs what is made of it, and no more.
+    let figures = FigureConfig::new().with_condition_key(Some("nowhere".to_owned()));
+    let (page, _) = done.write(&ReportConfig::new().with_figures(figures));
+    assert!(page.contains("The conditions of the samples: ") && page.contains("class=\"bars\""));
 
     // Without any table, too.
     let folder = tempfile::tempdir().unwrap();
@@ -319,13 +366,13 @@ fn damaged_patches_cost_the_pictures_only() {
             }
         }
     }
-    let (page, written) = done.write(&settings());
+    let colors = ChannelColors::Named(vec![("far red".to_owned(), [255, 0, 0])]);
+    let (page, written) = done.write(&settings().with_channels(colors));
     assert_eq!((written.cells_shown, written.patches_shown), (320, 0));
-    let said = written
-        .notes
-        .iter()
-        .any(|note| note.starts_with("no pictures of cells"));
-    assert!(said, "{:?}", written.notes);
+    let notes = &written.notes;
+    let said = |words: &str| notes.iter().any(|note| note.contains(words));
+    assert!(said("no pictures of cells"), "{notes:?}");
+    assert!(said("channels that are not there: `far red`"), "{notes:?}");
     // What the network makes of latents needs no patches.
     assert!(page.contains("class=\"walks\""));
 }
@@ -371,7 +418,15 @@ fn pictures_belong_to_their_cells_where_some_have_none() {
     let patched: BTreeMap<(&str, &str), usize> = (0..set.len())
         .map(|i| ((samples.label(i).unwrap(), ids.label(i).unwrap()), i))
         .collect();
+    let all: Vec<usize> = (0..set.len()).collect();
+    let patches = set.read_channels_last(&all).unwrap();
     let data = data(&page);
+    let atlas = Atlas::first(&page, &data);
+    let shape = set.shape();
+    assert_eq!(
+        (atlas.tile_height, atlas.tile_width, shape.channels),
+        (shape.height, shape.width, 3)
+    );
     let codes = STANDARD
         .decode(data["columns"][1]["codes"].as_str().unwrap())
         .unwrap();
@@ -379,8 +434,62 @@ fn pictures_belong_to_their_cells_where_some_have_none() {
     let sprites = sixteen(&data["sprites"]);
     for (i, id) in data["ids"].as_str().unwrap().lines().enumerate() {
         let sample = names[usize::from(codes[i])].as_str().unwrap();
-        let has = patched.contains_key(&(sample, id));
-        assert_eq!(sprites[i] != u16::MAX, has, "cell {id} of {sample}");
+        let patch = patched.get(&(sample, id));
+        assert_eq!(
+            sprites[i] != u16::MAX,
+            patch.is_some(),
+            "cell {id} of {sample}"
+        );
+        let Some(&patch) = patch else { continue };
+        for y in 0..shape.height {
+            for x in 0..shape.width {
+                let expected: [u8; 3] = std::array::from_fn(|c| {
+                    (patches[[patch, y, x, c]].clamp(0.0, 1.0) * 255.0).round() as u8
+                });
+                let found = atlas.pixel(usize::from(sprites[i]), y, x);
+                assert_eq!(found, expected, "cell {id} of {sample} at {y}, {x}");
+            }
+        }
+    }
+}
+
+/// The image with the first three channels of all pictures.
+struct Atlas {
+    pixels: Vec<u8>,
+    width: usize,
+    tile_height: usize,
+    tile_width: usize,
+    columns: usize,
+}
+
+impl Atlas {
+    fn first(page: &str, data: &Value) -> Self {
+        let image = page.split_once("class=\"atlas\"").unwrap().1;
+        let image = image.split_once("data:image/png;base64,").unwrap().1;
+        let bytes = STANDARD.decode(image.split_once('"').unwrap().0).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!(info.color_type, png::ColorType::Rgb);
+        assert_eq!(info.bit_depth, png::BitDepth::Eight);
+        let number = |name: &str| data["tiles"][name].as_u64().unwrap() as usize;
+        Self {
+            pixels,
+            width: info.width as usize,
+            tile_height: number("height"),
+            tile_width: number("width"),
+            columns: number("columns"),
+        }
+    }
+
+    /// A pixel of a tile.
+    fn pixel(&self, tile: usize, y: usize, x: usize) -> [u8; 3] {
+        let row = tile / self.columns * self.tile_height + y;
+        let column = tile % self.columns * self.tile_width + x;
+        let at = 3 * (row * self.width + column);
+        [self.pixels[at], self.pixels[at + 1], self.pixels[at + 2]]
     }
 }
 

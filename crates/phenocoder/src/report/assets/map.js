@@ -222,6 +222,7 @@
     return { offsets, color: (255 << 24 | blue << 16 | green << 8 | red) >>> 0 };
   };
   const draw = () => {
+    if (width === 0) return;
     const column = columns[color], r = radius(), many = bins.start[BINS * BINS] > MANY;
     const [across, down] = [canvas.width, canvas.height];
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -367,7 +368,7 @@
 
   // ---- The legend.
   const drawLegend = () => {
-    const column = columns[color], heading = make("h3", {}, column.name);
+    const column = columns[color], heading = make("h3", { tabIndex: -1 }, column.name);
     if (column.kind !== "labels") {
       const ramp = make("div", { className: "ramp" });
       ramp.style.background = `linear-gradient(to right, ${data.ramp.join(",")})`;
@@ -403,7 +404,15 @@
       return button;
     });
     const all = make("button", { type: "button", className: "more", hidden: closed.size === 0 }, "Show all");
-    all.addEventListener("click", () => { closed.clear(); highlight = null; drawLegend(); see(); redraw(); });
+    all.addEventListener("click", () => {
+      closed.clear();
+      highlight = null;
+      drawLegend();
+      // The button is gone: keys go on from the head of the legend.
+      legend.firstElementChild.focus({ preventScroll: true });
+      see();
+      redraw();
+    });
     legend.replaceChildren(heading, ...entries, all);
   };
 
@@ -443,13 +452,19 @@
     layoutSelect.addEventListener("change", () => { pinned = -1; choose(layoutSelect.value); });
     colorSelect.addEventListener("change", () => recolor(Number(colorSelect.value)));
   };
-  // Shows a cell wherever the map is: in another sample's tissue that is turned to, and its label is not hidden.
+  // Shows a cell wherever the map is: in another sample's tissue that is turned to, and its label is not hidden. A cell
+  // that has no place in what is shown is looked for in the other layout.
   const select = (i) => {
     if (!here[i]) {
       const sample = samples.codes[i];
-      const known = layouts.map && layouts.map.x[i] !== NONE;
-      if (layout !== "map" && layouts.tissue && sample !== samples.missing) choose(String(sample));
-      else if (known) choose("map");
+      const lies = (points) => points && points.x[i] !== NONE && points.y[i] !== NONE;
+      const mapped = lies(layouts.map), inTissue = lies(layouts.tissue) && sample !== samples.missing;
+      if (inTissue && (layout !== "map" || !mapped)) choose(String(sample));
+      else if (mapped) choose("map");
+    }
+    if (!here[i]) {
+      live.textContent = `${describe(i).join(", ")}; it has no place`;
+      return;
     }
     if (!seen[i]) { hidden[color].clear(); drawLegend(); see(); }
     hovered = -1;
@@ -578,6 +593,13 @@
   }
 
   // ---- Begin.
+  const ready = Promise.all(images.map((image) => image.decode())).then(() => {
+    drawChannels();
+    drawTiles();
+    showTip();
+  });
+  // For tests: whether there is a map, where a cell lies in the window, and what the page holds of it.
+  window.phenocoderReport = { n, ready, map: false };
   fillSelects();
   if (layoutSelect.options.length === 0) {
     stage.replaceChildren(make("p", { className: "absent" }, "The cells have neither a map nor a place."));
@@ -586,15 +608,8 @@
   choose(layoutSelect.options[0].value);
   resize();
   new ResizeObserver(resize).observe(stage);
-  const ready = Promise.all(images.map((image) => image.decode())).then(() => {
-    drawChannels();
-    drawTiles();
-    showTip();
-  });
-  // For tests: where a cell lies in the window, and what the page holds of it.
-  window.phenocoderReport = {
-    n,
-    ready,
+  Object.assign(window.phenocoderReport, {
+    map: true,
     place: (i) => {
       const box = canvas.getBoundingClientRect(), { x, y } = onStage(i);
       return { x: x + box.left, y: y + box.top };
@@ -602,5 +617,5 @@
     cell: (i) => ({ id: ids[i], sample: labelOf(samples, i), picture: sprites[i] !== NONE, shown: seen[i] === 1 }),
     nearest: (x, y) => { const box = canvas.getBoundingClientRect(); return nearest(x - box.left, y - box.top, 12); },
     view: () => ({ ...view, hovered, pinned, layout, color }),
-  };
+  });
 })();

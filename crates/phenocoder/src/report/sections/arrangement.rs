@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use phenocoder_plot::category_color;
+use phenocoder_spatial::comparison::{Difference, GroupComparison};
+use phenocoder_spatial::composition::Composition;
 
 use super::{missing, picture, shape};
 use crate::report::Part;
@@ -16,7 +18,20 @@ const DIFFERENCES: usize = 30;
 
 /// One bar per sample, and the numbers.
 pub(super) fn composition(make: &Make) -> String {
-    let Make { composition, order } = make;
+    let unread = match &make.unread {
+        None => String::new(),
+        Some(why) => missing(&format!("the conditions of the samples: {why}")),
+    };
+    let numbers = folded("Numbers", &counts(make));
+    format!(
+        "{unread}{}{}{numbers}",
+        labels(&make.composition),
+        bars(make)
+    )
+}
+
+/// The colours of the labels.
+fn labels(composition: &Composition) -> String {
     let n = composition.labels.len();
     let mut out = "<ul class=\"legend\">".to_owned();
     for (code, label) in composition.labels.iter().enumerate() {
@@ -28,45 +43,63 @@ pub(super) fn composition(make: &Make) -> String {
             escape(label)
         );
     }
-    out.push_str("</ul><div class=\"bars\">");
+    out + "</ul>"
+}
+
+/// A bar per sample, below the name of its condition.
+fn bars(make: &Make) -> String {
+    let mut out = "<div class=\"bars\">".to_owned();
     let mut group: Option<&Option<String>> = None;
-    for (sample, condition) in order {
+    for (sample, condition) in &make.order {
         if group != Some(condition) {
             if let Some(name) = condition {
                 let _ = write!(out, "<h3>{}</h3>", escape(name));
             }
             group = Some(condition);
         }
-        let name = escape(&composition.units[*sample]);
-        let _ = write!(out, "<div class=\"name\">{name}</div><div class=\"bar\">");
-        for (code, label) in composition.labels.iter().enumerate() {
-            let share = composition.fractions[[*sample, code]];
-            if share.is_nan() || share <= 0.0 {
-                continue;
-            }
-            let color = category_color(code, n);
-            let inside = if share >= 0.06 {
-                escape(label)
-            } else {
-                String::new()
-            };
-            let _ = write!(
-                out,
-                "<span style=\"width:{:.3}%;background:{};color:{}\" title=\"{}: {}\">{inside}</span>",
-                100.0 * share,
-                hex(color),
-                if color.luminance() > 0.179 {
-                    "#000000"
-                } else {
-                    "#ffffff"
-                },
-                escape(label),
-                percent(share, 1.0)
-            );
-        }
-        out.push_str("</div>");
+        let name = escape(&make.composition.units[*sample]);
+        let bar = bar(&make.composition, *sample);
+        let _ = write!(
+            out,
+            "<div class=\"name\">{name}</div><div class=\"bar\">{bar}</div>"
+        );
     }
-    out.push_str("</div>");
+    out + "</div>"
+}
+
+/// The shares of the labels in a sample.
+fn bar(composition: &Composition, sample: usize) -> String {
+    let n = composition.labels.len();
+    let mut out = String::new();
+    for (code, label) in composition.labels.iter().enumerate() {
+        let share = composition.fractions[[sample, code]];
+        if share.is_nan() || share <= 0.0 {
+            continue;
+        }
+        let color = category_color(code, n);
+        let label = escape(label);
+        let inside = if share >= 0.06 { label.as_str() } else { "" };
+        let _ = write!(
+            out,
+            "<span style=\"width:{:.3}%;background:{};color:{}\" title=\"{label}: {}\">{inside}</span>",
+            100.0 * share,
+            hex(color),
+            if color.luminance() > 0.179 {
+                "#000000"
+            } else {
+                "#ffffff"
+            },
+            percent(share, 1.0)
+        );
+    }
+    out
+}
+
+/// The numbers of cells as a table.
+fn counts(make: &Make) -> String {
+    let Make {
+        composition, order, ..
+    } = make;
     let rows = order.iter().map(|(sample, condition)| {
         let mut row = vec![Cell::text(&composition.units[*sample])];
         row.push(Cell::text(condition.clone().unwrap_or_default()));
@@ -77,10 +110,7 @@ pub(super) fn composition(make: &Make) -> String {
     let rows: Vec<Vec<Cell>> = rows.collect();
     let mut names = vec!["sample", "condition"];
     names.extend(composition.labels.iter().map(String::as_str));
-    out + &folded(
-        "Numbers",
-        &table("Cells of each cluster in each sample", &names, &rows, true),
-    )
+    table("Cells of each cluster in each sample", &names, &rows, true)
 }
 
 pub(super) fn interactions(radii: &[(f64, Part<Picture>)]) -> String {
@@ -106,8 +136,7 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         Ok(compared) => compared,
         Err(why) => return missing(why),
     };
-    let two = compared.groups.len() == 2;
-    let mut known: Vec<_> = compared
+    let mut known: Vec<&Difference> = compared
         .differences
         .iter()
         .filter(|d| !d.p_value.is_nan())
@@ -118,12 +147,52 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
             .then(a.name.cmp(&b.name))
     });
     let found = known.iter().filter(|d| d.p_adjusted <= 0.05).count();
+    let all = known.len();
+    let least = known
+        .first()
+        .map_or(f64::NAN, |d| 1.0 / d.arrangements.max(1) as f64);
+    known.truncate(DIFFERENCES);
+    let keys = &material.run.settings.figures;
+    let within = match &keys.batch_key {
+        Some(key) => format!(" Compared within each label of {}.", escape(key)),
+        None => String::new(),
+    };
+    let more = match compared.rows_left_out {
+        0 => String::new(),
+        n => format!(" {n} samples without a group were left out."),
+    };
+    format!(
+        "<p>{} of {} statistics differ at a false discovery rate of 5 % (samples are compared, not cells).{within}{more}</p>{}\
+         <p class=\"caption\">The {} of {} statistics with the smallest p. {} p: permutations, at least {} with so many \
+         samples. q: adjusted for the number of statistics (Benjamini–Hochberg).</p>",
+        count(found),
+        count(all),
+        differences(compared, &known),
+        count(known.len()),
+        count(all),
+        escape(&size_of_difference(&compared.groups)),
+        number(least),
+    )
+}
+
+/// What the column between the means and p holds.
+fn size_of_difference(groups: &[String]) -> String {
+    match groups {
+        [_, higher] => format!("Effect: Hedges’ g, positive where {higher} is higher."),
+        _ => {
+            "Explained: the share of the variance that the groups explain, from 0 to 1.".to_owned()
+        }
+    }
+}
+
+/// A row for each of these statistics.
+fn differences(compared: &GroupComparison, shown: &[&Difference]) -> String {
+    let two = compared.groups.len() == 2;
     let mut names = vec!["statistic", "radius"];
     names.extend(compared.groups.iter().map(String::as_str));
     names.extend([if two { "effect" } else { "explained" }, "p", "q"]);
-    let rows: Vec<Vec<Cell>> = known
+    let rows: Vec<Vec<Cell>> = shown
         .iter()
-        .take(DIFFERENCES)
         .map(|d| {
             let (radius, name) = statistic(&d.name);
             let mut row = vec![Cell::text(name), Cell::number(radius)];
@@ -136,29 +205,7 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
             row
         })
         .collect();
-    let keys = &material.run.settings.figures;
-    let within = match &keys.batch_key {
-        Some(key) => format!(" Compared within each label of {}.", escape(key)),
-        None => String::new(),
-    };
-    let least = known
-        .first()
-        .map_or(f64::NAN, |d| 1.0 / d.arrangements.max(1) as f64);
-    let more = match compared.rows_left_out {
-        0 => String::new(),
-        n => format!(" {n} samples without a group were left out."),
-    };
-    format!(
-        "<p>{} of {} statistics differ at a false discovery rate of 5 % (samples are compared, not cells).{within}{more}</p>{}\
-         <p class=\"caption\">The first {} of them by p. Effect: Hedges’ g, positive where {} is higher. p: permutations, at \
-         least {} with so many samples. q: adjusted for the number of statistics (Benjamini–Hochberg).</p>",
-        count(found),
-        count(known.len()),
-        table("Statistics that differ most", &names, &rows, true),
-        rows.len(),
-        escape(compared.groups.last().map_or("", String::as_str)),
-        number(least),
-    )
+    table("Statistics that differ most", &names, &rows, true)
 }
 
 /// An effect as a number and a bar to the left or right.
@@ -220,17 +267,29 @@ pub(super) fn mixing(mixing: &Mixing) -> String {
         mixing.batch_key,
         count(mixing.cells)
     );
-    table(
+    let shown = table(
         &caption,
         &["measure", "value", "what it says"],
         &rows,
         false,
-    )
+    );
+    match &mixing.without_clusters {
+        None => shown,
+        Some(why) => shown + &missing(&format!("no measures of the clusters: {why}")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_of_a_difference_is_explained_by_the_number_of_groups() {
+        let groups = ["a", "b", "c"].map(str::to_owned);
+        assert!(size_of_difference(&groups[..2]).contains("positive where b is higher"));
+        let three = size_of_difference(&groups);
+        assert!(three.starts_with("Explained") && !three.contains("Hedges"));
+    }
 
     #[test]
     fn statistics_are_named_as_one_would_say_them() {

@@ -5,35 +5,11 @@ use std::fmt::Write as _;
 use phenocoder_patches::{ChannelRange, ExtractReport, Scaling};
 
 use super::{either, missing, picture, sentence};
+use crate::pipeline::FitReport;
 use crate::report::html::{Cell, count, escape, figure, folded, number, percent, table};
 use crate::report::page::Material;
 
 pub(super) fn training(material: &Material<'_>) -> String {
-    let fit = &material.run.report.fit;
-    let record = &fit.record;
-    let held_out = match fit.validation {
-        0 => "none were held out".to_owned(),
-        n if fit.split_by_patch => format!("{} of them held out one by one", count(n)),
-        n => format!("{} more held out by sample", count(n)),
-    };
-    let mut words = format!(
-        "{} patches were trained on, {held_out}; {} weights, {} epochs",
-        count(fit.train),
-        count(fit.parameters),
-        record.epochs.len()
-    );
-    if record.stopped_early {
-        words.push_str(", stopped early");
-    }
-    let seconds: f64 = record.seconds.iter().sum();
-    if seconds > 0.0 {
-        let _ = write!(words, ", {} seconds", number(seconds.round()));
-    }
-    let _ = write!(
-        words,
-        "; the weights are those of epoch {}.",
-        record.best_epoch
-    );
     let curves = either(&material.gathered.training, |pictures| {
         let each: String = pictures
             .iter()
@@ -43,8 +19,29 @@ pub(super) fn training(material: &Material<'_>) -> String {
     });
     format!(
         "<p>{}</p>{curves}{}",
-        escape(&words),
+        escape(&course(&material.run.report.fit)),
         picture(&material.gathered.montage)
+    )
+}
+
+/// How the training went, in words.
+fn course(fit: &FitReport) -> String {
+    let record = &fit.record;
+    let held_out = match fit.validation {
+        0 => "none were held out".to_owned(),
+        n if fit.split_by_patch => format!("{} of them held out one by one", count(n)),
+        n => format!("{} more held out by sample", count(n)),
+    };
+    let stopped = match record.stopped_early {
+        true => ", stopped early",
+        false => "",
+    };
+    format!(
+        "{} patches were trained on, {held_out}; {} weights, {} epochs{stopped}; the weights are those of epoch {}.",
+        count(fit.train),
+        count(fit.parameters),
+        record.epochs.len(),
+        record.best_epoch
     )
 }
 
