@@ -7,7 +7,7 @@ mod product;
 mod randomized;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
-use phenocoder_core::{Seed, ShapeError};
+use phenocoder_core::{NoProgress, Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{check_columns, check_finite};
@@ -17,6 +17,10 @@ use exact::Directions;
 pub use incremental::{IncrementalMethod, IncrementalPca, IncrementalPcaConfig};
 use product::Centered;
 use randomized::Projection;
+
+const METHOD: &str = "principal components";
+/// The most power iterations: far more than any matrix needs, and few enough to come to an end.
+const MOST_ITERATIONS: usize = 1000;
 
 /// How the components are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,7 +59,7 @@ pub struct PcaConfig {
     #[serde(default = "default_oversamples")]
     pub oversamples: usize,
     /// How often [`PcaSolver::Randomized`] multiplies them by the covariance after the first time (default: 7 where
-    /// less than a tenth of all components is asked for, otherwise 4).
+    /// less than a tenth of all components is asked for, otherwise 4; at most 1,000).
     #[serde(default)]
     pub power_iterations: Option<usize>,
     /// Where [`PcaSolver::Randomized`] starts.
@@ -112,10 +116,12 @@ impl PcaConfig {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] when no component is asked for.
+    /// A [`ConfigError`] when no component is asked for, or more than 1,000 power iterations are.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let n = self.n_components;
-        ConfigError::check(n > 0, "n_components", "at least 1", n)
+        ConfigError::check(n > 0, "n_components", "at least 1", n)?;
+        let q = self.power_iterations.unwrap_or(0);
+        ConfigError::check(q <= MOST_ITERATIONS, "power_iterations", "at most 1,000", q)
     }
 
     fn projection(&self, n: usize, p: usize) -> Projection {
@@ -150,14 +156,14 @@ impl PcaConfig {
 /// solver.
 /// A component without variance is a direction at a right angle to all others.
 ///
+/// Cost: `n p min(n, p)` multiplications, and `4/3 m³` with `m = min(n, p)`; `(4 q + 6) n p (k + o)` randomized.
+/// Rows that memory does not hold at once: [`IncrementalPca`].
+///
 /// # Differences from scanpy's `pp.pca`
 ///
 /// All components are available, where its default solver needs one fewer than the smaller side, and scores stay in
 /// double precision.
 /// [`PcaSolver::Randomized`] captures what that of scikit-learn captures, from other random numbers.
-///
-/// Cost: `n p min(n, p)` multiplications, and `4/3 m³` with `m = min(n, p)`; `(4 q + 6) n p (k + o)` randomized.
-/// Rows that memory does not hold at once: [`IncrementalPca`].
 ///
 /// # Examples
 ///
@@ -194,9 +200,9 @@ struct Parts {
 }
 
 impl TryFrom<Parts> for Pca {
-    type Error = ShapeError;
+    type Error = Error;
 
-    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+    fn try_from(parts: Parts) -> Result<Self> {
         let Parts {
             mean,
             components,
@@ -205,6 +211,10 @@ impl TryFrom<Parts> for Pca {
         } = parts;
         ShapeError::check_len("mean", components.ncols(), mean.len())?;
         ShapeError::check_len("variance", components.nrows(), variance.len())?;
+        check_finite(ArrayView1::from(&mean).insert_axis(Axis(0)))?;
+        check_finite(components.view())?;
+        check_squares("variance", &variance)?;
+        check_squares("total_variance", &[total_variance])?;
         Ok(Self {
             mean,
             components,
@@ -217,12 +227,33 @@ impl TryFrom<Parts> for Pca {
 impl Pca {
     /// Finds the components.
     ///
+    /// # Shapes
+    ///
+    /// `x`: `[n, p]`; components: `[k, p]`, with `k` the smallest of those asked for, `n` and `p`.
+    ///
     /// # Errors
     ///
     /// [`Error::TooFew`] for fewer than two rows or no column, [`Error::NotFinite`] for NaN or infinity,
-    /// [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Config`] when no component is asked
-    /// for.
+    /// [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Config`] for a setting outside its
+    /// range.
     pub fn fit(x: ArrayView2<'_, f64>, config: &PcaConfig) -> Result<Self> {
+        Self::fit_with(x, config, &NoProgress)
+    }
+
+    /// Finds the components as [`fit`](Self::fit), which can be stopped on the way.
+    ///
+    /// # Shapes
+    ///
+    /// Those of [`fit`](Self::fit).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fit`](Self::fit), and [`Error::Cancelled`] when the caller stops it.
+    pub fn fit_with(
+        x: ArrayView2<'_, f64>,
+        config: &PcaConfig,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         config.validate()?;
         let (n, p) = x.dim();
         for (what, needed, found) in [("rows", 2, n), ("columns", 1, p)] {
@@ -231,16 +262,20 @@ impl Pca {
             }
         }
         check_finite(x)?;
+        progress.start(METHOD, None);
         let mean = x.sum_axis(Axis(0)) / n as f64;
         let centered = Centered::new(x, mean.view());
         let k = config.n_components.min(n).min(p);
         let directions = match config.solver_for(n, p) {
-            PcaSolver::Randomized => Directions::randomized(&centered, k, config.projection(n, p))?,
-            PcaSolver::Gram => Directions::of_rows(&centered, k)?,
+            PcaSolver::Randomized => {
+                Directions::randomized(&centered, k, config.projection(n, p), progress)?
+            }
+            PcaSolver::Gram => Directions::of_rows(&centered, k, progress)?,
             PcaSolver::Covariance | PcaSolver::Auto => {
-                Directions::of_inner_products(centered.inner(), k)?
+                Directions::of_inner_products(centered.inner(progress)?, k, progress)?
             }
         };
+        progress.finish();
         Ok(Self::of(mean.to_vec(), n, directions))
     }
 
@@ -277,10 +312,15 @@ impl Pca {
     pub fn transform(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         check_columns(x, self.mean.len())?;
         check_finite(x)?;
-        Ok(Centered::new(x, self.mean()).times(self.components.t()))
+        let centered = Centered::new(x, self.mean());
+        Ok(centered.times(self.components.t(), &NoProgress)?)
     }
 
     /// The rows that belong to scores, as far as the components span them.
+    ///
+    /// # Shapes
+    ///
+    /// `[n, k]` to `[n, p]`.
     ///
     /// # Errors
     ///
@@ -323,10 +363,19 @@ impl Pca {
     }
 }
 
+/// Refuses what no variance or sum of squares can be.
+fn check_squares(what: &'static str, values: &[f64]) -> Result<(), ConfigError> {
+    for &value in values {
+        let holds = value.is_finite() && value >= 0.0;
+        ConfigError::check(holds, what, "finite and at least 0", value)?;
+    }
+    Ok(())
+}
+
 /// There is less of something than the method needs.
 fn too_few(what: &'static str, needed: usize, found: usize) -> Error {
     Error::TooFew {
-        method: "principal components",
+        method: METHOD,
         what,
         needed,
         found,

@@ -3,7 +3,8 @@
 mod tridiagonal;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
+use phenocoder_core::{Cancelled, Progress};
 use rayon::prelude::*;
 
 use tridiagonal::Tridiagonal;
@@ -19,22 +20,34 @@ const ROWS: usize = 128;
 /// Hammarling 1989, doi:10.1016/0377-0427(89)90367-1), and only the vectors asked for are turned back: `4/3 m³` and
 /// `O(k m²)` multiplications where all of them take `9 m³`.
 /// Every entry must be finite.
-pub(super) fn leading_eigenvectors(symmetric: Array2<f64>, k: usize) -> (Vec<f64>, Array2<f64>) {
+pub(super) fn leading_eigenvectors(
+    symmetric: Array2<f64>,
+    k: usize,
+    progress: &dyn Progress,
+) -> Result<(Vec<f64>, Array2<f64>), Cancelled> {
     let m = symmetric.nrows();
     let k = k.min(m);
     let largest = symmetric.iter().fold(0.0_f64, |l, v| l.max(v.abs()));
     if largest == 0.0 {
-        return (vec![0.0; k], Array2::eye(m).slice_move(s![..k, ..]));
+        return Ok((vec![0.0; k], Array2::eye(m).slice_move(s![..k, ..])));
     }
     // A power of two changes no digit and keeps squares in range.
     let exponent = (-libm::ceil(libm::log2(largest))).clamp(-1000.0, 1000.0);
-    let reduced = Reduced::new(symmetric * libm::exp2(exponent));
+    let reduced = Reduced::new(symmetric * libm::exp2(exponent), progress)?;
     let values = reduced.tridiagonal.largest_values(k);
     let mut vectors = reduced.tridiagonal.vectors(&values);
     reduced.turn_back(&mut vectors);
     let back = libm::exp2(-exponent);
     let values = values.iter().map(|v| v.max(0.0) * back).collect();
-    (values, vectors)
+    Ok((values, vectors))
+}
+
+/// Takes from `x` what lies along the rows, which are orthonormal.
+pub(super) fn make_orthogonal(x: &mut ArrayViewMut1<'_, f64>, to: ArrayView2<'_, f64>) {
+    for other in to.outer_iter() {
+        let share = other.dot(x);
+        x.scaled_add(-share, &other);
+    }
 }
 
 /// A symmetric matrix as `H T Hᵀ` with `T` tridiagonal and `H` a product of reflections `1 − 2 v vᵀ`.
@@ -45,12 +58,13 @@ struct Reduced {
 }
 
 impl Reduced {
-    fn new(mut a: Array2<f64>) -> Self {
+    fn new(mut a: Array2<f64>, progress: &dyn Progress) -> Result<Self, Cancelled> {
         let m = a.nrows();
         let (mut diagonal, mut off) = (Vec::with_capacity(m), Vec::with_capacity(m));
         // A reflection takes `v wᵀ + w vᵀ` from the matrix; the panel's `w`, beside its `v` in the rows of `a`.
         let mut w = Array2::<f64>::zeros((PANEL, m));
         for start in (0..m).step_by(PANEL) {
+            progress.check()?;
             let end = (start + PANEL).min(m);
             for i in start..end {
                 bring_row_up_to_date(&mut a, &w, start, i);
@@ -75,10 +89,10 @@ impl Reduced {
             general_mat_mul(-1.0, &v.t(), &w, 1.0, &mut rest);
             general_mat_mul(-1.0, &w.t(), &v, 1.0, &mut rest);
         }
-        Self {
+        Ok(Self {
             tridiagonal: Tridiagonal::new(diagonal, off),
             reflections: a,
-        }
+        })
     }
 
     /// Makes eigenvectors of the matrix of those of `T`, which are rows.

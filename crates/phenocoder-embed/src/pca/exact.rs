@@ -1,8 +1,10 @@
 //! All eigenvectors that are asked for, to rounding.
 
 use ndarray::{Array2, ArrayView1, Axis};
+use phenocoder_core::Progress;
 
-use super::eigen::leading_eigenvectors;
+use super::METHOD;
+use super::eigen::{leading_eigenvectors, make_orthogonal};
 use super::product::Centered;
 use crate::{Error, Result};
 
@@ -33,29 +35,33 @@ impl Directions {
     }
 
     /// Those of a matrix of inner products of columns.
-    pub(super) fn of_inner_products(inner: Array2<f64>, k: usize) -> Result<Self> {
+    pub(super) fn of_inner_products(
+        inner: Array2<f64>,
+        k: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let total = finite_total(inner.diag().sum())?;
-        let (squares, vectors) = leading_eigenvectors(inner, k);
+        let (squares, vectors) = leading_eigenvectors(inner, k, progress)?;
         Ok(Self::new(squares, vectors, total))
     }
 
     /// Those of the smaller of `aᵀ a` and `a aᵀ`.
-    pub(super) fn smaller(a: &Centered<'_>, k: usize) -> Result<Self> {
+    pub(super) fn smaller(a: &Centered<'_>, k: usize, progress: &dyn Progress) -> Result<Self> {
         let (n, p) = a.dim();
         if p <= n {
-            Self::of_inner_products(a.inner(), k)
+            Self::of_inner_products(a.inner(progress)?, k, progress)
         } else {
-            Self::of_rows(a, k)
+            Self::of_rows(a, k, progress)
         }
     }
 
     /// By the matrix of inner products of rows.
-    pub(super) fn of_rows(a: &Centered<'_>, k: usize) -> Result<Self> {
+    pub(super) fn of_rows(a: &Centered<'_>, k: usize, progress: &dyn Progress) -> Result<Self> {
         let all = a.rows(0..a.dim().0);
-        let inner = Centered::plain(all.t()).inner();
+        let inner = Centered::plain(all.t()).inner(progress)?;
         let total = finite_total(inner.diag().sum())?;
-        let (squares, vectors) = leading_eigenvectors(inner, k);
-        let components = Centered::plain(all.view()).transposed_times(vectors.t());
+        let (squares, vectors) = leading_eigenvectors(inner, k, progress)?;
+        let components = Centered::plain(all.view()).transposed_times(vectors.t(), progress)?;
         let components = components.t().as_standard_layout().into_owned();
         Ok(Self::new(squares, components, total))
     }
@@ -66,9 +72,7 @@ pub(super) fn finite_total(total: f64) -> Result<f64> {
     if total.is_finite() {
         Ok(total)
     } else {
-        Err(Error::Overflow {
-            method: "principal components",
-        })
+        Err(Error::Overflow { method: METHOD })
     }
 }
 
@@ -87,10 +91,7 @@ fn orthonormalize(rows: &mut Array2<f64>) {
         loop {
             // Twice is enough (Giraud, Langou & Rozložník 2005, doi:10.1007/s00211-005-0615-4).
             for _ in 0..2 {
-                for other in done.outer_iter() {
-                    let share = other.dot(&row);
-                    row.scaled_add(-share, &other);
-                }
+                make_orthogonal(&mut row, done.view());
             }
             let norm = row.dot(&row).sqrt();
             if norm > least {

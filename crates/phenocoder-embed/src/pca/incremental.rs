@@ -1,25 +1,31 @@
 //! Components of rows that come in blocks.
 
+use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
-use phenocoder_core::ShapeError;
+use phenocoder_core::{NoProgress, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::exact::{Directions, finite_total};
 use super::product::Centered;
-use super::{Pca, too_few};
+use super::{Pca, check_squares, too_few};
 use crate::matrix::{check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
 
-/// The most columns that [`IncrementalMethod::Covariance`] takes: half a GiB for the sums.
+/// The most columns that [`IncrementalMethod::Covariance`] takes: half a GiB for the sums, and about 2 GiB while a block
+/// is taken in, which has sums of its own.
 const MOST_COLUMNS: usize = 8192;
+/// The most rows: up to here a double holds each number of rows.
+const MOST_ROWS: u64 = 1 << 53;
 
 /// What is kept of the rows seen so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum IncrementalMethod {
-    /// The products of all columns, `[p, p]` (for up to 8,192 columns): what [`Pca::fit`] finds in all rows at once, to
-    /// rounding, however they are cut into blocks.
+    /// The products of all columns, `[p, p]`: what [`Pca::fit`] finds in all rows at once, to rounding, however they are
+    /// cut into blocks.
+    ///
+    /// For up to 8,192 columns, of which the products take half a GiB, and about 2 GiB while a block is taken in.
     #[default]
     Covariance,
     /// The components asked for and their variances, `[k, p]`: what a block adds outside of them is lost after it.
@@ -148,7 +154,13 @@ impl TryFrom<Parts> for IncrementalPca {
         } = parts;
         config.validate()?;
         ShapeError::check_len("mean", kept.ncols(), mean.len())?;
-        ShapeError::check_len("rows", usize::from(rows > 0), usize::from(!mean.is_empty()))?;
+        ConfigError::check(
+            (rows > 0) == !mean.is_empty(),
+            "rows",
+            "0 where there is no column yet, and more where there is one",
+            rows,
+        )?;
+        sum_of_rows(rows, 0)?;
         let (expected, sums) = match config.method {
             IncrementalMethod::Covariance => (mean.len(), 0),
             IncrementalMethod::Truncated => {
@@ -159,15 +171,11 @@ impl TryFrom<Parts> for IncrementalPca {
         ShapeError::check_len("kept", expected, kept.nrows())?;
         ShapeError::check_len("squares", sums, squares.len())?;
         check_finite(kept.view())?;
-        let sums = squares.iter().chain([&total]);
-        for (column, &value) in mean.iter().chain(sums).enumerate() {
-            if !value.is_finite() {
-                return Err(Error::NotFinite {
-                    row: 0,
-                    column,
-                    value,
-                });
-            }
+        check_finite(ArrayView1::from(&mean).insert_axis(Axis(0)))?;
+        check_squares("squares", &squares)?;
+        check_squares("total", &[total])?;
+        if config.method == IncrementalMethod::Covariance {
+            check_squares("kept", &kept.diag().to_vec())?;
         }
         Ok(Self {
             config,
@@ -221,8 +229,29 @@ impl IncrementalPca {
     /// [`Error::Shape`] for another number of columns than before, [`Error::NotFinite`] for NaN or infinity,
     /// [`Error::TooFew`] for no column, or fewer rows than components in the first block of
     /// [`IncrementalMethod::Truncated`], [`Error::Config`] for more than 8,192 columns with
-    /// [`IncrementalMethod::Covariance`], [`Error::Overflow`] for values whose squares are beyond any number.
+    /// [`IncrementalMethod::Covariance`] or more than 2^53 rows, [`Error::Overflow`] for values whose squares are beyond
+    /// any number.
     pub fn partial_fit(&mut self, block: ArrayView2<'_, f64>) -> Result<()> {
+        self.partial_fit_with(block, &NoProgress)
+    }
+
+    /// As [`partial_fit`](Self::partial_fit), and asks on the way whether to stop.
+    ///
+    /// A block is a part of the caller's stage, so that nothing is reported.
+    /// A block that was stopped changes nothing.
+    ///
+    /// # Shapes
+    ///
+    /// `[m, p]`, with the same `p` in every block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`partial_fit`](Self::partial_fit), and [`Error::Cancelled`] when the caller stops it.
+    pub fn partial_fit_with(
+        &mut self,
+        block: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let (m, p) = block.dim();
         if self.rows > 0 {
             check_columns(block, self.mean.len())?;
@@ -234,19 +263,20 @@ impl IncrementalPca {
             self.check_first(m, p)?;
         }
         check_finite(block)?;
+        let rows = sum_of_rows(self.rows, m)?;
         let mean = block.sum_axis(Axis(0)) / m as f64;
         if self.rows == 0 {
-            self.begin(block, mean.view())?;
+            self.begin(block, mean.view(), progress)?;
             self.mean = mean.to_vec();
         } else {
             let difference = &mean - &ArrayView1::from(&self.mean);
-            self.extend(block, mean.view(), difference.view())?;
-            let share = m as f64 / (self.rows + m) as f64;
+            self.extend(block, mean.view(), difference.view(), progress)?;
+            let share = m as f64 / rows as f64;
             for (old, difference) in self.mean.iter_mut().zip(difference) {
                 *old += difference * share;
             }
         }
-        self.rows += m;
+        self.rows = rows;
         Ok(())
     }
 
@@ -267,17 +297,22 @@ impl IncrementalPca {
         }
     }
 
-    fn begin(&mut self, block: ArrayView2<'_, f64>, mean: ArrayView1<'_, f64>) -> Result<()> {
+    fn begin(
+        &mut self,
+        block: ArrayView2<'_, f64>,
+        mean: ArrayView1<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let centered = Centered::new(block, mean);
         match self.config.method {
             IncrementalMethod::Covariance => {
-                let kept = centered.inner();
+                let kept = centered.inner(progress)?;
                 self.total = finite_total(kept.diag().sum())?;
                 self.kept = kept;
             }
             IncrementalMethod::Truncated => {
                 let k = self.config.n_components.min(block.ncols());
-                let found = Directions::smaller(&centered, k)?;
+                let found = Directions::smaller(&centered, k, progress)?;
                 self.total = found.total;
                 (self.kept, self.squares) = (found.components, found.squares);
             }
@@ -290,6 +325,7 @@ impl IncrementalPca {
         block: ArrayView2<'_, f64>,
         mean: ArrayView1<'_, f64>,
         difference: ArrayView1<'_, f64>,
+        progress: &dyn Progress,
     ) -> Result<()> {
         let (n, m) = (self.rows as f64, block.nrows() as f64);
         // A row that stands for the distance of the means.
@@ -297,7 +333,8 @@ impl IncrementalPca {
         let centered = Centered::new(block, mean);
         match self.config.method {
             IncrementalMethod::Covariance => {
-                let added = centered.inner() + Centered::plain(between.view()).inner();
+                let mut added = centered.inner(progress)?;
+                general_mat_mul(1.0, &between.t(), &between, 1.0, &mut added);
                 self.total = finite_total(self.total + added.diag().sum())?;
                 self.kept += &added;
             }
@@ -309,7 +346,7 @@ impl IncrementalPca {
                 let total = finite_total(self.total + new)?;
                 let stack = concatenate![Axis(0), old, own, between];
                 let k = self.squares.len();
-                let found = Directions::smaller(&Centered::plain(stack.view()), k)?;
+                let found = Directions::smaller(&Centered::plain(stack.view()), k, progress)?;
                 self.total = total;
                 (self.kept, self.squares) = (found.components, found.squares);
             }
@@ -328,13 +365,27 @@ impl IncrementalPca {
         }
         let k = self.config.n_components.min(self.rows).min(self.mean.len());
         let directions = match self.config.method {
-            IncrementalMethod::Covariance => Directions::of_inner_products(self.kept.clone(), k)?,
+            IncrementalMethod::Covariance => {
+                Directions::of_inner_products(self.kept.clone(), k, &NoProgress)?
+            }
             IncrementalMethod::Truncated => {
                 Directions::new(self.squares.clone(), self.kept.clone(), self.total)
             }
         };
         Ok(Pca::of(self.mean.clone(), self.rows, directions))
     }
+}
+
+/// The number of rows after a block, which can be as wrong as the state that was read.
+fn sum_of_rows(rows: usize, more: usize) -> Result<usize, ConfigError> {
+    let sum = rows
+        .checked_add(more)
+        .filter(|&sum| sum as u64 <= MOST_ROWS);
+    sum.ok_or_else(|| ConfigError {
+        setting: "rows",
+        expected: "at most 2^53",
+        found: (rows as u128 + more as u128).to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
+use phenocoder_core::{Cancelled, Progress};
 use rayon::prelude::*;
 
 /// Numbers in a block of rows, and the most and fewest rows of one.
@@ -18,6 +19,7 @@ const TILE: usize = 64;
 ///
 /// Products are made of blocks of rows whose size follows from the number of columns alone, so that the number of threads
 /// does not change a bit.
+/// They ask whether to stop before each group of blocks.
 #[derive(Clone, Copy)]
 pub(super) struct Centered<'a> {
     x: ArrayView2<'a, f64>,
@@ -55,9 +57,9 @@ impl<'a> Centered<'a> {
     }
 
     /// `aᵀ a`, `[p, p]`.
-    pub(super) fn inner(&self) -> Array2<f64> {
+    pub(super) fn inner(&self, progress: &dyn Progress) -> Result<Array2<f64>, Cancelled> {
         let p = self.x.ncols();
-        let mut sum = self.sum_over_blocks((p, p), |block| {
+        let mut sum = self.sum_over_blocks((p, p), progress, |block| {
             let mut part = Array2::zeros((p, p));
             // The lower half tells the upper one.
             for start in (0..p).step_by(TILE) {
@@ -67,39 +69,49 @@ impl<'a> Centered<'a> {
                 general_mat_mul(1.0, &tile.t(), &before, 0.0, &mut target);
             }
             part
-        });
+        })?;
         for i in 0..p {
             for j in 0..i {
                 sum[[j, i]] = sum[[i, j]];
             }
         }
-        sum
+        Ok(sum)
     }
 
     /// `a b`, `[n, l]` for `b` of `[p, l]`.
-    pub(super) fn times(&self, b: ArrayView2<'_, f64>) -> Array2<f64> {
+    pub(super) fn times(
+        &self,
+        b: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>, Cancelled> {
         let (n, width) = (self.x.nrows(), b.ncols());
         let height = self.rows_per_block();
         let mut product = vec![0.0; n * width];
         product
             .par_chunks_mut((height * width).max(1))
             .enumerate()
-            .for_each(|(block, out)| {
+            .try_for_each(|(block, out)| {
+                progress.check()?;
                 let start = block * height;
                 let block = self.rows(start..(start + height).min(n));
                 let mut out = ArrayViewMut2::from_shape((block.nrows(), width), out)
                     .expect("a chunk holds whole rows");
                 general_mat_mul(1.0, &block, &b, 0.0, &mut out);
-            });
-        Array2::from_shape_vec((n, width), product).expect("as many as were made")
+                Ok::<(), Cancelled>(())
+            })?;
+        Ok(Array2::from_shape_vec((n, width), product).expect("as many as were made"))
     }
 
     /// `aᵀ b`, `[p, l]` for `b` of `[n, l]`.
-    pub(super) fn transposed_times(&self, b: ArrayView2<'_, f64>) -> Array2<f64> {
+    pub(super) fn transposed_times(
+        &self,
+        b: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>, Cancelled> {
         let shape = (self.x.ncols(), b.ncols());
         let height = self.rows_per_block();
         let blocks = (0..self.x.nrows()).step_by(height);
-        sum_of_parts(shape, blocks, |start| {
+        sum_of_parts(shape, blocks, progress, |start| {
             let end = (start + height).min(self.x.nrows());
             let mut part = Array2::zeros(shape);
             let own = self.rows(start..end);
@@ -109,21 +121,22 @@ impl<'a> Centered<'a> {
     }
 
     /// The sum of all squares.
-    pub(super) fn squares(&self) -> f64 {
-        let sum = self.sum_over_blocks((1, 1), |block| {
+    pub(super) fn squares(&self, progress: &dyn Progress) -> Result<f64, Cancelled> {
+        let sum = self.sum_over_blocks((1, 1), progress, |block| {
             Array2::from_elem((1, 1), block.iter().map(|v| v * v).sum())
-        });
-        sum[[0, 0]]
+        })?;
+        Ok(sum[[0, 0]])
     }
 
     fn sum_over_blocks(
         &self,
         shape: (usize, usize),
+        progress: &dyn Progress,
         part: impl Fn(Array2<f64>) -> Array2<f64> + Sync,
-    ) -> Array2<f64> {
+    ) -> Result<Array2<f64>, Cancelled> {
         let height = self.rows_per_block();
         let n = self.x.nrows();
-        sum_of_parts(shape, (0..n).step_by(height), |start| {
+        sum_of_parts(shape, (0..n).step_by(height), progress, |start| {
             part(self.rows(start..(start + height).min(n)))
         })
     }
@@ -133,24 +146,26 @@ impl<'a> Centered<'a> {
 fn sum_of_parts(
     shape: (usize, usize),
     starts: impl Iterator<Item = usize>,
+    progress: &dyn Progress,
     part: impl Fn(usize) -> Array2<f64> + Sync,
-) -> Array2<f64> {
+) -> Result<Array2<f64>, Cancelled> {
     let starts: Vec<usize> = starts.collect();
     let at_once = (WAITING.0 / (shape.0 * shape.1).max(1)).clamp(2, WAITING.1);
     let mut sum = Array2::<f64>::zeros(shape);
     for group in starts.chunks(at_once) {
+        progress.check()?;
         let parts: Vec<Array2<f64>> = group.par_iter().map(|&start| part(start)).collect();
         for part in parts {
             sum += &part;
         }
     }
-    sum
+    Ok(sum)
 }
 
 #[cfg(test)]
 mod tests {
     use ndarray::Axis;
-    use phenocoder_core::Seed;
+    use phenocoder_core::{CancelToken, NoProgress, Seed};
 
     use super::*;
 
@@ -166,16 +181,35 @@ mod tests {
             let right = Array2::from_shape_fn((p, 4), |_| stream.uniform());
             let left = Array2::from_shape_fn((n, 4), |_| stream.uniform());
             for (found, expected) in [
-                (a.inner(), whole.t().dot(&whole)),
-                (a.times(right.view()), whole.dot(&right)),
-                (a.transposed_times(left.view()), whole.t().dot(&left)),
-                (Centered::plain(x.t()).times(left.view()), x.t().dot(&left)),
+                (a.inner(&NoProgress), whole.t().dot(&whole)),
+                (a.times(right.view(), &NoProgress), whole.dot(&right)),
+                (
+                    a.transposed_times(left.view(), &NoProgress),
+                    whole.t().dot(&left),
+                ),
+                (
+                    Centered::plain(x.t()).times(left.view(), &NoProgress),
+                    x.t().dot(&left),
+                ),
             ] {
+                let found = found.unwrap();
                 assert_eq!(found.dim(), expected.dim());
                 assert!((&found - &expected).iter().all(|d| d.abs() < 1e-10));
             }
             let squares: f64 = whole.iter().map(|v| v * v).sum();
-            assert!((a.squares() - squares).abs() < 1e-10);
+            assert!((a.squares(&NoProgress).unwrap() - squares).abs() < 1e-10);
         }
+    }
+
+    #[test]
+    fn every_product_stops_when_asked() {
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        let x = Array2::<f64>::zeros((3, 2));
+        let a = Centered::plain(x.view());
+        assert_eq!(a.inner(&stopped), Err(Cancelled));
+        assert_eq!(a.times(x.t(), &stopped), Err(Cancelled));
+        assert_eq!(a.transposed_times(x.view(), &stopped), Err(Cancelled));
+        assert_eq!(a.squares(&stopped), Err(Cancelled));
     }
 }

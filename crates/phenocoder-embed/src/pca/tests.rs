@@ -1,5 +1,5 @@
 use ndarray::array;
-use phenocoder_core::Seed;
+use phenocoder_core::{CancelToken, Seed};
 use proptest::prelude::*;
 
 use super::*;
@@ -60,29 +60,109 @@ fn all_components_give_the_rows_back() {
 }
 
 #[test]
-fn components_survive_json_to_the_bit_and_parts_that_do_not_fit_are_refused() {
+fn components_survive_json_to_the_bit_and_what_they_cannot_be_is_refused() {
     let pca = fit(&random(20, 4), 3, PcaSolver::Auto);
     let text = serde_json::to_string(&pca).unwrap();
     assert_eq!(serde_json::from_str::<Pca>(&text).unwrap(), pca);
-    let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
-    parts["mean"].as_array_mut().unwrap().pop();
-    assert!(serde_json::from_value::<Pca>(parts).is_err());
+    let refused = |change: &dyn Fn(&mut Parts)| {
+        let mut parts: Parts = serde_json::from_str(&text).unwrap();
+        change(&mut parts);
+        Pca::try_from(parts).unwrap_err()
+    };
+    let error = refused(&|parts| parts.mean.truncate(3));
+    assert!(matches!(error, Error::Shape(_)), "{error}");
+    let error = refused(&|parts| parts.mean[2] = f64::INFINITY);
+    assert!(
+        matches!(error, Error::NotFinite { column: 2, .. }),
+        "{error}"
+    );
+    let error = refused(&|parts| parts.components[[1, 3]] = f64::NAN);
+    let is_named = matches!(
+        error,
+        Error::NotFinite {
+            row: 1,
+            column: 3,
+            ..
+        }
+    );
+    assert!(is_named, "{error}");
+    for value in [-1.0, f64::NAN, f64::INFINITY] {
+        let error = refused(&|parts| parts.variance[2] = value);
+        assert!(matches!(error, Error::Config(_)), "{error}");
+        let error = refused(&|parts| parts.total_variance = value);
+        assert!(matches!(error, Error::Config(_)), "{error}");
+    }
 }
 
 #[test]
 fn bad_input_is_refused() {
     let config = PcaConfig::new(2);
-    assert!(Pca::fit(array![[1.0, 2.0]].view(), &config).is_err());
-    assert!(Pca::fit(array![[1.0], [f64::INFINITY]].view(), &config).is_err());
-    assert!(Pca::fit(Array2::zeros((3, 0)).view(), &config).is_err());
-    assert!(PcaConfig::new(0).validate().is_err());
-    let huge = random(5, 3) * 1e200;
+    let refused = |x: Array2<f64>| Pca::fit(x.view(), &config).unwrap_err();
     assert!(matches!(
-        Pca::fit(huge.view(), &config),
-        Err(Error::Overflow { .. })
+        refused(array![[1.0, 2.0]]),
+        Error::TooFew {
+            what: "rows",
+            found: 1,
+            ..
+        }
     ));
+    assert!(matches!(
+        refused(array![[1.0], [f64::INFINITY]]),
+        Error::NotFinite {
+            row: 1,
+            column: 0,
+            ..
+        }
+    ));
+    assert!(matches!(
+        refused(Array2::zeros((3, 0))),
+        Error::TooFew {
+            what: "columns",
+            found: 0,
+            ..
+        }
+    ));
+    let huge = random(5, 3) * 1e200;
+    assert!(matches!(refused(huge), Error::Overflow { .. }));
     let pca = fit(&random(5, 3), 2, PcaSolver::Auto);
-    assert!(pca.transform(random(5, 4).view()).is_err());
+    assert!(matches!(
+        pca.transform(random(5, 4).view()),
+        Err(Error::Shape(_))
+    ));
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    for (config, name) in [
+        (PcaConfig::new(0), "n_components"),
+        (
+            PcaConfig::new(1).with_power_iterations(1001),
+            "power_iterations",
+        ),
+    ] {
+        assert_eq!(config.validate().unwrap_err().setting, name);
+        assert!(matches!(
+            Pca::fit(random(5, 3).view(), &config),
+            Err(Error::Config(_))
+        ));
+    }
+    let most = PcaConfig::new(1).with_power_iterations(1000);
+    assert!(most.validate().is_ok());
+}
+
+#[test]
+fn every_solver_stops_when_asked() {
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    for solver in [
+        PcaSolver::Covariance,
+        PcaSolver::Gram,
+        PcaSolver::Randomized,
+    ] {
+        let config = PcaConfig::new(2).with_solver(solver);
+        let result = Pca::fit_with(random(9, 4).view(), &config, &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))), "{solver:?}");
+    }
 }
 
 /// Rows with these standard deviations along random directions.

@@ -1,5 +1,5 @@
 use nalgebra::{DMatrix, SymmetricEigen};
-use phenocoder_core::Seed;
+use phenocoder_core::{CancelToken, NoProgress, Seed};
 use proptest::prelude::*;
 
 use super::*;
@@ -16,7 +16,7 @@ fn with_spectrum(values: &[f64], seed: u64) -> Array2<f64> {
 /// The largest entries of `A V − V Λ`, of `Vᵀ V − 1`, and of the differences from nalgebra's eigenvalues.
 fn errors(a: &Array2<f64>, k: usize) -> [f64; 3] {
     let m = a.nrows();
-    let (values, vectors) = leading_eigenvectors(a.clone(), k);
+    let (values, vectors) = leading_eigenvectors(a.clone(), k, &NoProgress).unwrap();
     assert_eq!((values.len(), vectors.dim()), (k.min(m), (k.min(m), m)));
     let largest = |x: &Array2<f64>| x.iter().fold(0.0_f64, |l, v| l.max(v.abs()));
     let scaled = &vectors * &ArrayView1::from(&values).insert_axis(Axis(1));
@@ -48,7 +48,8 @@ fn assert_small(errors: [f64; 3], size: f64) {
 
 #[test]
 fn eigenvectors_of_two_by_two_are_those_worked_out_by_hand() {
-    let (values, vectors) = leading_eigenvectors(ndarray::array![[2.0, 1.0], [1.0, 2.0]], 5);
+    let a = ndarray::array![[2.0, 1.0], [1.0, 2.0]];
+    let (values, vectors) = leading_eigenvectors(a, 5, &NoProgress).unwrap();
     assert!((values[0] - 3.0).abs() < 1e-15 && (values[1] - 1.0).abs() < 1e-15);
     let half = 0.5_f64.sqrt();
     assert!(vectors.iter().all(|v| (v.abs() - half).abs() < 1e-14));
@@ -73,7 +74,16 @@ fn matrices_without_any_structure_left_are_taken_apart() {
         assert_small(errors(&Array2::from_elem((7, 7), 3.0), k), 21.0);
         assert_small(errors(&Array2::from_elem((1, 1), 2.0), k), 1.0);
     }
-    assert_eq!(leading_eigenvectors(Array2::zeros((0, 0)), 3).0.len(), 0);
+    let none = leading_eigenvectors(Array2::zeros((0, 0)), 3, &NoProgress).unwrap();
+    assert_eq!(none.0.len(), 0);
+}
+
+#[test]
+fn the_search_stops_when_asked() {
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    let found = leading_eigenvectors(Array2::eye(7), 2, &stopped);
+    assert_eq!(found, Err(Cancelled));
 }
 
 proptest! {

@@ -1,8 +1,10 @@
 //! Leading eigenvectors of a symmetric tridiagonal matrix: values by bisection, vectors by inverse iteration.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, s};
+use ndarray::{Array2, ArrayViewMut1, Axis, s};
 use phenocoder_core::Seed;
 use rayon::prelude::*;
+
+use super::make_orthogonal;
 
 /// Eigenvalues that differ by less than this share of the matrix' size are of one cluster, whose vectors are made
 /// orthogonal (Dhillon & Parlett 2004, doi:10.1016/j.laa.2003.12.028, on why; the share is LAPACK's in `dstein`).
@@ -102,13 +104,6 @@ impl Tridiagonal {
             }
         }
         vectors
-    }
-}
-
-fn make_orthogonal(x: &mut ArrayViewMut1<'_, f64>, to: ArrayView2<'_, f64>) {
-    for other in to.outer_iter() {
-        let share = other.dot(x);
-        x.scaled_add(-share, &other);
     }
 }
 

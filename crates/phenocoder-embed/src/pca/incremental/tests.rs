@@ -1,5 +1,5 @@
 use ndarray::{array, s};
-use phenocoder_core::Seed;
+use phenocoder_core::{CancelToken, Seed};
 use proptest::prelude::*;
 
 use super::*;
@@ -146,11 +146,61 @@ fn a_state_whose_parts_do_not_fit_is_refused() {
                 .to_string()
         };
         broken(&|v| v["mean"] = serde_json::json!([1.0]));
-        broken(&|v| v["rows"] = 0.into());
+        let error = broken(&|v| v["rows"] = 0.into());
+        assert!(error.contains("no column"), "{error}");
+        let error = broken(&|v| v["rows"] = u64::MAX.into());
+        assert!(error.contains("2^53"), "{error}");
+        let error = broken(&|v| v["total"] = (-1.0).into());
+        assert!(error.contains("`total` is -1"), "{error}");
         broken(&|v| v["squares"] = serde_json::json!([1.0]));
         broken(&|v| v["kept"] = serde_json::json!({"shape": [1, 3], "values": [1.0, 0.0, 0.0]}));
         broken(&|v| v["config"]["n_components"] = 0.into());
         broken(&|v| v["more"] = 0.into());
+    }
+}
+
+#[test]
+fn negative_sums_of_squares_are_refused() {
+    for (config, place) in [
+        (IncrementalPcaConfig::new(2), "/kept/values/0"),
+        (truncated(2), "/squares/1"),
+    ] {
+        let state = in_blocks(&random(9, 3, 1), &[], &config);
+        let mut value = serde_json::to_value(&state).unwrap();
+        *value.pointer_mut(place).unwrap() = (-1.0).into();
+        let error = serde_json::from_value::<IncrementalPca>(value).unwrap_err();
+        assert!(error.to_string().contains("at least 0"), "{error}");
+    }
+}
+
+#[test]
+fn rows_are_not_counted_beyond_what_a_double_holds() {
+    let state = in_blocks(&random(9, 3, 1), &[], &IncrementalPcaConfig::new(2));
+    let mut value = serde_json::to_value(&state).unwrap();
+    value["rows"] = MOST_ROWS.into();
+    let mut state: IncrementalPca = serde_json::from_value(value).unwrap();
+    let before = state.clone();
+    let error = state.partial_fit(random(1, 3, 2).view()).unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
+    assert_eq!(state, before);
+    assert!(sum_of_rows(usize::MAX, 1).is_err());
+}
+
+#[test]
+fn a_block_that_was_stopped_changes_nothing() {
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    let x = random(9, 3, 1);
+    for config in [IncrementalPcaConfig::new(2), truncated(2)] {
+        for before in [
+            IncrementalPca::new(&config).unwrap(),
+            in_blocks(&x, &[], &config),
+        ] {
+            let mut state = before.clone();
+            let result = state.partial_fit_with(x.view(), &stopped);
+            assert!(matches!(result, Err(Error::Cancelled(_))));
+            assert_eq!(state, before);
+        }
     }
 }
 
