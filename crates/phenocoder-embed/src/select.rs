@@ -4,6 +4,7 @@ mod seurat;
 mod spread;
 
 use ndarray::ArrayView2;
+use phenocoder_core::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, Error, Result};
@@ -135,6 +136,7 @@ impl VariableFeatures {
 ///
 /// ```
 /// use ndarray::array;
+/// use phenocoder_core::NoProgress;
 /// use phenocoder_embed::select::{VariableConfig, variable_features};
 ///
 /// // The second column repeats the first, the third does not vary, the fourth does less than the first.
@@ -144,7 +146,7 @@ impl VariableFeatures {
 ///     [8.0, 16.1, 7.0, 1.0],
 ///     [12.0, 24.1, 7.0, 2.0],
 /// ];
-/// let found = variable_features(x.view(), &VariableConfig::default())?;
+/// let found = variable_features(x.view(), &VariableConfig::default(), &NoProgress)?;
 /// assert_eq!(found.columns(), [1, 3]);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
@@ -152,13 +154,14 @@ impl VariableFeatures {
 /// # Errors
 ///
 /// [`Error::Config`] for a setting outside its range, [`Error::TooFew`] for fewer than two rows or no column,
-/// [`Error::NotFinite`] for infinity, and for NaN with `Seurat`, [`Error::Overflow`] where a mean or variance is beyond
-/// any number.
+/// [`Error::NotFinite`] for infinity, and for NaN with `Seurat`, [`Error::Overflow`] where a mean, a variance or a
+/// distance from the median is beyond any number, [`Error::Cancelled`] when the caller stops it.
 #[doc(alias = "highly_variable_genes")]
 #[doc(alias = "hvg")]
 pub fn variable_features(
     x: ArrayView2<'_, f64>,
     config: &VariableConfig,
+    progress: &dyn Progress,
 ) -> Result<VariableFeatures> {
     config.validate()?;
     for (what, needed, found) in [("rows", 2, x.nrows()), ("columns", 1, x.ncols())] {
@@ -171,10 +174,13 @@ pub fn variable_features(
             });
         }
     }
-    match &config.flavor {
-        VariableFlavor::Spread(settings) => spread::select(x, settings, config.n_top),
-        VariableFlavor::Seurat(settings) => seurat::select(x, settings, config.n_top),
-    }
+    progress.start(METHOD, None);
+    let found = match &config.flavor {
+        VariableFlavor::Spread(settings) => spread::select(x, settings, config.n_top, progress)?,
+        VariableFlavor::Seurat(settings) => seurat::select(x, settings, config.n_top, progress)?,
+    };
+    progress.finish();
+    Ok(found)
 }
 
 const METHOD: &str = "variable features";

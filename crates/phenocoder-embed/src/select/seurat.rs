@@ -1,6 +1,7 @@
 //! More variance than columns of about the same mean have.
 
 use ndarray::{ArrayView1, ArrayView2};
+use phenocoder_core::Progress;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -8,12 +9,15 @@ use super::{METHOD, VariableFeatures, moments};
 use crate::matrix::check_finite;
 use crate::{ConfigError, Error, Result};
 
+/// The most bins: far more than are useful, and little memory.
+const MOST_BINS: usize = 1 << 16;
+
 /// Settings of [`VariableFlavor::Seurat`](super::VariableFlavor::Seurat). Defaults are those of scanpy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SeuratConfig {
-    /// The number of bins of the mean (default 20).
+    /// The number of bins of the mean (default 20, at most 65,536).
     pub n_bins: usize,
     /// The mean must be above this (default 0.0125).
     pub min_mean: f64,
@@ -63,18 +67,22 @@ impl SeuratConfig {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] when there is no bin or a bound is NaN.
+    /// A [`ConfigError`] when there is no bin or more than 65,536 are, a lower bound is not finite, or an upper one is
+    /// NaN.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        ConfigError::check(self.n_bins > 0, "n_bins", "at least 1", self.n_bins)?;
+        let bins = (1..=MOST_BINS).contains(&self.n_bins);
+        ConfigError::check(bins, "n_bins", "from 1 to 65,536", self.n_bins)?;
         for (name, bound) in [
             ("min_mean", self.min_mean),
-            ("max_mean", self.max_mean.unwrap_or(f64::INFINITY)),
             ("min_dispersion", self.min_dispersion),
-            (
-                "max_dispersion",
-                self.max_dispersion.unwrap_or(f64::INFINITY),
-            ),
         ] {
+            ConfigError::check(bound.is_finite(), name, "a finite number", bound)?;
+        }
+        for (name, bound) in [
+            ("max_mean", self.max_mean),
+            ("max_dispersion", self.max_dispersion),
+        ] {
+            let bound = bound.unwrap_or(f64::INFINITY);
             ConfigError::check(!bound.is_nan(), name, "a number", bound)?;
         }
         Ok(())
@@ -85,12 +93,17 @@ pub(super) fn select(
     x: ArrayView2<'_, f64>,
     config: &SeuratConfig,
     n_top: Option<usize>,
+    progress: &dyn Progress,
 ) -> Result<VariableFeatures> {
     check_finite(x)?;
-    let (means, dispersions): (Vec<f64>, Vec<f64>) = (0..x.ncols())
+    let found: Result<Vec<(f64, f64)>> = (0..x.ncols())
         .into_par_iter()
-        .map(|column| mean_and_dispersion(x.column(column)))
-        .unzip();
+        .map(|column| {
+            progress.check()?;
+            Ok(mean_and_dispersion(x.column(column)))
+        })
+        .collect();
+    let (means, dispersions): (Vec<f64>, Vec<f64>) = found?.into_iter().unzip();
     if means.iter().any(|m| !m.is_finite()) || dispersions.contains(&f64::INFINITY) {
         return Err(Error::Overflow { method: METHOD });
     }

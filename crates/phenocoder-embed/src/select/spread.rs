@@ -1,6 +1,7 @@
 //! A robust spread, and no selected column that says the same.
 
 use ndarray::ArrayView2;
+use phenocoder_core::Progress;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +75,7 @@ impl SpreadConfig {
 
 /// A column and what is known of it.
 struct Column {
-    /// As it is, then less the median and over the spread.
+    /// Less the median and over the largest distance from it; as it is where the column cannot be selected.
     values: Vec<f64>,
     median: f64,
     spread: f64,
@@ -86,19 +87,21 @@ pub(super) fn select(
     x: ArrayView2<'_, f64>,
     config: &SpreadConfig,
     n_top: Option<usize>,
+    progress: &dyn Progress,
 ) -> Result<VariableFeatures> {
     for ((row, column), &value) in x.indexed_iter() {
         if value.is_infinite() {
             return Err(Error::NotFinite { row, column, value });
         }
     }
-    let columns: Vec<Column> = (0..x.ncols())
+    let columns: Result<Vec<Column>> = (0..x.ncols())
         .into_par_iter()
-        .map(|column| Column::new(x.column(column).to_vec(), config))
+        .map(|column| {
+            progress.check()?;
+            Column::new(x.column(column).to_vec(), config)
+        })
         .collect();
-    if columns.iter().any(|c| c.spread.is_infinite()) {
-        return Err(Error::Overflow { method: METHOD });
-    }
+    let columns = columns?;
     let mut order: Vec<usize> = (0..columns.len())
         .filter(|&c| columns[c].rank > config.min_spread)
         .collect();
@@ -108,6 +111,7 @@ pub(super) fn select(
         if n_top.is_some_and(|n| kept.len() == n) {
             break;
         }
+        progress.check()?;
         let repeats = config.max_correlation.is_some_and(|most| {
             kept.par_iter()
                 .any(|&other| columns[column].correlation(&columns[other]).abs() > most)
@@ -129,14 +133,19 @@ pub(super) fn select(
 }
 
 impl Column {
-    fn new(mut values: Vec<f64>, config: &SpreadConfig) -> Self {
+    fn new(mut values: Vec<f64>, config: &SpreadConfig) -> Result<Self> {
         let mut there: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
         let enough = 2 * there.len() >= values.len() && there.len() > 1;
         let middle = median(&mut there);
         let mut distances: Vec<f64> = there.iter().map(|v| (v - middle).abs()).collect();
         let mut spread = NORMAL * median(&mut distances);
+        // The median has sorted them.
+        let largest = distances.last().copied().unwrap_or(0.0);
         if spread == 0.0 {
             spread = moments(there).2.sqrt();
+        }
+        if enough && !(spread.is_finite() && largest.is_finite()) {
+            return Err(Error::Overflow { method: METHOD });
         }
         let size = if config.relative {
             middle.abs().max(1e-12)
@@ -145,14 +154,15 @@ impl Column {
         };
         let varies = enough && spread > 0.0;
         if varies {
-            values.iter_mut().for_each(|v| *v = (*v - middle) / spread);
+            // Over the spread, the square of an outlier may be beyond any number.
+            values.iter_mut().for_each(|v| *v = (*v - middle) / largest);
         }
-        Self {
+        Ok(Self {
             values,
             median: middle,
             spread,
             rank: if varies { spread / size } else { f64::NAN },
-        }
+        })
     }
 
     /// Pearson's correlation over rows where both are there; 0 for fewer than three, or where one does not vary.
@@ -171,9 +181,9 @@ impl Column {
             let (a, b) = (a - a_mean, b - b_mean);
             (aa, bb, ab) = (aa + a * a, bb + b * b, ab + a * b);
         }
-        let size = (aa * bb).sqrt();
+        let size = aa.sqrt() * bb.sqrt();
         if n >= 3.0 && size > 0.0 {
-            ab / size
+            (ab / size).clamp(-1.0, 1.0)
         } else {
             0.0
         }

@@ -1,5 +1,5 @@
 use ndarray::{Array2, Axis, array};
-use phenocoder_core::Seed;
+use phenocoder_core::{CancelToken, NoProgress, Seed};
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +13,9 @@ fn seurat(config: SeuratConfig) -> VariableConfig {
 }
 
 fn columns(x: &Array2<f64>, config: &VariableConfig) -> Vec<usize> {
-    variable_features(x.view(), config).unwrap().columns()
+    variable_features(x.view(), config, &NoProgress)
+        .unwrap()
+        .columns()
 }
 
 /// Logarithms of counts whose variance over mean varies.
@@ -37,7 +39,7 @@ fn spreads_equal_those_worked_out_by_hand() {
         [6.0, 7.0, 0.1, 1.0],
         [11.0, 2.0, 0.1, nan],
     ];
-    let found = variable_features(x.view(), &VariableConfig::default()).unwrap();
+    let found = variable_features(x.view(), &VariableConfig::default(), &NoProgress).unwrap();
     assert_eq!(found.means, [5.0, 2.0, 0.1, 5.0]);
     assert!((found.dispersions[0] - 1.482_602_218_505_602).abs() < 1e-15);
     assert!((found.dispersions[1] - 5.0_f64.sqrt()).abs() < 1e-15);
@@ -46,7 +48,7 @@ fn spreads_equal_those_worked_out_by_hand() {
     assert_eq!(found.normalized[..2], found.dispersions[..2]);
     assert_eq!(found.columns(), [0, 1]);
     let relative = spread(SpreadConfig::default().with_relative(true));
-    let found = variable_features(x.view(), &relative).unwrap();
+    let found = variable_features(x.view(), &relative, &NoProgress).unwrap();
     assert!((found.normalized[1] - 5.0_f64.sqrt() / 2.0).abs() < 1e-15);
     assert_eq!(columns(&x, &relative.clone().with_n_top(1)), [1]);
     assert_eq!(
@@ -96,7 +98,7 @@ fn dispersions_equal_those_worked_out_by_hand() {
     ];
     let x = counts.mapv(f64::ln_1p);
     let config = seurat(SeuratConfig::default().with_n_bins(2));
-    let found = variable_features(x.view(), &config).unwrap();
+    let found = variable_features(x.view(), &config, &NoProgress).unwrap();
     let log = |v: f64| v.ln();
     let expected = [log(2.0), log(4.0), log(4.0 / 9.0)];
     for (a, b) in found.dispersions.iter().zip(expected) {
@@ -140,7 +142,7 @@ fn columns_without_a_dispersion_are_not_selected() {
     x.column_mut(3).mapv_inplace(|v| -v);
     let config = seurat(SeuratConfig::default().with_n_bins(3));
     for config in [config.clone(), config.with_n_top(6)] {
-        let found = variable_features(x.view(), &config).unwrap();
+        let found = variable_features(x.view(), &config, &NoProgress).unwrap();
         for column in 1..4 {
             assert!(found.dispersions[column].is_nan() && found.normalized[column].is_nan());
             assert!(!found.selected[column]);
@@ -190,6 +192,14 @@ fn settings_survive_json_and_are_checked() {
         ),
         (seurat(SeuratConfig::default().with_n_bins(0)), "n_bins"),
         (
+            seurat(SeuratConfig::default().with_n_bins(usize::MAX)),
+            "n_bins",
+        ),
+        (
+            seurat(SeuratConfig::default().with_dispersion(f64::NEG_INFINITY, None)),
+            "min_dispersion",
+        ),
+        (
             seurat(SeuratConfig::default().with_mean(f64::NAN, None)),
             "min_mean",
         ),
@@ -201,7 +211,7 @@ fn settings_survive_json_and_are_checked() {
         assert_eq!(config.validate().unwrap_err().setting, name);
         let x = counts(5, 2, 0);
         assert!(matches!(
-            variable_features(x.view(), &config),
+            variable_features(x.view(), &config, &NoProgress),
             Err(Error::Config(_))
         ));
     }
@@ -210,8 +220,9 @@ fn settings_survive_json_and_are_checked() {
 #[test]
 fn what_cannot_be_ranked_is_refused() {
     let (ours, theirs) = (VariableConfig::default(), seurat(SeuratConfig::default()));
-    let of =
-        |x: Array2<f64>, config: &VariableConfig| variable_features(x.view(), config).unwrap_err();
+    let of = |x: Array2<f64>, config: &VariableConfig| {
+        variable_features(x.view(), config, &NoProgress).unwrap_err()
+    };
     for config in [&ours, &theirs] {
         assert!(matches!(
             of(Array2::zeros((1, 3)), config),
@@ -253,6 +264,43 @@ fn what_cannot_be_ranked_is_refused() {
     }
     let far = array![[1.7e308], [-1.7e308]];
     assert!(matches!(of(far, &ours), Error::Overflow { .. }));
+    // More than half of the values are equal, and the deviation of the others is no number.
+    let most = array![[0.0], [0.0], [0.0], [1.7e308], [-1.7e308]];
+    assert!(matches!(of(most, &ours), Error::Overflow { .. }));
+    // The spread is a number, and a distance from the median is not.
+    let one = array![[1.7e308], [1.65e308], [1.6e308], [1.55e308], [-1.7e308]];
+    assert!(matches!(of(one, &ours), Error::Overflow { .. }));
+    // Columns of which too little is there are not looked at.
+    let nan = f64::NAN;
+    let gaps = array![
+        [1.7e308, 0.0],
+        [-1.7e308, 1.0],
+        [nan, 2.0],
+        [nan, 3.0],
+        [nan, 4.0]
+    ];
+    assert_eq!(columns(&gaps, &ours), [1]);
+}
+
+#[test]
+fn columns_with_an_outlier_are_compared_too() {
+    // Over the spread, the square of the outlier would be beyond any number.
+    let base = [0.0, 1.0, 2.0, 3.0, 1e200];
+    let x = Array2::from_shape_fn((5, 2), |(i, j)| base[i] * [2.0, 1.0][j]);
+    assert_eq!(columns(&x, &VariableConfig::default()), [0]);
+    // No correlation is larger than 1, whatever rounding leaves.
+    let any = spread(SpreadConfig::default().with_max_correlation(1.0));
+    assert_eq!(columns(&x, &any), [0, 1]);
+}
+
+#[test]
+fn the_selection_stops_when_asked() {
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    for config in [VariableConfig::default(), seurat(SeuratConfig::default())] {
+        let result = variable_features(counts(9, 3, 1).view(), &config, &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))), "{config:?}");
+    }
 }
 
 proptest! {
@@ -265,8 +313,8 @@ proptest! {
         let moved = x.select(Axis(0), &rows).select(Axis(1), &places);
         let base = seurat(SeuratConfig::default().with_n_bins(4));
         for config in [base.clone(), base.with_n_top(5), VariableConfig::default()] {
-            let a = variable_features(x.view(), &config).unwrap();
-            let b = variable_features(moved.view(), &config).unwrap();
+            let a = variable_features(x.view(), &config, &NoProgress).unwrap();
+            let b = variable_features(moved.view(), &config, &NoProgress).unwrap();
             for (new, &old) in places.iter().enumerate() {
                 for (a, b) in [(&a.means, &b.means), (&a.dispersions, &b.dispersions)] {
                     prop_assert!((a[old] - b[new]).abs() < 1e-12);

@@ -83,7 +83,7 @@ fn variable_columns_equal_those_of_scanpy() {
             ),
         ] {
             let expected = &json[name];
-            let found = variable_features(x.view(), &config).unwrap();
+            let found = variable_features(x.view(), &config, &NoProgress).unwrap();
             let selected: Vec<bool> =
                 serde_json::from_value(expected["highly_variable"].clone()).unwrap();
             assert_eq!(found.selected, selected, "{set} {name}");

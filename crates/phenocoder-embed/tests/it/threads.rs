@@ -63,7 +63,7 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             VariableConfig::default(),
             VariableConfig::default().with_flavor(seurat),
         ] {
-            let variable = variable_features(x.view(), &config).unwrap();
+            let variable = variable_features(x.view(), &config, &NoProgress).unwrap();
             add(&mut variable.normalized.into_iter());
             add(&mut variable.selected.into_iter().map(f64::from));
         }

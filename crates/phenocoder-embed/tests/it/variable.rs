@@ -1,5 +1,6 @@
 //! Variable columns, against scanpy 1.12.4: `tests/data/make_variable.py`.
 
+use phenocoder_core::NoProgress;
 use phenocoder_embed::select::{SeuratConfig, VariableConfig, VariableFlavor, variable_features};
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ fn variable_columns_are_those_of_scanpy() {
     let runs = values["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 8);
     for run in runs {
-        let found = variable_features(x.view(), &config(&run["keywords"])).unwrap();
+        let found = variable_features(x.view(), &config(&run["keywords"]), &NoProgress).unwrap();
         let selected: Vec<bool> = serde_json::from_value(run["selected"].clone()).unwrap();
         assert_eq!(found.selected, selected, "{}", run["keywords"]);
         assert_all_or_missing(&found.means, &values["means"], 1e-10);
