@@ -255,7 +255,8 @@ impl Scaler {
     }
 }
 
-fn refuse(policy: NanPolicy, row: usize, column: usize, value: f64) -> Result<()> {
+/// Refuses a value that the policy does not allow.
+pub(crate) fn refuse(policy: NanPolicy, row: usize, column: usize, value: f64) -> Result<()> {
     let bad = match policy {
         NanPolicy::Error => !value.is_finite(),
         NanPolicy::ImputeMean => value.is_infinite(),

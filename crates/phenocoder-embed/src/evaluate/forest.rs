@@ -155,6 +155,17 @@ impl TryFrom<Parts> for RandomForest {
             "rising labels",
             format_args!("{classes:?}"),
         )?;
+        let holds = out_of_bag.is_none_or(|share| (0.0..=1.0).contains(&share));
+        ConfigError::check(
+            holds,
+            "out_of_bag",
+            "a share from 0 to 1",
+            format_args!("{out_of_bag:?}"),
+        )?;
+        for &share in &importances {
+            let holds = share.is_finite() && share >= 0.0;
+            ConfigError::check(holds, "importances", "finite and at least 0", share)?;
+        }
         ShapeError::check_len("trees", config.trees, trees.len())?;
         for (i, tree) in trees.iter().enumerate() {
             let holds = tree.is_sound(importances.len(), classes.len());
@@ -214,13 +225,14 @@ impl RandomForest {
             .into_par_iter()
             .map(|t| {
                 progress.check()?;
-                let grown = training.grow(&mut config.seed.stream("forest", t as u64));
+                let mut stream = config.seed.stream("forest", t as u64);
+                let grown = training.grow(&mut stream, progress)?;
                 progress.advance(1);
                 Ok(grown)
             })
             .collect();
         let grown = grown?;
-        let out_of_bag = out_of_bag_accuracy(x, &places, counts.len(), &grown);
+        let out_of_bag = out_of_bag_accuracy(x, &places, counts.len(), &grown, progress)?;
         progress.finish();
         let gains: Vec<&[f64]> = grown.iter().map(|grown| &grown.gains[..]).collect();
         Ok(Self {
@@ -306,24 +318,30 @@ fn out_of_bag_accuracy(
     places: &[usize],
     classes: usize,
     grown: &[Grown],
-) -> Option<f64> {
+    progress: &dyn Progress,
+) -> Result<Option<f64>> {
     let x = x.as_standard_layout();
+    let n = places.len();
     let is_right = |i: usize| {
         let row = x.row(i);
         let row = row.to_slice().unwrap_or_default();
         let mut votes = vec![0.0; classes];
-        let without = grown.iter().filter(|grown| !grown.is_seen[i]);
+        let without = grown.iter().filter(|grown| !grown.seen.contains(i));
         without.for_each(|grown| grown.tree.vote(row, &mut votes));
         let is_told = votes.iter().any(|&vote| vote > 0.0);
         is_told.then(|| first_largest(votes.into_iter()) == places[i])
     };
-    let told: Vec<bool> = (0..places.len())
+    let parts: Result<Vec<Vec<bool>>> = (0..n.div_ceil(ROWS))
         .into_par_iter()
-        .with_min_len(ROWS)
-        .filter_map(is_right)
+        .map(|part| {
+            progress.check()?;
+            let rows = part * ROWS..n.min((part + 1) * ROWS);
+            Ok(rows.filter_map(&is_right).collect::<Vec<bool>>())
+        })
         .collect();
+    let told: Vec<bool> = parts?.concat();
     let right = told.iter().filter(|&&right| right).count();
-    (!told.is_empty()).then(|| right as f64 / told.len() as f64)
+    Ok((!told.is_empty()).then(|| right as f64 / told.len() as f64))
 }
 
 /// The mean over trees of each column's share of the gains.

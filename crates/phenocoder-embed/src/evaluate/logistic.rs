@@ -9,7 +9,6 @@ use std::ops::Range;
 use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{Progress, ShapeError};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
@@ -19,9 +18,6 @@ use crate::scale::{ScaleConfig, Scaler};
 use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "logistic regression";
-
-/// Rows whose losses are summed by themselves, so that the sum does not depend on the number of threads.
-const ROWS: usize = 256;
 
 /// Settings of a [`LogisticRegression`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -177,8 +173,8 @@ impl LogisticRegression {
     ///
     /// [`Error::Config`] for a setting out of range, [`Error::Shape`] when rows and labels differ in number,
     /// [`Error::TooFew`] for fewer than two different labels, [`Error::NotFinite`] for NaN or infinity,
-    /// [`Error::Overflow`] when squares of values are, [`Error::NotConverged`] when the steps do not suffice,
-    /// [`Error::Cancelled`] when the caller stops it.
+    /// [`Error::Overflow`] when squares of values are beyond any number, or C times the number of rows is,
+    /// [`Error::NotConverged`] when the steps do not suffice, [`Error::Cancelled`] when the caller stops it.
     pub fn fit(
         x: ArrayView2<'_, f64>,
         labels: &[u32],
@@ -192,11 +188,12 @@ impl LogisticRegression {
         check_classes(&classes)?;
         let scaler = Scaler::fit(x, &ScaleConfig::default())?;
         let (mean, std) = (scaler.mean(), scaler.std());
-        if !mean.iter().chain(std).all(|value| value.is_finite()) {
-            return Err(Error::Overflow { method: METHOD });
-        }
         // With w = u v and u = √(Cn / (1 + Cn s²)), the loss and the penalty together curve about as much along every v.
         let root = (config.c * x.nrows() as f64).sqrt();
+        let mut numbers = mean.iter().chain(std).chain([&root]);
+        if !numbers.all(|value| value.is_finite()) {
+            return Err(Error::Overflow { method: METHOD });
+        }
         let lengths: Vec<f64> = std.iter().map(|s| libm::hypot(1.0, root * s)).collect();
         let mut rows = scaler.transform(x)?;
         for mut row in rows.outer_iter_mut() {
@@ -358,18 +355,8 @@ impl Problem {
 
     fn value_and_gradient(&self, at: &[f64]) -> (f64, Vec<f64>) {
         let n = self.places.len();
-        let parts: Vec<(f64, Vec<f64>)> = (0..n.div_ceil(ROWS))
-            .into_par_iter()
-            .map(|part| self.sums(at, part * ROWS..n.min((part + 1) * ROWS)))
-            .collect();
-        let (mut value, mut gradient) = (0.0, vec![0.0; at.len()]);
-        for (loss, slopes) in parts {
-            value += loss;
-            for (sum, slope) in gradient.iter_mut().zip(slopes) {
-                *sum += slope;
-            }
-        }
-        value /= n as f64;
+        let mut gradient = sum_rows(n, at.len() + 1, |rows, sums| self.add_loss(at, rows, sums));
+        let mut value = gradient.pop().unwrap_or_default() / n as f64;
         let p = self.ridge.len();
         for (slopes, function) in gradient.chunks_exact_mut(p + 1).zip(at.chunks_exact(p + 1)) {
             slopes[p] /= n as f64;
@@ -421,9 +408,11 @@ impl Problem {
         }
     }
 
-    /// The loss of some rows and its gradient, summed.
-    fn sums(&self, at: &[f64], rows: Range<usize>) -> (f64, Vec<f64>) {
-        let (mut loss, mut gradient) = (0.0, vec![0.0; at.len()]);
+    /// Adds the gradient of the loss of some rows, and the loss as the last entry.
+    fn add_loss(&self, at: &[f64], rows: Range<usize>, sums: &mut [f64]) {
+        let Some((loss, gradient)) = sums.split_last_mut() else {
+            return;
+        };
         let p = self.ridge.len();
         let first = self.classes - functions_of(self.classes);
         let mut scores = vec![0.0; self.classes];
@@ -433,7 +422,7 @@ impl Problem {
             set_scores(at, row, &mut scores);
             let right = scores[truth];
             let (largest, sum) = exponentials(&mut scores);
-            loss += libm::log(sum) + (largest - right);
+            *loss += libm::log(sum) + (largest - right);
             for (k, slopes) in gradient.chunks_exact_mut(p + 1).enumerate() {
                 let excess = scores[first + k] / sum - f64::from(first + k == truth);
                 for (slope, value) in slopes.iter_mut().zip(row) {
@@ -442,6 +431,5 @@ impl Problem {
                 slopes[p] += excess;
             }
         }
-        (loss, gradient)
     }
 }

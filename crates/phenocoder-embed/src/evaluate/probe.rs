@@ -13,8 +13,7 @@ use super::report::{
     ClassificationReport, ProbabilityReport, classification_report, probability_report,
 };
 use super::values_of;
-use crate::matrix::check_finite;
-use crate::scale::{NanPolicy, ScaleConfig, Scaler};
+use crate::scale::{NanPolicy, ScaleConfig, Scaler, refuse};
 use crate::{ConfigError, Result};
 
 /// What learns labels from rows.
@@ -241,8 +240,9 @@ pub fn probe(
     ShapeError::check_len("labels", x.nrows(), labels.len())?;
     // Here, so that the row that is named is one of `x` and not one of a fold.
     let scaling = config.scaling.as_ref();
-    if scaling.is_none_or(|scaling| scaling.nan == NanPolicy::Error) {
-        check_finite(x)?;
+    let policy = scaling.map_or(NanPolicy::Error, |scaling| scaling.nan);
+    for ((row, column), &value) in x.indexed_iter() {
+        refuse(policy, row, column, value)?;
     }
     let division = match groups {
         Some(groups) => stratified_group_folds(labels, groups, config.folds, config.shuffle)?,
@@ -421,13 +421,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_cannot_be_probed_is_refused() {
+    fn twelve_rows() -> (Array2<f64>, Vec<u32>) {
         let x = Array2::from_shape_fn((12, 2), |(i, j)| ((i * 7 + j * 3) % 5) as f64);
-        let labels: Vec<u32> = (0..12).map(|i| i % 2).collect();
-        let refused = |x: &Array2<f64>, labels: &[u32], groups, config: &ProbeConfig| {
-            probe(x.view(), labels, groups, config, &NoProgress).unwrap_err()
-        };
+        (x, (0..12).map(|i| i % 2).collect())
+    }
+
+    fn refused(
+        x: &Array2<f64>,
+        labels: &[u32],
+        groups: Option<&[u32]>,
+        config: &ProbeConfig,
+    ) -> Error {
+        probe(x.view(), labels, groups, config, &NoProgress).unwrap_err()
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let (x, labels) = twelve_rows();
         let config = nearest(2);
         for broken in [
             config.clone().with_folds(1),
@@ -447,6 +457,12 @@ mod tests {
                 "{broken:?}"
             );
         }
+    }
+
+    #[test]
+    fn labels_and_groups_that_do_not_fit_are_refused() {
+        let (x, labels) = twelve_rows();
+        let config = nearest(2);
         assert!(matches!(
             refused(&x, &labels[1..], None, &config),
             Error::Shape(_)
@@ -483,10 +499,24 @@ mod tests {
             ),
             "{error}"
         );
-        let mut nan = x.clone();
+    }
+
+    #[test]
+    fn values_that_the_scaling_does_not_allow_are_named_by_their_row() {
+        let (x, labels) = twelve_rows();
+        let config = nearest(2);
+        let filled = ScaleConfig::default().with_nan(NanPolicy::ImputeMean);
+        let filled = config.clone().with_scaling(filled);
+        let (mut nan, mut infinite) = (x.clone(), x);
         nan[[10, 1]] = f64::NAN;
-        for config in [config.clone(), config.clone().with_scaling(None)] {
-            let error = refused(&nan, &labels, None, &config);
+        infinite[[10, 1]] = f64::INFINITY;
+        for (x, config) in [
+            (&nan, &config),
+            (&nan, &config.clone().with_scaling(None)),
+            (&infinite, &config),
+            (&infinite, &filled),
+        ] {
+            let error = refused(x, &labels, None, config);
             assert!(
                 matches!(
                     error,
@@ -499,9 +529,13 @@ mod tests {
                 "{error}"
             );
         }
-        let filled = ScaleConfig::default().with_nan(NanPolicy::ImputeMean);
-        let filled = config.clone().with_scaling(filled);
         assert!(probe(nan.view(), &labels, None, &filled, &NoProgress).is_ok());
+    }
+
+    #[test]
+    fn a_probe_stops_when_asked() {
+        let (x, labels) = twelve_rows();
+        let config = nearest(2);
         let token = CancelToken::new();
         token.cancel();
         let error = probe(x.view(), &labels, None, &config, &token).unwrap_err();

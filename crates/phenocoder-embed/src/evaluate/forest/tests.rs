@@ -33,14 +33,18 @@ fn trees_hold_every_row_they_have_seen_in_a_leaf_of_its_class() {
         per_question: 2,
     };
     for index in 0..5 {
-        let grown = training.grow(&mut Seed::new(2).stream("forest", index));
-        let seen = grown.is_seen.iter().filter(|&&seen| seen).count();
+        let mut stream = Seed::new(2).stream("forest", index);
+        let grown = training.grow(&mut stream, &NoProgress).unwrap();
+        let seen = (0..120).filter(|&i| grown.seen.contains(i)).count();
         assert!((60..95).contains(&seen), "{seen} of 120 rows were drawn");
         for (i, row) in x.outer_iter().enumerate() {
             let mut votes = [0.0; 3];
             grown.tree.vote(row.as_slice().unwrap(), &mut votes);
             assert_eq!(votes.iter().sum::<f64>(), 1.0);
-            assert!(!grown.is_seen[i] || votes[places[i]] == 1.0, "row {i}");
+            assert!(
+                !grown.seen.contains(i) || votes[places[i]] == 1.0,
+                "row {i}"
+            );
         }
         // All questions together gain the impurity of the root, which is about ⅔ for each of the 120 draws.
         let gained = grown.gains.iter().sum::<f64>() / 120.0;
@@ -189,6 +193,9 @@ fn a_forest_is_written_and_read_back_and_checked() {
         ("\"first\":0", "\"first\":1"),
         (",1.0]", ",-1.0]"),
         ("\"nodes\"", "\"knots\""),
+        ("\"out_of_bag\":0", "\"out_of_bag\":7"),
+        ("\"out_of_bag\":0", "\"out_of_bag\":-1"),
+        ("\"importances\":[", "\"importances\":[-"),
     ] {
         let broken = text.replacen(from, to, 1);
         assert_ne!(broken, text, "{from}");

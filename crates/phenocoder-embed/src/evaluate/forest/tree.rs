@@ -3,8 +3,13 @@
 use std::ops::Range;
 
 use ndarray::Array2;
-use phenocoder_core::Stream;
+use phenocoder_core::{Progress, Stream};
 use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// Nodes of more rows than this are worth a question whether to stop.
+const MANY: usize = 4096;
 
 /// Questions, and the shares of the classes at their ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,9 +81,27 @@ impl Tree {
 pub(super) struct Grown {
     pub(super) tree: Tree,
     /// The rows that were drawn for it.
-    pub(super) is_seen: Vec<bool>,
+    pub(super) seen: RowSet,
     /// How much purer the questions on each column have made the rows.
     pub(super) gains: Vec<f64>,
+}
+
+/// Some of the rows, in one bit each: all trees of a forest are kept with theirs until the last one is grown.
+pub(super) struct RowSet(Vec<u64>);
+
+impl RowSet {
+    /// Those of `0..n` that hold.
+    fn new(n: usize, holds: impl Fn(usize) -> bool) -> Self {
+        let mut bits = vec![0_u64; n.div_ceil(64)];
+        for row in (0..n).filter(|&row| holds(row)) {
+            bits[row / 64] |= 1_u64 << (row % 64);
+        }
+        Self(bits)
+    }
+
+    pub(super) fn contains(&self, row: usize) -> bool {
+        (self.0[row / 64] >> (row % 64)) & 1 == 1
+    }
 }
 
 /// What trees are grown from.
@@ -110,7 +133,7 @@ struct Work {
 }
 
 impl Training<'_> {
-    pub(super) fn grow(&self, stream: &mut Stream) -> Grown {
+    pub(super) fn grow(&self, stream: &mut Stream, progress: &dyn Progress) -> Result<Grown> {
         let n = self.places.len();
         let mut work = Work {
             times: vec![0; n],
@@ -120,8 +143,8 @@ impl Training<'_> {
         for _ in 0..n {
             work.times[stream.below(n)] += 1;
         }
-        let is_seen: Vec<bool> = work.times.iter().map(|&times| times > 0).collect();
-        let mut rows: Vec<usize> = (0..n).filter(|&row| is_seen[row]).collect();
+        let seen = RowSet::new(n, |row| work.times[row] > 0);
+        let mut rows: Vec<usize> = (0..n).filter(|&row| seen.contains(row)).collect();
         let mut gains = vec![0.0; self.columns.nrows()];
         let mut tree = Tree {
             nodes: vec![Node::Leaf { first: 0, last: 0 }],
@@ -130,6 +153,9 @@ impl Training<'_> {
         // Nodes to be settled, and their rows.
         let mut open: Vec<(usize, Range<usize>)> = vec![(0, 0..rows.len())];
         while let Some((place, range)) = open.pop() {
+            if range.len() > MANY {
+                progress.check()?;
+            }
             let here = &mut rows[range.clone()];
             let mut counts = vec![0_u64; self.classes];
             for &row in here.iter() {
@@ -158,11 +184,7 @@ impl Training<'_> {
             open.push((low + 1, middle..range.end));
             open.push((low, range.start..middle));
         }
-        Grown {
-            tree,
-            is_seen,
-            gains,
-        }
+        Ok(Grown { tree, seen, gains })
     }
 
     fn values(&self, column: usize) -> &[f64] {
@@ -270,6 +292,7 @@ fn between(low: f64, high: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use ndarray::array;
+    use phenocoder_core::{CancelToken, Seed};
 
     use super::*;
 
@@ -303,6 +326,32 @@ mod tests {
         assert_eq!(best(0), Some((0, 2.5, 4.0)));
         assert_eq!(best(1), None);
         assert_eq!(best(2), Some((2, 3.5, 5.0)));
+    }
+
+    #[test]
+    fn large_nodes_ask_whether_to_stop() {
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        // About 63 of 100 rows are drawn.
+        for (n, stops) in [(MANY, false), (2 * MANY, true)] {
+            let training = Training {
+                columns: Array2::zeros((1, n)),
+                places: &vec![0; n],
+                classes: 1,
+                per_question: 1,
+            };
+            let mut stream = Seed::new(1).stream("forest", 0);
+            let result = training.grow(&mut stream, &stopped);
+            assert_eq!(result.is_err(), stops, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_set_holds_its_rows_and_no_others() {
+        for n in [0, 1, 63, 64, 65, 200] {
+            let set = RowSet::new(n, |row| row % 3 == 0);
+            assert!((0..n).all(|row| set.contains(row) == (row % 3 == 0)), "{n}");
+        }
     }
 
     #[test]

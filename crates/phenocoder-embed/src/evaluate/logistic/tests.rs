@@ -78,7 +78,7 @@ fn a_minimum_in_an_almost_flat_valley_is_found() {
 }
 
 #[test]
-fn what_cannot_be_fitted_or_predicted_is_refused() {
+fn settings_out_of_range_are_refused() {
     let (x, labels) = overlapping(2, 30, 3, &[1.0, 1.0]);
     let config = LogisticConfig::default();
     for broken in [
@@ -90,6 +90,12 @@ fn what_cannot_be_fitted_or_predicted_is_refused() {
         let error = fit(&x, &labels, &broken).unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error}");
     }
+}
+
+#[test]
+fn rows_that_cannot_be_fitted_are_refused() {
+    let (x, labels) = overlapping(2, 30, 3, &[1.0, 1.0]);
+    let config = LogisticConfig::default();
     let error = fit(&x, &labels[1..], &config).unwrap_err();
     assert!(matches!(error, Error::Shape(_)), "{error}");
     let error = fit(&x, &[5; 30], &config).unwrap_err();
@@ -122,6 +128,14 @@ fn what_cannot_be_fitted_or_predicted_is_refused() {
     );
     let error = fit(&(&x * 1e200), &labels, &config).unwrap_err();
     assert!(matches!(error, Error::Overflow { .. }), "{error}");
+    let error = fit(&x, &labels, &config.with_c(f64::MAX)).unwrap_err();
+    assert!(matches!(error, Error::Overflow { .. }), "{error}");
+}
+
+#[test]
+fn a_search_that_does_not_come_to_an_end_is_an_error() {
+    let (x, labels) = overlapping(2, 30, 3, &[1.0, 1.0]);
+    let config = LogisticConfig::default();
     let error = fit(&x, &labels, &config.with_iterations(2)).unwrap_err();
     assert!(
         matches!(error, Error::NotConverged { iterations: 2, .. }),
@@ -133,12 +147,18 @@ fn what_cannot_be_fitted_or_predicted_is_refused() {
     token.cancel();
     let error = LogisticRegression::fit(x.view(), &labels, &config, &token).unwrap_err();
     assert!(matches!(error, Error::Cancelled(_)), "{error}");
+}
 
+#[test]
+fn rows_that_cannot_be_predicted_are_refused() {
+    let (x, labels) = overlapping(2, 30, 3, &[1.0, 1.0]);
+    let config = LogisticConfig::default();
     let model = fit(&x, &labels, &config).unwrap();
     let error = model.predict(array![[1.0]].view()).unwrap_err();
     assert!(matches!(error, Error::Shape(_)), "{error}");
+    let nan = array![[1.0, 2.0], [1.0, f64::NAN]];
     let error = model.predict(nan.view()).unwrap_err();
-    assert!(matches!(error, Error::NotFinite { row: 4, .. }), "{error}");
+    assert!(matches!(error, Error::NotFinite { row: 1, .. }), "{error}");
     let huge = Array2::from_elem((1, 2), f64::MAX);
     let steep = fit(&(&x * 1e-3), &labels, &config.with_c(1e6)).unwrap();
     let error = steep.predict(huge.view()).unwrap_err();
