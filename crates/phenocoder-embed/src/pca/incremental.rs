@@ -155,7 +155,7 @@ impl TryFrom<Parts> for IncrementalPca {
         config.validate()?;
         ShapeError::check_len("mean", kept.ncols(), mean.len())?;
         ConfigError::check(
-            (rows > 0) == !mean.is_empty(),
+            (rows > 0) != mean.is_empty(),
             "rows",
             "0 where there is no column yet, and more where there is one",
             rows,
