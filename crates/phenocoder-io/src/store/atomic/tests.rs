@@ -394,9 +394,6 @@ fn where_case_is_not_told_apart_a_name_changes_in_case_and_replaces_nothing() {
 #[test]
 fn where_case_is_not_told_apart_no_entry_of_a_table_is_written_into_another() {
     let folder = scratch();
-    let path = folder.path().join("s.zarr");
-    Store::create(&path, ContainerVersion::V02).unwrap();
-    let before = content(&path);
     let texts = Uns::from(vec!["one".to_owned()]);
     let group = Uns::Dict(BTreeMap::from([("texts".to_owned(), texts.clone())]));
     let pairs = [
