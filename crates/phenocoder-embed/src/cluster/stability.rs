@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 use phenocoder_core::{CsrGraph, NoProgress, Progress, Seed};
+use rayon::prelude::*;
 
 use super::leiden::{Network, best_run};
 use super::{Clustering, LeidenConfig};
@@ -95,6 +96,7 @@ fn compare(runs: &[Clustering], progress: &dyn Progress) -> Result<Stability> {
 ///
 /// The seed of the settings does not matter.
 /// With `restarts = 1` it is the stability of a single run, otherwise that of the best of so many.
+/// Seeds run side by side, each with working memory of about the size of the graph.
 ///
 /// # Errors
 ///
@@ -128,7 +130,7 @@ pub fn leiden_stability(
     let steps = seeds.len().saturating_mul(config.restarts);
     progress.start("leiden", Some(steps as u64));
     let runs: Result<Vec<Clustering>> = seeds
-        .iter()
+        .par_iter()
         .map(|&seed| best_run(&network, &config.clone().with_seed(seed), progress))
         .collect();
     let found = runs.and_then(|runs| compare(&runs, progress));
