@@ -98,9 +98,12 @@ impl<'a> Clusters<'a> {
         let config = self.config;
         let n = self.levels.rows();
         let blocks = ((1.0 / config.block_share).ceil() as usize).min(n);
-        self.pulls = pulls(&self.unit, &self.centers, config.sigma);
-        if config.form == HarmonyForm::Two && iteration > 0 {
-            self.start_from(self.pulls.clone().into_shares());
+        // Form one moves the centers first in every round.
+        if config.form == HarmonyForm::Two {
+            self.pulls = pulls(&self.unit, &self.centers, config.sigma);
+            if iteration > 0 {
+                self.start_from(self.pulls.clone().into_shares());
+            }
         }
         let watched = config.cluster_iterations > WINDOW + 1;
         let mut totals = Vec::new();
