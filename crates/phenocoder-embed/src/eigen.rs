@@ -14,6 +14,8 @@ const DENSE: usize = 256;
 /// The length of `A v − λ v` that ends the rounds, and the largest number of them.
 const RESIDUAL: f64 = 1e-9;
 const ROUNDS: usize = 300;
+/// Entries of a vector that one task changes.
+const ENTRIES: usize = 4096;
 
 /// The eigenvalues of largest magnitude, falling by it, of an undirected graph's matrix, and their vectors of length 1,
 /// `[count, n]`.
@@ -157,11 +159,14 @@ fn orthonormalize(vector: &mut [f64], others: &[Vec<f64>], stream: &mut Stream) 
         // Twice is enough (Giraud, Langou & Rozložník 2005, doi:10.1007/s00211-005-0615-4).
         for _ in 0..2 {
             let shares: Vec<f64> = others.par_iter().map(|other| dot(other, vector)).collect();
-            for (share, other) in shares.into_iter().zip(others) {
-                for (value, along) in vector.iter_mut().zip(other) {
-                    *value -= share * along;
+            let parts = vector.par_chunks_mut(ENTRIES).enumerate();
+            parts.for_each(|(part, values)| {
+                for (share, other) in shares.iter().zip(others) {
+                    for (value, along) in values.iter_mut().zip(&other[part * ENTRIES..]) {
+                        *value -= share * along;
+                    }
                 }
-            }
+            });
         }
         let after = dot(vector, vector).sqrt();
         if after > 1e-12 * before {
