@@ -368,7 +368,7 @@ impl Problem {
         (value, gradient)
     }
 
-    /// The second derivatives.
+    /// The lower half of the second derivatives, which is all that a Cholesky decomposition reads.
     fn curvature(&self, at: &[f64]) -> DMatrix<f64> {
         let (n, d, p) = (self.places.len(), self.dimension(), self.ridge.len());
         let mut sums = sum_rows(n, d * d, |rows, sums| self.add_curvature(at, rows, sums));
@@ -382,7 +382,7 @@ impl Problem {
         curvature
     }
 
-    /// Adds the second derivatives of the loss of some rows, `[d, d]`.
+    /// Adds the second derivatives of the loss of some rows, `[d, d]` by columns; of each pair of functions once.
     fn add_curvature(&self, at: &[f64], rows: Range<usize>, sums: &mut [f64]) {
         let (d, p) = (self.dimension(), self.ridge.len());
         let first = self.classes - functions_of(self.classes);
@@ -397,7 +397,7 @@ impl Problem {
             for (a, sums) in sums.chunks_exact_mut(d).enumerate() {
                 let (k, value) = (a / (p + 1), with_one[a % (p + 1)]);
                 let share = scores[first + k] / sum;
-                for (l, sums) in sums.chunks_exact_mut(p + 1).enumerate() {
+                for (l, sums) in sums.chunks_exact_mut(p + 1).enumerate().skip(k) {
                     let other = scores[first + l] / sum;
                     let weight = share * (f64::from(k == l) - other) * value;
                     for (sum, with) in sums.iter_mut().zip(&with_one) {
