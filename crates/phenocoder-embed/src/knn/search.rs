@@ -1,6 +1,5 @@
 //! Exact search in blocks.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -293,12 +292,12 @@ pub(super) fn search(
     if k > available {
         return Err(Error::TooManyNeighbors { k, available });
     }
-    let center: Cow<'_, [f64]> = Cow::Borrowed(&reference.center);
-    let extent = reference.extent(&center).max(query.extent(&center));
+    let center = &reference.center;
+    let extent = reference.extent(center).max(query.extent(center));
     let scale = scale_to_one(extent, query.ncols())?;
-    let rough_reference = reference.rough(&center, scale);
+    let rough_reference = reference.rough(center, scale);
     let same = std::ptr::eq(query, reference);
-    let own_rough = (!same).then(|| query.rough(&center, scale));
+    let own_rough = (!same).then(|| query.rough(center, scale));
     let blocks = Blocks {
         query,
         reference,
