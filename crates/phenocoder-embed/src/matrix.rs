@@ -110,6 +110,28 @@ pub(crate) fn sum_rows(
     sums
 }
 
+/// Puts `exp(score − largest)` in place of scores and returns the largest and the sum.
+pub(crate) fn exponentials(scores: &mut [f64]) -> (f64, f64) {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for score in scores {
+        *score = libm::exp(*score - largest);
+        sum += *score;
+    }
+    (largest, sum)
+}
+
+/// The place of the largest value, of several the first; 0 when there is none.
+pub(crate) fn first_largest(values: impl Iterator<Item = f64>) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (place, value) in values.enumerate() {
+        if value > best.1 {
+            best = (place, value);
+        }
+    }
+    best.0
+}
+
 /// Sorts the values and returns the middle one, or the mean of the two middle ones; NaN for none.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
@@ -163,6 +185,20 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn the_largest_value_is_found_and_exponentials_are_shares_of_it() {
+        let mut scores = [-800.0, 700.0, 700.0 - libm::log(4.0), f64::NEG_INFINITY];
+        assert_eq!(first_largest(scores.into_iter()), 1);
+        let (largest, sum) = exponentials(&mut scores);
+        assert_eq!(
+            (largest, scores[0], scores[1], scores[3]),
+            (700.0, 0.0, 1.0, 0.0)
+        );
+        assert!((scores[2] - 0.25).abs() < 1e-12 && sum == 1.0 + scores[2]);
+        assert_eq!(first_largest([0.5, 1.0, 1.0].into_iter()), 1);
+        assert_eq!(first_largest(std::iter::empty()), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Clustering;
 use super::kmeans::{KMeansConfig, rounds};
-use crate::matrix::{check_columns, check_finite};
+use crate::matrix::{check_columns, check_finite, first_largest};
 use crate::{ConfigError, Error, Result};
 use gaussians::Gaussians;
 
@@ -504,17 +504,9 @@ fn one_hot(clustering: &Clustering) -> Array2<f64> {
 
 /// The first column with the largest value of each row.
 fn likeliest(probabilities: &Array2<f64>) -> Vec<u32> {
-    let first = |row: ndarray::ArrayView1<'_, f64>| {
-        let better = |best: (usize, f64), (column, &value): (usize, &f64)| {
-            if value > best.1 {
-                (column, value)
-            } else {
-                best
-            }
-        };
-        row.iter().enumerate().fold((0, -1.0), better).0 as u32
-    };
-    probabilities.outer_iter().map(first).collect()
+    let rows = probabilities.outer_iter();
+    rows.map(|row| first_largest(row.iter().copied()) as u32)
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use phenocoder_core::{Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::prediction::{Prediction, first_largest};
+use super::prediction::Prediction;
 use super::{ranked, values_of};
-use crate::matrix::{check_columns, check_finite};
+use crate::matrix::{check_columns, check_finite, first_largest};
 use crate::{ConfigError, Error, Result};
 
 use tree::{Grown, Training, Tree};

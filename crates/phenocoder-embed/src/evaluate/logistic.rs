@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
 use super::{ranked, values_of};
-use crate::matrix::{check_columns, check_finite, dot, sum_rows};
+use crate::matrix::{check_columns, check_finite, dot, exponentials, sum_rows};
 use crate::scale::{ScaleConfig, Scaler};
 use crate::{ConfigError, Error, Result};
 
@@ -325,17 +325,6 @@ fn set_scores(functions: &[f64], row: &[f64], scores: &mut [f64]) {
     for (score, function) in with.iter_mut().zip(functions) {
         *score = dot(&function[..p], row) + function[p];
     }
-}
-
-/// Puts `exp(score − largest)` in place of scores and returns the largest and the sum.
-fn exponentials(scores: &mut [f64]) -> (f64, f64) {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut sum = 0.0;
-    for score in scores {
-        *score = libm::exp(*score - largest);
-        sum += *score;
-    }
-    (largest, sum)
 }
 
 /// The mean loss of rows and the penalty on coefficients, `½ Σ ridge_j v_j²`.

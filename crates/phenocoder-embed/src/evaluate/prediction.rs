@@ -2,6 +2,8 @@
 
 use ndarray::Array2;
 
+use crate::matrix::first_largest;
+
 /// The labels that a classifier tells, and how probable it takes each class to be.
 ///
 /// [`KnnClassifier::predict`](super::KnnClassifier::predict),
@@ -30,15 +32,4 @@ impl Prediction {
             probabilities: weights,
         }
     }
-}
-
-/// The place of the largest value, of several the first; 0 when there is none.
-pub(super) fn first_largest(values: impl Iterator<Item = f64>) -> usize {
-    let mut best = (0, f64::NEG_INFINITY);
-    for (place, value) in values.enumerate() {
-        if value > best.1 {
-            best = (place, value);
-        }
-    }
-    best.0
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Covariance, METHOD, MixtureStart};
-use crate::matrix::{check_finite, dot, sum_rows};
+use crate::matrix::{check_finite, dot, exponentials, sum_rows};
 use crate::{ConfigError, Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
@@ -358,11 +358,7 @@ fn subtract(row: ArrayView1<'_, f64>, mean: ArrayView1<'_, f64>, difference: &mu
 
 /// Turns logarithms of densities into probabilities; the logarithm of the sum of the densities.
 fn normalize(values: &mut [f64]) -> f64 {
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    for value in &mut *values {
-        *value = libm::exp(*value - largest);
-    }
-    let sum: f64 = values.iter().sum();
+    let (largest, sum) = exponentials(values);
     for value in values {
         *value /= sum;
     }
