@@ -150,6 +150,27 @@ pub enum Error {
     Cancelled(#[from] Cancelled),
 }
 
+impl Error {
+    /// Checks that there is as much of something as a method needs.
+    pub(crate) fn check_enough(
+        method: &'static str,
+        what: &'static str,
+        needed: usize,
+        found: usize,
+    ) -> Result<()> {
+        if found >= needed {
+            Ok(())
+        } else {
+            Err(Self::TooFew {
+                method,
+                what,
+                needed,
+                found,
+            })
+        }
+    }
+}
+
 /// A setting is outside its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("setting `{setting}` is {found}, expected {expected}")]
@@ -206,6 +227,9 @@ mod tests {
             error.to_string(),
             "covariate 1, category `x`, follows from the batches and the covariates before it"
         );
+        let error = Error::check_enough("scaling", "rows", 2, 1).unwrap_err();
+        assert_eq!(error.to_string(), "scaling needs at least 2 rows, found 1");
+        assert_eq!(Error::check_enough("scaling", "rows", 2, 2), Ok(()));
         let error = ConfigError::check(false, "alpha", "a positive number", -1.0).unwrap_err();
         assert_eq!(
             Error::from(error).to_string(),

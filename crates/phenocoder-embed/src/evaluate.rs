@@ -40,7 +40,7 @@ pub use silhouette::{
     silhouette_by_label, silhouette_with,
 };
 
-use crate::Result;
+use crate::{ConfigError, Result};
 
 /// The codes of labels of which none is missing.
 ///
@@ -50,6 +50,16 @@ use crate::Result;
 pub fn labels_of(labels: &Categorical) -> Result<Vec<u32>> {
     let codes = crate::matrix::full_codes(labels, "labels", labels.len())?;
     Ok(codes.into_iter().map(|code| code as u32).collect())
+}
+
+/// Refuses classes that do not rise.
+fn check_rising(classes: &[u32]) -> Result<(), ConfigError> {
+    ConfigError::check(
+        classes.is_sorted_by(|a, b| a < b),
+        "classes",
+        "rising labels",
+        format_args!("{classes:?}"),
+    )
 }
 
 /// The different labels, rising.

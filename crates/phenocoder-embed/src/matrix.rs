@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 use phenocoder_core::{Categorical, ShapeError};
 use rayon::prelude::*;
 
-use crate::{Error, Result};
+use crate::{ConfigError, Error, Result};
 
 /// Refuses NaN and infinity and names the first one.
 pub(crate) fn check_finite(x: ArrayView2<'_, f64>) -> Result<()> {
@@ -14,6 +14,15 @@ pub(crate) fn check_finite(x: ArrayView2<'_, f64>) -> Result<()> {
         if !value.is_finite() {
             return Err(Error::NotFinite { row, column, value });
         }
+    }
+    Ok(())
+}
+
+/// Refuses what no count, share, variance or sum of squares can be.
+pub(crate) fn check_amounts(what: &'static str, values: &[f64]) -> Result<(), ConfigError> {
+    for &value in values {
+        let holds = value.is_finite() && value >= 0.0;
+        ConfigError::check(holds, what, "finite and at least 0", value)?;
     }
     Ok(())
 }
@@ -185,6 +194,15 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn amounts_below_zero_and_beyond_numbers_are_refused() {
+        assert!(check_amounts("counts", &[0.0, 0.5, f64::MAX]).is_ok());
+        for wrong in [-1e-300, f64::NAN, f64::INFINITY] {
+            let error = check_amounts("counts", &[1.0, wrong]).unwrap_err();
+            assert_eq!((error.setting, error.found), ("counts", wrong.to_string()));
+        }
     }
 
     #[test]

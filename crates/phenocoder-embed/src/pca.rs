@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{NoProgress, Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::{check_columns, check_finite};
+use crate::matrix::{check_amounts, check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
 
 use exact::Directions;
@@ -213,8 +213,8 @@ impl TryFrom<Parts> for Pca {
         ShapeError::check_len("variance", components.nrows(), variance.len())?;
         check_finite(ArrayView1::from(&mean).insert_axis(Axis(0)))?;
         check_finite(components.view())?;
-        check_squares("variance", &variance)?;
-        check_squares("total_variance", &[total_variance])?;
+        check_amounts("variance", &variance)?;
+        check_amounts("total_variance", &[total_variance])?;
         Ok(Self {
             mean,
             components,
@@ -256,11 +256,8 @@ impl Pca {
     ) -> Result<Self> {
         config.validate()?;
         let (n, p) = x.dim();
-        for (what, needed, found) in [("rows", 2, n), ("columns", 1, p)] {
-            if found < needed {
-                return Err(too_few(what, needed, found));
-            }
-        }
+        Error::check_enough(METHOD, "rows", 2, n)?;
+        Error::check_enough(METHOD, "columns", 1, p)?;
         check_finite(x)?;
         progress.start(METHOD, None);
         let mean = x.sum_axis(Axis(0)) / n as f64;
@@ -360,25 +357,6 @@ impl Pca {
         let total = self.total_variance;
         let share = |&v: &f64| if total > 0.0 { v / total } else { 0.0 };
         self.variance.iter().map(share).collect()
-    }
-}
-
-/// Refuses what no variance or sum of squares can be.
-fn check_squares(what: &'static str, values: &[f64]) -> Result<(), ConfigError> {
-    for &value in values {
-        let holds = value.is_finite() && value >= 0.0;
-        ConfigError::check(holds, what, "finite and at least 0", value)?;
-    }
-    Ok(())
-}
-
-/// There is less of something than the method needs.
-fn too_few(what: &'static str, needed: usize, found: usize) -> Error {
-    Error::TooFew {
-        method: METHOD,
-        what,
-        needed,
-        found,
     }
 }
 

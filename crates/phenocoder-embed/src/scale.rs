@@ -154,14 +154,7 @@ impl Scaler {
     /// [`Error::Config`] for a setting outside its range.
     pub fn fit(x: ArrayView2<'_, f64>, config: &ScaleConfig) -> Result<Self> {
         config.validate()?;
-        if x.nrows() < 2 {
-            return Err(Error::TooFew {
-                method: "scaling",
-                what: "rows",
-                needed: 2,
-                found: x.nrows(),
-            });
-        }
+        Error::check_enough("scaling", "rows", 2, x.nrows())?;
         let p = x.ncols();
         let (mut mean, mut std, mut zeroed) = (vec![0.0; p], vec![1.0; p], Vec::new());
         for (column, values) in x.axis_iter(Axis(1)).enumerate() {

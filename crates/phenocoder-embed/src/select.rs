@@ -164,16 +164,8 @@ pub fn variable_features(
     progress: &dyn Progress,
 ) -> Result<VariableFeatures> {
     config.validate()?;
-    for (what, needed, found) in [("rows", 2, x.nrows()), ("columns", 1, x.ncols())] {
-        if found < needed {
-            return Err(Error::TooFew {
-                method: METHOD,
-                what,
-                needed,
-                found,
-            });
-        }
-    }
+    Error::check_enough(METHOD, "rows", 2, x.nrows())?;
+    Error::check_enough(METHOD, "columns", 1, x.ncols())?;
     progress.start(METHOD, None);
     let found = match &config.flavor {
         VariableFlavor::Spread(settings) => spread::select(x, settings, config.n_top, progress)?,

@@ -469,14 +469,7 @@ impl Umap {
                 }));
             }
         }
-        if neighbors.k() == 0 {
-            return Err(Error::TooFew {
-                method: "placing rows on a map",
-                what: "neighbours",
-                needed: 1,
-                found: 0,
-            });
-        }
+        Error::check_enough("placing rows on a map", "neighbours", 1, neighbors.k())?;
         let weights = membership(neighbors);
         let mut start = Array2::zeros((neighbors.len(), self.config.n_components));
         for ((mut to, indices), weights) in start

@@ -22,6 +22,7 @@ pub use mapping::Harmony;
 use ridge::Regression;
 use rows::Rows;
 
+const METHOD: &str = "Harmony";
 /// Rounds of k-means at the start.
 const START_ROUNDS: usize = 25;
 /// An objective of less than this for each row is nothing but rounding.
@@ -448,13 +449,12 @@ pub fn harmony(
     config.validate()?;
     check_finite(x)?;
     check_batches(batches)?;
-    for (found, what) in [(x.nrows(), "rows"), (x.ncols(), "columns")] {
-        check_some(found, what)?;
-    }
+    Error::check_enough(METHOD, "rows", 1, x.nrows())?;
+    Error::check_enough(METHOD, "columns", 1, x.ncols())?;
     // A variable of one batch says nothing.
     let levels = Levels::new(batches, x.nrows(), 2)?;
     let x = Rows::of(x);
-    progress.start("Harmony", Some(config.iterations as u64));
+    progress.start(METHOD, Some(config.iterations as u64));
     let mut clusters = start(&x.to_unit(), &levels, config, progress)?;
     let mut objective = vec![clusters.objective()];
     let mut corrected = x.clone();
@@ -523,17 +523,5 @@ fn start<'a>(
 }
 
 fn check_batches(batches: &[&Categorical]) -> Result<()> {
-    check_some(batches.len(), "batch variables")
-}
-
-fn check_some(found: usize, what: &'static str) -> Result<()> {
-    if found > 0 {
-        return Ok(());
-    }
-    Err(Error::TooFew {
-        method: "Harmony",
-        what,
-        needed: 1,
-        found,
-    })
+    Error::check_enough(METHOD, "batch variables", 1, batches.len())
 }

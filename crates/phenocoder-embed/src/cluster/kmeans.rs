@@ -210,14 +210,7 @@ pub fn kmeans(
 ) -> Result<KMeans> {
     config.validate()?;
     check_finite(x)?;
-    if x.nrows() < config.n_clusters {
-        return Err(Error::TooFew {
-            method: METHOD,
-            what: "rows",
-            needed: config.n_clusters,
-            found: x.nrows(),
-        });
-    }
+    Error::check_enough(METHOD, "rows", config.n_clusters, x.nrows())?;
     let x = x.as_standard_layout();
     progress.start(METHOD, Some(config.restarts as u64));
     let mut best: Option<(f64, Vec<u32>)> = None;

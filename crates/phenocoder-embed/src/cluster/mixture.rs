@@ -391,17 +391,8 @@ pub fn gaussian_mixture(
     config.validate()?;
     check_finite(x)?;
     let (n, p) = x.dim();
-    let rows = config.n_components.max(2);
-    for (what, needed, found) in [("rows", rows, n), ("columns", 1, p)] {
-        if found < needed {
-            return Err(Error::TooFew {
-                method: METHOD,
-                what,
-                needed,
-                found,
-            });
-        }
-    }
+    Error::check_enough(METHOD, "rows", config.n_components.max(2), n)?;
+    Error::check_enough(METHOD, "columns", 1, p)?;
     let x = x.as_standard_layout();
     // A given start leaves nothing to chance.
     let runs = if config.start.is_some() {

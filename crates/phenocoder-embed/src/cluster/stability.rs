@@ -61,9 +61,7 @@ pub fn stability(runs: &[Clustering]) -> Result<Stability> {
 /// What [`stability`] says, unless the caller stops it.
 fn compare(runs: &[Clustering], progress: &dyn Progress) -> Result<Stability> {
     let count = runs.len();
-    if count < 2 {
-        return Err(too_few(count));
-    }
+    Error::check_enough(METHOD, "runs", 2, count)?;
     let groups: Vec<Ranked> = runs.iter().map(|run| Ranked::new(&run.labels)).collect();
     let mut agreement = Array2::eye(count);
     let (mut sum, mut per_cluster) = (0.0, Vec::new());
@@ -122,9 +120,7 @@ pub fn leiden_stability(
     progress: &dyn Progress,
 ) -> Result<Stability> {
     config.validate()?;
-    if seeds.len() < 2 {
-        return Err(too_few(seeds.len()));
-    }
+    Error::check_enough(METHOD, "runs", 2, seeds.len())?;
     check_undirected(graph)?;
     let network = Network::new(graph, config);
     let steps = seeds.len().saturating_mul(config.restarts);
@@ -136,15 +132,6 @@ pub fn leiden_stability(
     let found = runs.and_then(|runs| compare(&runs, progress));
     progress.finish();
     found
-}
-
-fn too_few(found: usize) -> Error {
-    Error::TooFew {
-        method: METHOD,
-        what: "runs",
-        needed: 2,
-        found,
-    }
 }
 
 #[cfg(test)]

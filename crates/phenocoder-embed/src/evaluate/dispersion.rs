@@ -26,22 +26,8 @@ impl Groups {
         ShapeError::check_len("labels", n, labels.len())?;
         check_finite(x)?;
         let (groups, counts) = ranked(labels);
-        if counts.len() < 2 {
-            return Err(Error::TooFew {
-                method,
-                what: "groups",
-                needed: 2,
-                found: counts.len(),
-            });
-        }
-        if counts.len() == n {
-            return Err(Error::TooFew {
-                method,
-                what: "rows beyond one per group",
-                needed: 1,
-                found: 0,
-            });
-        }
+        Error::check_enough(method, "groups", 2, counts.len())?;
+        Error::check_enough(method, "rows beyond one per group", 1, n - counts.len())?;
         let mut x = x.as_standard_layout().into_owned();
         let largest = to_unit(&mut x);
         if let Some(mean) = x.mean_axis(Axis(0)) {

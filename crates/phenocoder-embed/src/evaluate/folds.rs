@@ -175,7 +175,7 @@ pub fn stratified_folds(labels: &[u32], count: usize, shuffle: Option<Seed>) -> 
 pub fn group_folds(groups: &[u32], count: usize, shuffle: Option<Seed>) -> Result<Folds> {
     check_count(count)?;
     let (ranks, counts) = ranked(groups);
-    check_groups(counts.len(), count, "group folds")?;
+    Error::check_enough("group folds", "groups", count, counts.len())?;
     let mut of_group = vec![0; counts.len()];
     if let Some(seed) = shuffle {
         let order = seed.stream("folds/groups", 0).permutation(counts.len());
@@ -255,7 +255,7 @@ pub fn stratified_group_folds(
     let (label_ranks, label_counts) = ranked(labels);
     let rare = check_labels(labels, &label_counts, count, METHOD)?;
     let (group_ranks, group_counts) = ranked(groups);
-    check_groups(group_counts.len(), count, METHOD)?;
+    Error::check_enough(METHOD, "groups", count, group_counts.len())?;
     let k = label_counts.len();
     let mut of_labels: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     for pair in group_ranks.iter().zip(&label_ranks) {
@@ -405,31 +405,12 @@ fn check_labels(
 ) -> Result<Vec<u32>> {
     check_count(count)?;
     let most = counts.iter().copied().max().unwrap_or(0);
-    if most < count {
-        return Err(Error::TooFew {
-            method,
-            what: "rows of some label",
-            needed: count,
-            found: most,
-        });
-    }
+    Error::check_enough(method, "rows of some label", count, most)?;
     let values = values_of(labels).into_iter().zip(counts);
     Ok(values
         .filter(|&(_, &rows)| rows < count)
         .map(|(label, _)| label)
         .collect())
-}
-
-fn check_groups(groups: usize, count: usize, method: &'static str) -> Result<()> {
-    if groups >= count {
-        return Ok(());
-    }
-    Err(Error::TooFew {
-        method,
-        what: "groups",
-        needed: count,
-        found: groups,
-    })
 }
 
 #[cfg(test)]

@@ -10,12 +10,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
-use super::{ranked, values_of};
-use crate::matrix::{check_columns, check_finite, first_largest};
+use super::{check_rising, ranked, values_of};
+use crate::matrix::{check_amounts, check_columns, check_finite, first_largest};
 use crate::{ConfigError, Error, Result};
 
 use tree::{Grown, Training, Tree};
 
+const METHOD: &str = "random forest";
 /// Rows that one task asks the trees about.
 const ROWS: usize = 256;
 
@@ -148,13 +149,8 @@ impl TryFrom<Parts> for RandomForest {
             trees,
         } = parts;
         config.validate()?;
-        let rise = !classes.is_empty() && classes.is_sorted_by(|a, b| a < b);
-        ConfigError::check(
-            rise,
-            "classes",
-            "rising labels",
-            format_args!("{classes:?}"),
-        )?;
+        check_rising(&classes)?;
+        Error::check_enough(METHOD, "classes", 1, classes.len())?;
         let holds = out_of_bag.is_none_or(|share| (0.0..=1.0).contains(&share));
         ConfigError::check(
             holds,
@@ -162,10 +158,7 @@ impl TryFrom<Parts> for RandomForest {
             "a share from 0 to 1",
             format_args!("{out_of_bag:?}"),
         )?;
-        for &share in &importances {
-            let holds = share.is_finite() && share >= 0.0;
-            ConfigError::check(holds, "importances", "finite and at least 0", share)?;
-        }
+        check_amounts("importances", &importances)?;
         ShapeError::check_len("trees", config.trees, trees.len())?;
         for (i, tree) in trees.iter().enumerate() {
             let holds = tree.is_sound(importances.len(), classes.len());
@@ -202,14 +195,7 @@ impl RandomForest {
         config.validate()?;
         ShapeError::check_len("labels", x.nrows(), labels.len())?;
         check_finite(x)?;
-        if x.nrows() == 0 {
-            return Err(Error::TooFew {
-                method: "random forest",
-                what: "rows",
-                needed: 1,
-                found: 0,
-            });
-        }
+        Error::check_enough(METHOD, "rows", 1, x.nrows())?;
         let (places, counts) = ranked(labels);
         let per_question = config
             .columns_per_question
@@ -220,7 +206,7 @@ impl RandomForest {
             classes: counts.len(),
             per_question,
         };
-        progress.start("random forest", Some(config.trees as u64));
+        progress.start(METHOD, Some(config.trees as u64));
         let grown: Result<Vec<Grown>> = (0..config.trees)
             .into_par_iter()
             .map(|t| {

@@ -110,14 +110,7 @@ pub fn linear_predictability(
     ShapeError::check_len("y", n, y.nrows())?;
     check_finite(x)?;
     check_finite(y)?;
-    if n < config.folds {
-        return Err(Error::TooFew {
-            method: "linear predictability",
-            what: "rows",
-            needed: config.folds,
-            found: n,
-        });
-    }
+    Error::check_enough("linear predictability", "rows", config.folds, n)?;
     let order = config.seed.stream("folds", 0).permutation(n);
     let mut unexplained = 0.0;
     for fold in 0..config.folds {

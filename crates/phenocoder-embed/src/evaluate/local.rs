@@ -30,14 +30,8 @@ use crate::{ConfigError, Error, Result};
 /// ```
 pub fn knn_purity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> {
     ShapeError::check_len("labels", neighbors.len(), labels.len())?;
-    if neighbors.indices().is_empty() {
-        return Err(Error::TooFew {
-            method: "the purity of neighbourhoods",
-            what: "neighbours",
-            needed: 1,
-            found: 0,
-        });
-    }
+    let found = neighbors.indices().len();
+    Error::check_enough("the purity of neighbourhoods", "neighbours", 1, found)?;
     let mut same = 0_usize;
     for ((row, _), &index) in neighbors.indices().indexed_iter() {
         let other = labels.get(index as usize).ok_or(GraphError::Column {

@@ -12,7 +12,7 @@ use phenocoder_core::{Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
-use super::{ranked, values_of};
+use super::{check_rising, ranked, values_of};
 use crate::matrix::{check_columns, check_finite, dot, exponentials, sum_rows};
 use crate::scale::{ScaleConfig, Scaler};
 use crate::{ConfigError, Error, Result};
@@ -298,22 +298,8 @@ fn functions_of(classes: usize) -> usize {
 }
 
 fn check_classes(classes: &[u32]) -> Result<()> {
-    let rise = classes.is_sorted_by(|a, b| a < b);
-    ConfigError::check(
-        rise,
-        "classes",
-        "rising labels",
-        format_args!("{classes:?}"),
-    )?;
-    if classes.len() < 2 {
-        return Err(Error::TooFew {
-            method: METHOD,
-            what: "different labels",
-            needed: 2,
-            found: classes.len(),
-        });
-    }
-    Ok(())
+    check_rising(classes)?;
+    Error::check_enough(METHOD, "different labels", 2, classes.len())
 }
 
 /// Sets the score of each class; functions are their coefficients and intercept, one function after the other.

@@ -45,14 +45,7 @@ fn groups_of(
 ) -> Result<(Vec<usize>, Vec<usize>)> {
     let n = neighbors.len();
     ShapeError::check_len("labels", n, labels.len())?;
-    if neighbors.indices().is_empty() {
-        return Err(Error::TooFew {
-            method,
-            what: "neighbours",
-            needed: 1,
-            found: 0,
-        });
-    }
+    Error::check_enough(method, "neighbours", 1, neighbors.indices().len())?;
     for ((row, _), &index) in neighbors.indices().indexed_iter() {
         if index as usize >= n {
             return Err(Error::Graph(GraphError::Column {
@@ -67,13 +60,5 @@ fn groups_of(
 
 /// Refuses a single group.
 fn check_groups(count: usize, method: &'static str) -> Result<()> {
-    if count < 2 {
-        return Err(Error::TooFew {
-            method,
-            what: "groups",
-            needed: 2,
-            found: count,
-        });
-    }
-    Ok(())
+    Error::check_enough(method, "groups", 2, count)
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::ShapeError;
 
-use super::values_of;
+use super::{check_rising, values_of};
 use crate::matrix::check_finite;
 use crate::{ConfigError, Error, Result};
 
@@ -96,7 +96,7 @@ pub struct ClassificationReport {
 #[doc(alias = "f1_score")]
 pub fn classification_report(truth: &[u32], predicted: &[u32]) -> Result<ClassificationReport> {
     ShapeError::check_len("predicted", truth.len(), predicted.len())?;
-    check_rows(truth, "the classification report")?;
+    Error::check_enough("the classification report", "rows", 1, truth.len())?;
     let labels = values_of(&[values_of(truth), values_of(predicted)].concat());
     ConfigError::check(
         labels.len() <= MOST_CLASSES,
@@ -208,10 +208,9 @@ pub fn probability_report(
 ) -> Result<ProbabilityReport> {
     ShapeError::check_len("probabilities", truth.len(), probabilities.nrows())?;
     ShapeError::check_len("classes", probabilities.ncols(), classes.len())?;
-    check_rows(truth, "the report on probabilities")?;
+    Error::check_enough("the report on probabilities", "rows", 1, truth.len())?;
     check_finite(probabilities)?;
-    let rise = classes.is_sorted_by(|a, b| a < b);
-    ConfigError::check(rise, "classes", "rising labels", format!("{classes:?}"))?;
+    check_rising(classes)?;
     for (row, values) in probabilities.outer_iter().enumerate() {
         let holds = values.iter().all(|value| (0.0..=1.0).contains(value))
             && (values.sum() - 1.0).abs() <= 1e-5;
@@ -270,18 +269,6 @@ fn area(mut rows: Vec<(f64, bool)>) -> Option<f64> {
         below += level;
     }
     Some(won as f64 / 2.0 / positive as f64 / negative as f64)
-}
-
-fn check_rows(truth: &[u32], method: &'static str) -> Result<()> {
-    if truth.is_empty() {
-        return Err(Error::TooFew {
-            method,
-            what: "rows",
-            needed: 1,
-            found: 0,
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

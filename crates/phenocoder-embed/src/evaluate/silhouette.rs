@@ -159,14 +159,7 @@ fn samples(
 ) -> Result<Vec<f64>> {
     let n = x.nrows();
     let (groups, counts) = ranked(labels);
-    if counts.len() < 2 {
-        return Err(Error::TooFew {
-            method: "the silhouette",
-            what: "groups",
-            needed: 2,
-            found: counts.len(),
-        });
-    }
+    Error::check_enough("the silhouette", "groups", 2, counts.len())?;
     // Rows of a group side by side make the sums per group run over whole ranges.
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by_key(|&row| groups[row]);
@@ -414,14 +407,8 @@ pub fn silhouette_by_batch(
         per_label.push((label, value));
     }
     progress.finish();
-    if found == 0 {
-        return Err(Error::TooFew {
-            method: "the silhouette by batch",
-            what: "labels with two batches of which one has two rows",
-            needed: 1,
-            found,
-        });
-    }
+    let what = "labels with two batches of which one has two rows";
+    Error::check_enough("the silhouette by batch", what, 1, found)?;
     Ok(BatchSilhouette {
         mean: sum / found as f64,
         per_label,

@@ -8,6 +8,8 @@ use super::{Metric, Neighbors};
 use crate::matrix::{check_columns, full_codes};
 use crate::{ConfigError, Error, Result};
 
+const METHOD: &str = "batch-balanced neighbours";
+
 /// Finds, for every row, its `within_batch` nearest rows in each batch, exactly.
 ///
 /// In its own batch a row counts itself as one of them, so there are `within_batch · batches − 1` neighbours, nearest
@@ -51,15 +53,9 @@ pub fn batch_balanced_neighbors(
     progress: &dyn Progress,
 ) -> Result<Neighbors> {
     let batches = rows_of_batches(batch, x.nrows(), within_batch)?;
-    let k = (within_batch * batches.len()).saturating_sub(1);
-    if k == 0 {
-        return Err(Error::TooFew {
-            method: "batch-balanced neighbours",
-            what: "batches or neighbours within a batch",
-            needed: 2,
-            found: within_batch * batches.len(),
-        });
-    }
+    let found = within_batch * batches.len();
+    Error::check_enough(METHOD, "batches or neighbours within a batch", 2, found)?;
+    let k = found - 1;
     let points = Points::new(x, metric)?;
     let mut gathered = Gathered::new(x.nrows(), metric);
     for (name, members) in &batches {
@@ -122,14 +118,7 @@ pub fn batch_balanced_query(
 ) -> Result<Neighbors> {
     check_columns(query, reference.ncols())?;
     let batches = rows_of_batches(batch, reference.nrows(), within_batch)?;
-    if batches.is_empty() {
-        return Err(Error::TooFew {
-            method: "batch-balanced neighbours",
-            what: "rows",
-            needed: 1,
-            found: 0,
-        });
-    }
+    Error::check_enough(METHOD, "rows", 1, reference.nrows())?;
     let points = Points::new(reference, metric)?;
     let query = Points::new(query, metric)?;
     let mut gathered = Gathered::new(query.nrows(), metric);

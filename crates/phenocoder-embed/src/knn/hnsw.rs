@@ -15,6 +15,7 @@ use crate::{ConfigError, Error, Result};
 use build::{build, layer_sizes};
 use graph::{Layer, Met, Vectors};
 
+const METHOD: &str = "approximate index";
 /// Rows per task, which share the memory of a walk.
 const ROWS: usize = 128;
 /// The most rows of one node that a search measures, unless it keeps more in view.
@@ -211,16 +212,8 @@ impl TryFrom<Parts> for HnswIndex {
 }
 
 fn check_extent(x: ArrayView2<'_, f64>) -> Result<()> {
-    let sides = [("rows", x.nrows()), ("columns", x.ncols())];
-    match sides.into_iter().find(|&(_, found)| found == 0) {
-        Some((what, found)) => Err(Error::TooFew {
-            method: "approximate index",
-            what,
-            needed: 1,
-            found,
-        }),
-        None => Ok(()),
-    }
+    Error::check_enough(METHOD, "rows", 1, x.nrows())?;
+    Error::check_enough(METHOD, "columns", 1, x.ncols())
 }
 
 impl HnswIndex {

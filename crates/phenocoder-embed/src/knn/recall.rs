@@ -40,14 +40,7 @@ pub fn recall(found: &Neighbors, exact: &Neighbors) -> Result<f64> {
         }
         .into());
     }
-    if shape.0 * shape.1 == 0 {
-        return Err(Error::TooFew {
-            method: "recall",
-            what: "neighbours",
-            needed: 1,
-            found: 0,
-        });
-    }
+    Error::check_enough("recall", "neighbours", 1, shape.0 * shape.1)?;
     let mut hits = 0_usize;
     for row in 0..shape.0 {
         let nearest: BTreeSet<usize> = exact.row(row).map(|(index, _)| index).collect();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::exact::{Directions, finite_total};
 use super::product::Centered;
-use super::{Pca, check_squares, too_few};
-use crate::matrix::{check_columns, check_finite};
+use super::{METHOD, Pca};
+use crate::matrix::{check_amounts, check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
 
 /// The most columns that [`IncrementalMethod::Covariance`] takes: half a GiB for the sums, and about 2 GiB while a block
@@ -172,10 +172,10 @@ impl TryFrom<Parts> for IncrementalPca {
         ShapeError::check_len("squares", sums, squares.len())?;
         check_finite(kept.view())?;
         check_finite(ArrayView1::from(&mean).insert_axis(Axis(0)))?;
-        check_squares("squares", &squares)?;
-        check_squares("total", &[total])?;
+        check_amounts("squares", &squares)?;
+        check_amounts("total", &[total])?;
         if config.method == IncrementalMethod::Covariance {
-            check_squares("kept", &kept.diag().to_vec())?;
+            check_amounts("kept", &kept.diag().to_vec())?;
         }
         Ok(Self {
             config,
@@ -281,19 +281,18 @@ impl IncrementalPca {
     }
 
     fn check_first(&self, rows: usize, columns: usize) -> Result<()> {
-        let k = self.config.n_components.min(columns);
+        Error::check_enough(METHOD, "columns", 1, columns)?;
         match self.config.method {
-            _ if columns == 0 => Err(too_few("columns", 1, 0)),
             IncrementalMethod::Covariance => Ok(ConfigError::check(
                 columns <= MOST_COLUMNS,
                 "method",
                 "`Truncated` for more than 8,192 columns",
                 "`Covariance`",
             )?),
-            IncrementalMethod::Truncated if rows < k => {
-                Err(too_few("rows in the first block", k, rows))
+            IncrementalMethod::Truncated => {
+                let k = self.config.n_components.min(columns);
+                Error::check_enough(METHOD, "rows in the first block", k, rows)
             }
-            IncrementalMethod::Truncated => Ok(()),
         }
     }
 
@@ -360,9 +359,7 @@ impl IncrementalPca {
     ///
     /// [`Error::TooFew`] for fewer than two rows.
     pub fn finish(&self) -> Result<Pca> {
-        if self.rows < 2 {
-            return Err(too_few("rows", 2, self.rows));
-        }
+        Error::check_enough(METHOD, "rows", 2, self.rows)?;
         let k = self.config.n_components.min(self.rows).min(self.mean.len());
         let directions = match self.config.method {
             IncrementalMethod::Covariance => {

@@ -8,8 +8,8 @@ use super::clusters::pulls;
 use super::levels::Levels;
 use super::ridge::{Reference, Regression};
 use super::rows::{Rows, sums};
-use super::{check_batches, check_some};
-use crate::matrix::{check_columns, check_finite};
+use super::{METHOD, check_batches};
+use crate::matrix::{check_amounts, check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
 
 /// The penalty on a new batch's effect, as in the original.
@@ -52,12 +52,9 @@ impl TryFrom<Parts> for Harmony {
         let positive = sigma > 0.0 && sigma.is_finite();
         ConfigError::check(positive, "sigma", "a positive number", sigma)?;
         ShapeError::check_len("counts", sums.nrows(), counts.len())?;
-        check_some(sums.len(), "clusters")?;
+        Error::check_enough(METHOD, "clusters", 1, sums.len())?;
         check_finite(sums.view())?;
-        for &count in &counts {
-            let holds = count >= 0.0 && count.is_finite();
-            ConfigError::check(holds, "counts", "numbers of at least 0", count)?;
-        }
+        check_amounts("counts", &counts)?;
         Ok(Self {
             sigma,
             counts,

@@ -3,6 +3,7 @@
 use nalgebra::{Cholesky, DMatrix};
 use rayon::prelude::*;
 
+use super::METHOD;
 use super::levels::Levels;
 use super::rows::{Rows, mass_by_level, sums_by_level};
 use crate::{Error, Result};
@@ -203,7 +204,7 @@ impl Equations {
             Some(i) => self.sums.row(kept[i])[column],
         });
         let solved = Cholesky::new(gram)
-            .ok_or(Error::Singular { method: "Harmony" })?
+            .ok_or(Error::Singular { method: METHOD })?
             .solve(&moments);
         let mut effects = Rows::zeros(levels, d);
         for (position, &level) in kept.iter().enumerate() {

@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use super::METHOD;
 use super::levels::Levels;
 use crate::{Error, Result};
 
@@ -69,7 +70,7 @@ impl Rows {
         if self.values.iter().all(|value| value.is_finite()) {
             Ok(())
         } else {
-            Err(Error::Overflow { method: "Harmony" })
+            Err(Error::Overflow { method: METHOD })
         }
     }
 

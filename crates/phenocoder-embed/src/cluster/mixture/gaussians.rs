@@ -47,16 +47,8 @@ impl Gaussians {
     /// Takes components that somebody made up.
     pub(super) fn new(kind: Covariance, parameters: MixtureStart) -> Result<Self> {
         let (k, p) = parameters.means.dim();
-        for (what, found) in [("components", k), ("columns", p)] {
-            if found == 0 {
-                return Err(Error::TooFew {
-                    method: METHOD,
-                    what,
-                    needed: 1,
-                    found,
-                });
-            }
-        }
+        Error::check_enough(METHOD, "components", 1, k)?;
+        Error::check_enough(METHOD, "columns", 1, p)?;
         ShapeError::check_len("weights", k, parameters.weights.len())?;
         let (expected, found) = (kind.shape(k, p), parameters.covariances.dim());
         if found != expected {

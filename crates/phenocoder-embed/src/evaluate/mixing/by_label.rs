@@ -107,14 +107,7 @@ pub fn kbet_by_label(
     }
     progress.finish();
     let tested: Vec<f64> = per_label.iter().filter_map(|label| label.1).collect();
-    if tested.is_empty() {
-        return Err(Error::TooFew {
-            method: METHOD,
-            what: "labels of several batches",
-            needed: 1,
-            found: 0,
-        });
-    }
+    Error::check_enough(METHOD, "labels of several batches", 1, tested.len())?;
     Ok(KbetByLabel {
         mean: tested.iter().sum::<f64>() / tested.len() as f64,
         per_label,

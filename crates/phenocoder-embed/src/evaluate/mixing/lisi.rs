@@ -47,13 +47,8 @@ impl LisiConfig {
 
     /// How many of `k` neighbours count in effect.
     pub(super) fn perplexity_of(&self, k: usize) -> Result<f64> {
-        if self.perplexity.is_none() && k < 2 {
-            return Err(Error::TooFew {
-                method: METHOD,
-                what: "neighbours",
-                needed: 2,
-                found: k,
-            });
+        if self.perplexity.is_none() {
+            Error::check_enough(METHOD, "neighbours", 2, k)?;
         }
         let perplexity = self.perplexity.unwrap_or(((k + 1) / 3) as f64);
         let expected = "at most the number of neighbours";

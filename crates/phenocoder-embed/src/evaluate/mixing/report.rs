@@ -194,25 +194,13 @@ pub fn batch_report(
     let n = x.nrows();
     ShapeError::check_len("batches", n, batches.len())?;
     ShapeError::check_len("labels", n, labels.len())?;
-    if n < 3 {
-        return Err(Error::TooFew {
-            method: METHOD,
-            what: "rows",
-            needed: 3,
-            found: n,
-        });
-    }
+    Error::check_enough(METHOD, "rows", 3, n)?;
     // Before hours of neighbours, not after.
     check_groups(ranked(batches).1.len(), METHOD)?;
     check_groups(ranked(labels).1.len(), METHOD)?;
-    if !has_mixed_label(labels, batches) {
-        return Err(Error::TooFew {
-            method: METHOD,
-            what: "labels with two batches of which one has two rows",
-            needed: 1,
-            found: 0,
-        });
-    }
+    let what = "labels with two batches of which one has two rows";
+    let found = usize::from(has_mixed_label(labels, batches));
+    Error::check_enough(METHOD, what, 1, found)?;
     config
         .lisi
         .perplexity_of(config.lisi_neighbors.min(n - 1))?;

@@ -39,14 +39,7 @@ pub fn batch_variance(x: ArrayView2<'_, f64>, batches: &[u32]) -> Result<f64> {
     const METHOD: &str = "the variance between batches";
     let n = x.nrows();
     ShapeError::check_len("batches", n, batches.len())?;
-    if n == 0 {
-        return Err(Error::TooFew {
-            method: METHOD,
-            what: "rows",
-            needed: 1,
-            found: 0,
-        });
-    }
+    Error::check_enough(METHOD, "rows", 1, n)?;
     check_finite(x)?;
     let (groups, counts) = ranked(batches);
     let (mut between, mut total) = (0.0, 0.0);

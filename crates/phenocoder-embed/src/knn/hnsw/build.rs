@@ -3,8 +3,8 @@
 use phenocoder_core::Progress;
 use rayon::prelude::*;
 
-use super::HnswConfig;
 use super::graph::{Layer, Met, Near, Vectors};
+use super::{HnswConfig, METHOD};
 use crate::{Error, Result};
 
 /// The part of the graph by which a batch lets it grow, as a divisor: nodes of a batch do not see each other.
@@ -34,7 +34,7 @@ pub(super) fn build(
     let largest = (vectors.len() / BATCHES).max(1);
     let mut graph = Layer::new(2 * config.links, vectors.len());
     let mut upper: Vec<Layer> = Vec::new();
-    progress.start("approximate index", Some(vectors.len() as u64));
+    progress.start(METHOD, Some(vectors.len() as u64));
     progress.advance(1);
     for size in layer_sizes(vectors.len(), config.links) {
         while graph.len() < size {
