@@ -359,11 +359,24 @@ impl IncrementalPca {
     ///
     /// [`Error::TooFew`] for fewer than two rows.
     pub fn finish(&self) -> Result<Pca> {
+        self.finish_with(&NoProgress)
+    }
+
+    /// As [`finish`](Self::finish), and asks on the way whether to stop.
+    ///
+    /// The end is a part of the caller's stage, so that nothing is reported.
+    /// With [`IncrementalMethod::Covariance`] it takes `4/3 p³` multiplications, whatever the number of rows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish`](Self::finish), and [`Error::Cancelled`] when the caller stops it.
+    pub fn finish_with(&self, progress: &dyn Progress) -> Result<Pca> {
         Error::check_enough(METHOD, "rows", 2, self.rows)?;
+        progress.check()?;
         let k = self.config.n_components.min(self.rows).min(self.mean.len());
         let directions = match self.config.method {
             IncrementalMethod::Covariance => {
-                Directions::of_inner_products(self.kept.clone(), k, &NoProgress)?
+                Directions::of_inner_products(self.kept.clone(), k, progress)?
             }
             IncrementalMethod::Truncated => {
                 Directions::new(self.squares.clone(), self.kept.clone(), self.total)

@@ -187,6 +187,20 @@ fn rows_are_not_counted_beyond_what_a_double_holds() {
 }
 
 #[test]
+fn an_end_that_was_stopped_can_be_made_up_for() {
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    let x = random(9, 3, 1);
+    for config in [IncrementalPcaConfig::new(2), truncated(2)] {
+        let state = in_blocks(&x, &[4], &config);
+        let result = state.finish_with(&stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+        let later = state.finish_with(&CancelToken::new()).unwrap();
+        assert_eq!(later, state.finish().unwrap());
+    }
+}
+
+#[test]
 fn a_block_that_was_stopped_changes_nothing() {
     let stopped = CancelToken::new();
     stopped.cancel();
