@@ -8,7 +8,7 @@ mod search;
 mod stream;
 
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{CsrGraph, Progress, ShapeError};
+use phenocoder_core::{CsrGraph, GraphError, Progress};
 use serde::{Deserialize, Serialize};
 
 pub use balanced::{batch_balanced_neighbors, batch_balanced_query};
@@ -17,6 +17,7 @@ pub use hnsw::{HnswConfig, HnswIndex};
 pub use recall::recall;
 pub use stream::NeighborSearch;
 
+use crate::matrix::check_shape;
 use crate::{Error, Result};
 use search::{Points, search};
 
@@ -54,14 +55,7 @@ impl Neighbors {
     /// [`Error::Shape`] when the two shapes differ, [`Error::Distance`] for a distance that is negative, no number or
     /// less than the one before it in its row.
     pub fn new(indices: Array2<u32>, distances: Array2<f64>) -> Result<Self> {
-        if indices.dim() != distances.dim() {
-            return Err(ShapeError::Array {
-                what: "distances".to_owned(),
-                expected: format!("{:?}", indices.shape()),
-                found: distances.shape().to_vec(),
-            }
-            .into());
-        }
+        check_shape("distances", indices.shape(), distances.shape())?;
         for ((row, column), &value) in distances.indexed_iter() {
             let before = if column == 0 {
                 0.0
@@ -121,6 +115,21 @@ impl Neighbors {
             .into_iter()
             .zip(self.distances.row(row));
         pairs.map(|(&index, &distance)| (index as usize, distance))
+    }
+
+    /// Refuses a neighbour that is none of so many rows.
+    pub(crate) fn check_among(&self, rows: usize) -> Result<(), GraphError> {
+        for ((row, _), &index) in self.indices.indexed_iter() {
+            let column = index as usize;
+            if column >= rows {
+                return Err(GraphError::Column {
+                    row,
+                    column,
+                    nodes: rows,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The first `k` neighbours of every row; all of them when there are fewer.

@@ -18,6 +18,22 @@ pub(crate) fn check_finite(x: ArrayView2<'_, f64>) -> Result<()> {
     Ok(())
 }
 
+/// Refuses an array of another shape.
+pub(crate) fn check_shape(
+    what: &str,
+    expected: &[usize],
+    found: &[usize],
+) -> Result<(), ShapeError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ShapeError::Array {
+        what: what.to_owned(),
+        expected: format!("{expected:?}"),
+        found: found.to_vec(),
+    })
+}
+
 /// Refuses what no count, share, variance or sum of squares can be.
 pub(crate) fn check_amounts(what: &'static str, values: &[f64]) -> Result<(), ConfigError> {
     for &value in values {

@@ -459,16 +459,7 @@ impl Umap {
     /// [`Error::Overflow`] where settings together drive rows beyond any number, [`Error::Cancelled`] when the caller
     /// stops it.
     pub fn transform(&self, neighbors: &Neighbors, progress: &dyn Progress) -> Result<Array2<f64>> {
-        let n = self.embedding.nrows();
-        for ((row, _), &index) in neighbors.indices().indexed_iter() {
-            if index as usize >= n {
-                return Err(Error::Graph(phenocoder_core::GraphError::Column {
-                    row,
-                    column: index as usize,
-                    nodes: n,
-                }));
-            }
-        }
+        neighbors.check_among(self.embedding.nrows())?;
         Error::check_enough("placing rows on a map", "neighbours", 1, neighbors.k())?;
         let weights = membership(neighbors);
         let mut start = Array2::zeros((neighbors.len(), self.config.n_components));

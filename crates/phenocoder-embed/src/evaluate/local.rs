@@ -1,7 +1,7 @@
 //! Measures of neighbourhoods.
 
 use ndarray::ArrayView2;
-use phenocoder_core::{GraphError, Progress, ShapeError};
+use phenocoder_core::{Progress, ShapeError};
 use rayon::prelude::*;
 
 use crate::knn::{Metric, Neighbors, nearest_neighbors};
@@ -32,16 +32,11 @@ pub fn knn_purity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> {
     ShapeError::check_len("labels", neighbors.len(), labels.len())?;
     let found = neighbors.indices().len();
     Error::check_enough("the purity of neighbourhoods", "neighbours", 1, found)?;
-    let mut same = 0_usize;
-    for ((row, _), &index) in neighbors.indices().indexed_iter() {
-        let other = labels.get(index as usize).ok_or(GraphError::Column {
-            row,
-            column: index as usize,
-            nodes: labels.len(),
-        })?;
-        same += usize::from(*other == labels[row]);
-    }
-    Ok(same as f64 / neighbors.indices().len() as f64)
+    neighbors.check_among(labels.len())?;
+    let indices = neighbors.indices();
+    let pairs = indices.indexed_iter();
+    let same = pairs.filter(|&((row, _), &index)| labels[index as usize] == labels[row]);
+    Ok(same.count() as f64 / found as f64)
 }
 
 /// The share of rows whose nearest other row has the same label.

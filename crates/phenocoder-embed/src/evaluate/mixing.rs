@@ -24,7 +24,7 @@ mod lisi;
 mod report;
 mod variance;
 
-use phenocoder_core::{GraphError, ShapeError};
+use phenocoder_core::ShapeError;
 
 pub use by_label::{KbetByLabel, kbet_by_label};
 pub use components::graph_connectivity;
@@ -46,15 +46,7 @@ fn groups_of(
     let n = neighbors.len();
     ShapeError::check_len("labels", n, labels.len())?;
     Error::check_enough(method, "neighbours", 1, neighbors.indices().len())?;
-    for ((row, _), &index) in neighbors.indices().indexed_iter() {
-        if index as usize >= n {
-            return Err(Error::Graph(GraphError::Column {
-                row,
-                column: index as usize,
-                nodes: n,
-            }));
-        }
-    }
+    neighbors.check_among(n)?;
     Ok(ranked(labels))
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use phenocoder_core::ShapeError;
-
 use super::Neighbors;
+use crate::matrix::check_shape;
 use crate::{Error, Result};
 
 /// The share of the nearest rows that an approximate search found, from 0 to 1.
@@ -31,15 +30,9 @@ use crate::{Error, Result};
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 pub fn recall(found: &Neighbors, exact: &Neighbors) -> Result<f64> {
-    let shape = exact.indices().dim();
-    if found.indices().dim() != shape {
-        return Err(ShapeError::Array {
-            what: "found".to_owned(),
-            expected: format!("{:?}", exact.indices().shape()),
-            found: found.indices().shape().to_vec(),
-        }
-        .into());
-    }
+    let (exact_rows, found_rows) = (exact.indices(), found.indices());
+    check_shape("found", exact_rows.shape(), found_rows.shape())?;
+    let shape = exact_rows.dim();
     Error::check_enough("recall", "neighbours", 1, shape.0 * shape.1)?;
     let mut hits = 0_usize;
     for row in 0..shape.0 {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Covariance, METHOD, MixtureStart};
-use crate::matrix::{check_finite, dot, exponentials, sum_rows};
+use crate::matrix::{check_finite, check_shape, dot, exponentials, sum_rows};
 use crate::{ConfigError, Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
@@ -50,14 +50,9 @@ impl Gaussians {
         Error::check_enough(METHOD, "components", 1, k)?;
         Error::check_enough(METHOD, "columns", 1, p)?;
         ShapeError::check_len("weights", k, parameters.weights.len())?;
-        let (expected, found) = (kind.shape(k, p), parameters.covariances.dim());
-        if found != expected {
-            return Err(Error::Shape(ShapeError::Array {
-                what: "covariances".to_owned(),
-                expected: format!("[{}, {}]", expected.0, expected.1),
-                found: vec![found.0, found.1],
-            }));
-        }
+        let (height, width) = kind.shape(k, p);
+        let found = parameters.covariances.shape();
+        check_shape("covariances", &[height, width], found)?;
         let total: f64 = parameters.weights.iter().sum();
         let shares = parameters.weights.iter().all(|&w| w >= 0.0) && (total - 1.0).abs() < 1e-6;
         let expected = "no weight below 0, together 1";
