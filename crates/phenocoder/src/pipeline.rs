@@ -33,7 +33,7 @@ pub use encode::{EncodeConfig, EncodeReport, SMOOTHED_LAYER, SmoothingConfig, en
 pub use fit::{Checkpoints, FitReport, ModelManifest, TrainConfig, fit};
 pub use folder::RunFiles;
 #[cfg(feature = "report")]
-pub(crate) use folder::read_json;
+pub(crate) use folder::{read_json, write_whole};
 pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_dataset};
 pub use graph::GraphConfig;
 pub use keys::{CoordinateOrder, StoreKeys};

@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::pipeline::figures::FigureConfig;
-use crate::pipeline::{PipelineConfig, PipelineReport, RunFiles, read_json};
+use crate::pipeline::{PipelineConfig, PipelineReport, RunFiles, read_json, write_whole};
 use cells::Cells;
 use gather::{Gathered, Run};
 use page::{Limits, Material, Page};
@@ -280,7 +280,8 @@ pub fn write_report(
         settings,
         progress,
     })?;
-    page::write(path, &page.html)?;
+    write_whole(path, &page.html)
+        .map_err(|error| Error::data(STEP, format!("`{}`: {error}", path.display())))?;
     progress.advance(1);
     progress.finish();
     Ok(ReportFile {

@@ -250,9 +250,53 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T
 pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let failed = |error: String| Error::data(STEP, format!("`{}`: {error}", path.display()));
     let text = serde_json::to_string_pretty(value).map_err(|error| failed(error.to_string()))?;
-    // Beside its place first, so that a reader never meets half a file.
-    let part = path.with_extension("json.part");
-    std::fs::write(&part, text + "\n")
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|error| failed(error.to_string()))
+    write_whole(path, &(text + "\n")).map_err(|error| failed(error.to_string()))
+}
+
+/// Writes a file beside its place, with `.part` behind its name, and renames it, so that a reader never meets half a file.
+///
+/// Nothing is left behind where that fails.
+pub(crate) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        // Where it cannot be removed there is nothing better to do; the first error says why.
+        let _ = std::fs::remove_file(&part);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let name = |entry: std::fs::DirEntry| entry.file_name().into_string().unwrap();
+        entries.map(|entry| name(entry.unwrap())).collect()
+    }
+
+    #[test]
+    fn a_file_that_was_written_stands_alone_and_takes_the_place_of_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        write_whole(&path, "old").unwrap();
+        write_whole(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(names(folder.path()), ["report.json"]);
+    }
+
+    #[test]
+    fn nothing_is_left_behind_where_a_file_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone").join("report.json");
+        assert!(write_whole(&path, "x").is_err());
+        assert!(names(folder.path()).is_empty());
+        // A folder of that name cannot be replaced by a file.
+        let path = folder.path().join("report.html");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write_whole(&path, "x").is_err());
+        assert_eq!(names(folder.path()), ["report.html"]);
+    }
 }

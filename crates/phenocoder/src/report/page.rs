@@ -1,6 +1,4 @@
-//! The page as a whole: what fits, the template, the file.
-
-use std::path::Path;
+//! The page as a whole: what fits, and the template.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,8 +14,8 @@ use super::html::{count, escape, json};
 use super::sections::{self, Section};
 use super::sprites::{MOST_CHANNELS, MOST_SIDE, Tiles};
 use super::traversal::Walks;
-use super::{ChannelColors, Part, ReportConfig, STEP, part};
-use crate::error::{Error, Result};
+use super::{ChannelColors, Part, ReportConfig, part};
+use crate::error::Result;
 
 const TEMPLATE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/style.css");
@@ -390,17 +388,6 @@ fn policy() -> String {
     )
 }
 
-/// Writes the file beside its place, then renames it.
-pub(super) fn write(path: &Path, html: &str) -> Result<()> {
-    let part = path.with_extension("html.part");
-    let written = std::fs::write(&part, html).and_then(|()| std::fs::rename(&part, path));
-    written.map_err(|error| {
-        // Where it cannot be removed there is nothing better to do; the first error says why.
-        let _ = std::fs::remove_file(&part);
-        Error::data(STEP, format!("`{}`: {error}", path.display()))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,16 +399,6 @@ mod tests {
             name => name.to_uppercase(),
         });
         assert_eq!(filled, "<{{b}}|B>");
-    }
-
-    #[test]
-    fn nothing_is_left_behind_where_the_page_cannot_be_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("report.html");
-        // A folder of that name cannot be replaced by a file.
-        std::fs::create_dir(&path).unwrap();
-        assert!(write(&path, "x").is_err());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
