@@ -317,13 +317,7 @@ fn compose(run: &Run<'_>) -> Result<Page> {
     shown.advance(1);
     let most = run.settings.max_bytes;
     let mut limits = Limits::new(run.settings);
-    let material = Material {
-        run,
-        gathered,
-        cells,
-        walks,
-        patches,
-    };
+    let material = Material::new(run, gathered, cells, walks, patches);
     loop {
         within.check()?;
         let page = material.compose(&limits)?;

@@ -80,6 +80,8 @@ pub(super) struct Material<'a> {
     pub(super) cells: Part<Cells>,
     pub(super) walks: Part<Walks>,
     pub(super) patches: Part<PatchSet>,
+    /// Typical and odd cells of each cluster.
+    pub(super) examples: Part<Vec<Examples>>,
 }
 
 /// A page that was put together.
@@ -97,7 +99,6 @@ pub(super) struct Shown {
     /// The tile of each of these rows.
     pub(super) tile_of: Vec<Option<usize>>,
     pub(super) pictures: usize,
-    pub(super) examples: Part<Vec<Examples>>,
     /// Latents that the map can be coloured by.
     pub(super) latents: usize,
 }
@@ -110,7 +111,28 @@ impl Shown {
     }
 }
 
-impl Material<'_> {
+impl<'a> Material<'a> {
+    pub(super) fn new(
+        run: Run<'a>,
+        gathered: Gathered,
+        cells: Part<Cells>,
+        walks: Part<Walks>,
+        patches: Part<PatchSet>,
+    ) -> Self {
+        let examples = match &cells {
+            Ok(cells) => examples_of(cells, run.settings.patches_per_cluster / 2),
+            Err(why) => Err(why.clone()),
+        };
+        Self {
+            run,
+            gathered,
+            cells,
+            walks,
+            patches,
+            examples,
+        }
+    }
+
     /// The page within these limits.
     pub(super) fn compose(&self, limits: &Limits) -> Result<Page> {
         let mut tiles = Tiles::new(self.extent(), limits.side);
@@ -241,24 +263,9 @@ impl Material<'_> {
     /// The cells that are shown, and those with a picture in the order of their tiles.
     fn choose(&self, cells: &Cells, limits: &Limits) -> (Shown, Vec<usize>) {
         let settings = self.run.settings;
-        let examples = cells
-            .clusters
-            .as_ref()
-            .map_err(Clone::clone)
-            .map(|clusters| {
-                let each = settings.patches_per_cluster / 2;
-                let pictured = |row: usize| cells.patches[row].is_some();
-                examples(
-                    cells.latents.view(),
-                    clusters,
-                    pictured,
-                    each,
-                    MOST_CLUSTERS,
-                )
-            });
         // One of each cluster, then the next of each: what does not fit is missing everywhere alike.
         let mut first = Vec::new();
-        for examples in examples.iter().flatten() {
+        for examples in self.examples.iter().flatten() {
             let both = [&examples.typical, &examples.odd];
             let ranked = both
                 .into_iter()
@@ -283,7 +290,6 @@ impl Material<'_> {
             rows,
             tile_of,
             pictures: order.len(),
-            examples,
             latents: 0,
         };
         (shown, order)
@@ -358,6 +364,14 @@ impl Material<'_> {
         }
         notes
     }
+}
+
+/// Up to `each` typical and `each` odd cells of every cluster, among the cells with a picture.
+fn examples_of(cells: &Cells, each: usize) -> Part<Vec<Examples>> {
+    let clusters = cells.clusters.as_ref().map_err(Clone::clone)?;
+    let pictured = |row: usize| cells.patches[row].is_some();
+    let latents = cells.latents.view();
+    Ok(examples(latents, clusters, pictured, each, MOST_CLUSTERS))
 }
 
 /// The template with each `{{name}}` replaced once; what is put in is not looked at again.

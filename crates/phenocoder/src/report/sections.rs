@@ -323,7 +323,7 @@ fn gallery(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
         (Err(why), _) => return missing(why),
         (_, Err(why)) => return missing(why),
     };
-    let (examples, clusters) = match (&shown.examples, &cells.clusters) {
+    let (examples, clusters) = match (&material.examples, &cells.clusters) {
         (Ok(examples), Ok(clusters)) => (examples, clusters),
         (Err(why), _) | (_, Err(why)) => return missing(why),
     };
