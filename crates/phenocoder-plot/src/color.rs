@@ -26,6 +26,18 @@ impl Rgb {
         Self((code >> 16) as u8, (code >> 8) as u8, code as u8)
     }
 
+    /// The colour as HTML, CSS and SVG write it.
+    ///
+    /// ```
+    /// use phenocoder_plot::Rgb;
+    ///
+    /// assert_eq!(Rgb(0, 114, 178).to_hex(), "#0072b2");
+    /// ```
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        format!("#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
+    }
+
     /// The mixture with `t` of `other`.
     pub(crate) fn mix(self, other: Self, t: f64) -> Self {
         let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * t).round() as u8;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ndarray::{Array2, ArrayView1};
 use phenocoder_core::Categorical;
-use phenocoder_plot::{ColorMap, Rgb, category_color};
+use phenocoder_plot::{ColorMap, category_color};
 use serde::Serialize;
 
 use super::cells::{Cells, Coloring, range};
@@ -120,7 +120,11 @@ impl MapData {
             cluster: cells.clusters.is_ok().then_some(0),
             columns,
             ramp: (0..RAMP)
-                .map(|i| hex(ColorMap::Viridis.color(i as f64 / (RAMP - 1) as f64)))
+                .map(|i| {
+                    ColorMap::Viridis
+                        .color(i as f64 / (RAMP - 1) as f64)
+                        .to_hex()
+                })
                 .collect(),
             sprites: sixteen(sprites),
             tiles: TileData {
@@ -168,7 +172,9 @@ impl MapColumn {
         Self::Labels {
             name: name.to_owned(),
             labels: labels.categories().to_vec(),
-            colors: (0..n).map(|code| hex(category_color(code, n))).collect(),
+            colors: (0..n)
+                .map(|code| category_color(code, n).to_hex())
+                .collect(),
             codes: match wide {
                 true => sixteen(codes),
                 // None becomes 255.
@@ -212,11 +218,6 @@ impl MapColumn {
 fn sixteen(values: impl Iterator<Item = u16>) -> String {
     let bytes: Vec<u8> = values.flat_map(u16::to_le_bytes).collect();
     STANDARD.encode(bytes)
-}
-
-/// A colour as HTML writes it.
-pub(super) fn hex(color: Rgb) -> String {
-    format!("#{:02x}{:02x}{:02x}", color.0, color.1, color.2)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 use phenocoder_plot::category_color;
 
 use super::Part;
-use super::data::hex;
 use super::gather::Picture;
 use super::html::{absent, count, escape, figure, number, percent};
 use super::page::{Material, Shown};
@@ -347,7 +346,7 @@ fn gallery(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
             "<article><h3><i class=\"mark {}\" style=\"--color:{}\"></i>Cluster {} <small>{} cells, {}</small></h3>\
              <div class=\"strip\"><h4>typical</h4>{}</div><div class=\"strip\"><h4>odd</h4>{}</div></article>",
             shape(example.cluster, n),
-            hex(category_color(example.cluster, n)),
+            category_color(example.cluster, n).to_hex(),
             escape(&clusters.categories()[example.cluster]),
             count(example.cells),
             percent(example.cells as f64, cells.len() as f64),

@@ -8,7 +8,6 @@ use phenocoder_spatial::composition::Composition;
 
 use super::{missing, picture, shape};
 use crate::report::Part;
-use crate::report::data::hex;
 use crate::report::gather::{Make, Mixing, Picture};
 use crate::report::html::{Cell, absent, count, escape, folded, number, percent, table};
 use crate::report::page::Material;
@@ -35,7 +34,7 @@ fn labels(composition: &Composition) -> String {
     let n = composition.labels.len();
     let mut out = "<ul class=\"legend\">".to_owned();
     for (code, label) in composition.labels.iter().enumerate() {
-        let color = hex(category_color(code, n));
+        let color = category_color(code, n).to_hex();
         let _ = write!(
             out,
             "<li><i class=\"mark {}\" style=\"--color:{color}\"></i>{}</li>",
@@ -83,7 +82,7 @@ fn bar(composition: &Composition, sample: usize) -> String {
             out,
             "<span style=\"width:{:.3}%;background:{};color:{}\" title=\"{label}: {}\">{inside}</span>",
             100.0 * share,
-            hex(color),
+            color.to_hex(),
             if color.luminance() > 0.179 {
                 "#000000"
             } else {
