@@ -87,6 +87,21 @@ pub(crate) fn fit_middle(text: &str, size: f64, weight: Weight, max: f64) -> Str
     String::new()
 }
 
+/// The words of a text in lines of up to `max`; a word that is wider has a line of its own.
+pub(crate) fn wrap(text: &str, size: f64, weight: Weight, max: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width(&format!("{line} {word}"), size, weight) <= max => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Scales and moves what passes through.
 struct Moved<'a> {
     builder: &'a mut dyn OutlineBuilder,
@@ -149,5 +164,21 @@ mod tests {
         let cut = fit_middle(long, 12.0, Weight::Regular, 80.0);
         assert!(cut.starts_with("a r") && cut.ends_with("type"), "{cut}");
         assert!(width(&cut, 12.0, Weight::Regular) <= 80.0);
+    }
+
+    #[test]
+    fn a_text_is_wrapped_between_words() {
+        let wrapped = |text, max| wrap(text, 12.0, Weight::Regular, max);
+        let lines = wrapped("a rather long name of a cell type", 80.0);
+        assert!(lines.len() > 1, "{lines:?}");
+        assert!(
+            lines
+                .iter()
+                .all(|l| width(l, 12.0, Weight::Regular) <= 80.0)
+        );
+        assert_eq!(lines.join(" "), "a rather long name of a cell type");
+        assert_eq!(wrapped("B cells", 80.0), ["B cells"]);
+        assert_eq!(wrapped("one two", 1.0), ["one", "two"]);
+        assert!(wrapped("", 80.0).is_empty());
     }
 }

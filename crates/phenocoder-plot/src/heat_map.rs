@@ -405,3 +405,51 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    /// The lines of the heading of the colour bar, each with its right end in a font that is a fifth wider than ours.
+    fn heading(label: &str, size: (f64, f64)) -> Vec<(String, f64)> {
+        let config = HeatMapConfig::default()
+            .with_value_label(label)
+            .with_size(size.0, size.1);
+        let values = array![[0.0, 1.0]];
+        let figure = heat_map(values.view(), &["a"], &["b", "c"], &config).unwrap();
+        let svg = figure.to_svg().unwrap();
+        let document = roxmltree::Document::parse(&svg).unwrap();
+        let lines = document
+            .descendants()
+            .filter(|node| node.attribute("font-weight") == Some("bold"));
+        let line = |node: roxmltree::Node<'_, '_>| {
+            let number = |name: &str| -> f64 { node.attribute(name).unwrap().parse().unwrap() };
+            let text = node.text().unwrap();
+            let width = font::width(text, number("font-size"), Weight::Bold);
+            (text.to_owned(), number("x") + 1.2 * width)
+        };
+        lines.map(line).collect()
+    }
+
+    #[test]
+    fn the_heading_of_the_colors_is_wrapped_and_fits_in_wider_fonts_too() {
+        let words = |lines: &[(String, f64)]| -> Vec<String> {
+            lines.iter().map(|(text, _)| text.clone()).collect()
+        };
+        for size in [(640.0, 560.0), (300.0, 200.0)] {
+            let lines = heading("share of neighbours", size);
+            assert_eq!(words(&lines), ["share of", "neighbours"]);
+            let one_word = heading("share_of_neighbours", size);
+            assert_eq!(words(&one_word), ["share_of_neighbours"]);
+            let long = heading(&"a long heading ".repeat(9), size);
+            assert_eq!(long.len(), 3);
+            assert!(long[2].0.ends_with('…'), "{long:?}");
+            for (text, end) in lines.iter().chain(&one_word).chain(&long) {
+                // Places in SVG are rounded to two decimals.
+                assert!(*end <= size.0 + 0.01, "{text} ends at {end} of {}", size.0);
+            }
+        }
+        assert!(heading("", (640.0, 560.0)).is_empty());
+    }
+}

@@ -14,6 +14,12 @@ const TICK_LENGTH: f64 = 5.0;
 const ENTRY_HEIGHT: f64 = 20.0;
 const ENTRY_MAX: f64 = 190.0;
 const BAR_WIDTH: f64 = 14.0;
+/// Headings of colour bars are wrapped to lines of this width, where words allow it.
+const HEADING_MAX: f64 = 90.0;
+const HEADING_LINES: usize = 3;
+const HEADING_LINE: f64 = 17.0;
+/// How much wider than ours the bold letters of a viewer's font may be.
+const WIDER: f64 = 1.2;
 
 /// The part of the picture below the title, which is drawn above it.
 pub(crate) fn below_title(scene: &mut Scene, title: &str) -> Frame {
@@ -289,6 +295,19 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
     )
 }
 
+/// The lines of the heading of a colour bar; what does not fit into them is cut.
+fn heading_lines(heading: &str) -> Vec<String> {
+    let mut lines = font::wrap(heading, LABEL_SIZE, Weight::Bold, HEADING_MAX);
+    if lines.len() > HEADING_LINES {
+        let rest = lines.split_off(HEADING_LINES - 1);
+        lines.push(rest.join(" "));
+    }
+    lines
+        .iter()
+        .map(|line| font::fit(line, LABEL_SIZE, Weight::Bold, ENTRY_MAX))
+        .collect()
+}
+
 /// Draws a colour bar at the right of `outer` and returns what is left of it.
 pub(crate) fn color_bar(
     scene: &mut Scene,
@@ -298,7 +317,14 @@ pub(crate) fn color_bar(
     title: &str,
 ) -> Frame {
     let axis = Axis::linear(range.0, range.1);
-    let height = (outer.height * 0.6).min(260.0);
+    let heading = heading_lines(title);
+    let above = match heading.len() {
+        0 => 4.0,
+        n => 28.0 + (n - 1) as f64 * HEADING_LINE,
+    };
+    let height = (outer.height * 0.6)
+        .min(260.0)
+        .min((outer.height - above).max(1.0));
     let ticks = if range.1 > range.0 {
         axis.ticks((height / 45.0).clamp(2.0, 6.0) as usize)
     } else {
@@ -311,18 +337,40 @@ pub(crate) fn color_bar(
             font::width(&fixed(range.0, 2), TICK_SIZE, Weight::Regular),
             f64::max,
         );
-    let title = font::fit(title, LABEL_SIZE, Weight::Bold, ENTRY_MAX);
-    let width = (BAR_WIDTH + 9.0 + labels).max(font::width(&title, LABEL_SIZE, Weight::Bold));
+    // Text in SVG is drawn with the font that the viewer has: in the margin there is room for a wider one.
+    let of_heading = heading
+        .iter()
+        .map(|line| font::width(line, LABEL_SIZE, Weight::Bold))
+        .map(|width| width.max(WIDER * width - MARGIN))
+        .fold(0.0, f64::max);
+    let width = (BAR_WIDTH + 9.0 + labels).max(of_heading);
     let x0 = outer.right() - width;
-    let mut y0 = outer.y + 4.0;
-    if !title.is_empty() {
-        scene.text(Text::new((x0, y0 + LABEL_SIZE * 0.75), title, LABEL_SIZE).bold());
-        y0 += 24.0;
+    for (i, line) in heading.into_iter().enumerate() {
+        let y = outer.y + 4.0 + LABEL_SIZE * 0.75 + i as f64 * HEADING_LINE;
+        scene.text(Text::new((x0, y), line, LABEL_SIZE).bold());
     }
-    let bar = Frame::new(x0, y0, BAR_WIDTH, height);
+    let bar = Frame::new(x0, outer.y + above, BAR_WIDTH, height);
+    draw_bar(scene, &bar, map, &axis, ticks, range.0);
+    Frame::new(
+        outer.x,
+        outer.y,
+        (outer.width - width - 20.0).max(1.0),
+        outer.height,
+    )
+}
+
+/// Draws the colours of a colour bar with its ticks, or with its one value where there are none.
+fn draw_bar(
+    scene: &mut Scene,
+    bar: &Frame,
+    map: ColorMap,
+    axis: &Axis,
+    ticks: Vec<Tick>,
+    low: f64,
+) {
     let steps = 128;
     scene.push(Item::Grid {
-        frame: bar,
+        frame: *bar,
         columns: 1,
         rows: steps,
         colors: (0..steps)
@@ -330,7 +378,7 @@ pub(crate) fn color_bar(
             .collect(),
     });
     scene.push(Item::Rect {
-        frame: bar,
+        frame: *bar,
         fill: None,
         stroke: Some((Rgb::AXIS, 0.8)),
     });
@@ -348,17 +396,11 @@ pub(crate) fn color_bar(
         ));
     };
     if ticks.is_empty() {
-        label(0.5, fixed(range.0, 2));
+        label(0.5, fixed(low, 2));
     }
     for tick in ticks {
         if let Some(t) = axis.position(tick.value) {
             label(t, tick.label);
         }
     }
-    Frame::new(
-        outer.x,
-        outer.y,
-        (outer.width - width - 20.0).max(1.0),
-        outer.height,
-    )
 }

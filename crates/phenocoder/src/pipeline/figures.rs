@@ -122,16 +122,28 @@ pub fn all(
 ) -> Result<Vec<NamedFigure>> {
     let radii = &config.samples.statistics.radii;
     let radius = radii.first().copied().unwrap_or_default();
+    let of_patches = MontageConfig::default().with_title("Cells and their reconstructions");
+    let of_neighbors = HeatMapConfig::default().with_title(format!("Neighbours within {radius}"));
     let mut drawn = vec![
         ("training", training(report)?),
-        ("montage", patches(config, files, progress)?),
-        ("interactions", interactions(store, config, radius)?),
+        (
+            "montage",
+            patches_with(config, files, &of_patches, progress)?,
+        ),
+        (
+            "interactions",
+            interactions_with(store, config, radius, of_neighbors)?,
+        ),
     ];
     if config.cluster.graph.umap.is_some() {
         drawn.push(("cells", cells(store, config, figures)?));
     }
     if report.embedding.is_some() && config.embedding.graph.umap.is_some() {
-        drawn.push(("samples", samples(store, config, figures)?));
+        let title = match config.subunits {
+            Some(_) => "Subunits",
+            None => "Samples",
+        };
+        drawn.push(("samples", samples_with(store, config, figures, title)?));
     }
     Ok(drawn
         .into_iter()
@@ -195,10 +207,21 @@ fn training(report: &PipelineReport) -> Result<Figure> {
     Ok(curves(&lines, &settings)?)
 }
 
-/// Inputs beside reconstructions.
+/// Inputs beside reconstructions, for a page with headings of its own.
+#[cfg(feature = "report")]
 pub(crate) fn patches(
     config: &PipelineConfig,
     files: &RunFiles,
+    progress: &dyn Progress,
+) -> Result<Figure> {
+    patches_with(config, files, &MontageConfig::default(), progress)
+}
+
+/// Inputs beside reconstructions.
+fn patches_with(
+    config: &PipelineConfig,
+    files: &RunFiles,
+    settings: &MontageConfig,
     progress: &dyn Progress,
 ) -> Result<Figure> {
     let device = select_device(DeviceChoice::Cpu)?.device;
@@ -217,12 +240,11 @@ pub(crate) fn patches(
         ENCODE_BATCH,
         progress,
     )?;
-    let settings = MontageConfig::default().with_title("Cells and their reconstructions");
     Ok(montage(
         inputs.pixels.view(),
         outputs.view(),
         data.channels(),
-        &settings,
+        settings,
     )?)
 }
 
@@ -249,8 +271,20 @@ fn cells(store: &Store, config: &PipelineConfig, figures: &FigureConfig) -> Resu
     }
 }
 
-/// How often labels lie beside each other within a radius, averaged over the samples.
+/// How often labels lie beside each other within a radius, for a page with headings of its own: two stand side by side.
+#[cfg(feature = "report")]
 pub(crate) fn interactions(store: &Store, config: &PipelineConfig, radius: f64) -> Result<Figure> {
+    let settings = HeatMapConfig::default().with_size(520.0, 440.0);
+    interactions_with(store, config, radius, settings)
+}
+
+/// How often labels lie beside each other within a radius, averaged over the samples.
+fn interactions_with(
+    store: &Store,
+    config: &PipelineConfig,
+    radius: f64,
+    settings: HeatMapConfig,
+) -> Result<Figure> {
     let table = store.table(&config.samples.output)?;
     let cells = store.table(&config.samples.keys.table)?;
     let labels = source::labels(&cells, &config.samples.label_key)?;
@@ -266,8 +300,7 @@ pub(crate) fn interactions(store: &Store, config: &PipelineConfig, radius: f64) 
             .position(|n| *n == name)
             .map_or(f64::NAN, |column| mean(values.view(), column))
     });
-    let settings = HeatMapConfig::default()
-        .with_title(format!("Neighbours within {radius}"))
+    let settings = settings
         .with_labels("label of the neighbour", "label of the cell")
         .with_value_label("share of neighbours")
         .with_annotate(k <= 12);
@@ -296,11 +329,22 @@ pub(crate) fn statistics(table: &Table) -> Result<Array2<f64>> {
     Ok(x.to_dense_f64()?)
 }
 
-/// The map of samples or subunits.
+/// The map of samples or subunits, for a page with headings of its own.
+#[cfg(feature = "report")]
 pub(crate) fn samples(
     store: &Store,
     config: &PipelineConfig,
     figures: &FigureConfig,
+) -> Result<Figure> {
+    samples_with(store, config, figures, "")
+}
+
+/// The map of samples or subunits.
+fn samples_with(
+    store: &Store,
+    config: &PipelineConfig,
+    figures: &FigureConfig,
+    title: &str,
 ) -> Result<Figure> {
     let table = store.table(&config.embedding.table)?;
     let map = table.obsm("X_umap")?;
@@ -316,7 +360,7 @@ pub(crate) fn samples(
         None => source::labels(&table, sample_key)?,
     };
     if config.subunits.is_some() {
-        let settings = ScatterConfig::embedding("UMAP").with_title("Subunits");
+        let settings = ScatterConfig::embedding("UMAP").with_title(title);
         return Ok(scatter(
             map.view(),
             ColorBy::Categories(&condition),
@@ -327,7 +371,7 @@ pub(crate) fn samples(
         column(&figures.batch_key)?.unwrap_or_else(|| Categorical::from_labels(vec![""; n]));
     let names = table.obs_names()?;
     let settings = SampleMapConfig::default()
-        .with_title("Samples")
+        .with_title(title)
         .with_labels("UMAP 1", "UMAP 2");
     Ok(sample_map(
         map.view(),

@@ -168,6 +168,15 @@ fn a_run_becomes_one_page_with_everything_on_it() {
     assert!(page.contains("<h1>Small tissue</h1>"));
     assert!(page.contains("in the channels DNA, membrane, marker."));
     assert!(page.contains("iLISI") && page.contains("Hedges"));
+    assert!(page.contains("<h3>Within ") && page.contains(">neighbours</text>"));
+    // What a heading of the page says, no picture says again.
+    for title in [
+        "Neighbours within",
+        ">Samples</text>",
+        "Cells and their reconstructions",
+    ] {
+        assert!(!page.contains(title), "{title}");
+    }
 
     let data = data(&page);
     assert_eq!(data["n"], 320);
