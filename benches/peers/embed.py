@@ -7,24 +7,21 @@ FOLDER: 20,000 rows with 32 and with 300 columns, of 10 clusters and 3 batches, 
 argument is another number of rows, for a look that takes seconds and says nothing about speed.
 Each contender does each task in a process of its own, in turns: once before it is measured (what compiles on its first call
 does it then), and then again until two seconds of CPU time have gone; the table has the least CPU and wall time of one call
-and the most resident memory. The peers' linear algebra runs on one thread, which takes the least CPU time.
+and the most resident memory. The peers' linear algebra runs on one thread.
 Where both have to compute the same numbers, they are compared; where chance has a part, ours must be as good.
-The exit status is 1 when a bar is missed.
+The exit status is 3 when a bar is missed.
 """
 
-import json
 import math
 import os
-import pathlib
 import random
-import resource
-import subprocess
 import sys
-import time
 import warnings
 
+from contest import best_of, contest, judge, main
+
 ROWS, COLUMNS, CLUSTERS, BATCHES, NEIGHBORS = 20_000, (32, 300), 10, 3, 14
-ENOUGH = 2.0
+ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
 # Tasks, the peers of each, and how much less CPU time than each we want to take.
 TASKS = {
     "PCA": {"scikit-learn": None},
@@ -39,6 +36,8 @@ TASKS = {
 # ours may be where more is better: recall, the share of neighbours that are neighbours on the map, and modularity.
 SAME = {"PCA": 1e-6, "neighbours": 1e-5, "batch-balanced neighbours": 1e-5}
 AS_GOOD = {"approximate neighbours": 0.05, "UMAP": 0.02, "UMAP, layout alone": 0.02, "Leiden": 0.005}
+# Their neighbours are approximate, and nothing measures how near they come.
+NOT_COMPARED = {"bbknn, annoy"}
 # Which rows a map is judged by.
 JUDGED = 1000
 
@@ -126,7 +125,7 @@ def balanced(rows, peer):
     def search():
         return bbknn.matrix.bbknn(rows.x, rows.batch, n_pcs=rows.x.shape[1], computation=way)
 
-    return search, lambda found: [found[0].sum()] if way == "cKDTree" else []
+    return search, lambda found: [found[0].sum()]
 
 
 def map_of_rows(rows, _):
@@ -187,24 +186,11 @@ def work(task, peer, file):
     warnings.simplefilter("ignore")
     do, compared = WORK[task](Rows(file), peer)
     answer = compared(do())
-    best, spent = (math.inf, math.inf), 0
-    while spent < ENOUGH:
-        begin = time.perf_counter(), time.process_time()
-        do()
-        taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
-        best = min(best[0], taken[0]), min(best[1], taken[1])
-        spent += taken[1]
-    return [*best, [float(value) for value in answer]]
-
-
-def call(command):
-    one = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
-    command = [str(part) for part in command]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **one})
-    return json.loads(out.stdout.splitlines()[-1])
+    return [*best_of(do), [float(value) for value in answer]]
 
 
 def agree(task, ours, theirs):
+    assert len(ours) == len(theirs), f"{task}: {len(ours)} and {len(theirs)} numbers"
     for a, b in zip(ours, theirs):
         assert math.isfinite(a) and math.isfinite(b), f"{task}: {a} and {b}"
         if task in SAME:
@@ -213,7 +199,7 @@ def agree(task, ours, theirs):
             assert a >= b - AS_GOOD[task], f"{task}: {a}, theirs {b}"
 
 
-def run(folder, worker, rounds, rows):
+def run(folder, worker, rounds, rows=ROWS):
     for columns in COLUMNS:
         file = file_of(folder, rows, columns)
         if not file.exists():
@@ -228,35 +214,19 @@ def run(folder, worker, rounds, rows):
             file = file_of(folder, rows, columns)
             commands = {"ours": [worker, task, file]}
             commands.update({peer: [sys.executable, __file__, "work", task, peer, file] for peer in peers})
-            best = {}
-            for _ in range(rounds):
-                for name, command in commands.items():
-                    wall, cpu, answer, resident = call(command)
-                    old = best.get(name, (cpu, wall, resident, answer))
-                    best[name] = min(old[0], cpu), min(old[1], wall), max(old[2], resident), answer
+            best = contest(commands, rounds, {**os.environ, **ONE_THREAD})
             cpu, wall, resident, answer = best.pop("ours")
             for peer, (cpu_peer, wall_peer, resident_peer, answer_peer) in best.items():
-                agree(task, answer, answer_peer)
+                if peer not in NOT_COMPARED:
+                    agree(task, answer, answer_peer)
                 ratio, bar = cpu_peer / cpu, peers[peer]
                 quality = f"{answer[0]:.3f}, theirs {answer_peer[0]:.3f}" if task in AS_GOOD else ""
                 numbers = f"{cpu_peer:.3f} | {wall_peer:.3f} | {resident_peer:.0f} | {ratio:,.1f} | {quality}"
                 print(f"| {task} | {columns} | {cpu:.3f} | {wall:.3f} | {resident:.0f} | {peer} | {numbers} |", flush=True)
                 if bar:
                     verdicts.append((ratio >= bar, f"{ratio:,.1f}, at least {bar}: {task}, {columns} columns"))
-    print("\n```text")
-    for met, text in verdicts:
-        print(f"{'met' if met else 'missed':7} {text}")
-    print("```")
-    return all(met for met, _ in verdicts)
+    return judge(verdicts)
 
 
 if __name__ == "__main__":
-    command, *rest = sys.argv[1:]
-    if command == "work":
-        task, peer, file = rest
-        result = work(task, peer, pathlib.Path(file))
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        print(json.dumps([*result, resident]))
-    else:
-        folder, worker, rounds, *rows = rest
-        sys.exit(not run(pathlib.Path(folder), worker, int(rounds), *map(int, rows or [ROWS])))
+    main(work, run)

@@ -8,15 +8,13 @@ writes), and a store of 1,000 small elements.
 Every contender does every task in a process of its own, in turns; the table has the smallest CPU and wall time of the
 rounds and the most resident memory.
 Contenders check what they read by its sum.
-The exit status is 1 when a bar is missed.
+The exit status is 3 when a bar is missed.
 """
 
-import json
 import pathlib
-import resource
-import subprocess
 import sys
-import time
+
+from contest import contest, judge, main, timed
 
 SIDE, CHANNELS, WINDOW, WINDOWS = 8192, 4, 64, 2000
 CACHE_BYTES = 256_000_000
@@ -73,9 +71,8 @@ def work(contender, task, folder):
     if task == "open":
         import spatialdata as sd
 
-        begin = time.perf_counter(), time.process_time()
-        store = sd.read_zarr(folder / "many.zarr")
-        return [*since(begin), len(store.images) + len(store.labels)]
+        wall, cpu, store = timed(lambda: sd.read_zarr(folder / "many.zarr"))
+        return [wall, cpu, len(store.images) + len(store.labels)]
     # Windows that are read one by one are not kept.
     slices = [np.s_[:, y : y + WINDOW, x : x + WINDOW] for y, x in found]
     if contender == "zarr":
@@ -115,13 +112,7 @@ def work(contender, task, folder):
             "windows-at-once": lambda: dask.compute(*[array[slice] for slice in slices]),
             "windows-one-by-one": lambda: (array[slice].compute() for slice in slices),
         }
-    begin = time.perf_counter(), time.process_time()
-    total = sum(int(part.sum(dtype="u8")) for part in each[task]())
-    return [*since(begin), total]
-
-
-def since(begin):
-    return time.perf_counter() - begin[0], time.process_time() - begin[1]
+    return timed(lambda: sum(int(part.sum(dtype="u8")) for part in each[task]()))
 
 
 def contenders(ours):
@@ -141,20 +132,13 @@ def contenders(ours):
 
 
 def measure(folder, ours, rounds):
-    """CPU seconds, wall seconds and resident megabytes by task and contender."""
+    """CPU seconds, wall seconds, resident megabytes and the sum of what was read, by task and contender."""
     table = {}
     for task in TASKS:
-        best, sums = {}, set()
-        for _ in range(rounds):
-            for name, (command, tasks) in contenders(ours).items():
-                if task not in tasks:
-                    continue
-                out = subprocess.run([*command, tasks[task], folder], check=True, capture_output=True, text=True)
-                wall, cpu, total, resident = json.loads(out.stdout.splitlines()[-1])
-                if name != "bare zstd":
-                    sums.add(total)
-                old = best.get(name, (cpu, wall, resident))
-                best[name] = min(old[0], cpu), min(old[1], wall), max(old[2], resident)
+        all_of_them = contenders(ours).items()
+        commands = {name: [*command, tasks[task], folder] for name, (command, tasks) in all_of_them if task in tasks}
+        best = contest(commands, rounds)
+        sums = {measured[3] for name, measured in best.items() if name != "bare zstd"}
         assert len(sums) == 1, f"contenders read different things: {sums}"
         table[task] = best
     return table
@@ -192,24 +176,11 @@ def run(folder, ours, rounds):
     table = measure(folder, ours, rounds)
     print("| task | contender | CPU s | wall s | resident MB | × ours, CPU |\n|---|---|---:|---:|---:|---:|")
     for task, best in table.items():
-        for name, (cpu, wall, resident) in best.items():
+        for name, (cpu, wall, resident, _) in best.items():
             ratio = cpu / best["phenocoder-io"][0]
             print(f"| {task} | {name} | {cpu:.2f} | {wall:.2f} | {resident:.0f} | {ratio:.2f} |")
-    print("\n```text")
-    found = verdicts(table)
-    for met, text in found:
-        print(f"{'met' if met else 'missed':7} {text}")
-    print("```")
-    return all(met for met, _ in found)
+    return judge(verdicts(table))
 
 
 if __name__ == "__main__":
-    command, *rest = sys.argv[1:]
-    if command == "work":
-        contender, task, folder = rest
-        result = work(contender, task, pathlib.Path(folder))
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        print(json.dumps([*result, resident]))
-    else:
-        folder, ours, rounds = rest
-        sys.exit(not run(pathlib.Path(folder), ours, int(rounds)))
+    main(work, run)

@@ -9,17 +9,14 @@ Each contender does each task in a process of its own, in turns: once before it 
 then), and then again until two seconds of CPU time have gone; the table has the least CPU and wall time of one call and the
 most resident memory.
 Where both have to compute the same numbers, they are compared.
-The exit status is 1 when a bar is missed.
+The exit status is 3 when a bar is missed.
 """
 
-import json
 import math
-import pathlib
-import resource
-import subprocess
 import sys
-import time
 import warnings
+
+from contest import best_of, contest, judge, main
 
 # Cells by task, and how much less CPU time than squidpy we want to take.
 TASKS = {
@@ -34,7 +31,6 @@ TASKS = {
     "Ripley G": (10_000, 50),
     "Ripley F": (10_000, 50),
 }
-ENOUGH = 2.0
 TYPES, FEATURES, DISTANCES, RADIUS = 10, 50, 50, 20.0
 # Between numbers of the two: squidpy has weights of 32 bits, and distances, so that it counts some pairs at another one.
 TOLERANCE, CO_OCCURRENCE = 1e-5, 1e-4
@@ -124,19 +120,7 @@ def work(task, file):
     if task != "radius graph":
         graph()
     answer = each[task]()
-    best, spent = (math.inf, math.inf), 0
-    while spent < ENOUGH:
-        begin = time.perf_counter(), time.process_time()
-        each[task]()
-        taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
-        best = min(best[0], taken[0]), min(best[1], taken[1])
-        spent += taken[1]
-    return [*best, [float(value) for value in answer]]
-
-
-def call(command):
-    out = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
-    return json.loads(out.stdout.splitlines()[-1])
+    return [*best_of(each[task]), [float(value) for value in answer]]
 
 
 def agree(task, ours, theirs):
@@ -164,34 +148,18 @@ def run(folder, worker, rounds):
     verdicts = []
     for task, (cells, bar) in TASKS.items():
         file = file_of(folder, cells)
-        commands = [worker, task, file], [sys.executable, __file__, "work", task, file]
-        best = [None, None]
-        for _ in range(rounds):
-            for i, command in enumerate(commands):
-                wall, cpu, answer, resident = call(command)
-                old = best[i] or (cpu, wall, resident, answer)
-                best[i] = min(old[0], cpu), min(old[1], wall), max(old[2], resident), answer
-        (cpu, wall, resident, answer), (cpu_peer, wall_peer, resident_peer, answer_peer) = best
+        commands = {"ours": [worker, task, file], "squidpy": [sys.executable, __file__, "work", task, file]}
+        best = contest(commands, rounds)
+        cpu, wall, resident, answer = best["ours"]
+        cpu_peer, wall_peer, resident_peer, answer_peer = best["squidpy"]
         agree(task, answer, answer_peer)
         ratio = cpu_peer / cpu
         numbers = f"{cpu:.4f} | {wall:.4f} | {resident:.0f} | {cpu_peer:.2f} | {wall_peer:.2f} | {resident_peer:.0f}"
         print(f"| {task} | {cells:,} | {numbers} | {ratio:,.1f} |", flush=True)
         if bar:
             verdicts.append((ratio >= bar, f"{ratio:,.1f}, at least {bar}: {task}"))
-    print("\n```text")
-    for met, text in verdicts:
-        print(f"{'met' if met else 'missed':7} {text}")
-    print("```")
-    return all(met for met, _ in verdicts)
+    return judge(verdicts)
 
 
 if __name__ == "__main__":
-    command, *rest = sys.argv[1:]
-    if command == "work":
-        task, file = rest
-        result = work(task, pathlib.Path(file))
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        print(json.dumps([*result, resident]))
-    else:
-        folder, worker, rounds = rest
-        sys.exit(not run(pathlib.Path(folder), worker, int(rounds)))
+    main(work, run)
