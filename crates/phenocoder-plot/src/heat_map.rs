@@ -321,13 +321,6 @@ impl Names {
     const MAX_WIDTH: f64 = 150.0;
 
     fn new(area: &Frame, rows: &[&str], columns: &[&str], config: &HeatMapConfig) -> Self {
-        let room = |label: &str| {
-            if label.is_empty() {
-                0.0
-            } else {
-                LABEL_SIZE + 10.0
-            }
-        };
         let widest = |names: &[&str]| {
             names
                 .iter()
@@ -335,7 +328,7 @@ impl Names {
                 .fold(0.0, f64::max)
         };
         let (left, across) = (widest(rows) + 10.0, widest(columns));
-        let outer_width = (area.width - left - room(&config.y_label)).max(1.0);
+        let outer_width = (area.width - left - layout::label_room(&config.y_label)).max(1.0);
         let side_across = outer_width / columns.len() as f64;
         let slanted = across + 6.0 > side_across.min(area.height / rows.len() as f64);
         let below = if slanted {
@@ -343,10 +336,10 @@ impl Names {
         } else {
             TICK_SIZE + 10.0
         };
-        let outer_height = (area.height - below - room(&config.x_label)).max(1.0);
+        let outer_height = (area.height - below - layout::label_room(&config.x_label)).max(1.0);
         let side = side_across.min(outer_height / rows.len() as f64);
         let frame = Frame::new(
-            area.x + room(&config.y_label) + left,
+            area.x + layout::label_room(&config.y_label) + left,
             area.y,
             side * columns.len() as f64,
             side * rows.len() as f64,

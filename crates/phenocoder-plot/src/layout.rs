@@ -59,22 +59,24 @@ fn y_ticks(axis: &Axis, height: f64) -> Vec<Tick> {
     axis.ticks((height / 62.0).clamp(2.0, 8.0) as usize)
 }
 
+/// What the label of an axis takes at its side.
+pub(crate) fn label_room(label: &str) -> f64 {
+    if label.is_empty() {
+        0.0
+    } else {
+        LABEL_SIZE + 10.0
+    }
+}
+
 /// The frame that is left for the data when both axes are drawn in `outer`.
 pub(crate) fn axes_frame(outer: &Frame, x: &AxisStyle<'_>, y: &AxisStyle<'_>) -> Frame {
-    let room = |label: &str| {
-        if label.is_empty() {
-            0.0
-        } else {
-            LABEL_SIZE + 10.0
-        }
-    };
-    let bottom = TICK_LENGTH + TICK_SIZE + 5.0 + room(x.label);
+    let bottom = TICK_LENGTH + TICK_SIZE + 5.0 + label_room(x.label);
     let height = (outer.height - bottom).max(1.0);
     let widest = y_ticks(&y.axis, height)
         .iter()
         .map(|tick| font::width(&tick.label, TICK_SIZE, Weight::Regular))
         .fold(0.0, f64::max);
-    let left = widest + TICK_LENGTH + 5.0 + room(y.label);
+    let left = widest + TICK_LENGTH + 5.0 + label_room(y.label);
     // Half of the last label of the x axis may stand out.
     let width = (outer.width - left - 8.0).max(1.0);
     Frame::new(outer.x + left, outer.y, width, height)
@@ -287,12 +289,13 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
         }
         y += rows as f64 * ENTRY_HEIGHT + 12.0;
     }
-    Frame::new(
-        outer.x,
-        outer.y,
-        (outer.width - width - 20.0).max(1.0),
-        outer.height,
-    )
+    left_of(outer, width)
+}
+
+/// What is left of `outer` beside something of this width at its right.
+fn left_of(outer: &Frame, width: f64) -> Frame {
+    let left = (outer.width - width - 20.0).max(1.0);
+    Frame::new(outer.x, outer.y, left, outer.height)
 }
 
 /// The lines of the heading of a colour bar; what does not fit into them is cut.
@@ -351,12 +354,7 @@ pub(crate) fn color_bar(
     }
     let bar = Frame::new(x0, outer.y + above, BAR_WIDTH, height);
     draw_bar(scene, &bar, map, &axis, ticks, range.0);
-    Frame::new(
-        outer.x,
-        outer.y,
-        (outer.width - width - 20.0).max(1.0),
-        outer.height,
-    )
+    left_of(outer, width)
 }
 
 /// Draws the colours of a colour bar with its ticks, or with its one value where there are none.

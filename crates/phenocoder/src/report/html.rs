@@ -137,6 +137,15 @@ impl Cell {
         Self::Number(n as f64, count(n))
     }
 
+    /// A number in words over a bar as long as a share of the whole.
+    pub(super) fn share(words: &str, share: f64, v: f64) -> Self {
+        let width = share.clamp(0.0, 1.0) * 100.0;
+        let markup = format!(
+            "<span class=\"share\"><span>{words}</span><i><b style=\"width:{width:.1}%\"></b></i></span>"
+        );
+        Self::Markup(markup, v)
+    }
+
     fn write(&self, out: &mut String) {
         let sorted = |v: f64| match v.is_finite() {
             true => format!(" data-v=\"{v}\""),

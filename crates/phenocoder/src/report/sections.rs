@@ -343,10 +343,9 @@ fn gallery(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
         };
         let _ = write!(
             out,
-            "<article><h3><i class=\"mark {}\" style=\"--color:{}\"></i>Cluster {} <small>{} cells, {}</small></h3>\
+            "<article><h3>{}Cluster {} <small>{} cells, {}</small></h3>\
              <div class=\"strip\"><h4>typical</h4>{}</div><div class=\"strip\"><h4>odd</h4>{}</div></article>",
-            shape(example.cluster, n),
-            category_color(example.cluster, n).to_hex(),
+            mark(example.cluster, n),
             escape(&clusters.categories()[example.cluster]),
             count(example.cells),
             percent(example.cells as f64, cells.len() as f64),
@@ -366,6 +365,13 @@ fn gallery(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
         );
     }
     out
+}
+
+/// The mark of one of `n` labels.
+fn mark(code: usize, n: usize) -> String {
+    let color = category_color(code, n).to_hex();
+    let shape = shape(code, n);
+    format!("<i class=\"mark {shape}\" style=\"--color:{color}\"></i>")
 }
 
 /// The class of the mark of a label: above 8 labels shapes differ as well.

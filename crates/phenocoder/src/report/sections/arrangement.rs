@@ -6,7 +6,7 @@ use phenocoder_plot::category_color;
 use phenocoder_spatial::comparison::{Difference, GroupComparison};
 use phenocoder_spatial::composition::Composition;
 
-use super::{missing, picture, shape};
+use super::{mark, missing, picture};
 use crate::report::Part;
 use crate::report::gather::{Make, Mixing, Picture};
 use crate::report::html::{Cell, absent, count, escape, folded, number, percent, table};
@@ -34,13 +34,7 @@ fn labels(composition: &Composition) -> String {
     let n = composition.labels.len();
     let mut out = "<ul class=\"legend\">".to_owned();
     for (code, label) in composition.labels.iter().enumerate() {
-        let color = category_color(code, n).to_hex();
-        let _ = write!(
-            out,
-            "<li><i class=\"mark {}\" style=\"--color:{color}\"></i>{}</li>",
-            shape(code, n),
-            escape(label)
-        );
+        let _ = write!(out, "<li>{}{}</li>", mark(code, n), escape(label));
     }
     out + "</ul>"
 }
@@ -253,12 +247,8 @@ pub(super) fn mixing(mixing: &Mixing) -> String {
         .measures
         .iter()
         .map(|(name, value, says)| {
-            let share = value.clamp(0.0, 1.0) * 100.0;
-            let bar = format!(
-                "<span class=\"share\"><span>{}</span><i><b style=\"width:{share:.1}%\"></b></i></span>",
-                number(*value)
-            );
-            vec![Cell::text(*name), Cell::Markup(bar, *value), Cell::text(*says)]
+            let bar = Cell::share(&number(*value), *value, *value);
+            vec![Cell::text(*name), bar, Cell::text(*says)]
         })
         .collect();
     let caption = format!(

@@ -74,12 +74,8 @@ pub(super) fn left_out(material: &Material<'_>) -> String {
         ),
     ];
     let bar = |n: usize, all: usize| {
-        let share = 100.0 * n as f64 / all.max(1) as f64;
-        let markup = format!(
-            "<span class=\"share\"><span>{}</span><i><b style=\"width:{share:.1}%\"></b></i></span>",
-            count(n)
-        );
-        Cell::Markup(markup, n as f64)
+        let share = n as f64 / all.max(1) as f64;
+        Cell::share(&count(n), share, n as f64)
     };
     let rows: Vec<Vec<Cell>> = reasons
         .into_iter()
