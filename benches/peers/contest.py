@@ -33,9 +33,11 @@ def best_of(do):
 
 
 def call(command, environment):
-    """The last line that a command prints, as JSON."""
-    command = [str(part) for part in command]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    """The last line that a command prints, as JSON; what it complains of is shown when it fails."""
+    out = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment)
+    if out.returncode != 0:
+        sys.stderr.write(out.stderr)
+    out.check_returncode()
     return json.loads(out.stdout.splitlines()[-1])
 
 
