@@ -10,6 +10,7 @@
 //! | 6 | [`spatialgraph_embedding`] | that table | its components, graph, map and groups |
 //!
 //! [`run`] does all six; [`figures`] draws what came out, and [`report`](crate::report) puts it on one page.
+//! [`CellLibrary`] finds the cells of one or many tables of latents that look most like a cell or a patch.
 //! Every configuration can be written as JSON and read back; unknown fields are refused.
 //! A table appears in the store whole or not at all, so a killed run leaves the store as it was before the step.
 //! With [`Checkpoints::Resume`] a run that was stopped or killed goes on in its folder.
@@ -24,20 +25,26 @@ mod generate;
 mod graph;
 mod keys;
 mod run;
+mod search;
 pub(crate) mod source;
 mod statistics;
 
 pub use cluster::{ClusterConfig, ClusterReport, cluster_cells};
 pub use embedding::{EmbeddingConfig, EmbeddingReport, RAW_LAYER, spatialgraph_embedding};
-pub use encode::{EncodeConfig, EncodeReport, SMOOTHED_LAYER, SmoothingConfig, encode};
+pub use encode::{
+    EncodeConfig, EncodeReport, RawPatches, SMOOTHED_LAYER, SmoothingConfig, encode, encode_patches,
+};
 pub use fit::{Checkpoints, FitReport, ModelManifest, TrainConfig, fit};
 pub use folder::RunFiles;
 #[cfg(feature = "report")]
 pub(crate) use folder::{read_json, write_whole};
 pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_dataset};
-pub use graph::GraphConfig;
+#[cfg(feature = "hnsw")]
+pub use graph::HnswSearch;
+pub use graph::{GraphConfig, NeighborMethod};
 pub use keys::{CoordinateOrder, StoreKeys};
 pub use run::{PipelineConfig, PipelineReport, run};
+pub use search::{CellLibrary, Hit};
 pub use statistics::{
     SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats, statistics_one_by_one,
 };

@@ -1,25 +1,31 @@
 //! Step 3: a latent vector for every cell.
 
-use std::collections::BTreeMap;
+mod encoder;
+mod notes;
+mod raw;
+
 use std::path::Path;
 
 use ndarray::Array2;
-use phenocoder_core::{Categorical, Cells, Progress, Unit};
-use phenocoder_io::{Matrix, Store, Table, TableData, Uns, WriteMode};
-use phenocoder_model::{DeviceChoice, Latent, SavedModel, select_device};
+use phenocoder_core::{Progress, Unit};
+use phenocoder_io::{Matrix, Store, Table, TableData, WriteMode};
+use phenocoder_model::{DeviceChoice, Latent};
 use phenocoder_patches::{
-    BorderPolicy, ExtractReport, Images, PatchConfig, Scaling, SelectConfig, Selection, Slices,
-    StoreSource, UnseenPolicy, select_cells,
+    BorderPolicy, ExtractReport, Images, PatchConfig, Scaling, SelectConfig, Slices, StoreSource,
+    UnseenPolicy, select_cells,
 };
 use phenocoder_spatial::radius_graph_within;
 use phenocoder_spatial::smooth::{Smoothing, message_passing};
 use serde::{Deserialize, Serialize};
 
-use super::fit::{ENCODE_BATCH, ModelManifest};
 use super::generate::{DatasetManifest, measure};
 use super::keys::StoreKeys;
 use super::source;
 use crate::error::{Error, Result};
+pub(super) use encoder::Encoder;
+pub(super) use notes::Origin;
+use notes::{NOTES, notes};
+pub use raw::{RawPatches, encode_patches};
 
 const STEP: &str = "encode";
 
@@ -187,6 +193,8 @@ pub struct EncodeReport {
 /// Encodes every cell of the store and writes the table `phenocoder`.
 ///
 /// The table has the rows, `obs`, `obsm` and annotation of the input table; its variables are `phc_latent_1` … `phc_latent_n`.
+/// `uns/phenocoder` holds the settings, the version and a fingerprint of the model's weights, by which
+/// [`CellLibrary`](super::CellLibrary) knows tables of the same model.
 /// Entries of `obsm` called `X_…` are embeddings of the input's own features and are not carried over, for scanpy would take
 /// them for embeddings of the latents.
 /// A patch of a stack is that of the cell's own slice, and cells at the border are continued by reflection where the model's
@@ -205,21 +213,13 @@ pub fn encode(
 ) -> Result<EncodeReport> {
     let _span = tracing::info_span!(STEP).entered();
     config.validate()?;
-    let device = select_device(config.device)?.device;
-    let model = SavedModel::load(model, &device)?;
-    let manifest = ModelManifest::read(&model)?;
-    let dataset = manifest.datasets.get(&config.dataset).ok_or_else(|| {
-        let known: Vec<&str> = manifest.datasets.keys().map(String::as_str).collect();
-        let (name, known) = (&config.dataset, known.join(", "));
-        Error::data(
-            STEP,
-            format!("the model knows no data set `{name}`; it knows: {known}"),
-        )
-    })?;
+    let encoder = Encoder::load(model, config.device)?;
+    let dataset = encoder.dataset(&config.dataset)?;
 
     let table = store.table(&config.keys.table)?;
     let named = |name: &&String| !matches!(name.as_str(), "dataset" | "z");
-    let metadata: Vec<String> = manifest
+    let metadata: Vec<String> = encoder
+        .manifest
         .config
         .conditions
         .iter()
@@ -256,22 +256,26 @@ pub fn encode(
         source::check_masks(masks, &selection, STEP)?;
     }
     let (scaling, new_samples) = complete_scaling(dataset, &images, progress)?;
-    let conditions = conditions(&manifest, config, &selection, &cells)?;
     let (rows, select) = (selection.rows(), selection.report().clone());
+    let conditions =
+        encoder.conditions(
+            rows.len(),
+            &config.dataset,
+            config.unseen,
+            |name| match name {
+                "z" => Ok(selection.slice_of_patches()),
+                name => Ok(cells.column(name)?.select(&rows).to_categorical()),
+            },
+        )?;
     let patches = StoreSource::new(images, masks, selection, scaling, conditions)?;
-    let latents = phenocoder_model::encode(
-        model.model.as_ref(),
-        &patches,
-        ENCODE_BATCH,
-        config.latent,
-        progress,
-    )?;
+    let latents = encoder.latents(&patches, config.latent, progress)?;
 
     let smoothed = match &config.smoothing {
         Some(smoothing) => Some(smooth(&table, config, *smoothing, &rows, &latents)?),
         None => None,
     };
-    let (data, left_out) = latent_table(&table, config, &rows, latents, smoothed)?;
+    let (data, left_out) = latent_table(&table, &rows, latents, smoothed)?;
+    let data = data.with_uns(NOTES, notes(config, encoder.fingerprint()?)?);
     let report = EncodeReport {
         table: config.table.clone(),
         rows: cells.len(),
@@ -322,32 +326,6 @@ fn complete_scaling(
     Ok((scaling, unknown.into_keys().collect()))
 }
 
-/// One row of one-hot conditions per patch.
-fn conditions(
-    manifest: &ModelManifest,
-    config: &EncodeConfig,
-    selection: &Selection,
-    cells: &Cells,
-) -> Result<Array2<f32>> {
-    let rows = selection.rows();
-    let columns: Vec<Categorical> = manifest
-        .config
-        .conditions
-        .iter()
-        .map(|name| match name.as_str() {
-            "dataset" => Ok(Categorical::from_labels(vec![
-                config.dataset.as_str();
-                rows.len()
-            ])),
-            "z" => Ok(selection.slice_of_patches()),
-            name => Ok(cells.column(name)?.select(&rows).to_categorical()),
-        })
-        .collect::<Result<_>>()?;
-    let columns: Vec<&Categorical> = columns.iter().collect();
-    let encoder = manifest.conditions.clone().with_unseen(config.unseen);
-    Ok(encoder.encode_rows(rows.len(), &columns)?)
-}
-
 /// Latents averaged over neighbours of the same sample.
 fn smooth(
     table: &Table,
@@ -370,7 +348,6 @@ fn smooth(
 /// The input table's rows with latents in place of its matrix.
 fn latent_table(
     table: &Table,
-    config: &EncodeConfig,
     rows: &[usize],
     latents: Array2<f32>,
     smoothed: Option<Array2<f64>>,
@@ -408,16 +385,7 @@ fn latent_table(
             .retain(|region| of_row.position(region).is_some());
         data = data.with_annotation(annotation);
     }
-    let settings = serde_json::to_string(config)
-        .map_err(|error| Error::data(STEP, format!("the settings cannot be written: {error}")))?;
-    let notes = BTreeMap::from([
-        ("config".to_owned(), Uns::Text(settings)),
-        (
-            "version".to_owned(),
-            Uns::Text(env!("CARGO_PKG_VERSION").to_owned()),
-        ),
-    ]);
-    Ok((data.with_uns("phenocoder", Uns::Dict(notes)), left_out))
+    Ok((data, left_out))
 }
 
 #[cfg(test)]

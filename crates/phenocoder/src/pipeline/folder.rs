@@ -123,7 +123,12 @@ impl Done {
             ))
         };
         let given = to_json(config)?;
-        let Some(saved) = read_json::<Value>(&files.config) else {
+        // A setting that the file lacks, for it is newer, has its default.
+        let saved = match read_json::<PipelineConfig>(&files.config) {
+            Some(saved) => Some(to_json(&saved)?),
+            None => read_json::<Value>(&files.config),
+        };
+        let Some(saved) = saved else {
             return refuse("holds no settings".to_owned());
         };
         if let Some(difference) = first_difference("", &comparable(saved), &comparable(given)) {

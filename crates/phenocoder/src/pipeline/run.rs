@@ -15,6 +15,7 @@ use super::encode::{EncodeConfig, EncodeReport, encode};
 use super::fit::{Checkpoints, FitReport, TrainConfig, fit};
 use super::folder::{self, Done, RunFiles, write_json};
 use super::generate::{DatasetConfig, DatasetReport, generate_dataset};
+use super::graph::{EXACT_IN_BATCHES, NeighborMethod};
 use super::keys::StoreKeys;
 use super::source;
 use super::statistics::{
@@ -152,7 +153,7 @@ impl PipelineConfig {
             .batch_key
             .iter()
             .chain(&self.embedding.confounder_keys);
-        let rules: [(bool, &'static str, &'static str); 13] = [
+        let rules: [(bool, &'static str, &'static str); 15] = [
             (
                 removed.all(is_described),
                 "samples.obs_keys",
@@ -227,6 +228,19 @@ impl PipelineConfig {
                     || self.encode.select == SelectConfig::default(),
                 "samples.keys.table",
                 "the table that is encoded, when cells may be left out",
+            ),
+            (
+                self.cluster.batch_key.is_none()
+                    || self.cluster.graph.search == NeighborMethod::Exact,
+                "cluster.graph.search",
+                EXACT_IN_BATCHES,
+            ),
+            (
+                self.embedding.batch_key.is_none()
+                    || !self.embedding.balance_batches
+                    || self.embedding.graph.search == NeighborMethod::Exact,
+                "embedding.graph.search",
+                EXACT_IN_BATCHES,
             ),
             (
                 *mapped == self.embedding.table,

@@ -10,6 +10,7 @@ mod mevae;
 mod one_by_one;
 mod pipeline;
 mod report;
+mod search;
 mod small;
 mod stop;
 mod training;
