@@ -29,6 +29,7 @@
 //! | How do I cut out my cells? | [`patches`] |
 //! | What does each cell look like? | [`model`], [`pipeline::fit`], [`pipeline::encode`] |
 //! | Which cells look alike? | [`embed`], [`pipeline::cluster_cells`] |
+//! | Which cells look most like this one? | [`pipeline::CellLibrary`]: search over tables on disk |
 //! | How are they arranged? | [`spatial`], [`pipeline::spatialgraph_stats`] |
 //! | Which samples differ? | [`pipeline::spatialgraph_embedding`] |
 //! | How do I see it? | [`plot`], [`pipeline::figures`] |
@@ -41,7 +42,7 @@
 //! * `train`: training beside encoding.
 //! * `pipeline`: the six steps over a store; switches on all of the above.
 //! * `report`: a run as one HTML page.
-//! * `hnsw`: approximate neighbours of many rows (`embed::knn::HnswIndex`).
+//! * `hnsw`: approximate neighbours of many rows (`embed::knn::HnswIndex`), and in the steps (`pipeline::NeighborMethod`).
 //! * `progress`: progress bars in the terminal.
 //! * `object-store`: stores on servers (S3, Google Cloud Storage, Azure, HTTP).
 //! * `full` (default): everything that runs on a CPU.

@@ -409,7 +409,7 @@ fn settings_of_before_approximate_neighbours_are_read_and_gone_on_with() {
     let few: GraphConfig = serde_json::from_str(r#"{"search": {"hnsw": {"width": 200}}}"#).unwrap();
     let expected = HnswSearch::default().with_width(200);
     assert_eq!(few.search, NeighborMethod::Hnsw(expected));
-    let typo = r#"{"search": {"hnsw": {"widht": 200}}}"#;
+    let typo = r#"{"search": {"hnsw": {"breadth": 200}}}"#;
     assert!(serde_json::from_str::<GraphConfig>(typo).is_err());
 }
 
