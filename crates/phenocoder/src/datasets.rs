@@ -67,6 +67,8 @@ pub struct TissueConfig {
     pub slice_distance_um: f64,
     /// Whether the second batch differs from the first (default true).
     pub batch_effect: bool,
+    /// How much it does (default 1): it is `1 + 0.35 s` times as bright, on `1 + s` times the background.
+    pub batch_strength: f64,
     /// Where chance comes from.
     pub seed: Seed,
 }
@@ -82,6 +84,7 @@ impl Default for TissueConfig {
             pixel_size_um: 0.5,
             slice_distance_um: 2.0,
             batch_effect: true,
+            batch_strength: 1.0,
             seed: Seed::new(0),
         }
     }
@@ -106,6 +109,13 @@ impl TissueConfig {
     #[must_use]
     pub fn with_slices(mut self, slices: usize) -> Self {
         self.slices = slices;
+        self
+    }
+
+    /// Sets how much the second batch differs from the first.
+    #[must_use]
+    pub fn with_batch_strength(mut self, strength: f64) -> Self {
+        self.batch_strength = strength;
         self
     }
 
@@ -144,6 +154,11 @@ impl TissueConfig {
             ),
             (self.pixel_size_um > 0.0, "pixel_size_um", "above 0"),
             (self.slice_distance_um > 0.0, "slice_distance_um", "above 0"),
+            (
+                (0.0..=10.0).contains(&self.batch_strength),
+                "batch_strength",
+                "between 0 and 10",
+            ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, expected)) => Err(Error::config("tissue", field, expected)),
@@ -204,8 +219,11 @@ pub fn tissue_sample(config: &TissueConfig, index: usize) -> Result<TissueSample
     let mut random = config.seed.stream("tissue", index as u64);
     let layout = Layout::new(config, &mut random);
     let truth = assign_types(config, &layout, condition, &mut random);
-    let batch_effect = config.batch_effect && batch == 1;
-    let (pixels, mask) = render::render(&layout, &truth, batch_effect, &mut random);
+    let strength = match config.batch_effect && batch == 1 {
+        true => config.batch_strength,
+        false => 0.0,
+    };
+    let (pixels, mask) = render::render(&layout, &truth, strength, &mut random);
     let cells = cells(&layout, &truth, &name, condition, batch)?;
     let channels = CHANNELS.map(str::to_owned).to_vec();
     Ok(TissueSample {
@@ -451,6 +469,25 @@ mod tests {
             out.iter()
                 .all(|v| (0.0..=65_535.0).contains(v) && v.fract() == 0.0)
         );
+    }
+
+    #[test]
+    fn a_stronger_batch_is_brighter_and_none_is_that_of_strength_zero() {
+        let mean = |config: &TissueConfig| {
+            let sample = tissue_sample(config, 1).unwrap();
+            assert_eq!(sample.batch, 1);
+            let shape = sample.image.shape();
+            let mut out = vec![0.0; shape.c * shape.y * shape.x];
+            sample.image.read_region(&shape.region(), &mut out).unwrap();
+            out.iter().sum::<f32>() / out.len() as f32
+        };
+        let of = |strength| mean(&small().with_batch_strength(strength));
+        assert!(of(0.0) < of(1.0) && of(1.0) < of(2.0));
+        let none = TissueConfig {
+            batch_effect: false,
+            ..small()
+        };
+        assert_eq!(mean(&none), of(0.0));
     }
 
     #[test]

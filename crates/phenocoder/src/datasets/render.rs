@@ -136,11 +136,11 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Draws all cells, then background and noise.
+/// Draws all cells, then background and noise, both of a batch of this strength.
 pub(super) fn render(
     layout: &Layout,
     truth: &[CellTruth],
-    batch_effect: bool,
+    batch_strength: f64,
     random: &mut Stream,
 ) -> Rendered {
     let [slices, rows, columns] = layout.extent;
@@ -163,11 +163,9 @@ pub(super) fn render(
             &mut mask,
         );
     }
-    let (gain, background, noise) = if batch_effect {
-        (1.35, 2.0 * BACKGROUND, 40.0)
-    } else {
-        (1.0, BACKGROUND, 25.0)
-    };
+    let gain = 1.0 + 0.35 * batch_strength;
+    let background = (1.0 + batch_strength) * BACKGROUND;
+    let noise = 25.0 + 15.0 * batch_strength;
     for value in &mut pixels {
         let signal = f64::from(*value) * FULL * gain;
         // Counting noise grows with the square root of the signal.
