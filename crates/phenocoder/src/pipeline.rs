@@ -9,6 +9,8 @@
 //! | 5 | [`spatialgraph_stats`] | tables | table `phenocoder_samples` or `phenocoder_subunits`, CSV, Parquet |
 //! | 6 | [`spatialgraph_embedding`] | that table | its components, graph, map and groups |
 //!
+//! [`BatchCorrection`] takes the effect of batches from the cells of step 4 and the samples of step 6, and
+//! [`evaluate_batches`] measures what that did.
 //! [`run`] does all six; [`figures`] draws what came out, and [`report`](crate::report) puts it on one page.
 //! [`CellLibrary`] finds the cells of one or many tables of latents that look most like a cell or a patch.
 //! Every configuration can be written as JSON and read back; unknown fields are refused.
@@ -16,6 +18,8 @@
 //! With [`Checkpoints::Resume`] a run that was stopped or killed goes on in its folder.
 
 mod cluster;
+mod compare;
+mod correction;
 mod embedding;
 mod encode;
 pub mod figures;
@@ -30,6 +34,8 @@ pub(crate) mod source;
 mod statistics;
 
 pub use cluster::{ClusterConfig, ClusterReport, cluster_cells};
+pub use compare::{Representation, evaluate_batches};
+pub use correction::BatchCorrection;
 pub use embedding::{EmbeddingConfig, EmbeddingReport, RAW_LAYER, spatialgraph_embedding};
 pub use encode::{
     EncodeConfig, EncodeReport, RawPatches, SMOOTHED_LAYER, SmoothingConfig, encode, encode_patches,

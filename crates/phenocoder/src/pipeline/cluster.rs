@@ -3,11 +3,11 @@
 use ndarray::Array2;
 use phenocoder_core::Progress;
 use phenocoder_embed::pca::{Pca, PcaConfig};
-use phenocoder_io::{Store, WriteMode};
+use phenocoder_io::{Store, TableData, WriteMode};
 use serde::{Deserialize, Serialize};
 
+use super::correction::{BatchCorrection, Batches, CORRECTED_ENTRY, HARMONY_ENTRY, Stage};
 use super::graph::{GraphConfig, row_graph};
-use super::source;
 use crate::error::{Error, Result};
 
 const STEP: &str = "cluster_cells";
@@ -23,8 +23,14 @@ pub struct ClusterConfig {
     pub layer: Option<String>,
     /// Principal components to reduce to first; `None` (the default) takes latents as they are.
     pub n_components: Option<usize>,
-    /// A column of `obs` whose batches are balanced among the neighbours.
+    /// A column of `obs` with the batches that are corrected for, and balanced among the neighbours.
     pub batch_key: Option<String>,
+    /// Columns of `obs` whose effects are kept while that of the batch is taken away.
+    pub confounder_keys: Vec<String>,
+    /// How the effect of the batch is taken from the latents (default not at all).
+    pub correction: BatchCorrection,
+    /// With a batch column: balance batches among the neighbours (default true).
+    pub balance_batches: bool,
     /// The column of `obs` that gets the clusters (default `phenocoder_cluster`).
     pub column: String,
     /// Neighbours, map and clusters.
@@ -38,6 +44,9 @@ impl Default for ClusterConfig {
             layer: None,
             n_components: None,
             batch_key: None,
+            confounder_keys: Vec::new(),
+            correction: BatchCorrection::None,
+            balance_batches: true,
             column: "phenocoder_cluster".to_owned(),
             graph: GraphConfig::default(),
         }
@@ -66,6 +75,30 @@ impl ClusterConfig {
         self
     }
 
+    /// Sets the columns whose effects are kept.
+    #[must_use]
+    pub fn with_confounder_keys<S: Into<String>>(
+        mut self,
+        keys: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.confounder_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how the effect of the batch is taken from the latents.
+    #[must_use]
+    pub fn with_correction(mut self, correction: BatchCorrection) -> Self {
+        self.correction = correction;
+        self
+    }
+
+    /// Sets whether batches are balanced among the neighbours.
+    #[must_use]
+    pub fn with_balance_batches(mut self, balance: bool) -> Self {
+        self.balance_batches = balance;
+        self
+    }
+
     /// Sets the principal components to reduce to first.
     #[must_use]
     pub fn with_n_components(mut self, n: Option<usize>) -> Self {
@@ -86,6 +119,27 @@ impl ClusterConfig {
         self.graph = graph;
         self
     }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] or [`Error::Embed`] that names the first setting out of range: also a correction without a batch
+    /// column, or with confounders that it cannot keep.
+    pub fn validate(&self) -> Result<()> {
+        self.graph.validate()?;
+        self.correction.validate()?;
+        self.correction
+            .check_confounders(self.confounder_keys.len())?;
+        match self.correction.is_none() || self.batch_key.is_some() {
+            true => Ok(()),
+            false => Err(Error::config(
+                STEP,
+                "batch_key",
+                "the name of a column, for its batches are to be corrected for",
+            )),
+        }
+    }
 }
 
 /// What [`cluster_cells`] did.
@@ -104,12 +158,20 @@ pub struct ClusterReport {
 ///
 /// The table gains `obsp/distances`, `obsp/connectivities`, `obsm/X_umap`, `uns/neighbors` and the cluster column; with
 /// `n_components` also `obsm/X_pca`.
+/// With a [`correction`](ClusterConfig::correction), neighbours are searched in corrected rows, which the table gains, too:
+///
+/// | | without components | with `n_components` |
+/// |---|---|---|
+/// | ridge, ComBat, centring | `obsm/X_corrected`: corrected latents | `obsm/X_pca`: components of the corrected latents |
+/// | Harmony | `obsm/X_corrected`: corrected latents | `obsm/X_pca_harmony`: corrected components; `obsm/X_pca`: those before |
+///
+/// `X` and the layers stay as they are, and `uns/neighbors` names what was used.
 /// What an earlier run left under these names is replaced or, when it is no longer made, removed.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when table, layer or column is not there, [`Error::Data`] with fewer than 3 cells, [`Error::Embed`],
-/// [`Error::Cancelled`].
+/// [`Error::Config`] for settings out of range, [`Error::Io`] when table, layer or column is not there, [`Error::Data`] with
+/// fewer than 3 cells, [`Error::Embed`], [`Error::Cancelled`].
 #[doc(alias("leiden", "neighbors", "umap"))]
 pub fn cluster_cells(
     store: &mut Store,
@@ -117,30 +179,21 @@ pub fn cluster_cells(
     progress: &dyn Progress,
 ) -> Result<ClusterReport> {
     let _span = tracing::info_span!(STEP).entered();
+    config.validate()?;
     let table = store.table(&config.table)?;
-    let x: Array2<f64> = match &config.layer {
+    let latents: Array2<f64> = match &config.layer {
         Some(layer) => table.layer(layer)?.to_dense_f64()?,
         None => table
             .x()?
             .ok_or_else(|| Error::data(STEP, format!("table `{}` has no X", config.table)))?
             .to_dense_f64()?,
     };
-    let batch = config
-        .batch_key
-        .as_ref()
-        .map(|key| source::labels(&table, key))
-        .transpose()?;
-    let scores = match config.n_components {
-        Some(n) => Some(Pca::fit(x.view(), &PcaConfig::new(n))?.transform(x.view())?),
-        None => None,
-    };
-    let (rows, representation) = match &scores {
-        Some(scores) => (scores.view(), "X_pca"),
-        None => (x.view(), "X"),
-    };
-    let graph = row_graph(rows, batch.as_ref(), &config.graph, STEP, progress)?;
+    let batches = Batches::read(&table, config.batch_key.as_ref(), &config.confounder_keys)?;
+    let rows = Rows::new(latents, &batches, config, progress)?;
+    let balanced = batches.batch.as_ref().filter(|_| config.balance_batches);
+    let graph = row_graph(rows.used().view(), balanced, &config.graph, STEP, progress)?;
     let report = ClusterReport {
-        cells: x.nrows(),
+        cells: rows.used().nrows(),
         clusters: graph
             .clusters
             .as_ref()
@@ -150,13 +203,67 @@ pub fn cluster_cells(
     };
     let mut data = table.read_all()?;
     if data.uns.contains_key("phenocoder") {
-        // On a table of latents, only an earlier run of this step can have made it.
-        data.obsm.remove("X_pca");
+        // On a table of latents, only an earlier run of this step can have made them.
+        for entry in ["X_pca", HARMONY_ENTRY, CORRECTED_ENTRY] {
+            data.obsm.remove(entry);
+        }
     }
-    data = graph.add_to(data, representation, config.graph.metric, &config.column)?;
-    if let Some(scores) = scores {
-        data = data.with_obsm("X_pca", scores);
-    }
+    data = graph.add_to(data, rows.name(), config.graph.metric, &config.column)?;
+    data = rows.add_to(data);
     store.write_table(&config.table, &data, WriteMode::Replace)?;
     Ok(report)
+}
+
+/// The latents on their way to what neighbours are searched in: each with the entry of `obsm` that it becomes.
+struct Rows {
+    latents: Array2<f64>,
+    made: Vec<(&'static str, Array2<f64>)>,
+}
+
+impl Rows {
+    /// Corrects, reduces and corrects, as far as the settings ask for it.
+    fn new(
+        latents: Array2<f64>,
+        batches: &Batches,
+        config: &ClusterConfig,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let correct = |stage: Stage, rows: &Array2<f64>| {
+            batches.correct(&config.correction, stage, rows.view(), progress)
+        };
+        let mut made = Vec::new();
+        let columns = correct(Stage::Columns, &latents)?;
+        let reduced = match config.n_components {
+            Some(n) => {
+                let x = columns.as_ref().unwrap_or(&latents).view();
+                Some(Pca::fit(x, &PcaConfig::new(n))?.transform(x)?)
+            }
+            None => None,
+        };
+        let components = correct(Stage::Components, reduced.as_ref().unwrap_or(&latents))?;
+        match reduced {
+            Some(scores) => {
+                made.push(("X_pca", scores));
+                made.extend(components.map(|rows| (HARMONY_ENTRY, rows)));
+            }
+            None => made.extend(columns.or(components).map(|rows| (CORRECTED_ENTRY, rows))),
+        }
+        Ok(Self { latents, made })
+    }
+
+    /// The rows that neighbours are searched in.
+    fn used(&self) -> &Array2<f64> {
+        self.made.last().map_or(&self.latents, |(_, rows)| rows)
+    }
+
+    /// Their entry of `obsm`, or `X`.
+    fn name(&self) -> &'static str {
+        self.made.last().map_or("X", |(name, _)| *name)
+    }
+
+    fn add_to(self, data: TableData) -> TableData {
+        self.made
+            .into_iter()
+            .fold(data, |data, (name, rows)| data.with_obsm(name, rows))
+    }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use phenocoder_core::{Categorical, Progress};
-use phenocoder_embed::batch::ridge_removal;
+use ndarray::{Array2, ArrayView1};
+use phenocoder_core::Progress;
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
 use phenocoder_io::{Matrix, NumericArray, NumericValues, Store, Uns, WriteMode};
 use serde::{Deserialize, Serialize};
 
-use super::graph::{GraphConfig, row_graph};
-use super::source;
+use super::correction::{BatchCorrection, Batches, HARMONY_ENTRY, Stage, correction_or_penalty};
+use super::graph::{GraphConfig, RowGraph, row_graph};
 use crate::error::{Error, Result};
 
 const STEP: &str = "spatialgraph_embedding";
@@ -31,8 +31,11 @@ pub struct EmbeddingConfig {
     pub batch_key: Option<String>,
     /// Columns of `obs` whose effects are kept while that of the batch is removed.
     pub confounder_keys: Vec<String>,
-    /// The penalty of the ridge removal (default 1).
-    pub ridge_alpha: f64,
+    /// How the effect of the batch is taken away (default by a ridge regression of penalty 1).
+    ///
+    /// Earlier settings hold the penalty as `ridge_alpha`, which is still read.
+    #[serde(alias = "ridge_alpha", deserialize_with = "correction_or_penalty")]
+    pub correction: BatchCorrection,
     /// Balance batches among the neighbours too (default false).
     pub balance_batches: bool,
     /// Principal components (default 32, never more than rows or columns).
@@ -50,7 +53,7 @@ impl Default for EmbeddingConfig {
             scale: ScaleConfig::default().with_nan(NanPolicy::ImputeMean),
             batch_key: None,
             confounder_keys: Vec::new(),
-            ridge_alpha: 1.0,
+            correction: BatchCorrection::Ridge { alpha: 1.0 },
             balance_batches: false,
             n_components: 32,
             column: "phenocoder_group".to_owned(),
@@ -91,10 +94,10 @@ impl EmbeddingConfig {
         self
     }
 
-    /// Sets the penalty of the ridge removal.
+    /// Sets how the effect of the batch is taken away.
     #[must_use]
-    pub fn with_ridge_alpha(mut self, alpha: f64) -> Self {
-        self.ridge_alpha = alpha;
+    pub fn with_correction(mut self, correction: BatchCorrection) -> Self {
+        self.correction = correction;
         self
     }
 
@@ -125,6 +128,23 @@ impl EmbeddingConfig {
         self.graph = graph;
         self
     }
+
+    /// Checks every setting but those of the scaling, whose function does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] or [`Error::Embed`] that names the first setting out of range: also confounders that the correction
+    /// of a batch column cannot keep.
+    pub fn validate(&self) -> Result<()> {
+        self.graph.validate()?;
+        self.correction.validate()?;
+        match self.batch_key {
+            Some(_) => self
+                .correction
+                .check_confounders(self.confounder_keys.len()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What [`spatialgraph_embedding`] did.
@@ -150,11 +170,14 @@ pub struct EmbeddingReport {
 /// `X` becomes what the components were computed from; the statistics as they were are kept in the layer
 /// [`RAW_LAYER`] and taken from there when the step is repeated.
 /// The table gains `obsm/X_pca`, `obsm/X_umap`, `obsp/distances`, `obsp/connectivities` and the group column.
+/// Harmony acts on the components: its result is `obsm/X_pca_harmony`, in which neighbours are then searched; all other
+/// corrections act on the scaled statistics.
+/// Without `batch_key` nothing is corrected.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the table or a column is not there, [`Error::Data`] with fewer than 3 rows, [`Error::Embed`],
-/// [`Error::Cancelled`].
+/// [`Error::Config`] for settings out of range, [`Error::Io`] when the table or a column is not there, [`Error::Data`] with
+/// fewer than 3 rows, [`Error::Embed`], [`Error::Cancelled`].
 #[doc(alias("ridge_regression", "bbknn"))]
 pub fn spatialgraph_embedding(
     store: &mut Store,
@@ -162,8 +185,10 @@ pub fn spatialgraph_embedding(
     progress: &dyn Progress,
 ) -> Result<EmbeddingReport> {
     let _span = tracing::info_span!(STEP).entered();
+    config.validate()?;
     let table = store.table(&config.table)?;
-    let raw = match table.layers()?.iter().any(|name| name == RAW_LAYER) {
+    let repeated = table.layers()?.iter().any(|name| name == RAW_LAYER);
+    let raw = match repeated {
         true => table.layer(RAW_LAYER)?,
         false => table
             .x()?
@@ -177,47 +202,23 @@ pub fn spatialgraph_embedding(
             format!("a map needs at least 3 rows, table `{name}` has {n}"),
         ));
     }
-    let batch = config
-        .batch_key
-        .as_ref()
-        .map(|key| source::labels(&table, key))
-        .transpose()?;
-    let confounders: Vec<Categorical> = config
-        .confounder_keys
-        .iter()
-        .map(|key| source::labels(&table, key))
-        .collect::<Result<_>>()?;
-
-    let scaler = Scaler::fit(raw.view(), &config.scale)?;
-    let mut x = scaler.transform(raw.view())?;
-    if let Some(batch) = &batch {
-        let confounders: Vec<&Categorical> = confounders.iter().collect();
-        x = ridge_removal(x.view(), batch, &confounders, config.ridge_alpha)?.residual;
-    }
+    let batches = Batches::read(&table, config.batch_key.as_ref(), &config.confounder_keys)?;
+    let correct = |stage: Stage, rows: &Array2<f64>| {
+        batches.correct(&config.correction, stage, rows.view(), progress)
+    };
+    let scaled = Scaler::fit(raw.view(), &config.scale)?.transform(raw.view())?;
+    let x = correct(Stage::Columns, &scaled)?.unwrap_or(scaled);
     let pca = Pca::fit(x.view(), &PcaConfig::new(config.n_components))?;
     let scores = pca.transform(x.view())?;
-    let balanced = batch.as_ref().filter(|_| config.balance_batches);
-    let graph = row_graph(scores.view(), balanced, &config.graph, STEP, progress)?;
+    let corrected = correct(Stage::Components, &scores)?;
+    let (rows, representation) = match &corrected {
+        Some(corrected) => (corrected, HARMONY_ENTRY),
+        None => (&scores, "X_pca"),
+    };
+    let balanced = batches.batch.as_ref().filter(|_| config.balance_batches);
+    let graph = row_graph(rows.view(), balanced, &config.graph, STEP, progress)?;
+    let report = report(config, &raw, &pca, &graph);
 
-    let missing =
-        |column: &ndarray::ArrayView1<'_, f64>| column.iter().filter(|v| v.is_nan()).count();
-    let gaps: Vec<usize> = raw.columns().into_iter().map(|c| missing(&c)).collect();
-    let is_empty = |column: ndarray::ArrayView1<'_, f64>| {
-        let mut known = column.iter().filter(|v| !v.is_nan());
-        known.next().is_none_or(|first| known.all(|v| v == first))
-    };
-    let report = EmbeddingReport {
-        table: config.table.clone(),
-        rows: raw.nrows(),
-        empty_columns: raw.columns().into_iter().filter(|c| is_empty(*c)).count(),
-        imputed: gaps.iter().filter(|&&n| n < raw.nrows()).sum(),
-        explained_variance_ratio: pca.explained_variance_ratio(),
-        groups: graph
-            .clusters
-            .as_ref()
-            .map(|c| c.sizes())
-            .unwrap_or_default(),
-    };
     let ratio: Vec<f64> = pca.explained_variance_ratio();
     let variance = BTreeMap::from([
         (
@@ -226,15 +227,48 @@ pub fn spatialgraph_embedding(
         ),
         ("variance_ratio".to_owned(), numbers(ratio)),
     ]);
-    let mut data = table
-        .read_all()?
+    let mut data = table.read_all()?;
+    if repeated {
+        data.obsm.remove(HARMONY_ENTRY);
+    }
+    data = graph.add_to(data, representation, config.graph.metric, &config.column)?;
+    if let Some(corrected) = corrected {
+        data = data.with_obsm(HARMONY_ENTRY, corrected);
+    }
+    data = data
         .with_layer(RAW_LAYER, Matrix::from(raw))
         .with_obsm("X_pca", scores)
         .with_uns("pca", Uns::Dict(variance));
     data.x = Some(Matrix::from(x));
-    let data = graph.add_to(data, "X_pca", config.graph.metric, &config.column)?;
     store.write_table(&config.table, &data, WriteMode::Replace)?;
     Ok(report)
+}
+
+/// What was done, in numbers.
+fn report(
+    config: &EmbeddingConfig,
+    raw: &Array2<f64>,
+    pca: &Pca,
+    graph: &RowGraph,
+) -> EmbeddingReport {
+    let missing = |column: ArrayView1<'_, f64>| column.iter().filter(|v| v.is_nan()).count();
+    let gaps: Vec<usize> = raw.columns().into_iter().map(missing).collect();
+    let is_empty = |column: &ArrayView1<'_, f64>| {
+        let mut known = column.iter().filter(|v| !v.is_nan());
+        known.next().is_none_or(|first| known.all(|v| v == first))
+    };
+    EmbeddingReport {
+        table: config.table.clone(),
+        rows: raw.nrows(),
+        empty_columns: raw.columns().into_iter().filter(is_empty).count(),
+        imputed: gaps.iter().filter(|&&n| n < raw.nrows()).sum(),
+        explained_variance_ratio: pca.explained_variance_ratio(),
+        groups: graph
+            .clusters
+            .as_ref()
+            .map(|c| c.sizes())
+            .unwrap_or_default(),
+    }
 }
 
 /// A vector for `uns`.

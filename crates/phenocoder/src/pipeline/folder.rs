@@ -131,6 +131,11 @@ impl Done {
         let Some(saved) = saved else {
             return refuse("holds no settings".to_owned());
         };
+        // Settings that an earlier version wrote, in the words of this one.
+        let saved = match read_json::<PipelineConfig>(&files.config) {
+            Some(saved) => to_json(&saved)?,
+            None => saved,
+        };
         if let Some(difference) = first_difference("", &comparable(saved), &comparable(given)) {
             return refuse(difference);
         }

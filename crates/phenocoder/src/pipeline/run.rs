@@ -85,8 +85,11 @@ impl PipelineConfig {
         if let Some(subunits) = &mut self.subunits {
             subunits.seed = seed.derive("subunits", 0);
         }
-        self.cluster.graph = self.cluster.graph.with_seed(seed.derive("cells", 0));
-        self.embedding.graph = self.embedding.graph.with_seed(seed.derive("samples", 0));
+        let (cells, samples) = (seed.derive("cells", 0), seed.derive("samples", 0));
+        self.cluster.graph = self.cluster.graph.with_seed(cells);
+        self.cluster.correction = self.cluster.correction.with_seed(cells);
+        self.embedding.graph = self.embedding.graph.with_seed(samples);
+        self.embedding.correction = self.embedding.correction.with_seed(samples);
         self
     }
 
@@ -132,9 +135,8 @@ impl PipelineConfig {
                 .validate()
                 .map_err(phenocoder_spatial::Error::from)?;
         }
-        for graph in [&self.cluster.graph, &self.embedding.graph] {
-            graph.validate()?;
-        }
+        self.cluster.validate()?;
+        self.embedding.validate()?;
         self.encode.validate()?;
         self.samples.validate()?;
         let described = self.subunit_statistics();
@@ -396,7 +398,8 @@ fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
             format!("`obsm/{}` of row {row} is not finite", keys.spatial_key),
         ));
     }
-    if let Some(key) = &config.cluster.batch_key {
+    let cluster = &config.cluster;
+    for key in cluster.batch_key.iter().chain(&cluster.confounder_keys) {
         source::labels(&table, key)?;
     }
     Ok(())

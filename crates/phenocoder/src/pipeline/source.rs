@@ -34,19 +34,27 @@ pub(crate) fn labels(table: &Table, column: &str) -> Result<Categorical> {
     Ok(table.obs_column(column)?.to_categorical())
 }
 
-/// The sample of every cell; a cell without one is an error.
-pub(crate) fn samples(table: &Table, keys: &StoreKeys, step: &'static str) -> Result<Categorical> {
-    let samples = labels(table, &keys.sample_key)?.without_unused();
-    match (0..samples.len()).find(|&row| samples.code(row).is_none()) {
+/// The labels of a column of `obs` of the table `name`; a row without one is an error.
+pub(super) fn full_labels(
+    table: &Table,
+    name: &str,
+    column: &str,
+    step: &'static str,
+) -> Result<Categorical> {
+    let labels = labels(table, column)?;
+    match (0..labels.len()).find(|&row| labels.code(row).is_none()) {
         Some(row) => Err(Error::data(
             step,
-            format!(
-                "`obs/{}` is missing for row {row} of table `{}`",
-                keys.sample_key, keys.table
-            ),
+            format!("`obs/{column}` is missing for row {row} of table `{name}`"),
         )),
-        None => Ok(samples),
+        None => Ok(labels),
     }
+}
+
+/// The sample of every cell; a cell without one is an error.
+pub(crate) fn samples(table: &Table, keys: &StoreKeys, step: &'static str) -> Result<Categorical> {
+    let samples = full_labels(table, &keys.table, &keys.sample_key, step)?;
+    Ok(samples.without_unused())
 }
 
 /// The cells of the table with their pixel positions, these further columns of `obs`, and the one that masking needs.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod correction;
 mod golden;
 mod mevae;
 mod one_by_one;

@@ -1,0 +1,300 @@
+//! What is taken from rows because of their batch.
+
+use ndarray::{Array2, ArrayView2};
+use phenocoder_core::{Categorical, Progress, Seed};
+use phenocoder_embed::batch::{
+    BatchEffect, CombatConfig, Covariate, HarmonyConfig, center, combat, harmony, ridge_removal,
+};
+use phenocoder_io::Table;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::source;
+use crate::error::{Error, Result};
+
+/// The name in messages.
+const STEP: &str = "batch correction";
+/// The entry of `obsm` with components that Harmony corrected: scanpy's name.
+pub(super) const HARMONY_ENTRY: &str = "X_pca_harmony";
+/// The entry of `obsm` with what a correction made of rows that were not reduced to components.
+pub(super) const CORRECTED_ENTRY: &str = "X_corrected";
+
+/// How the effect of a batch is taken from rows.
+///
+/// | variant | acts on | keeps confounders | may be applied to unseen samples |
+/// |---|---|---|---|
+/// | [`None`](Self::None) | – | all stays | – |
+/// | [`Ridge`](Self::Ridge) | columns | yes | of batches that were seen |
+/// | [`Combat`](Self::Combat) | columns | yes, as covariates | of batches that were seen |
+/// | [`Center`](Self::Center) | columns | no | of batches that were seen |
+/// | [`Harmony`](Self::Harmony) | components | no | of any batch |
+///
+/// What acts on columns comes before the principal components, Harmony after them.
+/// The last column is what the functions of [`embed::batch`](phenocoder_embed::batch) offer; here all rows are corrected
+/// at once.
+///
+/// # Examples
+///
+/// ```
+/// use ndarray::array;
+/// use phenocoder::core::{Categorical, NoProgress};
+/// use phenocoder::embed::batch::BatchEffect;
+/// use phenocoder::pipeline::BatchCorrection;
+///
+/// let x = array![[1.0], [3.0], [10.0], [14.0]];
+/// let batch = Categorical::from_labels(["a", "a", "b", "b"]);
+/// let correction = BatchCorrection::Center(BatchEffect::Mean);
+/// let corrected = correction.correct(x.view(), &batch, &[], &NoProgress)?;
+/// assert_eq!(corrected, array![[6.0], [8.0], [5.0], [9.0]]);
+/// # Ok::<(), phenocoder::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum BatchCorrection {
+    /// Nothing is taken.
+    #[default]
+    None,
+    /// What a ridge regression ascribes to the batch: [`ridge_removal`].
+    Ridge {
+        /// The penalty; above 0.
+        alpha: f64,
+    },
+    /// Mean and spread of each batch, by empirical Bayes: [`combat`].
+    Combat(CombatConfig),
+    /// What batches differ by in each of many soft clusters: [`harmony()`].
+    Harmony(HarmonyConfig),
+    /// The mean of each batch, or mean and spread: [`center`].
+    Center(BatchEffect),
+}
+
+impl BatchCorrection {
+    /// Whether nothing is taken.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// Sets where chance comes from, in the corrections that have any.
+    #[must_use]
+    pub fn with_seed(self, seed: Seed) -> Self {
+        match self {
+            Self::Harmony(config) => Self::Harmony(config.with_seed(seed.derive("harmony", 0))),
+            other => other,
+        }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] or [`Error::Embed`] that names the first setting out of range.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Ridge { alpha } if !(*alpha > 0.0 && alpha.is_finite()) => {
+                Err(Error::config(STEP, "alpha", "a positive number"))
+            }
+            Self::Combat(config) => Ok(config.validate().map_err(phenocoder_embed::Error::from)?),
+            Self::Harmony(config) => {
+                Ok(config.validate().map_err(phenocoder_embed::Error::from)?)
+            }
+            Self::None | Self::Ridge { .. } | Self::Center(_) => Ok(()),
+        }
+    }
+
+    /// Refuses confounders that the correction cannot keep.
+    pub(super) fn check_confounders(&self, count: usize) -> Result<()> {
+        match self {
+            Self::Harmony(_) | Self::Center(_) if count > 0 => Err(Error::config(
+                STEP,
+                "confounder_keys",
+                "empty: only ridge and ComBat can keep what confounders explain",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the effect of the batch from the rows, and keeps what the labels of `kept` explain.
+    ///
+    /// # Shapes
+    ///
+    /// `rows` is `[n, p]`, and so is the result; `batch` and each of `kept` have a label for each row.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a setting out of range or confounders that the correction cannot keep, [`Error::Embed`] as the
+    /// function of the correction, [`Error::Cancelled`].
+    pub fn correct(
+        &self,
+        rows: ArrayView2<'_, f64>,
+        batch: &Categorical,
+        kept: &[&Categorical],
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>> {
+        self.validate()?;
+        self.check_confounders(kept.len())?;
+        progress.check()?;
+        Ok(match self {
+            Self::None => rows.to_owned(),
+            Self::Ridge { alpha } => ridge_removal(rows, batch, kept, *alpha)?.residual,
+            Self::Combat(config) => {
+                let kept: Vec<Covariate<'_>> = kept
+                    .iter()
+                    .map(|labels| Covariate::Categories(labels))
+                    .collect();
+                combat(rows, batch, &kept, config)?
+            }
+            Self::Harmony(config) => harmony(rows, &[batch], config, progress)?.corrected,
+            Self::Center(effect) => center(rows, batch, *effect)?,
+        })
+    }
+
+    /// Where in a step it acts.
+    fn stage(&self) -> Option<Stage> {
+        match self {
+            Self::None => None,
+            Self::Ridge { .. } | Self::Combat(_) | Self::Center(_) => Some(Stage::Columns),
+            Self::Harmony(_) => Some(Stage::Components),
+        }
+    }
+}
+
+/// Where in a step a correction acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// On columns, before they are reduced.
+    Columns,
+    /// On components, or on the columns where these are not reduced.
+    Components,
+}
+
+/// The batch of each row of a table, and what is to be kept beside it.
+pub(super) struct Batches {
+    pub(super) batch: Option<Categorical>,
+    kept: Vec<Categorical>,
+}
+
+impl Batches {
+    /// Reads the columns of `obs`.
+    pub(super) fn read(
+        table: &Table,
+        batch_key: Option<&String>,
+        confounder_keys: &[String],
+    ) -> Result<Self> {
+        let read = |key: &String| source::labels(table, key);
+        Ok(Self {
+            batch: batch_key.map(read).transpose()?,
+            kept: confounder_keys.iter().map(read).collect::<Result<_>>()?,
+        })
+    }
+
+    /// What the correction makes of the rows, if it acts at this stage and there is a batch.
+    pub(super) fn correct(
+        &self,
+        correction: &BatchCorrection,
+        stage: Stage,
+        rows: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Array2<f64>>> {
+        let Some(batch) = &self.batch else {
+            return Ok(None);
+        };
+        if correction.stage() != Some(stage) {
+            return Ok(None);
+        }
+        let kept: Vec<&Categorical> = self.kept.iter().collect();
+        correction.correct(rows, batch, &kept, progress).map(Some)
+    }
+}
+
+/// Reads a correction, or a number: the penalty of the ridge, which earlier settings had in its place.
+pub(super) fn correction_or_penalty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BatchCorrection, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    match value.as_f64() {
+        Some(alpha) => Ok(BatchCorrection::Ridge { alpha }),
+        None => serde_json::from_value(value).map_err(D::Error::custom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corrections_survive_json_in_words_one_can_write() {
+        for (correction, text) in [
+            (BatchCorrection::None, r#""none""#),
+            (
+                BatchCorrection::Ridge { alpha: 0.5 },
+                r#"{"ridge":{"alpha":0.5}}"#,
+            ),
+            (
+                BatchCorrection::Center(BatchEffect::Mean),
+                r#"{"center":"mean"}"#,
+            ),
+            (
+                BatchCorrection::Combat(CombatConfig::default()),
+                r#"{"combat":{}}"#,
+            ),
+            (
+                BatchCorrection::Harmony(HarmonyConfig::default()),
+                r#"{"harmony":{}}"#,
+            ),
+        ] {
+            let read: BatchCorrection = serde_json::from_str(text).unwrap();
+            assert_eq!(read, correction, "{text}");
+            let written = serde_json::to_string(&correction).unwrap();
+            let again: BatchCorrection = serde_json::from_str(&written).unwrap();
+            assert_eq!(again, correction, "{written}");
+        }
+        let mistyped = r#"{"ridge":{"alhpa":1}}"#;
+        assert!(serde_json::from_str::<BatchCorrection>(mistyped).is_err());
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        for (correction, setting) in [
+            (BatchCorrection::Ridge { alpha: 0.0 }, "alpha"),
+            (BatchCorrection::Ridge { alpha: f64::NAN }, "alpha"),
+            (
+                BatchCorrection::Combat(CombatConfig::default().with_iterations(0)),
+                "iterations",
+            ),
+            (
+                BatchCorrection::Harmony(HarmonyConfig::default().with_theta(-1.0)),
+                "theta",
+            ),
+        ] {
+            let message = correction.validate().unwrap_err().to_string();
+            assert!(message.contains(setting), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_keep_confounders_says_so() {
+        let rows = ndarray::array![[0.0], [1.0], [5.0], [6.0]];
+        let batch = Categorical::from_labels(["a", "a", "b", "b"]);
+        let kind = Categorical::from_labels(["k", "l", "k", "l"]);
+        for correction in [
+            BatchCorrection::Center(BatchEffect::Mean),
+            BatchCorrection::Harmony(HarmonyConfig::default()),
+        ] {
+            let refused =
+                correction.correct(rows.view(), &batch, &[&kind], &phenocoder_core::NoProgress);
+            let message = refused.unwrap_err().to_string();
+            assert!(message.contains("confounder_keys"), "{message}");
+        }
+    }
+
+    #[test]
+    fn only_harmony_takes_the_seed() {
+        let ridge = BatchCorrection::Ridge { alpha: 1.0 };
+        assert_eq!(ridge.clone().with_seed(Seed::new(3)), ridge);
+        let harmony = BatchCorrection::Harmony(HarmonyConfig::default());
+        let [a, b] = [3, 4].map(|seed| harmony.clone().with_seed(Seed::new(seed)));
+        assert_ne!(a, b);
+    }
+}

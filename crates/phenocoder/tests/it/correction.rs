@@ -1,0 +1,509 @@
+//! Corrections of batches through the pipeline, on tables with planted latents that are written by hand.
+
+use std::path::Path;
+
+use ndarray::Array2;
+use phenocoder::Error;
+use phenocoder::core::{Categorical, Column, NoProgress, Seed};
+use phenocoder::embed::batch::{BatchEffect, CombatConfig, HarmonyConfig};
+use phenocoder::embed::evaluate::mixing::{BatchReport, BatchReportConfig};
+use phenocoder::io::{ContainerVersion, Matrix, Store, TableData, Uns, WriteMode};
+use phenocoder::pipeline::{
+    BatchCorrection, Checkpoints, ClusterConfig, EmbeddingConfig, GraphConfig, PipelineConfig,
+    RAW_LAYER, Representation, RunFiles, StoreKeys, cluster_cells, evaluate_batches, run,
+    spatialgraph_embedding,
+};
+use serde_json::Value;
+
+use crate::small;
+use crate::stop::StopIn;
+
+/// Cells of both batches.
+const CELLS: usize = 360;
+/// The table.
+const TABLE: &str = "latents";
+
+/// Cells of up to three kinds, 6 apart, in two batches, of which the second lies 3 higher in two latents.
+fn planted(folder: &Path, kind_of: impl Fn(usize) -> usize) -> Store {
+    let is_second = |row: usize| row >= CELLS / 2;
+    let mut stream = Seed::new(8).stream("cells", 0);
+    let x = Array2::from_shape_fn((CELLS, 5), |(row, column)| {
+        let shift = if is_second(row) && column < 2 {
+            3.0
+        } else {
+            0.0
+        };
+        let center = if column == 2 + kind_of(row) { 6.0 } else { 0.0 };
+        center + shift + stream.normal()
+    });
+    let labels = |of: &dyn Fn(usize) -> String| {
+        Column::Categorical(Categorical::from_labels((0..CELLS).map(of)))
+    };
+    let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>();
+    let data = TableData::new(names("cell_", CELLS), names("latent_", 5), Some(x.into()))
+        .with_obs_column(
+            "batch",
+            labels(&|row| ["first", "second"][usize::from(is_second(row))].to_owned()),
+        )
+        .unwrap()
+        .with_obs_column("kind", labels(&|row| format!("kind_{}", kind_of(row))))
+        .unwrap()
+        // Tells that this is a table of latents.
+        .with_uns("phenocoder", "planted");
+    let mut store = Store::create(folder.join("store.zarr"), ContainerVersion::V02).unwrap();
+    store.write_table(TABLE, &data, WriteMode::Create).unwrap();
+    store
+}
+
+/// As many cells of each kind in either batch.
+fn balanced(folder: &Path) -> Store {
+    planted(folder, |row| row % 3)
+}
+
+fn corrections() -> [BatchCorrection; 5] {
+    [
+        BatchCorrection::Ridge { alpha: 1.0 },
+        BatchCorrection::Combat(CombatConfig::default()),
+        BatchCorrection::Center(BatchEffect::Mean),
+        BatchCorrection::Center(BatchEffect::MeanAndVariance),
+        BatchCorrection::Harmony(HarmonyConfig::default()),
+    ]
+}
+
+fn is_harmony(correction: &BatchCorrection) -> bool {
+    matches!(correction, BatchCorrection::Harmony(_))
+}
+
+/// Neighbours only.
+fn graph() -> GraphConfig {
+    GraphConfig::default().with_umap(None).with_leiden(None)
+}
+
+fn cells(correction: BatchCorrection) -> ClusterConfig {
+    ClusterConfig::default()
+        .with_table(TABLE)
+        .with_batch_key(Some("batch".to_owned()))
+        .with_balance_batches(false)
+        .with_correction(correction)
+        .with_graph(graph())
+}
+
+fn samples(correction: BatchCorrection) -> EmbeddingConfig {
+    EmbeddingConfig::default()
+        .with_table(TABLE)
+        .with_batch_key(Some("batch".to_owned()))
+        .with_correction(correction)
+        .with_graph(graph())
+}
+
+fn measure(store: &Store, rows: &Representation) -> BatchReport {
+    let config = BatchReportConfig::default()
+        .with_lisi_neighbors(29)
+        .with_kbet_neighbors(29);
+    evaluate_batches(store, TABLE, rows, "batch", "kind", &config, &NoProgress).unwrap()
+}
+
+fn assert_mixed(before: &BatchReport, after: &BatchReport, what: &str) {
+    let told = format!("{what}: {before:?} {after:?}");
+    assert!(
+        after.integration_lisi >= before.integration_lisi + 0.1,
+        "{told}"
+    );
+    assert!(after.label_lisi >= before.label_lisi - 0.02, "{told}");
+    assert!(after.batch_variance < before.batch_variance / 2.0, "{told}");
+}
+
+/// The entry that `uns/neighbors` names.
+fn used(store: &Store) -> String {
+    let neighbors = store
+        .table(TABLE)
+        .unwrap()
+        .read_entry("uns/neighbors")
+        .unwrap();
+    let params = neighbors.get("params").unwrap();
+    params
+        .get("use_rep")
+        .and_then(Uns::as_text)
+        .unwrap()
+        .to_owned()
+}
+
+fn entries(store: &Store) -> Vec<String> {
+    let mut keys = store.table(TABLE).unwrap().obsm_keys().unwrap();
+    keys.sort_unstable();
+    keys
+}
+
+fn x(store: &Store) -> Array2<f64> {
+    let table = store.table(TABLE).unwrap();
+    table.x().unwrap().unwrap().to_dense_f64().unwrap()
+}
+
+#[test]
+fn every_correction_mixes_the_batches_of_cells_and_leaves_the_latents() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let latents = x(&store);
+    let before = measure(&store, &Representation::X);
+    assert!(before.integration_lisi < 0.5, "{before:?}");
+    for correction in corrections() {
+        for components in [None, Some(4)] {
+            let what = format!("{correction:?}, {components:?} components");
+            let config = cells(correction.clone()).with_n_components(components);
+            cluster_cells(&mut store, &config, &NoProgress).unwrap();
+            let expected = match (components, is_harmony(&correction)) {
+                (None, _) => "X_corrected",
+                (Some(_), true) => "X_pca_harmony",
+                (Some(_), false) => "X_pca",
+            };
+            assert_eq!(used(&store), expected, "{what}");
+            let after = measure(&store, &Representation::Obsm(expected.to_owned()));
+            assert_mixed(&before, &after, &what);
+            assert_eq!(x(&store), latents, "{what}");
+        }
+    }
+}
+
+#[test]
+fn every_correction_mixes_the_batches_of_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let raw = x(&store);
+    spatialgraph_embedding(&mut store, &samples(BatchCorrection::None), &NoProgress).unwrap();
+    let before = measure(&store, &Representation::Obsm("X_pca".to_owned()));
+    for correction in corrections() {
+        let what = format!("{correction:?}");
+        spatialgraph_embedding(&mut store, &samples(correction.clone()), &NoProgress).unwrap();
+        let expected = match is_harmony(&correction) {
+            true => "X_pca_harmony",
+            false => "X_pca",
+        };
+        assert_eq!(used(&store), expected, "{what}");
+        let after = measure(&store, &Representation::Obsm(expected.to_owned()));
+        assert_mixed(&before, &after, &what);
+        let kept = store.table(TABLE).unwrap().layer(RAW_LAYER).unwrap();
+        assert_eq!(kept.to_dense_f64().unwrap(), raw, "{what}");
+    }
+    assert_eq!(entries(&store), ["X_pca", "X_pca_harmony"]);
+    let ridge = samples(BatchCorrection::Ridge { alpha: 1.0 });
+    spatialgraph_embedding(&mut store, &ridge, &NoProgress).unwrap();
+    assert_eq!(entries(&store), ["X_pca"], "what is no longer made");
+}
+
+#[test]
+fn without_a_batch_column_statistics_are_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let mut pca = |config: &EmbeddingConfig| {
+        spatialgraph_embedding(&mut store, config, &NoProgress).unwrap();
+        store.table(TABLE).unwrap().obsm("X_pca").unwrap()
+    };
+    let none = pca(&samples(BatchCorrection::None));
+    assert_eq!(
+        pca(&samples(BatchCorrection::Ridge { alpha: 1.0 }).with_batch_key(None)),
+        none
+    );
+    assert_ne!(pca(&samples(BatchCorrection::Ridge { alpha: 1.0 })), none);
+}
+
+#[test]
+fn nothing_is_left_of_an_earlier_correction() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let mut left = |config: &ClusterConfig| {
+        cluster_cells(&mut store, config, &NoProgress).unwrap();
+        entries(&store)
+    };
+    let harmony = cells(BatchCorrection::Harmony(HarmonyConfig::default()));
+    let reduced = harmony.clone().with_n_components(Some(3));
+    assert_eq!(left(&reduced), ["X_pca", "X_pca_harmony"]);
+    assert_eq!(left(&harmony), ["X_corrected"]);
+    let ridge = cells(BatchCorrection::Ridge { alpha: 1.0 });
+    assert_eq!(left(&ridge.with_n_components(Some(3))), ["X_pca"]);
+    assert_eq!(left(&cells(BatchCorrection::None)), [""; 0]);
+}
+
+#[test]
+fn kinds_that_batches_hold_unevenly_stay_apart_where_they_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let kind_of = |row: usize| match row < CELLS / 2 {
+        true => [0, 0, 0, 1][row % 4],
+        false => [1, 1, 1, 0][row % 4],
+    };
+    let mut store = planted(folder.path(), kind_of);
+    // The distance of the kinds in the latent that tells the first one.
+    let mut gap = |correction: &BatchCorrection, kept: &[&str]| {
+        let config = cells(correction.clone()).with_confounder_keys(kept.iter().copied());
+        cluster_cells(&mut store, &config, &NoProgress).unwrap();
+        let rows = store.table(TABLE).unwrap().obsm("X_corrected").unwrap();
+        let mean = |kind: usize| {
+            let values = (0..CELLS).filter(|&row| kind_of(row) == kind);
+            let values: Vec<f64> = values.map(|row| rows[[row, 2]]).collect();
+            values.iter().sum::<f64>() / values.len() as f64
+        };
+        mean(0) - mean(1)
+    };
+    let means = CombatConfig::default().with_effect(BatchEffect::Mean);
+    for correction in [
+        BatchCorrection::Combat(means),
+        BatchCorrection::Ridge { alpha: 1.0 },
+    ] {
+        let (without, with) = (gap(&correction, &[]), gap(&correction, &["kind"]));
+        assert!(
+            without < 5.2 && with > 5.5,
+            "{correction:?}: {without} {with}"
+        );
+    }
+}
+
+#[test]
+fn batches_are_balanced_among_neighbors_unless_that_is_switched_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let mut neighbors = |config: &ClusterConfig| {
+        cluster_cells(&mut store, config, &NoProgress).unwrap();
+        let table = store.table(TABLE).unwrap();
+        table.obsp("distances").unwrap().degree(0)
+    };
+    let config = cells(BatchCorrection::None);
+    assert_eq!(neighbors(&config), 14);
+    assert_eq!(neighbors(&config.with_balance_batches(true)), 5);
+    assert!(ClusterConfig::default().balance_batches);
+}
+
+#[test]
+fn a_corrected_table_has_the_same_bits_twice_and_on_any_number_of_threads() {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = balanced(folder.path());
+            let harmony = BatchCorrection::Harmony(HarmonyConfig::default());
+            let config = cells(harmony.with_seed(Seed::new(2)))
+                .with_n_components(Some(4))
+                .with_graph(GraphConfig::default());
+            cluster_cells(&mut store, &config, &NoProgress).unwrap();
+            store.table(TABLE).unwrap().read_all().unwrap()
+        })
+    };
+    let one = on(1);
+    assert!(one.obsm.contains_key("X_pca_harmony"));
+    assert!(one == on(1), "a second time");
+    assert!(one == on(4), "four threads");
+}
+
+#[test]
+fn every_step_has_chance_of_its_own() {
+    let mut config = PipelineConfig::new(StoreKeys::new("cells", "sample", "image"));
+    let harmony = BatchCorrection::Harmony(HarmonyConfig::default());
+    config.cluster = config.cluster.with_correction(harmony.clone());
+    config.embedding = config.embedding.with_correction(harmony.clone());
+    let config = config.with_seed(Seed::new(4));
+    assert_ne!(config.cluster.correction, harmony);
+    assert_ne!(config.embedding.correction, harmony);
+    assert_ne!(config.cluster.correction, config.embedding.correction);
+}
+
+/// What a `config.json` of an earlier version held for both steps.
+const OLD_CLUSTER: &str = r#"{
+    "table": "phenocoder", "layer": null, "n_components": null, "batch_key": "batch",
+    "column": "phenocoder_cluster",
+    "graph": {"n_neighbors": 15, "metric": "euclidean", "within_batch": 3, "umap": null, "leiden": null}
+}"#;
+const OLD_EMBEDDING: &str = r#"{
+    "table": "phenocoder_samples",
+    "scale": {"center": true, "max_value": null, "nan": "impute_mean"},
+    "batch_key": "batch", "confounder_keys": ["condition"], "ridge_alpha": 0.5, "balance_batches": false,
+    "n_components": 32, "column": "phenocoder_group",
+    "graph": {"n_neighbors": 15, "metric": "euclidean", "within_batch": 3, "umap": null, "leiden": null}
+}"#;
+
+#[test]
+fn settings_of_earlier_runs_are_read() {
+    let batch = Some("batch".to_owned());
+    let cluster: ClusterConfig = serde_json::from_str(OLD_CLUSTER).unwrap();
+    let expected = ClusterConfig::default()
+        .with_batch_key(batch.clone())
+        .with_graph(graph());
+    assert_eq!(cluster, expected);
+    let embedding: EmbeddingConfig = serde_json::from_str(OLD_EMBEDDING).unwrap();
+    let expected = EmbeddingConfig::default()
+        .with_batch_key(batch)
+        .with_confounder_keys(["condition"])
+        .with_correction(BatchCorrection::Ridge { alpha: 0.5 })
+        .with_graph(graph());
+    assert_eq!(embedding, expected);
+    let text = serde_json::to_string(&embedding).unwrap();
+    assert!(
+        text.contains(r#""correction":{"ridge":{"alpha":0.5}}"#),
+        "{text}"
+    );
+    assert_eq!(
+        serde_json::from_str::<EmbeddingConfig>(&text).unwrap(),
+        embedding
+    );
+
+    let read = serde_json::from_str::<EmbeddingConfig>;
+    let default = read("{}").unwrap();
+    assert_eq!(default.correction, BatchCorrection::Ridge { alpha: 1.0 });
+    assert!(read(r#"{"ridge_alpha": 1.0, "correction": "none"}"#).is_err());
+    let message = read(r#"{"correction": {"ridgge": {"alpha": 1.0}}}"#).unwrap_err();
+    assert!(message.to_string().contains("ridgge"), "{message}");
+}
+
+#[test]
+fn a_stopped_run_with_settings_of_an_earlier_version_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys);
+    config.train = config.train.with_checkpoints(Checkpoints::Resume);
+    let out = folder.path().join("out");
+    run(&mut store, &config, &out, &StopIn::new("train", 12)).unwrap_err();
+    let file = RunFiles::new(&out).config;
+    let mut old: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let embedding = old["embedding"].as_object_mut().unwrap();
+    assert!(embedding.shift_remove("correction").is_some());
+    embedding.insert("ridge_alpha".to_owned(), Value::from(1.0));
+    let cluster = old["cluster"].as_object_mut().unwrap();
+    for new in ["confounder_keys", "correction", "balance_batches"] {
+        assert!(cluster.shift_remove(new).is_some(), "{new}");
+    }
+    std::fs::write(&file, old.to_string()).unwrap();
+    let mut other = config.clone();
+    other.embedding = other
+        .embedding
+        .with_correction(BatchCorrection::Ridge { alpha: 2.0 });
+    let refused = run(&mut store, &other, &out, &NoProgress).unwrap_err();
+    let message = refused.to_string();
+    assert!(message.contains("embedding.correction"), "{message}");
+    run(&mut store, &config, &out, &NoProgress).unwrap();
+}
+
+#[test]
+fn a_correction_without_batches_names_the_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let ridge = cells(BatchCorrection::Ridge { alpha: 1.0 });
+    let error = cluster_cells(&mut store, &ridge.clone().with_batch_key(None), &NoProgress);
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.starts_with("cluster_cells: `batch_key`"),
+        "{message}"
+    );
+
+    let mut config = PipelineConfig::new(StoreKeys::new("cells", "sample", "image"));
+    config.cluster = config
+        .cluster
+        .with_correction(BatchCorrection::Ridge { alpha: 1.0 });
+    let message = config.validate().unwrap_err().to_string();
+    assert!(
+        message.starts_with("cluster_cells: `batch_key`"),
+        "{message}"
+    );
+
+    let nowhere = ridge.with_batch_key(Some("donor".to_owned()));
+    let error = cluster_cells(&mut store, &nowhere, &NoProgress).unwrap_err();
+    assert!(error.to_string().contains("donor"), "{error}");
+    assert!(entries(&store).is_empty(), "nothing was written");
+}
+
+#[test]
+fn confounders_that_cannot_be_kept_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    for correction in corrections() {
+        let keeps = matches!(
+            correction,
+            BatchCorrection::Ridge { .. } | BatchCorrection::Combat(_)
+        );
+        let config = cells(correction.clone()).with_confounder_keys(["kind"]);
+        let found = cluster_cells(&mut store, &config, &NoProgress);
+        assert_eq!(found.is_ok(), keeps, "{correction:?}");
+        let config = samples(correction.clone()).with_confounder_keys(["kind"]);
+        let found = spatialgraph_embedding(&mut store, &config, &NoProgress);
+        assert_eq!(found.is_ok(), keeps, "{correction:?}");
+    }
+}
+
+#[test]
+fn a_confounder_that_is_the_batch_is_refused_by_combat_and_by_the_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = planted(folder.path(), |row| usize::from(row >= CELLS / 2));
+    let combat = BatchCorrection::Combat(CombatConfig::default());
+    let config = cells(combat).with_confounder_keys(["kind"]);
+    let error = cluster_cells(&mut store, &config, &NoProgress).unwrap_err();
+    assert!(error.to_string().contains("covariate 0"), "{error}");
+    let error = refused(&store, TABLE, &Representation::X, "kind");
+    assert!(error.contains("labels with two batches"), "{error}");
+}
+
+/// The message of an evaluation that cannot be.
+fn refused(store: &Store, table: &str, rows: &Representation, label_key: &str) -> String {
+    let config = BatchReportConfig::default();
+    let found = evaluate_batches(store, table, rows, "batch", label_key, &config, &NoProgress);
+    found.unwrap_err().to_string()
+}
+
+#[test]
+fn what_cannot_be_measured_names_table_and_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let nowhere = Representation::Obsm("X_nowhere".to_owned());
+    for (message, words) in [
+        (
+            refused(&store, "cells", &Representation::X, "kind"),
+            ["cells", ""],
+        ),
+        (refused(&store, TABLE, &nowhere, "kind"), ["X_nowhere", ""]),
+        (
+            refused(&store, TABLE, &Representation::X, "type"),
+            ["type", ""],
+        ),
+        (
+            refused(
+                &store,
+                TABLE,
+                &Representation::Layer("smooth".to_owned()),
+                "kind",
+            ),
+            ["smooth", ""],
+        ),
+        // Labels of which each has one batch.
+        (
+            refused(&store, TABLE, &Representation::X, "batch"),
+            ["`X`", "`latents`"],
+        ),
+    ] {
+        for word in words {
+            assert!(message.contains(word), "`{word}` is not in: {message}");
+        }
+    }
+
+    let mut data = store.table(TABLE).unwrap().read_all().unwrap();
+    let mut broken = x(&store);
+    broken[[7, 1]] = f64::NAN;
+    data.x = Some(Matrix::from(broken));
+    let kinds = (0..CELLS).map(|row| (row != 9).then(|| format!("kind_{}", row % 3)));
+    let some = Column::Categorical(Categorical::from_optional_labels(kinds));
+    let data = data.with_obs_column("some", some).unwrap();
+    store.write_table(TABLE, &data, WriteMode::Replace).unwrap();
+    let message = refused(&store, TABLE, &Representation::X, "kind");
+    assert!(
+        message.contains("`X` of table `latents`") && message.contains("row 7, column 1"),
+        "{message}"
+    );
+    let message = refused(&store, TABLE, &Representation::X, "some");
+    assert!(
+        message.contains("`obs/some` is missing for row 9"),
+        "{message}"
+    );
+
+    let config = BatchReportConfig::default().with_kbet_neighbors(0);
+    let rows = Representation::X;
+    let found = evaluate_batches(&store, TABLE, &rows, "batch", "kind", &config, &NoProgress);
+    assert!(matches!(found, Err(Error::Embed(_))), "{found:?}");
+}
