@@ -4,10 +4,10 @@ use ndarray::{Array2, Axis};
 use phenocoder_core::{Categorical, Features, Progress};
 use phenocoder_embed::evaluate::labels_of;
 use phenocoder_embed::evaluate::mixing::{
-    KbetConfig, LisiConfig, batch_variance, graph_connectivity, integration_lisi, kbet, label_lisi,
+    BatchReportConfig, batch_variance, graph_connectivity, integration_lisi, kbet, label_lisi,
 };
-use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors};
-use phenocoder_io::{PatchSet, Store};
+use phenocoder_embed::knn::{Neighbors, nearest_neighbors};
+use phenocoder_io::{PatchSet, Store, Table};
 use phenocoder_model::train::{EpochRecord, LossRecord, TrainingRecord};
 use phenocoder_plot::{Curve, CurvesConfig, Figure, HeatMapConfig, curves, heat_map};
 use phenocoder_spatial::comparison::{ComparisonConfig, GroupComparison, compare_groups};
@@ -21,8 +21,6 @@ use crate::pipeline::{DatasetManifest, PipelineConfig, PipelineReport, RunFiles,
 
 /// Cells whose neighbours are looked at to tell how batches mix.
 const MIXING_CELLS: usize = 3_000;
-/// Neighbours of each of them, as scib-metrics counts them without the cell itself.
-const MIXING_NEIGHBORS: usize = 89;
 
 /// A run and where it lies.
 #[derive(Clone, Copy)]
@@ -51,15 +49,16 @@ pub(super) struct Make {
 }
 
 /// Name, value, what it says.
-type Measure = (&'static str, f64, &'static str);
+pub(super) type Measure = (&'static str, f64, &'static str);
 
 /// Measures of how batches mix.
 pub(super) struct Mixing {
     pub(super) batch_key: String,
     pub(super) cells: usize,
-    pub(super) measures: Vec<Measure>,
-    /// Why there are none of the clusters, where that is not for want of clusters.
-    pub(super) without_clusters: Option<String>,
+    /// The latents, and after them what a correction made of them: name and measures, the same ones in the same order.
+    pub(super) measured: Vec<(&'static str, Vec<Measure>)>,
+    /// What is not there, and why.
+    pub(super) missing: Vec<String>,
 }
 
 /// Everything but the map of cells.
@@ -307,7 +306,7 @@ fn comparison(run: &Run<'_>) -> Result<GroupComparison> {
     )?)
 }
 
-/// Whether the neighbours of cells in latent space come from all batches.
+/// Whether the neighbours of cells in latent space come from all batches: before a correction and, where there is one, after.
 fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
     let Some(key) = &run.settings.figures.batch_key else {
         return Err(Error::data(STEP, "no column with the batches was named"));
@@ -320,54 +319,114 @@ fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
     let mut stream = run.settings.seed.stream("mixing", 0);
     let chosen = stream.choose(rows.len(), MIXING_CELLS);
     let rows: Vec<usize> = chosen.into_iter().map(|i| rows[i]).collect();
-    let latents: Array2<f64> = cells.latents.select(Axis(0), &rows);
     let batches = labels_of(&batches.select(&rows))?;
-    let k = MIXING_NEIGHBORS.min(rows.len().saturating_sub(1));
-    let neighbors = nearest_neighbors(latents.view(), k, Metric::Euclidean, run.progress)?;
-    let lisi = LisiConfig::default();
-    let mut measures = vec![
-        (
-            "iLISI",
-            integration_lisi(&neighbors, &batches, &lisi, run.progress)?,
-            "1: the neighbours of a cell come from all batches alike; 0: from one",
-        ),
-        (
-            "kBET",
-            kbet(&neighbors, &batches, &KbetConfig::default())?.acceptance,
-            "the share of cells whose neighbours come from the batches as if by chance",
-        ),
-        (
-            "variance between batches",
-            batch_variance(latents.view(), &batches)?,
-            "the share of the variance of the latents that lies between the batches",
-        ),
-    ];
-    let mut without_clusters = None;
-    if let Ok(clusters) = &cells.clusters {
-        let found = of_clusters(&neighbors, &clusters.select(&rows), &lisi, run.progress);
-        match part(found, run.progress)? {
-            Ok(found) => measures.extend(found),
-            Err(why) => without_clusters = Some(why),
-        }
+    let mut missing = Vec::new();
+    let clusters = match &cells.clusters {
+        Ok(clusters) => match part(
+            labels_of(&clusters.select(&rows)).map_err(Error::from),
+            run.progress,
+        )? {
+            Ok(clusters) => Some(clusters),
+            Err(why) => {
+                missing.push(format!("no measures of the clusters: {why}"));
+                None
+            }
+        },
+        Err(_) => None,
+    };
+    let measure = |all: &Array2<f64>| {
+        let chosen = all.select(Axis(0), &rows);
+        measures(&chosen, &batches, clusters.as_deref(), run.progress)
+    };
+    // What was corrected may have been smoothed before.
+    let cluster = &run.config.cluster;
+    let smoothed = match cluster
+        .layer
+        .as_ref()
+        .filter(|_| !cluster.correction.is_none())
+    {
+        Some(layer) => Some(table.layer(layer)?.to_dense_f64()?),
+        None => None,
+    };
+    let latents = smoothed.as_ref().unwrap_or(&cells.latents);
+    let mut measured = vec![("latents", measure(latents)?)];
+    let after = corrected(run, &table).and_then(|rows| rows.map(|rows| measure(&rows)).transpose());
+    match part(after, run.progress)? {
+        Ok(None) => {}
+        Ok(Some(after)) => measured.push(("corrected", after)),
+        Err(why) => missing.push(format!("no measures after the correction: {why}")),
     }
     Ok(Mixing {
         batch_key: key.clone(),
         cells: rows.len(),
-        measures,
-        without_clusters,
+        measured,
+        missing,
     })
+}
+
+/// What the correction of the cells made of their latents, if there was one.
+fn corrected(run: &Run<'_>, table: &Table) -> Result<Option<Array2<f64>>> {
+    if run.config.cluster.correction.is_none() {
+        return Ok(None);
+    }
+    let neighbors = table.read_entry("uns/neighbors")?;
+    let used = neighbors.get("params").and_then(|p| p.get("use_rep"));
+    match used.and_then(|name| name.as_text()) {
+        Some("X") => Ok(None),
+        Some(entry) => Ok(Some(table.obsm(entry)?)),
+        None => Err(Error::data(STEP, "`uns/neighbors` names no matrix")),
+    }
+}
+
+/// How batches mix in the rows, and how clusters keep together, by the usual numbers of neighbours.
+fn measures(
+    rows: &Array2<f64>,
+    batches: &[u32],
+    clusters: Option<&[u32]>,
+    progress: &dyn Progress,
+) -> Result<Vec<Measure>> {
+    let config = BatchReportConfig::default();
+    let most = config
+        .lisi_neighbors
+        .max(config.kbet_neighbors)
+        .max(config.connectivity_neighbors)
+        .min(rows.nrows().saturating_sub(1));
+    let neighbors = nearest_neighbors(rows.view(), most, config.metric, progress)?;
+    let near = neighbors.truncated(config.lisi_neighbors);
+    let around = neighbors.truncated(config.kbet_neighbors);
+    let mut measures = vec![
+        (
+            "iLISI",
+            integration_lisi(&near, batches, &config.lisi, progress)?,
+            "1: the neighbours of a cell come from all batches alike; 0: from one",
+        ),
+        (
+            "kBET",
+            kbet(&around, batches, &config.kbet)?.acceptance,
+            "the share of cells whose neighbours come from the batches as if by chance",
+        ),
+        (
+            "variance between batches",
+            batch_variance(rows.view(), batches)?,
+            "the share of the variance that lies between the batches",
+        ),
+    ];
+    if let Some(clusters) = clusters {
+        measures.extend(of_clusters(&neighbors, clusters, &config, progress)?);
+    }
+    Ok(measures)
 }
 
 /// Whether the neighbours of cells are of their cluster.
 fn of_clusters(
     neighbors: &Neighbors,
-    clusters: &Categorical,
-    lisi: &LisiConfig,
+    clusters: &[u32],
+    config: &BatchReportConfig,
     progress: &dyn Progress,
 ) -> Result<Vec<Measure>> {
-    let labels = labels_of(clusters)?;
     let mut measures = Vec::new();
-    match label_lisi(neighbors, &labels, lisi, progress) {
+    let near = neighbors.truncated(config.lisi_neighbors);
+    match label_lisi(&near, clusters, &config.lisi, progress) {
         Ok(lisi) => {
             let says = "1: the neighbours of a cell are of its cluster; 0: of all clusters alike";
             measures.push(("cLISI of the clusters", lisi, says));
@@ -376,7 +435,8 @@ fn of_clusters(
         Err(phenocoder_embed::Error::TooFew { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let connected = graph_connectivity(neighbors, &labels)?;
+    let linked = neighbors.truncated(config.connectivity_neighbors);
+    let connected = graph_connectivity(&linked, clusters)?;
     let says = "1: the cells of every cluster hang together";
     measures.push(("connectivity of the clusters", connected, says));
     Ok(measures)

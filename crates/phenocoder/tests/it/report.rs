@@ -8,10 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use phenocoder::Error;
 use phenocoder::core::{CancelToken, Column, NoProgress};
 use phenocoder::datasets::{TissueConfig, write_tissue};
+use phenocoder::embed::batch::BatchEffect;
 use phenocoder::io::{PatchSet, Store, WriteMode};
 use phenocoder::patches::BorderPolicy;
 use phenocoder::pipeline::figures::{FigureConfig, FigureFormat, draw};
-use phenocoder::pipeline::{PipelineConfig, PipelineReport, RunFiles, run};
+use phenocoder::pipeline::{BatchCorrection, PipelineConfig, PipelineReport, RunFiles, run};
 use phenocoder::report::{
     ChannelColors, ReportConfig, ReportFile, write_report, write_report_of_folder,
 };
@@ -357,6 +358,42 @@ fn what_is_gone_is_said_and_the_rest_stays() {
     sound(&page);
     assert!(page.contains(">null</script>"));
     assert!(page.contains("phenocoder"), "the table is named");
+}
+
+#[test]
+fn batches_before_and_after_a_correction_stand_side_by_side() {
+    const BOTH: &str = "<th scope=\"col\">latents</th><th scope=\"col\">corrected</th>";
+    let batches = |page: &str| -> String {
+        let section = page.split_once("<section id=\"batches\"").unwrap().1;
+        section.split_once("</section>").unwrap().0.to_owned()
+    };
+    let (page, _) = Done::new(|_, config| config).write(&settings());
+    let section = batches(&page);
+    assert!(section.contains("iLISI") && !section.contains("corrected"));
+
+    let mut done = Done::new(|_, mut config| {
+        config.cluster = config
+            .cluster
+            .with_batch_key(Some("batch".to_owned()))
+            .with_correction(BatchCorrection::Center(BatchEffect::Mean));
+        config
+    });
+    let (page, _) = done.write(&settings());
+    let section = batches(&page);
+    assert!(section.contains(BOTH) && !section.contains("class=\"absent\""));
+    let rows = section.matches("<tr>").count() - 1;
+    assert!(rows >= 3, "{section}");
+    assert_eq!(section.matches("class=\"share\"").count(), 2 * rows);
+
+    // What is gone costs the second column and no more.
+    let mut data = done.store.table("phenocoder").unwrap().read_all().unwrap();
+    assert!(data.obsm.remove("X_corrected").is_some());
+    done.store
+        .write_table("phenocoder", &data, WriteMode::Replace)
+        .unwrap();
+    let section = batches(&done.write(&settings()).0);
+    assert!(section.contains("iLISI") && !section.contains(BOTH));
+    assert!(section.contains("No measures after the correction: "));
 }
 
 #[test]

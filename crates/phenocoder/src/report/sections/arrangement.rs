@@ -8,7 +8,7 @@ use phenocoder_spatial::composition::Composition;
 
 use super::{mark, missing, picture};
 use crate::report::Part;
-use crate::report::gather::{Make, Mixing, Picture};
+use crate::report::gather::{Make, Measure, Mixing, Picture};
 use crate::report::html::{Cell, absent, count, escape, folded, number, percent, table};
 use crate::report::page::Material;
 
@@ -243,12 +243,23 @@ fn statistic(column: &str) -> (f64, String) {
 }
 
 pub(super) fn mixing(mixing: &Mixing) -> String {
-    let rows: Vec<Vec<Cell>> = mixing
-        .measures
-        .iter()
-        .map(|(name, value, says)| {
-            let bar = Cell::share(&number(*value), *value, *value);
-            vec![Cell::text(*name), bar, Cell::text(*says)]
+    let bar = |value: f64| Cell::share(&number(value), value, value);
+    let mut columns = vec!["measure"];
+    columns.extend(mixing.measured.iter().map(|(rows, _)| *rows));
+    columns.push("what it says");
+    let first = mixing.measured.first();
+    let rows: Vec<Vec<Cell>> = first
+        .into_iter()
+        .flat_map(|(_, measures)| measures.iter().enumerate())
+        .map(|(i, (name, _, says))| {
+            let mut row = vec![Cell::text(*name)];
+            let values = mixing
+                .measured
+                .iter()
+                .filter_map(|(_, measures)| measures.get(i));
+            row.extend(values.map(|(_, value, _)| bar(*value)));
+            row.push(Cell::text(*says));
+            row
         })
         .collect();
     let caption = format!(
@@ -256,16 +267,20 @@ pub(super) fn mixing(mixing: &Mixing) -> String {
         mixing.batch_key,
         count(mixing.cells)
     );
-    let shown = table(
-        &caption,
-        &["measure", "value", "what it says"],
-        &rows,
-        false,
-    );
-    match &mixing.without_clusters {
-        None => shown,
-        Some(why) => shown + &missing(&format!("no measures of the clusters: {why}")),
+    let mut shown = table(&caption, &columns, &rows, false);
+    let of_clusters = |(_, measures): &(&str, Vec<Measure>)| {
+        let mut names = measures.iter().map(|(name, ..)| name);
+        names.any(|name| name.ends_with("clusters"))
+    };
+    if mixing.measured.len() > 1 && mixing.measured.iter().any(of_clusters) {
+        shown.push_str(
+            "<p class=\"caption\">Clusters were found in the corrected cells, which their own measures favour.</p>",
+        );
     }
+    for why in &mixing.missing {
+        shown.push_str(&missing(why));
+    }
+    shown
 }
 
 #[cfg(test)]
