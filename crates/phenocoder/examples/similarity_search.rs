@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use ndarray::{Array4, Axis};
+use ndarray::Array4;
 use phenocoder::core::{Categorical, Coords, ImageRegion, ImageSource, NoProgress, Seed, Unit};
 use phenocoder::datasets::{TissueConfig, write_tissue};
 use phenocoder::embed::knn::Metric;

@@ -32,6 +32,7 @@
 //! | Which cells look most like this one? | [`pipeline::CellLibrary`]: search over tables on disk |
 //! | How are they arranged? | [`spatial`], [`pipeline::spatialgraph_stats`] |
 //! | Which samples differ? | [`pipeline::spatialgraph_embedding`] |
+//! | Is it biology or batch? | [`pipeline::BatchCorrection`] takes the batch away, [`pipeline::evaluate_batches`] measures what is left |
 //! | How do I see it? | [`plot`], [`pipeline::figures`] |
 //! | How do I show it? | [`report`]: a run as one HTML page |
 //! | What can I try it on? | [`datasets`] |
@@ -86,6 +87,10 @@ pub use error::{Error, Result};
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/main-job.md")]
 mod guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/compare-samples.md")]
+mod compare_samples {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/from-python.md")]
