@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
-use phenocoder_core::{Categorical, CsrGraph, NoProgress};
+use phenocoder_core::{Categorical, CsrGraph, NoProgress, Seed};
 use phenocoder_embed::batch::ridge_removal;
+use phenocoder_embed::evaluate::trustworthiness;
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph, trim};
 use phenocoder_embed::knn::{Metric, Neighbors, batch_balanced_neighbors, nearest_neighbors};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
+use phenocoder_embed::umap::{UmapConfig, cross_entropy, layout};
 use phenocoder_testdata::{Csv, find, max_relative_error, read_npy};
+use serde_json::Value;
 
 use crate::golden::{coo, graph_difference, max_difference};
 
@@ -45,6 +48,114 @@ fn neighbors_of(distances: &CsrGraph) -> Neighbors {
         }
     }
     Neighbors::new(indices, values).unwrap()
+}
+
+#[test]
+fn no_file_of_the_two_runs_is_left_out() {
+    for (name, more) in [
+        ("plain", vec![]),
+        ("bbknn", vec!["X_explained.npy", "X_ridge_residual.npy"]),
+    ] {
+        let Some(folder) = golden(name) else { return };
+        let mut expected = vec![
+            "PCs.npy",
+            "X_after.npy",
+            "X_pca.npy",
+            "X_raw.npy",
+            "X_scaled.npy",
+            "X_umap.npy",
+            "connectivities_coo.csv",
+            "distances_coo.csv",
+            "neighbors_params.json",
+            "obs.csv",
+            "pca_variance.csv",
+            "scale_params.csv",
+            // Names of columns: nothing to compute.
+            "var_names.csv",
+        ];
+        expected.extend(more);
+        let mut found: Vec<String> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        expected.sort_unstable();
+        found.sort();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+/// The settings that the other tests take from the reference.
+#[test]
+fn neighbors_were_asked_for_as_the_reference_has_it() {
+    for (name, count, detail) in [
+        ("plain", "15", Value::Null),
+        (
+            "bbknn",
+            "10",
+            Value::from("{'trim': 100, 'computation': 'annoy', 'batch_key': 'well'}"),
+        ),
+    ] {
+        let Some(folder) = golden(name) else { return };
+        let text = std::fs::read_to_string(folder.join("neighbors_params.json")).unwrap();
+        let settings: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(settings["n_neighbors"], count, "{name}");
+        assert_eq!(settings["metric"], "euclidean", "{name}");
+        assert_eq!(settings["bbknn"], detail, "{name}");
+    }
+}
+
+/// Every stage takes what the one before it made here, not what the reference made.
+#[test]
+fn the_chain_from_the_statistics_reaches_the_graph_and_the_components_of_the_reference() {
+    for name in ["plain", "bbknn"] {
+        let Some(folder) = golden(name) else { return };
+        let raw = matrix(&folder, "X_raw.npy");
+        let config = ScaleConfig::default().with_nan(NanPolicy::ColumnToZero);
+        let scaler = Scaler::fit(raw.view(), &config).unwrap();
+        let mut x = scaler.transform(raw.view()).unwrap();
+        if name == "bbknn" {
+            let result = ridge_removal(x.view(), &wells(&folder), &[], 1.0).unwrap();
+            x = result.residual;
+        }
+        let error = max_difference(&x, &matrix(&folder, "X_after.npy"));
+        assert!(error < 1e-10, "{name}: {error:e}");
+        let pca = Pca::fit(x.view(), &PcaConfig::new(32)).unwrap();
+        let scores = pca.transform(x.view()).unwrap();
+        let error = max_difference(&scores, &single(&folder, "X_pca.npy"));
+        assert!(error < 2e-5, "{name}: {error:e}");
+        if name == "plain" {
+            let metric = Metric::Euclidean;
+            let neighbors = nearest_neighbors(scores.view(), 14, metric, &NoProgress).unwrap();
+            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+            let expected = coo(&folder.join("connectivities_coo.csv"), ROWS);
+            let error = graph_difference(&graph, &expected);
+            assert!(error < 1e-4, "{error:e}");
+        }
+    }
+}
+
+/// The reference holds one run of its map and not three.
+#[test]
+fn maps_of_both_runs_are_as_good_as_those_of_the_reference() {
+    for name in ["plain", "bbknn"] {
+        let Some(folder) = golden(name) else { return };
+        let graph = coo(&folder.join("connectivities_coo.csv"), ROWS);
+        let scores = single(&folder, "X_pca.npy");
+        let curve = UmapConfig::default().curve().unwrap();
+        let judged = |map: &Array2<f64>| {
+            (
+                cross_entropy(&graph, map.view(), curve, &NoProgress).unwrap(),
+                trustworthiness(scores.view(), map.view(), 15, &NoProgress).unwrap(),
+            )
+        };
+        let (least, trust) = judged(&single(&folder, "X_umap.npy"));
+        for seed in 0..3 {
+            let config = UmapConfig::default().with_seed(Seed::new(seed));
+            let ours = judged(&layout(&graph, &config, &NoProgress).unwrap());
+            assert!(ours.0 <= 1.05 * least, "{name} {seed}: {ours:?} {least}");
+            assert!(ours.1 >= trust - 0.01, "{name} {seed}: {ours:?} {trust}");
+        }
+    }
 }
 
 #[test]
