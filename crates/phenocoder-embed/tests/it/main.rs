@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod chain;
 mod classifiers;
 mod clusters;
 mod combat;
