@@ -4,24 +4,31 @@ use ndarray::Array2;
 use phenocoder_core::{Categorical, NoProgress, Seed};
 use phenocoder_embed::batch::{CombatConfig, HarmonyConfig, HarmonyForm, combat, harmony};
 use phenocoder_embed::cluster::{
-    Covariance, KMeansConfig, LeidenConfig, MixtureConfig, gaussian_mixture, kmeans, leiden,
-    leiden_stability,
+    Covariance, KMeansConfig, LeidenConfig, LeidenObjective, MixtureConfig, gaussian_mixture,
+    kmeans, leiden, leiden_stability,
 };
 use phenocoder_embed::evaluate::mixing::{
-    KbetConfig, LisiConfig, batch_variance, kbet, kbet_by_label, lisi,
+    BatchReportConfig, KbetConfig, LisiConfig, batch_report, batch_variance, kbet, kbet_by_label,
+    lisi,
 };
 use phenocoder_embed::evaluate::{
-    ForestConfig, KnnClassifier, KnnConfig, KnnWeights, LogisticConfig, LogisticRegression,
-    OtherGroups, RandomForest, SilhouetteConfig, calinski_harabasz, davies_bouldin, silhouette,
-    silhouette_by_batch, trustworthiness,
+    ForestConfig, KnnClassifier, KnnConfig, KnnWeights, LinearConfig, LogisticConfig,
+    LogisticRegression, OtherGroups, RandomForest, SilhouetteConfig, calinski_harabasz,
+    davies_bouldin, leave_one_out_accuracy, linear_predictability, silhouette, silhouette_by_batch,
+    silhouette_by_label, trustworthiness,
 };
-use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
-use phenocoder_embed::knn::{Metric, batch_balanced_neighbors, nearest_neighbors, query_neighbors};
+use phenocoder_embed::fuzzy::{
+    Directions, FuzzyConfig, Target, fuzzy_graph, membership, supervise, to_undirected, trim,
+};
+use phenocoder_embed::knn::{
+    Metric, NeighborSearch, batch_balanced_neighbors, batch_balanced_query, nearest_neighbors,
+    query_neighbors,
+};
 use phenocoder_embed::pca::{
     IncrementalMethod, IncrementalPca, IncrementalPcaConfig, Pca, PcaConfig, PcaSolver,
 };
 use phenocoder_embed::select::{SeuratConfig, VariableConfig, VariableFlavor, variable_features};
-use phenocoder_embed::umap::{Umap, UmapConfig, cross_entropy};
+use phenocoder_embed::umap::{Umap, UmapConfig, UmapInit, cross_entropy, layout, layout_from};
 use sha2::{Digest, Sha256};
 
 fn pool(threads: usize) -> rayon::ThreadPool {
@@ -201,11 +208,140 @@ fn hash_everything(threads: usize) -> Vec<u8> {
     })
 }
 
+/// Other ways through the same loops: other settings, rows in blocks, new rows, and all measures of batches at once.
+fn hash_variants(threads: usize) -> Vec<u8> {
+    pool(threads).install(|| {
+        let mut stream = Seed::new(23).stream("x", 0);
+        let x = Array2::from_shape_fn((700, 6), |(i, _)| (i % 4) as f64 * 3.0 + stream.normal());
+        let mut hash = Sha256::new();
+        let mut add = |values: &mut dyn Iterator<Item = f64>| {
+            for value in values {
+                hash.update(value.to_bits().to_le_bytes());
+            }
+        };
+        // More columns than rows, and more rows than one tile of the products.
+        let wide = Array2::from_shape_fn((150, 900), |(_, j)| (j % 7) as f64 * stream.normal());
+        let pca = Pca::fit(wide.view(), &PcaConfig::new(5).with_solver(PcaSolver::Gram)).unwrap();
+        add(&mut pca.components().iter().copied());
+        let mut growing = IncrementalPca::new(&IncrementalPcaConfig::new(3)).unwrap();
+        for block in x.axis_chunks_iter(ndarray::Axis(0), 300) {
+            growing.partial_fit(block).unwrap();
+        }
+        add(&mut growing.finish().unwrap().components().iter().copied());
+
+        let batch = Categorical::from_labels((0..700).map(|i| if i % 3 == 0 { "a" } else { "b" }));
+        let new = &x + 0.1;
+        let mut blocks = NeighborSearch::new(new.view(), 6, Metric::Cosine).unwrap();
+        for (start, end) in [(300_usize, 700), (0, 300)] {
+            let block = x.slice(ndarray::s![start..end, ..]);
+            blocks.add_block(block, start as u32, &NoProgress).unwrap();
+        }
+        let metric = Metric::Euclidean;
+        let near = nearest_neighbors(x.view(), 14, metric, &NoProgress).unwrap();
+        for found in [
+            blocks.finish().unwrap(),
+            nearest_neighbors(x.view(), 9, Metric::Cosine, &NoProgress).unwrap(),
+            batch_balanced_query(x.view(), &batch, new.view(), 4, metric, &NoProgress).unwrap(),
+        ] {
+            add(&mut found.distances().iter().copied());
+            add(&mut found.indices().iter().map(|&i| f64::from(i)));
+            add(&mut membership(&found).iter().copied());
+        }
+        let graph = fuzzy_graph(&near, &FuzzyConfig::default().with_mix_ratio(0.7)).unwrap();
+        let kinds: Vec<u32> = (0..700).map(|i| i % 4).collect();
+        let labels = Categorical::from_labels(kinds.iter().map(u32::to_string));
+        let graphs = [
+            trim(&graph, 7).unwrap(),
+            to_undirected(&graph, Directions::Mean).unwrap(),
+            supervise(&graph, Target::Categories(&labels), 0.5).unwrap(),
+        ];
+        for graph in graphs.iter().chain([&graph]) {
+            add(&mut graph.values().iter().copied());
+            add(&mut graph.indices().iter().map(|&i| f64::from(i)));
+        }
+        let config = UmapConfig::default().with_n_epochs(40).with_n_components(3);
+        let config = config.with_edge_pulls(2);
+        add(&mut layout(&graph, &config, &NoProgress).unwrap().into_iter());
+        let config = config.with_init(UmapInit::Random);
+        add(&mut layout(&graph, &config, &NoProgress).unwrap().into_iter());
+        let start = x.slice(ndarray::s![.., ..3]);
+        let map = layout_from(&graph, start, &config, &NoProgress).unwrap();
+        add(&mut map.into_iter());
+        let config = LeidenConfig::default().with_objective(LeidenObjective::Cpm);
+        let found = leiden(&graph, &config.with_resolution(0.05), &NoProgress).unwrap();
+        add(&mut found.labels.iter().map(|&label| f64::from(label)));
+        add(&mut [found.quality].into_iter());
+
+        let batches: Vec<u32> = (0..700).map(|i| u32::from(i % 3 == 0)).collect();
+        let report = batch_report(
+            x.view(),
+            &batches,
+            &kinds,
+            &BatchReportConfig::default(),
+            &NoProgress,
+        )
+        .unwrap();
+        let apart = SilhouetteConfig::default().with_others(OtherGroups::Furthest);
+        let accuracy = leave_one_out_accuracy(x.view(), &kinds, Metric::Cosine, &NoProgress);
+        let linear = linear_predictability(x.view(), new.view(), &LinearConfig::default());
+        let measures = [
+            report.integration_lisi,
+            report.label_lisi,
+            report.kbet,
+            report.silhouette_by_batch,
+            report.silhouette_by_label,
+            report.graph_connectivity,
+            report.batch_variance,
+            silhouette_by_label(x.view(), &kinds, &apart, &NoProgress).unwrap(),
+            accuracy.unwrap(),
+            linear.unwrap(),
+        ];
+        add(&mut measures.into_iter());
+        hash.finalize().to_vec()
+    })
+}
+
+/// More rows than one task takes, and all in one part: where fewer rows are one task, or parts are taken one by one.
+fn hash_large(threads: usize) -> Vec<u8> {
+    const ROWS: usize = 2100;
+    pool(threads).install(|| {
+        let mut stream = Seed::new(24).stream("x", 0);
+        let x = Array2::from_shape_simple_fn((ROWS, 3), || stream.uniform());
+        let mut hash = Sha256::new();
+        let mut add = |values: &mut dyn Iterator<Item = f64>| {
+            for value in values {
+                hash.update(value.to_bits().to_le_bytes());
+            }
+        };
+        let near = nearest_neighbors(x.view(), 9, Metric::Euclidean, &NoProgress).unwrap();
+        let graph = fuzzy_graph(&near, &FuzzyConfig::default()).unwrap();
+        add(&mut graph.values().iter().copied());
+        let config = UmapConfig::default().with_n_epochs(5);
+        add(&mut layout(&graph, &config, &NoProgress).unwrap().into_iter());
+        let labels: Vec<u32> = (0..ROWS as u32).map(|i| i % 3).collect();
+        let linear =
+            LogisticRegression::fit(x.view(), &labels, &LogisticConfig::default(), &NoProgress)
+                .unwrap();
+        add(&mut linear.coefficients().iter().copied());
+        let config = KbetConfig::default();
+        let tested = kbet_by_label(&graph, &labels, &[0; ROWS], &config, &NoProgress).unwrap();
+        add(&mut [tested.mean].into_iter());
+        hash.finalize().to_vec()
+    })
+}
+
 #[test]
 fn one_to_eight_threads_give_the_same_bits() {
-    let one = hash_everything(1);
-    for threads in [2, 3, 4, 8] {
-        assert_eq!(hash_everything(threads), one, "{threads} threads");
+    let all = |threads| {
+        [
+            hash_everything(threads),
+            hash_variants(threads),
+            hash_large(threads),
+        ]
+    };
+    let one = all(1);
+    for threads in 2..=8 {
+        assert_eq!(all(threads), one, "{threads} threads");
     }
 }
 
