@@ -88,7 +88,10 @@ impl ScaleConfig {
 ///
 /// # Differences from scanpy's `pp.scale`
 ///
-/// None in the numbers; what happens to NaN is a choice ([`NanPolicy`]), not a column of NaN.
+/// What happens to NaN is a choice ([`NanPolicy`]), not a column of NaN.
+/// Deviations are those from the mean, where it takes the mean of the squares less the square of the mean: there, a
+/// column of one value may become rounding divided by rounding, or NaN, and digits are lost where a mean is much larger
+/// than its deviation.
 ///
 /// # Examples
 ///
