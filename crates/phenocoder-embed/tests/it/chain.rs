@@ -275,9 +275,9 @@ fn degenerate() -> (Array2<f64>, Categorical) {
     for row in 125..ROWS {
         x[[row, row - 125]] = 60.0;
     }
-    let codes = (0..ROWS).map(|row| match row {
-        row if row % 26 == 0 => 2,
-        row => (row % 2) as i32,
+    let codes = (0..ROWS).map(|row| match row % 26 {
+        0 => 2,
+        _ => (row % 2) as i32,
     });
     let names = ["a", "b", "c", "without rows"].map(str::to_owned).to_vec();
     (x, Categorical::new(codes.collect(), names).unwrap())

@@ -15,6 +15,7 @@ mod mixing;
 mod organoid;
 mod pca;
 mod spatial;
+mod stages;
 mod threads;
 mod umap;
 mod variable;
