@@ -254,10 +254,11 @@ fn batches_of_points_in_space_are_moved_together_and_balanced() {
 }
 
 const ROWS: usize = 130;
-/// A row of the gap, the rows that repeat one another within a batch, and the columns that say nothing: one of one
-/// value, one of zeros and one with the gap.
+/// The row whose last value is missing.
 const GAP: usize = 17;
+/// Rows that repeat one another and are of one batch.
 const DOUBLES: [usize; 6] = [100, 102, 106, 108, 110, 112];
+/// The columns that say nothing: one of one value, one of zeros and one with the gap.
 const EMPTY: [usize; 3] = [9, 10, 11];
 
 /// Twelve columns of which three say nothing, rows 100 to 112 the same, rows 125 to 129 each far away in a direction
