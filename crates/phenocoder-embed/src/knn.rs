@@ -1,8 +1,10 @@
 //! The nearest rows of each row.
 
 mod balanced;
+mod groups;
 #[cfg(feature = "hnsw")]
 mod hnsw;
+mod panels;
 mod recall;
 mod search;
 mod stream;
@@ -168,9 +170,10 @@ impl Neighbors {
 
 /// Finds the `k` nearest other rows of every row, exactly.
 ///
-/// Blocks of rows are compared in single precision first; whatever the rounding leaves open is decided in double
-/// precision, so the answer is exact and of equally distant rows the first comes first.
-/// Cost: `O(n² p)` time, `O(n p)` memory.
+/// Rows are put into groups of near ones, and groups that lie too far from a row are passed over; the others are compared
+/// in single precision first, and whatever the rounding leaves open is decided in double precision.
+/// So the answer is exact, and of equally distant rows the first comes first.
+/// Cost: at most `O(n² p)` time, where no rows lie near each other, and `O(n p)` memory.
 ///
 /// # Errors
 ///

@@ -1,21 +1,19 @@
 //! Exact search in blocks.
 
 use std::cmp::Ordering;
-use std::ops::Range;
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis};
 use phenocoder_core::Progress;
 use rayon::prelude::*;
 
+use super::groups::{Groups, NONE, parted};
+use super::panels::Panels;
 use super::{Metric, Neighbors};
 use crate::matrix::{check_finite, dot, squared_distance};
 use crate::{ConfigError, Error, Result};
 
 /// Rows of the query that are compared at once.
 const QUERY_BLOCK: usize = 128;
-/// Rows of the reference that they are compared with at once.
-const REFERENCE_BLOCK: usize = 1024;
 /// Candidates per row of the query beyond which the exact distances decide early, in units of the neighbours asked for
 /// and at least: where most rows are equal, or one lies very far out, single precision tells nothing apart.
 const MOST_PER_NEIGHBOR: usize = 8;
@@ -35,13 +33,81 @@ pub(super) struct Points {
     center: Vec<f64>,
 }
 
-/// Rows moved and scaled into `[−1, 1]` in single precision.
+/// What moves and scales rows into `[−1, 1]`.
+pub(super) struct Frame<'a> {
+    center: &'a [f64],
+    scale: f64,
+}
+
+impl<'a> Frame<'a> {
+    /// That of the rows of a reference and of a query.
+    pub(super) fn new(reference: &'a Points, query: &Points) -> Result<Self> {
+        let center = reference.center.as_slice();
+        let extent = reference.extent(center).max(query.extent(center));
+        let scale = scale_to_one(extent, query.ncols())?;
+        Ok(Self { center, scale })
+    }
+
+    /// The values of a row, moved and scaled.
+    pub(super) fn values(&self, row: &[f64]) -> impl Iterator<Item = f64> {
+        let pairs = row.iter().zip(self.center);
+        pairs.map(|(value, center)| (value - center) * self.scale)
+    }
+
+    /// Writes a row in single precision and returns its squared length.
+    pub(super) fn round(&self, row: &[f64], to: &mut [f32]) -> f32 {
+        let mut sum = 0.0;
+        for (to, value) in to.iter_mut().zip(self.values(row)) {
+            *to = value as f32;
+            sum += f64::from(*to) * f64::from(*to);
+        }
+        sum as f32
+    }
+}
+
+/// The rows of a reference in single precision, group after group.
 struct Rough {
-    values: Array2<f32>,
+    groups: Groups,
+    panels: Panels,
     /// The squared length of each row.
     square: Vec<f32>,
     /// A bound on this row's share in the error of a squared distance.
     error: Vec<f32>,
+}
+
+impl Rough {
+    /// The rows for a query of as many rows.
+    fn new(points: &Points, frame: &Frame<'_>, query: usize) -> Self {
+        let groups = Groups::new(points, frame, query);
+        // What stands for no row is infinitely far.
+        let round = |place: usize, line: &mut [f32]| match groups.order[place] {
+            NONE => f32::INFINITY,
+            row => points.length(frame.round(points.row(row as usize), line), frame),
+        };
+        let columns = points.ncols();
+        let square: Vec<f32> = (0..groups.order.len())
+            .into_par_iter()
+            .map_init(|| vec![0.0; columns], |line, place| round(place, line))
+            .collect();
+        let error = |&square: &f32| {
+            if square.is_finite() {
+                points.error(square)
+            } else {
+                0.0
+            }
+        };
+        let error: Vec<f32> = square.iter().map(error).collect();
+        let fill = |place: usize, line: &mut [f32]| {
+            round(place, line);
+        };
+        let least = square.iter().zip(&error).map(|(s, e)| s - e).collect();
+        Self {
+            panels: Panels::new(least, columns, fill),
+            groups,
+            square,
+            error,
+        }
+    }
 }
 
 impl Points {
@@ -135,31 +201,20 @@ impl Points {
         self.exact.outer_iter().map(far).fold(0.0, f64::max)
     }
 
-    fn rough(&self, center: &[f64], scale: f64) -> Rough {
-        let mut values = Array2::<f32>::zeros(self.exact.raw_dim());
-        let n = self.nrows();
-        let (mut square, mut error) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        // The dot product of p terms, the rounding of its factors and the sum of three parts.
-        let factor = UNIT * (self.exact.ncols() as f32 + 10.0);
-        for (mut to, from) in values.outer_iter_mut().zip(self.exact.outer_iter()) {
-            let mut sum = 0.0;
-            for ((to, from), center) in to.iter_mut().zip(from).zip(center) {
-                *to = ((from - center) * scale) as f32;
-                sum += f64::from(*to) * f64::from(*to);
-            }
-            if self.metric == Metric::Cosine && sum == 0.0 {
-                // A row of zeros is at a right angle to all others, as a row of length 1 can be.
-                sum = scale * scale;
-            }
-            square.push(sum as f32);
-            // The constant covers what is lost where products fall below the smallest normal number.
-            error.push(sum as f32 * factor + 1e-30);
+    /// The squared length that stands for a row's.
+    fn length(&self, square: f32, frame: &Frame<'_>) -> f32 {
+        match self.metric {
+            // A row of zeros is at a right angle to all others, as a row of length 1 can be.
+            Metric::Cosine if square == 0.0 => (frame.scale * frame.scale) as f32,
+            _ => square,
         }
-        Rough {
-            values,
-            square,
-            error,
-        }
+    }
+
+    /// A bound on the share, in the error of a squared distance, of a row with this squared length.
+    pub(super) fn error(&self, square: f32) -> f32 {
+        // The dot product of p terms, the rounding of its factors and the sum of three parts; the constant covers what is
+        // lost where products fall below the smallest normal number.
+        square * UNIT * (self.ncols() as f32 + 10.0) + 1e-30
     }
 
     /// What the rows are ordered by: the squared distance, or the cosine distance.
@@ -292,34 +347,37 @@ pub(super) fn search(
     if k > available {
         return Err(Error::TooManyNeighbors { k, available });
     }
-    let center = &reference.center;
-    let extent = reference.extent(center).max(query.extent(center));
-    let scale = scale_to_one(extent, query.ncols())?;
-    let rough_reference = reference.rough(center, scale);
-    let same = std::ptr::eq(query, reference);
-    let own_rough = (!same).then(|| query.rough(center, scale));
+    let frame = Frame::new(reference, query)?;
+    let rough = Rough::new(reference, &frame, n);
+    let own = (!std::ptr::eq(query, reference)).then(|| parted(query));
+    let order = own.as_ref().unwrap_or(&rough.groups.members);
     let blocks = Blocks {
         query,
         reference,
-        rough_query: own_rough.as_ref().unwrap_or(&rough_reference),
-        rough_reference: &rough_reference,
+        rough: &rough,
+        frame: &frame,
         k,
         exclude,
     };
-    let (mut indices, mut keys) = (vec![0_u32; n * k], vec![0.0; n * k]);
     progress.start(stage, Some(n as u64));
-    indices
-        .par_chunks_mut(QUERY_BLOCK * k)
-        .zip(keys.par_chunks_mut(QUERY_BLOCK * k))
-        .enumerate()
-        .try_for_each(|(block, (indices, keys))| {
+    let found: Vec<Vec<(f64, u32)>> = order
+        .par_iter()
+        .flat_map(|group| group.par_chunks(QUERY_BLOCK))
+        .map(|rows| {
             progress.check()?;
-            let first = block * QUERY_BLOCK;
-            let rows = first..(first + QUERY_BLOCK).min(n);
-            blocks.answer(rows.clone(), indices, keys);
+            let found = blocks.answer(rows);
             progress.advance(rows.len() as u64);
-            Ok::<(), Error>(())
-        })?;
+            Ok(found)
+        })
+        .collect::<Result<_>>()?;
+    let (mut indices, mut keys) = (vec![0_u32; n * k], vec![0.0; n * k]);
+    let found = found.iter().flat_map(|block| block.chunks(k));
+    for (&row, nearest) in order.iter().flatten().zip(found) {
+        let from = row as usize * k;
+        for (i, &(key, index)) in nearest.iter().enumerate() {
+            (indices[from + i], keys[from + i]) = (index, key);
+        }
+    }
     progress.finish();
     Ok(Found {
         indices,
@@ -332,61 +390,64 @@ pub(super) fn search(
 struct Blocks<'a, E> {
     query: &'a Points,
     reference: &'a Points,
-    rough_query: &'a Rough,
-    rough_reference: &'a Rough,
+    rough: &'a Rough,
+    frame: &'a Frame<'a>,
     k: usize,
     exclude: E,
 }
 
 impl<E: Fn(usize) -> Option<usize>> Blocks<'_, E> {
-    /// Writes the `k` nearest of each of these rows of the query, and their keys.
-    fn answer(&self, rows: Range<usize>, indices: &mut [u32], keys: &mut [f64]) {
-        let candidates = self.candidates(rows.clone());
-        let outputs = indices.chunks_mut(self.k).zip(keys.chunks_mut(self.k));
-        for ((row, candidates), (indices, keys)) in rows.zip(candidates).zip(outputs) {
-            let nearest = by_exact_key(candidates, |candidate| self.exact(row, candidate));
-            for (i, (key, candidate)) in nearest.into_iter().take(self.k).enumerate() {
-                indices[i] = candidate.index;
-                keys[i] = key;
-            }
-        }
+    /// The `k` nearest of each of these rows of the query, with their keys.
+    fn answer(&self, rows: &[u32]) -> Vec<(f64, u32)> {
+        let nearest = rows
+            .iter()
+            .zip(self.candidates(rows))
+            .flat_map(|(&row, found)| {
+                let nearest = by_exact_key(found, |candidate| self.exact(row, candidate));
+                let pairs = nearest.into_iter().map(|(key, found)| (key, found.index));
+                pairs.take(self.k)
+            });
+        nearest.collect()
     }
 
     /// For each of these rows of the query, all rows that may be among its `k` nearest as far as single precision can
     /// tell.
-    fn candidates(&self, rows: Range<usize>) -> Vec<Vec<Candidate>> {
-        let reference = self.rough_reference;
-        let n = reference.values.nrows();
-        let mut sieves: Vec<Sieve> = rows
-            .clone()
-            .map(|row| Sieve {
-                k: self.k,
-                excluded: (self.exclude)(row),
-                error: self.rough_query.error[row],
-                cutoff: f32::INFINITY,
-                candidates: Vec::with_capacity(fewest(self.k).min(n)),
-            })
-            .collect();
-        let block = self.rough_query.values.slice(s![rows.clone(), ..]);
-        let mut products = Array2::<f32>::zeros((rows.len(), REFERENCE_BLOCK.min(n)));
-        for start in (0..n).step_by(REFERENCE_BLOCK) {
-            let end = (start + REFERENCE_BLOCK).min(n);
-            let others = reference.values.slice(s![start..end, ..]);
-            let mut products = products.slice_mut(s![.., ..end - start]);
-            general_mat_mul(-2.0, &block, &others.t(), 0.0, &mut products);
-            for ((row, sieve), products) in rows.clone().zip(&mut sieves).zip(products.outer_iter())
+    fn candidates(&self, rows: &[u32]) -> Vec<Vec<Candidate>> {
+        let (columns, rough) = (self.query.ncols(), self.rough);
+        let mut values = vec![0.0; rows.len() * columns];
+        let (mut sieves, mut lengths) = (Vec::new(), Vec::new());
+        for (i, &row) in rows.iter().enumerate() {
+            let line = &mut values[i * columns..(i + 1) * columns];
+            let square = self.frame.round(self.query.row(row as usize), line);
+            let error = self.query.error(self.query.length(square, self.frame));
+            lengths.push((square, error));
+            let excluded = (self.exclude)(row as usize);
+            sieves.push(Sieve::new(self.k, excluded, error));
+        }
+        let tiles = rough.panels.tiles(&values, rows.len());
+        let mut cutoffs = vec![f32::MAX; rows.len()];
+        for (group, bounds) in rough.groups.bounds(&tiles, &lengths) {
+            if bounds
+                .iter()
+                .zip(&cutoffs)
+                .all(|(bound, cutoff)| bound > cutoff)
             {
-                let products = products.as_slice().expect("rows are contiguous");
-                let exact = |candidate: &Candidate| self.exact(row, candidate);
-                sieve.sift(start, products, reference, exact);
+                continue;
             }
+            let places = rough.groups.places[group].clone();
+            rough
+                .panels
+                .compare(&tiles, places, &mut cutoffs, |i, first, products| {
+                    let exact = |candidate: &Candidate| self.exact(rows[i], candidate);
+                    sieves[i].sift(first, products, rough, exact)
+                });
         }
         sieves.into_iter().map(Sieve::finish).collect()
     }
 
-    fn exact(&self, row: usize, candidate: &Candidate) -> f64 {
+    fn exact(&self, row: u32, candidate: &Candidate) -> f64 {
         let other = self.reference.row(candidate.index as usize);
-        self.query.order_key(self.query.row(row), other)
+        self.query.order_key(self.query.row(row as usize), other)
     }
 }
 
@@ -407,7 +468,7 @@ fn fewest(k: usize) -> usize {
 /// What may be among the `k` nearest of one row of the query.
 struct Sieve {
     k: usize,
-    excluded: Option<usize>,
+    excluded: Option<u32>,
     /// The row's own share in the error of a squared distance.
     error: f32,
     /// What is further cannot be among the nearest; it carries the row's own error already.
@@ -416,42 +477,40 @@ struct Sieve {
 }
 
 impl Sieve {
-    /// Takes what may be among the nearest of the reference's rows from `start` on; `products` are −2 times the dot
-    /// products with them.
+    fn new(k: usize, excluded: Option<usize>, error: f32) -> Self {
+        Self {
+            k,
+            excluded: excluded.map(|row| row as u32),
+            error,
+            cutoff: f32::MAX,
+            candidates: Vec::with_capacity(fewest(k)),
+        }
+    }
+
+    /// Takes what may be among the nearest of the rows in these places of the reference, and returns the cutoff;
+    /// `products` are −2 times the dot products with them.
     fn sift(
         &mut self,
-        start: usize,
+        first: usize,
         products: &[f32],
         reference: &Rough,
         exact: impl Fn(&Candidate) -> f64,
-    ) {
-        let end = start + products.len();
-        let squares = reference.square[start..end].chunks(16);
-        let errors = reference.error[start..end].chunks(16);
-        let chunks = products.chunks(16).zip(squares).zip(errors);
-        for (chunk, ((p, q), e)) in chunks.enumerate() {
-            let cutoff = self.cutoff;
-            let hit = p
-                .iter()
-                .zip(q)
-                .zip(e)
-                .fold(false, |hit, ((p, q), e)| hit | (p + q - e <= cutoff));
-            if !hit {
+    ) -> f32 {
+        let rows = (reference.groups.order[first..].iter())
+            .zip(&reference.square[first..])
+            .zip(&reference.error[first..]);
+        for (p, ((&index, q), e)) in products.iter().zip(rows) {
+            if p + (q - e) > self.cutoff || self.excluded == Some(index) {
                 continue;
             }
-            for (j, ((p, q), e)) in p.iter().zip(q).zip(e).enumerate() {
-                let index = start + chunk * 16 + j;
-                if p + q - e > self.cutoff || self.excluded == Some(index) {
-                    continue;
-                }
-                let candidate = Candidate {
-                    low: p + q - e - self.error,
-                    high: p + q + e + self.error,
-                    index: index as u32,
-                };
-                self.take(candidate, &exact);
-            }
+            let candidate = Candidate {
+                low: p + q - e - self.error,
+                high: p + q + e + self.error,
+                index,
+            };
+            self.take(candidate, &exact);
         }
+        self.cutoff
     }
 
     fn take(&mut self, candidate: Candidate, exact: impl Fn(&Candidate) -> f64) {

@@ -1,4 +1,4 @@
-use ndarray::array;
+use ndarray::{array, s};
 use phenocoder_core::{CancelToken, Categorical, NoProgress, Seed};
 use proptest::prelude::*;
 
@@ -315,5 +315,38 @@ proptest! {
         let whole = query_neighbors(x.view(), query.view(), k, metric, &NoProgress).unwrap();
         prop_assert_eq!(search.rows(), n);
         prop_assert_eq!(search.finish().unwrap(), whole);
+    }
+}
+
+#[test]
+fn groups_that_are_passed_over_hold_no_neighbor() {
+    let mut stream = Seed::new(8).stream("rows", 0);
+    // More rows than are searched without groups; clusters that touch, doubles, and rows far out.
+    let mut x = Array2::from_shape_fn((1500, 3), |(i, j)| {
+        4.0 * f64::from((i % 4 == j) as u8) + stream.normal()
+    });
+    for i in 0..40 {
+        let copy = x.row(i).to_owned();
+        x.row_mut(700 + i).assign(&copy);
+    }
+    x.row_mut(5).fill(1e4);
+    x.row_mut(6).fill(0.0);
+    for metric in [Metric::Euclidean, Metric::Cosine] {
+        let all = nearest_neighbors(x.view(), 9, metric, &NoProgress).unwrap();
+        // So few rows of a query are compared with all rows.
+        for rows in [0..10, 700..710, 1490..1500] {
+            let query = x.slice(s![rows.clone(), ..]);
+            let plain = query_neighbors(x.view(), query, 10, metric, &NoProgress).unwrap();
+            for (i, row) in rows.enumerate() {
+                let others: Vec<_> = plain.row(i).filter(|pair| pair.0 != row).take(9).collect();
+                assert_eq!(all.row(row).collect::<Vec<_>>(), others, "{metric:?} {row}");
+            }
+        }
+        // A query of many rows has groups of its own.
+        let many = query_neighbors(x.view(), x.view(), 10, metric, &NoProgress).unwrap();
+        let few = query_neighbors(x.view(), x.slice(s![..9, ..]), 10, metric, &NoProgress).unwrap();
+        for row in 0..9 {
+            assert!(many.row(row).eq(few.row(row)), "{metric:?} {row}");
+        }
     }
 }
