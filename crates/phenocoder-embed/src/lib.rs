@@ -49,6 +49,7 @@
 //! | How strongly? | [`fuzzy::fuzzy_graph`], [`fuzzy::trim`], [`fuzzy::to_undirected`] |
 //! | And by what is known of them? | [`fuzzy::supervise`] |
 //! | What does it look like? | [`umap::layout`], [`umap::Umap`] |
+//! | And which groups are dense? | [`umap::layout_with_density`], [`umap::local_radii`] |
 //! | Which groups are there? | [`cluster::leiden`], [`cluster::kmeans`], [`cluster::gaussian_mixture`] |
 //! | Are they found again? | [`cluster::stability()`], [`cluster::leiden_stability`] |
 //! | Do two groupings agree? | [`evaluate::adjusted_rand_index`], [`evaluate::normalized_mutual_information`], [`evaluate::v_measure`], [`evaluate::purity`] |

@@ -1,12 +1,14 @@
 //! A map in few dimensions that keeps neighbours together.
 //!
-//! [`layout`] draws a [fuzzy graph](crate::fuzzy::fuzzy_graph); [`Umap`] is a finished map that takes new rows in.
+//! [`layout`] draws a [fuzzy graph](crate::fuzzy::fuzzy_graph), [`layout_with_density`] one on whose map dense groups
+//! stay dense; [`Umap`] is a finished map that takes new rows in.
 //! Every node reads the positions of the epoch before and moves only itself, with random numbers of its own, so the
 //! bits do not depend on the number of threads.
 //!
 //! McInnes, Healy & Melville 2018, arXiv:1802.03426.
 
 mod curve;
+mod density;
 mod lanes;
 mod objective;
 mod optimize;
@@ -18,6 +20,7 @@ use phenocoder_core::{CsrGraph, Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
 pub use curve::Curve;
+pub use density::{DensityConfig, DensityMap, layout_with_density, local_radii};
 pub use objective::cross_entropy;
 
 use crate::fuzzy::{check_undirected, membership};
@@ -288,15 +291,21 @@ pub fn layout(
 ) -> Result<Array2<f64>> {
     config.validate()?;
     check_undirected(graph)?;
-    let start = match config.init {
-        UmapInit::Spectral => spectral::start(graph, config.n_components, config.seed, progress)?,
+    run(graph, start(graph, config, progress)?, config, progress)
+}
+
+/// Where the settings let the nodes start.
+fn start(graph: &CsrGraph, config: &UmapConfig, progress: &dyn Progress) -> Result<Array2<f64>> {
+    match config.init {
+        UmapInit::Spectral => spectral::start(graph, config.n_components, config.seed, progress),
         UmapInit::Random => {
             let mut stream = config.seed.stream("umap/start", 0);
             let shape = (graph.n_nodes(), config.n_components);
-            Array2::from_shape_simple_fn(shape, || stream.uniform_in(0.0, 10.0))
+            Ok(Array2::from_shape_simple_fn(shape, || {
+                stream.uniform_in(0.0, 10.0)
+            }))
         }
-    };
-    run(graph, start, config, progress)
+    }
 }
 
 /// Draws a graph of memberships from a start of the caller's: principal components, or the map of an earlier run.
@@ -338,6 +347,7 @@ fn run(
         start: start.view(),
         fixed: None,
         pulls: &pulls,
+        densities: None,
         config,
         epochs,
     };
@@ -488,6 +498,7 @@ impl Umap {
             start: start.view(),
             fixed: Some(self.embedding.view()),
             pulls: &pulls,
+            densities: None,
             config: &config,
             epochs,
         };

@@ -7,11 +7,11 @@ pub(super) const LANES: usize = 16;
 /// Random nodes that push at once.
 const PUSHES: usize = 7;
 /// The largest move along one axis, before the step's factor.
-const CLIP: f32 = 4.0;
+pub(super) const CLIP: f32 = 4.0;
 /// Keeps the push of two nodes at one place finite.
 const SOFT: f32 = 0.001;
 /// Keeps a squared distance positive; far below what a map resolves.
-const TINY: f32 = 1e-30;
+pub(super) const TINY: f32 = 1e-30;
 
 type Vector = [f32; LANES];
 

@@ -7,6 +7,7 @@ use phenocoder_core::{CsrGraph, Progress};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::density::Densities;
 use super::lanes::{LANES, Lanes, Rules};
 use super::{Curve, UmapConfig};
 use crate::knn::Neighbors;
@@ -15,7 +16,9 @@ use crate::{Error, Result};
 /// The largest number of dimensions: the largest padded width below.
 pub(super) const MAX_DIMENSIONS: usize = 64;
 /// Nodes per task.
-const TASK: usize = 512;
+pub(super) const TASK: usize = 512;
+/// How many units of a rate make a pull that acts in every epoch.
+const UNITS: f64 = 4_294_967_296.0;
 
 /// What draws each node, and how often.
 pub(super) struct Pulls {
@@ -68,7 +71,7 @@ impl Pulls {
             for (target, weight) in row {
                 if acts(weight) {
                     targets.push(target as u32);
-                    let rate = (weight / largest * 4_294_967_296.0) as u64;
+                    let rate = (weight / largest * UNITS) as u64;
                     rates.push(rate.saturating_sub(1) as u32);
                 }
             }
@@ -80,6 +83,22 @@ impl Pulls {
             rates,
             moves,
         }
+    }
+
+    /// What draws a node, and the rates of these pulls.
+    pub(super) fn of(&self, node: usize) -> (&[u32], &[u32]) {
+        let edges = self.indptr[node]..self.indptr[node + 1];
+        (&self.targets[edges.clone()], &self.rates[edges])
+    }
+
+    /// The share of epochs in which a pull of such a rate acts: its weight in units of the largest.
+    pub(super) fn share(rate: u32) -> f64 {
+        (f64::from(rate) + 1.0) / UNITS
+    }
+
+    /// The sum of the shares of all pulls.
+    pub(super) fn total(&self) -> f64 {
+        self.rates.iter().map(|&rate| Self::share(rate)).sum()
     }
 
     /// The targets of the pulls on `nodes` that are due, and which of them are whose; nodes without any are left out.
@@ -121,6 +140,8 @@ pub(super) struct Drawing<'a> {
     /// The nodes that pull and push when they are others than those that move.
     pub(super) fixed: Option<ArrayView2<'a, f64>>,
     pub(super) pulls: &'a Pulls,
+    /// What the densities of the map are drawn to, if to any.
+    pub(super) densities: Option<&'a Densities<'a>>,
     pub(super) config: &'a UmapConfig,
     pub(super) epochs: usize,
 }
@@ -171,6 +192,11 @@ impl Drawing<'_> {
                     rules: &rules,
                 });
             });
+            if let Some(densities) = self.densities
+                && densities.act_in(index, self.epochs)
+            {
+                densities.move_nodes(&current, &mut next, &rules);
+            }
             std::mem::swap(&mut current, &mut next);
             progress.advance(1);
         }

@@ -103,6 +103,7 @@ fn vectors_of_any_width_draw_the_same_bits() {
         start: start.view(),
         fixed: None,
         pulls: &pulls,
+        densities: None,
         config: &config,
         epochs: 20,
     };

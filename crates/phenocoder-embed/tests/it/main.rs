@@ -8,6 +8,7 @@ mod classifiers;
 mod clusters;
 mod combat;
 mod corrections;
+mod density;
 mod evaluation;
 mod golden;
 mod harmony;

@@ -28,7 +28,10 @@ use phenocoder_embed::pca::{
     IncrementalMethod, IncrementalPca, IncrementalPcaConfig, Pca, PcaConfig, PcaSolver,
 };
 use phenocoder_embed::select::{SeuratConfig, VariableConfig, VariableFlavor, variable_features};
-use phenocoder_embed::umap::{Umap, UmapConfig, UmapInit, cross_entropy, layout, layout_from};
+use phenocoder_embed::umap::{
+    DensityConfig, Umap, UmapConfig, UmapInit, cross_entropy, layout, layout_from,
+    layout_with_density,
+};
 use sha2::{Digest, Sha256};
 
 fn pool(threads: usize) -> rayon::ThreadPool {
@@ -318,6 +321,10 @@ fn hash_large(threads: usize) -> Vec<u8> {
         add(&mut graph.values().iter().copied());
         let config = UmapConfig::default().with_n_epochs(5);
         add(&mut layout(&graph, &config, &NoProgress).unwrap().into_iter());
+        let density = DensityConfig::default().with_share(0.8);
+        let drawn = layout_with_density(&graph, &near, &config, &density, &NoProgress).unwrap();
+        add(&mut drawn.map.into_iter());
+        add(&mut drawn.radii.into_iter().chain(drawn.map_radii));
         let labels: Vec<u32> = (0..ROWS as u32).map(|i| i % 3).collect();
         let linear =
             LogisticRegression::fit(x.view(), &labels, &LogisticConfig::default(), &NoProgress)
