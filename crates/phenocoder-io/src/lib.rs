@@ -71,7 +71,7 @@
 //! | How are shapes read? | [`Shapes`], [`Geometries`], [`ShapeBatches`], [`ShapesData`] |
 //! | How are tables read and changed? | [`Table`], [`TableData`], [`Matrix`], [`Uns`], [`Records`], [`Annotation`] |
 //! | What is in a table, before it is read? | [`Table::x_info`], [`Table::obs_info`], [`MatrixInfo`], [`ColumnInfo`] |
-//! | How are some rows of a large matrix read? | [`Table::x_rows`], [`Table::layer_rows`] |
+//! | How are some rows of a large matrix read? | [`Table::x_rows`], [`Table::layer_rows`], [`Table::obsm_rows`] |
 //! | How do columns convert? | [`column_to_arrow`], [`column_from_arrow`], [`features_to_record_batch`] |
 //! | How are elements written? | [`Store::write_table`] and the other methods of [`Store`], [`WriteMode`] |
 //! | Where do patches go? | [`PatchSetWriter`], [`PatchSet`] |

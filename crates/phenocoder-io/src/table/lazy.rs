@@ -370,6 +370,37 @@ impl Table {
         matrix.ok_or_else(no_matrix)?.to_dense_f64()
     }
 
+    /// Reads some rows of a matrix aligned to the rows, as [`x_rows`](Self::x_rows).
+    ///
+    /// # Shapes
+    ///
+    /// `[rows.len(), p]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEntry`], [`Error::LengthMismatch`], [`Error::UnsupportedEncoding`] for a data frame, which
+    /// [`obsm`](Self::obsm) reads as a whole, and texts, [`Error::InvalidMetadata`] for rows that the table does not have and
+    /// an array of three axes, and errors of damaged data.
+    pub fn obsm_rows(&self, name: &str, rows: Range<usize>) -> Result<Matrix> {
+        self.stored_obsm(name)?.read_rows(&rows)
+    }
+
+    /// What is known of a matrix aligned to the rows before it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`obsm_rows`](Self::obsm_rows), for its metadata.
+    pub fn obsm_info(&self, name: &str) -> Result<MatrixInfo> {
+        self.stored_obsm(name)?.info()
+    }
+
+    fn stored_obsm(&self, name: &str) -> Result<StoredMatrix> {
+        let node = self.entry("obsm", "obsm entry", name)?;
+        let matrix = StoredMatrix::open(&self.context, node)?;
+        self.check_rows(matrix.key(), matrix.shape().0 as usize)?;
+        Ok(matrix)
+    }
+
     /// The names of the graphs between rows.
     ///
     /// # Errors

@@ -175,6 +175,9 @@ fn parts_are_those_of_the_whole() {
             table.obsm("pca").unwrap(),
             array![[1., 2.], [3., 4.], [5., 6.]]
         );
+        let rows = table.obsm_rows("pca", 1..3).unwrap();
+        assert_eq!(rows.to_dense_f64().unwrap(), array![[3., 4.], [5., 6.]]);
+        assert_eq!(table.obsm_info("pca").unwrap().shape, (3, 2));
         assert_eq!(
             table.obsm("frame").unwrap(),
             array![[0.5, 1.], [1.5, 2.], [2.5, 3.]]
@@ -205,6 +208,8 @@ fn what_is_not_there_is_an_error_that_lists_what_is() {
         table.layer_info("x").map(|_| ()),
         table.layer_rows("x", 0..1).map(|_| ()),
         table.obsm("x").map(|_| ()),
+        table.obsm_info("x").map(|_| ()),
+        table.obsm_rows("x", 0..1).map(|_| ()),
         table.obsp("x").map(|_| ()),
         table.obs(&["x"]).map(|_| ()),
         table.var(&["x"]).map(|_| ()),
@@ -224,6 +229,16 @@ fn what_is_not_there_is_an_error_that_lists_what_is() {
         table.x_rows(2..4),
         Err(Error::InvalidMetadata { key, .. }) if key == "tables/t/X"
     ));
+    assert!(matches!(
+        table.obsm_rows("pca", 2..4),
+        Err(Error::InvalidMetadata { key, .. }) if key == "tables/t/obsm/pca"
+    ));
+    for entry in ["frame", "texts"] {
+        assert!(matches!(
+            table.obsm_rows(entry, 0..1),
+            Err(Error::UnsupportedEncoding { .. })
+        ));
+    }
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
@@ -267,6 +282,10 @@ fn shapes_that_do_not_fit_the_table_are_errors_that_name_the_entry() {
     });
     assert!(matches!(
         table.obsm("pca"),
+        Err(Error::LengthMismatch { key, expected: 3, found: 2 }) if key == "tables/t/obsm/pca"
+    ));
+    assert!(matches!(
+        table.obsm_rows("pca", 0..1),
         Err(Error::LengthMismatch { key, expected: 3, found: 2 }) if key == "tables/t/obsm/pca"
     ));
     edit(&place.join("layers/by_row/zarr.json"), |node| {
