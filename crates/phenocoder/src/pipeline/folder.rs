@@ -123,18 +123,13 @@ impl Done {
             ))
         };
         let given = to_json(config)?;
-        // A setting that the file lacks, for it is newer, has its default.
+        // Settings that an earlier version wrote, in the words of this one: what it did not have has its default.
         let saved = match read_json::<PipelineConfig>(&files.config) {
             Some(saved) => Some(to_json(&saved)?),
             None => read_json::<Value>(&files.config),
         };
         let Some(saved) = saved else {
             return refuse("holds no settings".to_owned());
-        };
-        // Settings that an earlier version wrote, in the words of this one.
-        let saved = match read_json::<PipelineConfig>(&files.config) {
-            Some(saved) => to_json(&saved)?,
-            None => saved,
         };
         if let Some(difference) = first_difference("", &comparable(saved), &comparable(given)) {
             return refuse(difference);
