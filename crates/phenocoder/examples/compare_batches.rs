@@ -20,7 +20,7 @@ use phenocoder::embed::evaluate::mixing::{
 };
 use phenocoder::embed::knn::{Metric, Neighbors, batch_balanced_neighbors, nearest_neighbors};
 use phenocoder::embed::umap::UmapConfig;
-use phenocoder::io::{ContainerVersion, Store, Uns, WriteMode};
+use phenocoder::io::{ContainerVersion, Store, TableData, Uns, WriteMode};
 use phenocoder::model::DeviceChoice;
 use phenocoder::model::train::FitConfig;
 use phenocoder::patches::ScalingMode;
@@ -127,11 +127,13 @@ fn check(group: &[Row]) -> anyhow::Result<()> {
 }
 
 impl Arguments {
-    /// Copies the table into a store of its own.
+    /// Copies what is measured into a store of its own: the matrix, the batches and the labels.
     fn copy_table(&self, path: &Path, folder: &Path) -> anyhow::Result<Store> {
-        let mut data = Store::open(path)?.table(&self.table)?.read_all()?;
-        // The masks stay behind.
-        data.annotation = None;
+        let table = Store::open(path)?.table(&self.table)?;
+        let mut data = TableData::new(table.obs_names()?, table.var_names()?, table.x()?);
+        for key in [&self.batch_key, &self.label_key] {
+            data = data.with_obs_column(key, table.obs_column(key)?)?;
+        }
         let mut store = Store::create(folder.join("store.zarr"), ContainerVersion::V02)?;
         store.write_table(&self.table, &data, WriteMode::Create)?;
         Ok(store)
@@ -285,12 +287,16 @@ impl Comparison {
         }
     }
 
-    /// Lists of neighbours as they are: all neighbours of a row weigh alike.
+    /// Lists of neighbours in the uncorrected rows, as they are: all neighbours of a row weigh alike.
     ///
     /// Balanced ones hold all batches alike by construction; the question is whether they hold one label.
     fn list(&self, name: &'static str, balanced: bool) -> anyhow::Result<Row> {
         let table = self.store.table(&self.arguments.table)?;
-        let x = table.x()?.context("no X")?.to_dense_f64()?;
+        let x = match self.arguments.components {
+            // Harmony, the last correction, leaves those before it there.
+            Some(_) => table.obsm("X_pca")?,
+            None => table.x()?.context("no X")?.to_dense_f64()?,
+        };
         let batch = self.labels(&self.arguments.batch_key)?.without_unused();
         let within = GraphConfig::default().within_batch;
         let k = within * batch.categories().len() - 1;
