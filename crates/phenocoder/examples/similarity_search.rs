@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use ndarray::Array4;
+use ndarray::{Array4, Axis, concatenate};
 use phenocoder::core::{Categorical, Coords, ImageRegion, ImageSource, NoProgress, Seed, Unit};
 use phenocoder::datasets::{TissueConfig, write_tissue};
 use phenocoder::embed::knn::Metric;
@@ -78,22 +78,18 @@ fn main() -> anyhow::Result<()> {
     println!("\n{share:.3} of the nearest cells are of the same type\n");
     ensure!(share > LEAST_SHARE, "the nearest cells must look alike");
 
-    // By pixels: the network must make of the patch what it made of the cell.
+    // By pixels: the network must make of the patches what it made of the cells.
     println!(
         "| patch around | type | nearest cells, with their types and samples |\n|---|---|---|"
     );
-    for (row, pixels) in shown {
-        let sample = samples.label(row).context("a cell has a sample")?;
-        let patches = RawPatches::new(pixels, sample);
-        let found = library.nearest_to_patches(
-            &patches,
-            &model,
-            arguments.k,
-            Metric::Euclidean,
-            &NoProgress,
-        )?;
-        print_hits(&format!("row {row}"), row, &found[0], &types);
-        ensure!(found[0][0].row == row, "a patch finds its own cell first");
+    let rows: Vec<usize> = shown.iter().map(|(row, _)| *row).collect();
+    let pixels: Vec<_> = shown.iter().map(|(_, pixels)| pixels.view()).collect();
+    let patches = RawPatches::of_samples(concatenate(Axis(0), &pixels)?, samples.select(&rows));
+    let (k, metric) = (arguments.k, Metric::Euclidean);
+    let found = library.nearest_to_patches(&patches, &model, k, metric, &NoProgress)?;
+    for (row, hits) in rows.into_iter().zip(&found) {
+        print_hits(&format!("row {row}"), row, hits, &types);
+        ensure!(hits[0].row == row, "a patch finds its own cell first");
     }
     Ok(())
 }

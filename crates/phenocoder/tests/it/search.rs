@@ -515,6 +515,28 @@ fn patches_find_the_cells_that_they_were_cut_from() {
         }
     }
 
+    // Each patch is scaled as its own sample is.
+    let samples = table.obs_column(&config.encode.keys.sample_key).unwrap();
+    let samples = samples.to_categorical();
+    let labels = &samples.categories()[..2];
+    let one = cut.pixels.slice(s![..1, .., .., ..]);
+    let latents_of = |pixels: Array4<f32>, labels: &[String]| {
+        let rows = vec![cut.rows[0]; labels.len()];
+        let raw = RawPatches::of_samples(pixels, Categorical::from_labels(labels))
+            .with_condition("batch", batch.select(&rows))
+            .with_device(DeviceChoice::Cpu);
+        encode_patches(&raw, &model, &NoProgress).unwrap()
+    };
+    let both = concatenate(Axis(0), &[one.view(), one.view()]).unwrap();
+    let both = latents_of(both, labels);
+    assert_ne!(both.row(0), both.row(1));
+    for (row, label) in both.rows().into_iter().zip(labels) {
+        let alone = latents_of(one.to_owned(), std::slice::from_ref(label));
+        for (a, b) in row.iter().zip(alone.row(0)) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
     let library = CellLibrary::open(&store, "phenocoder", None).unwrap();
     let hits = library.nearest_to_patches(&raw, &model, 3, Metric::Euclidean, &NoProgress);
     for (hits, &row) in hits.unwrap().iter().zip(&cut.rows) {
@@ -531,9 +553,15 @@ fn patches_find_the_cells_that_they_were_cut_from() {
     let mut other = raw.clone();
     other.conditions.clear();
     assert!(refuse(&other).contains("`batch`"));
-    let mut elsewhere = raw.clone();
-    elsewhere.sample = "elsewhere".to_owned();
-    assert!(refuse(&elsewhere).contains("elsewhere"));
+    let of_samples = |labels: &[Option<&str>]| {
+        let mut other = raw.clone();
+        other.samples = Categorical::from_optional_labels(labels.iter().copied());
+        other
+    };
+    assert!(refuse(&of_samples(&[Some("elsewhere"); 5])).contains("elsewhere"));
+    assert!(refuse(&of_samples(&[None; 5])).contains("patch 0 names no sample"));
+    let few = of_samples(&[Some(cut.sample.as_str())]);
+    assert!(refuse(&few).contains("samples of patches"));
     assert!(refuse(&raw.clone().with_dataset("lung")).contains("`lung`"));
     let mut other = raw.clone();
     other.pixels[[2, 0, 0, 0]] = f32::NAN;

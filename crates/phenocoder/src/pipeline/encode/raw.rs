@@ -20,20 +20,25 @@ use crate::error::{Error, Result};
 ///
 /// # Shapes
 ///
-/// `pixels`: `[n, y, x, c]`, extent and channels as the model was trained with; each condition: `n` labels.
+/// `pixels`: `[n, y, x, c]`, extent and channels as the model was trained with; samples and each condition: `n` labels.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct RawPatches {
     /// Pixels with the values of the image, `[n, y, x, c]`.
     pub pixels: Array4<f32>,
-    /// The sample that they come from: its scaling is used.
-    pub sample: String,
-    /// The data set of the model that the sample belongs to (default `dataset`).
+    /// The sample that each comes from: its scaling is used.
+    pub samples: Categorical,
+    /// The data set of the model that the samples belong to (default `dataset`).
     pub dataset: String,
-    /// The scaling of samples that the model does not know (default none, which makes such a sample an error).
+    /// The scaling of samples that the model does not know (default none).
     ///
+    /// A model that scales each sample by itself ([`ScalingMode::PerSample`](crate::patches::ScalingMode::PerSample), the
+    /// default) has no range for a sample that it does not know: without this, such a sample is an error.
     /// Measure the sample's whole image with the settings of the model's own scaling
     /// ([`Scaling::statistics`]); samples that the model knows keep theirs.
+    ///
+    /// A model with one range for all samples ([`ScalingMode::Global`](crate::patches::ScalingMode::Global)) has it for every
+    /// sample, also for one whose name is mistyped, and this changes nothing.
     pub scaling: Option<Scaling>,
     /// The labels of the patches for every condition of the model but `dataset` (default none).
     pub conditions: BTreeMap<String, Categorical>,
@@ -44,11 +49,17 @@ pub struct RawPatches {
 }
 
 impl RawPatches {
-    /// Patches of a sample that the model knows.
-    pub fn new(pixels: Array4<f32>, sample: impl Into<String>) -> Self {
+    /// Patches of one sample.
+    pub fn new(pixels: Array4<f32>, sample: impl AsRef<str>) -> Self {
+        let samples = Categorical::from_labels(vec![sample.as_ref(); pixels.dim().0]);
+        Self::of_samples(pixels, samples)
+    }
+
+    /// Patches of several samples: one label for each.
+    pub fn of_samples(pixels: Array4<f32>, samples: Categorical) -> Self {
         Self {
             pixels,
-            sample: sample.into(),
+            samples,
             dataset: "dataset".to_owned(),
             scaling: None,
             conditions: BTreeMap::new(),
@@ -107,15 +118,21 @@ impl RawPatches {
         if let Some(own) = &self.scaling {
             scaling.extend(own)?;
         }
-        let ranges = scaling.ranges(&self.sample)?;
         let (n, _, _, channels) = self.pixels.dim();
-        ShapeError::check_len("channels of patches", ranges.len(), channels)?;
+        ShapeError::check_len("samples of patches", n, self.samples.len())?;
         if let Some(((patch, ..), _)) = self.pixels.indexed_iter().find(|(_, v)| v.is_nan()) {
             return Err(Error::data(STEP, format!("patch {patch} holds NaN")));
         }
         let mut pixels = self.pixels.clone();
-        for (mut channel, range) in pixels.axis_iter_mut(Axis(3)).zip(ranges) {
-            channel.mapv_inplace(|value| range.apply(value));
+        let patches = pixels.outer_iter_mut().zip(self.samples.labels());
+        for (number, (mut patch, sample)) in patches.enumerate() {
+            let sample = sample
+                .ok_or_else(|| Error::data(STEP, format!("patch {number} names no sample")))?;
+            let ranges = scaling.ranges(sample)?;
+            ShapeError::check_len("channels of patches", ranges.len(), channels)?;
+            for (mut channel, range) in patch.axis_iter_mut(Axis(2)).zip(ranges) {
+                channel.mapv_inplace(|value| range.apply(value));
+            }
         }
         let conditions = encoder.conditions(n, &self.dataset, self.unseen, |name| {
             self.conditions.get(name).cloned().ok_or_else(|| {
@@ -132,6 +149,7 @@ impl RawPatches {
 /// The latents of patches that lie in no store: those that [`encode`](super::encode) gives to the same cells, up to rounding.
 ///
 /// The latent is the mean of the posterior.
+/// The model is loaded anew in each call: give it many patches, also of several samples, at once.
 ///
 /// # Shapes
 ///
@@ -153,9 +171,10 @@ impl RawPatches {
 ///
 /// # Errors
 ///
-/// [`Error::Model`] when the file cannot be read or patches of another extent are given, [`Error::Patches`] for a sample
-/// or condition that the model does not know, [`Error::Data`] for an unknown data set, a condition that is not said or a
-/// pixel that is NaN, [`Error::Shape`] for another number of channels, [`Error::Cancelled`].
+/// [`Error::Model`] when the file cannot be read or patches of another extent are given, [`Error::Patches`] for a condition
+/// that the model does not know, and a sample that it does not know and cannot scale (see [`RawPatches::scaling`]),
+/// [`Error::Data`] for an unknown data set, a sample or condition that is not said or a pixel that is NaN, [`Error::Shape`]
+/// for another number of channels or samples, [`Error::Cancelled`].
 pub fn encode_patches(
     patches: &RawPatches,
     model: &Path,
