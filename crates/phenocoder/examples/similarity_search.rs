@@ -16,8 +16,8 @@ use phenocoder::embed::knn::Metric;
 use phenocoder::io::Store;
 use phenocoder::model::train::FitConfig;
 use phenocoder::pipeline::{
-    CellLibrary, DatasetConfig, EncodeConfig, Hit, RawPatches, StoreKeys, TrainConfig, encode, fit,
-    generate_dataset,
+    CellLibrary, DatasetConfig, EncodeConfig, Hit, RawPatches, Representation, StoreKeys,
+    TrainConfig, encode, fit, generate_dataset,
 };
 
 /// Rows and columns of a patch.
@@ -56,12 +56,12 @@ fn main() -> anyhow::Result<()> {
     let model = folder.path().join("model.safetensors");
     learn(&mut store, &keys, &model, &arguments)?;
 
-    let library = CellLibrary::open(&store, "phenocoder", None)?;
+    let library = CellLibrary::open(&store, "phenocoder", Representation::X)?;
     let table = store.table("phenocoder")?;
     let types = table.obs_column("true_type")?.to_categorical();
     println!("{} cells, {} latents\n", library.len(), library.n_latents());
 
-    // By rows: one reading of the library for all of them.
+    // By rows: all of them at once, for the library is read as often for one of them.
     let all: Vec<usize> = (0..library.len()).collect();
     let hits = library.nearest_to_cells(&all, arguments.k, Metric::Euclidean, &NoProgress)?;
     let places = Coords::new(table.obsm(&keys.spatial_index_key)?, Unit::Pixel)?;

@@ -50,7 +50,7 @@ pub use graph::HnswSearch;
 pub use graph::{GraphConfig, NeighborMethod};
 pub use keys::{CoordinateOrder, StoreKeys};
 pub use run::{PipelineConfig, PipelineReport, run};
-pub use search::{CellLibrary, Hit};
+pub use search::{CellLibrary, Hit, LibraryTable};
 pub use statistics::{
     SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats, statistics_one_by_one,
 };

@@ -2,20 +2,22 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Cancelled, Categorical, Progress, ShapeError, WithinStage};
+use phenocoder_core::{Categorical, Progress, ShapeError, WithinStage};
 use phenocoder_embed::Error as EmbedError;
 use phenocoder_embed::knn::{Metric, NeighborSearch, Neighbors};
 use phenocoder_io::{Matrix, Store, Table};
 
+use super::compare::Representation;
 use super::encode::{Encoder, Origin, RawPatches};
 use super::source;
 use crate::error::{Error, Result};
 
 const STEP: &str = "search";
-/// Rows of the library that are in memory at once.
-const BLOCK: usize = 65_536;
+/// Bytes of latents, as 64-bit numbers, that are in memory at once.
+const BLOCK_BYTES: usize = 16 << 20;
 
 /// The cells of one or many tables on disk, among which those that look most like others are found.
 ///
@@ -27,13 +29,19 @@ const BLOCK: usize = 65_536;
 /// A library of one table gives the rows and, to the bit, the distances of
 /// [`nearest_neighbors`](crate::embed::knn::nearest_neighbors).
 ///
-/// The tables are read in blocks of 65,536 rows, so that memory grows with the block and the queries times `k` and not with
-/// the library; at the end the names and samples of the rows of one table at a time are read.
+/// The tables are read in blocks of rows: of 16 MiB as 64-bit numbers, or of one row of stored chunks where that is more.
+/// So memory grows with the block and the queries times `k` and not with the library; at the end the names and samples of
+/// the rows of one table at a time are read, and hits of the same cell share them.
 /// Matrices that are compressed by columns are looked through once for every block.
 /// Cost: `O(m n p)` for `m` queries, `n` cells and `p` latents, and one reading of the library, whatever `m`: ask for many
 /// cells at once.
+/// Cells of the library that are looked for are read before that: of each block that has some, the rows from the first of
+/// them to the last, so up to a second reading of the library.
 /// Many queries among rows that fit into memory are answered faster, and approximately, by
 /// [`knn::HnswIndex`](crate::embed::knn).
+///
+/// A library keeps what it learned of its tables when it opened them.
+/// One that was written anew meanwhile is an error where it can be told: other numbers of rows or columns, another model.
 ///
 /// # Examples
 ///
@@ -42,7 +50,7 @@ const BLOCK: usize = 65_536;
 /// use phenocoder::core::NoProgress;
 /// use phenocoder::embed::knn::Metric;
 /// use phenocoder::io::{ContainerVersion, Store, TableData, WriteMode};
-/// use phenocoder::pipeline::CellLibrary;
+/// use phenocoder::pipeline::{CellLibrary, Representation};
 ///
 /// let folder = tempfile::tempdir()?;
 /// let mut store = Store::create(folder.path().join("s.zarr"), ContainerVersion::V02)?;
@@ -51,121 +59,123 @@ const BLOCK: usize = 65_536;
 /// let table = TableData::new(cells, vec!["phc_latent_1".to_owned()], Some(latents.into()));
 /// store.write_table("phenocoder", &table, WriteMode::Create)?;
 ///
-/// let library = CellLibrary::open(&store, "phenocoder", None)?;
+/// let library = CellLibrary::open(&store, "phenocoder", Representation::X)?;
 /// let hits = library.nearest_to_cells(&[0], 2, Metric::Euclidean, &NoProgress)?;
-/// let found: Vec<(&str, f64)> = hits[0].iter().map(|hit| (hit.cell.as_str(), hit.distance)).collect();
+/// let found: Vec<(&str, f64)> = hits[0].iter().map(|hit| (&*hit.cell, hit.distance)).collect();
 /// assert_eq!(found, [("c", 1.0), ("b", 5.0)]);
+/// assert_eq!(library.tables()[hits[0][0].table].name(), "phenocoder");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias("retrieval", "nearest_neighbors"))]
 #[derive(Debug, Clone)]
 pub struct CellLibrary {
-    parts: Vec<Part>,
+    /// The matrix of each table.
+    rows: Representation,
+    tables: Vec<LibraryTable>,
     n_latents: usize,
-    /// The weights that made the latents, where a table says so.
-    model: Option<String>,
 }
 
 /// A cell of a library that is near to what was looked for.
+///
+/// Its name and its sample are shared with the other hits of the same answer.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Hit {
-    /// The number of its table, from 0, in the order in which the library got them.
+    /// The place of its table among [`CellLibrary::tables`].
     pub table: usize,
     /// Its row in that table.
     pub row: usize,
     /// Its row in the library, where the rows of the tables follow each other.
     pub index: usize,
     /// Its name in that table.
-    pub cell: String,
+    pub cell: Arc<str>,
     /// Its sample, in tables that [`encode`](super::encode()) wrote.
-    pub sample: Option<String>,
+    pub sample: Option<Arc<str>>,
     /// How far it is from what was looked for.
     pub distance: f64,
 }
 
-/// One table of a library.
+/// One table of a [`CellLibrary`].
 #[derive(Debug, Clone)]
-struct Part {
+pub struct LibraryTable {
     table: Table,
-    layer: Option<String>,
-    /// Table and store, for messages.
     name: String,
-    sample_key: Option<String>,
+    store: String,
+    /// What it said of itself when it was opened.
+    origin: Origin,
     /// Its first row in the library.
     first: usize,
-    rows: usize,
+    n_rows: usize,
+    n_columns: usize,
+    /// Rows that are read at once.
+    block: usize,
 }
 
 impl CellLibrary {
-    /// The cells of a table, by its `X` or one of its layers.
+    /// The cells of a table, by its `X`, one of its layers or an entry of `obsm`.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when table or layer is not there (those that are, are listed), [`Error::Data`] when the table has no
-    /// `X` or no columns.
-    pub fn open(store: &Store, table: &str, layer: Option<&str>) -> Result<Self> {
-        let library = Self {
-            parts: Vec::new(),
-            n_latents: 0,
-            model: None,
-        };
-        library.with_table(store, table, layer)
+    /// [`Error::Io`] when table, layer or entry is not there (those that are, are listed) or is no matrix of numbers,
+    /// [`Error::Data`] when the table has no `X` or the matrix no columns.
+    pub fn open(store: &Store, table: &str, rows: Representation) -> Result<Self> {
+        let table = LibraryTable::open(store, table, &rows, 0)?;
+        Ok(Self {
+            rows,
+            n_latents: table.n_columns,
+            tables: vec![table],
+        })
     }
 
-    /// Adds the cells of another table, of the same store or another one.
+    /// Adds the cells of another table, of the same store or another one, by the same matrix as the first.
     ///
     /// Latents of different models cannot be compared.
     /// Tables that [`encode`](super::encode()) wrote say which weights made them; of others, only the number of columns is
     /// compared.
+    /// Nor can components, corrected rows and maps that were computed for each table apart: nothing tells them from those
+    /// that were computed together.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open), and [`Error::Data`] when the table has another number of columns or its latents are those
-    /// of another model.
-    pub fn with_table(mut self, store: &Store, table: &str, layer: Option<&str>) -> Result<Self> {
-        let stored = store.table(table)?;
-        let name = format!("table `{table}` of `{}`", store.address());
-        let info = match layer {
-            Some(layer) => Some(stored.layer_info(layer)?),
-            None => stored.x_info()?,
-        };
-        let Some((rows, columns)) = info.map(|info| info.shape) else {
-            return Err(no_matrix(&name));
-        };
-        if columns == 0 || (!self.parts.is_empty() && columns != self.n_latents) {
-            let expected = match self.parts.is_empty() {
-                true => "at least 1".to_owned(),
-                false => format!("{}, as the tables before it", self.n_latents),
-            };
-            let problem = format!("{name} has {columns} columns, expected {expected}");
+    /// of another model. The library is then as it was.
+    pub fn add_table(&mut self, store: &Store, table: &str) -> Result<()> {
+        let table = LibraryTable::open(store, table, &self.rows, self.len())?;
+        let place = table.place();
+        if table.n_columns != self.n_latents {
+            let (found, expected) = (table.n_columns, self.n_latents);
+            let problem = format!(
+                "{place} has {found} columns, expected {expected}, as the tables before it"
+            );
             return Err(Error::data(STEP, problem));
         }
-        let origin = Origin::of(&stored)?;
-        if let (Some(own), Some(other)) = (&self.model, &origin.model)
+        if let (Some(own), Some(other)) = (self.model(), table.origin.model.as_deref())
             && own != other
         {
             let problem =
-                format!("{name} holds latents of another model than the tables before it");
+                format!("{place} holds latents of another model than the tables before it");
             return Err(Error::data(STEP, problem));
         }
-        self.n_latents = columns;
-        self.model = self.model.or(origin.model);
-        self.parts.push(Part {
-            first: self.parts.last().map_or(0, Part::end),
-            rows,
-            table: stored,
-            layer: layer.map(str::to_owned),
-            name,
-            sample_key: origin.sample_key,
-        });
-        Ok(self)
+        self.tables.push(table);
+        Ok(())
+    }
+
+    /// The tables, in the order in which they were added.
+    #[must_use]
+    pub fn tables(&self) -> &[LibraryTable] {
+        &self.tables
+    }
+
+    /// The weights that made the latents, where a table says so.
+    fn model(&self) -> Option<&str> {
+        let mut tables = self.tables.iter();
+        tables.find_map(|table| table.origin.model.as_deref())
     }
 
     /// The number of cells.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.parts.last().map_or(0, Part::end)
+        self.tables.last().map_or(0, LibraryTable::end)
     }
 
     /// Whether there are no cells.
@@ -221,7 +231,7 @@ impl CellLibrary {
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<Hit>>> {
         check_k(k, self.len().saturating_sub(1))?;
-        let queries = self.latents(cells)?;
+        let queries = self.latents(cells, progress)?;
         // A cell is among its own nearest, unless more than k others are equal to it.
         let found = self.search(queries.view(), k + 1, metric, progress)?;
         self.hits(cells.iter().enumerate().map(|(query, &cell)| {
@@ -233,7 +243,9 @@ impl CellLibrary {
     /// Finds the `k` cells that are nearest to each of these patches, nearest first.
     ///
     /// The patches are scaled and encoded as [`encode_patches`](super::encode_patches) does.
-    /// A library of a layer of smoothed latents is no peer of them, for a patch alone has no neighbours.
+    /// Ask for all patches at once, those of several samples too: the model is loaded and the library read once for them.
+    /// A library of smoothed latents, corrected rows or components is no peer of them: what is looked for are latents as the
+    /// network makes them.
     ///
     /// # Errors
     ///
@@ -249,8 +261,8 @@ impl CellLibrary {
     ) -> Result<Vec<Vec<Hit>>> {
         check_k(k, self.len())?;
         let encoder = Encoder::load(model, patches.device)?;
-        if let Some(own) = &self.model
-            && *own != encoder.fingerprint()?
+        if let Some(own) = self.model()
+            && own != encoder.fingerprint()?
         {
             let model = model.display();
             let problem = format!("the library holds latents of another model than `{model}`");
@@ -268,8 +280,9 @@ impl CellLibrary {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] for a row that the library does not have and for a latent that is not finite, [`Error::Io`].
-    pub fn latents(&self, cells: &[usize]) -> Result<Array2<f64>> {
+    /// [`Error::Data`] for a row that the library does not have and for a latent that is not finite, [`Error::Io`],
+    /// [`Error::Cancelled`].
+    pub fn latents(&self, cells: &[usize], progress: &dyn Progress) -> Result<Array2<f64>> {
         let n = self.len();
         if let Some(row) = cells.iter().find(|&&row| row >= n) {
             let problem = format!("row {row} is asked for, the library has {n}");
@@ -278,21 +291,25 @@ impl CellLibrary {
         let mut order: Vec<usize> = (0..cells.len()).collect();
         order.sort_unstable_by_key(|&i| cells[i]);
         let mut latents = Array2::<f64>::zeros((cells.len(), self.n_latents));
-        for part in &self.parts {
-            for rows in part.blocks() {
-                let before = |row: usize| order.partition_point(|&i| cells[i] < part.first + row);
+        progress.start("cells to look for", Some(cells.len() as u64));
+        for table in &self.tables {
+            for rows in table.blocks() {
+                let before = |row: usize| order.partition_point(|&i| cells[i] < table.first + row);
                 let wanted = &order[before(rows.start)..before(rows.end)];
                 let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
                     continue;
                 };
-                let start = cells[first] - part.first;
-                let block = part.read(start..cells[last] - part.first + 1)?;
+                progress.check()?;
+                let start = cells[first] - table.first;
+                let block = table.read(&self.rows, start..cells[last] - table.first + 1)?;
                 for &i in wanted {
-                    let row = cells[i] - part.first - start;
+                    let row = cells[i] - table.first - start;
                     latents.row_mut(i).assign(&block.row(row));
                 }
+                progress.advance(wanted.len() as u64);
             }
         }
+        progress.finish();
         Ok(latents)
     }
 
@@ -315,17 +332,13 @@ impl CellLibrary {
         let mut search = NeighborSearch::new(queries, k, metric)?;
         let rows = self.len();
         progress.start("library", Some(rows as u64));
-        for part in &self.parts {
-            for block in part.blocks() {
+        for table in &self.tables {
+            for block in table.blocks() {
                 progress.check()?;
-                let latents = part.read(block.clone())?;
-                let first = u32::try_from(part.first + block.start)
+                let latents = table.read(&self.rows, block.clone())?;
+                let first = u32::try_from(table.first + block.start)
                     .map_err(|_| EmbedError::TooManyRows { rows })?;
-                let added = search.add_block(latents.view(), first, &WithinStage(progress));
-                added.map_err(|error| match error {
-                    EmbedError::Cancelled(Cancelled) => Error::Cancelled(Cancelled),
-                    error => Error::Embed(error),
-                })?;
+                search.add_block(latents.view(), first, &WithinStage(progress))?;
                 progress.advance(block.len() as u64);
             }
         }
@@ -335,14 +348,18 @@ impl CellLibrary {
 
     /// Names the rows that were found for each query; of one table at a time the names are in memory.
     fn hits(&self, found: impl Iterator<Item = Vec<(usize, f64)>>) -> Result<Vec<Vec<Hit>>> {
+        for table in &self.tables {
+            table.check_origin()?;
+        }
+        let unnamed: Arc<str> = Arc::from("");
         let named_later = |(index, distance): (usize, f64)| {
             // Of a table without rows and the one behind it, the latter.
-            let table = self.parts.partition_point(|part| part.first <= index) - 1;
+            let table = self.tables.partition_point(|table| table.first <= index) - 1;
             Hit {
                 table,
-                row: index - self.parts[table].first,
+                row: index - self.tables[table].first,
                 index,
-                cell: String::new(),
+                cell: Arc::clone(&unnamed),
                 sample: None,
                 distance,
             }
@@ -350,73 +367,166 @@ impl CellLibrary {
         let mut hits: Vec<Vec<Hit>> = found
             .map(|row| row.into_iter().map(named_later).collect())
             .collect();
-        for (number, part) in self.parts.iter().enumerate() {
+        for (number, table) in self.tables.iter().enumerate() {
             let own = hits.iter_mut().flatten();
             let mut own = own.filter(|hit| hit.table == number).peekable();
-            if own.peek().is_none() {
-                continue;
-            }
-            let names = part.table.obs_names()?;
-            let samples = part.samples()?;
-            for hit in own {
-                hit.cell = names.get(hit.row).cloned().unwrap_or_default();
-                let sample = samples.as_ref().and_then(|all| all.label(hit.row));
-                hit.sample = sample.map(str::to_owned);
+            if own.peek().is_some() {
+                table.name_hits(own)?;
             }
         }
         Ok(hits)
     }
 }
 
-impl Part {
+impl LibraryTable {
+    fn open(store: &Store, name: &str, rows: &Representation, first: usize) -> Result<Self> {
+        let table = store.table(name)?;
+        let store = store.address();
+        let info = match rows {
+            Representation::X => table.x_info()?.ok_or_else(|| no_x(name, &store))?,
+            Representation::Layer(layer) => table.layer_info(layer)?,
+            Representation::Obsm(entry) => table.obsm_info(entry)?,
+        };
+        let (n_rows, n_columns) = info.shape;
+        if n_columns == 0 {
+            let problem = format!("`{rows}` of table `{name}` of `{store}` has no columns");
+            return Err(Error::data(STEP, problem));
+        }
+        // Of a sparse matrix, a chunk is a number of stored values.
+        let chunk = info.chunk.first().filter(|_| info.format.is_none());
+        Ok(Self {
+            origin: Origin::of(&table)?,
+            table,
+            name: name.to_owned(),
+            store,
+            first,
+            n_rows,
+            n_columns,
+            block: block_rows(n_columns, chunk.copied()),
+        })
+    }
+
+    /// Its name in its store.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its store lies: a path, or the address of a server.
+    #[must_use]
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// Its rows in the library, as [`Hit::index`].
+    #[must_use]
+    pub fn rows(&self) -> Range<usize> {
+        self.first..self.end()
+    }
+
     /// The row of the library behind its last.
     fn end(&self) -> usize {
-        self.first + self.rows
+        self.first + self.n_rows
+    }
+
+    /// Table and store, for messages.
+    fn place(&self) -> String {
+        format!("table `{}` of `{}`", self.name, self.store)
     }
 
     /// Its rows, as many at a time as are in memory at once.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        let rows = self.rows;
-        (0..rows)
-            .step_by(BLOCK)
-            .map(move |start| start..rows.min(start + BLOCK))
+        let (n, block) = (self.n_rows, self.block);
+        (0..n)
+            .step_by(block)
+            .map(move |start| start..n.min(start.saturating_add(block)))
     }
 
     /// The latents of some of its rows, all of them finite.
-    fn read(&self, rows: Range<usize>) -> Result<Array2<f64>> {
+    fn read(&self, of: &Representation, rows: Range<usize>) -> Result<Array2<f64>> {
         let start = rows.start;
-        let matrix = match &self.layer {
-            Some(layer) => self.table.layer_rows(layer, rows)?,
-            None => {
+        let matrix = match of {
+            Representation::X => {
                 let matrix = self.table.x_rows(rows)?;
-                matrix.ok_or_else(|| no_matrix(&self.name))?
+                matrix.ok_or_else(|| no_x(&self.name, &self.store))?
             }
+            Representation::Layer(layer) => self.table.layer_rows(layer, rows)?,
+            Representation::Obsm(entry) => self.table.obsm_rows(entry, rows)?,
         };
         let latents = match matrix {
             Matrix::Dense(latents) => latents,
             other => other.to_dense_f64()?,
         };
+        if latents.ncols() != self.n_columns {
+            return Err(self.written_anew());
+        }
         match latents.indexed_iter().find(|(_, v)| !v.is_finite()) {
             None => Ok(latents),
             Some(((row, column), value)) => {
-                let (name, row) = (&self.name, start + row);
+                let (place, row) = (self.place(), start + row);
                 let problem = format!(
-                    "{name}: row {row}, column {column} holds {value}, expected a finite number"
+                    "{place}: row {row}, column {column} of `{of}` holds {value}, expected a finite number"
                 );
                 Err(Error::data(STEP, problem))
             }
         }
     }
 
+    /// Refuses a table that says of itself what it did not say when it was opened.
+    fn check_origin(&self) -> Result<()> {
+        match Origin::of(&self.table)? == self.origin {
+            true => Ok(()),
+            false => Err(self.written_anew()),
+        }
+    }
+
+    /// Fills in the names and samples of hits in this table.
+    fn name_hits<'a>(&self, hits: impl Iterator<Item = &'a mut Hit>) -> Result<()> {
+        let names = self.table.obs_names()?;
+        let mut shared: Vec<Option<Arc<str>>> = vec![None; names.len()];
+        let samples = self.samples()?;
+        let labels: Vec<Arc<str>> = samples
+            .iter()
+            .flat_map(|samples| samples.categories())
+            .map(|label| Arc::from(label.as_str()))
+            .collect();
+        for hit in hits {
+            let (Some(name), Some(shared)) = (names.get(hit.row), shared.get_mut(hit.row)) else {
+                return Err(self.written_anew());
+            };
+            hit.cell = Arc::clone(shared.get_or_insert_with(|| Arc::from(name.as_str())));
+            let code = samples.as_ref().and_then(|all| all.codes().get(hit.row));
+            let code = code.and_then(|&code| usize::try_from(code).ok());
+            hit.sample = code.and_then(|code| labels.get(code)).cloned();
+        }
+        Ok(())
+    }
+
     /// The sample of each row, where the table says in which column it stands.
     fn samples(&self) -> Result<Option<Categorical>> {
-        let key = self.sample_key.as_ref();
+        let key = self.origin.sample_key.as_ref();
         key.map(|key| source::labels(&self.table, key)).transpose()
+    }
+
+    fn written_anew(&self) -> Error {
+        let place = self.place();
+        Error::data(
+            STEP,
+            format!("{place} was written anew since the library was opened: open it again"),
+        )
     }
 }
 
-fn no_matrix(name: &str) -> Error {
-    Error::data(STEP, format!("{name} has no X"))
+/// How many rows are read at once: what fits into [`BLOCK_BYTES`], in whole chunks, so that none is decoded for two blocks.
+fn block_rows(columns: usize, chunk: Option<u64>) -> usize {
+    let rows = BLOCK_BYTES / size_of::<f64>() / columns.max(1);
+    let chunk = chunk.map_or(1, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
+    let chunk = chunk.max(1);
+    (rows / chunk).max(1).saturating_mul(chunk)
+}
+
+fn no_x(table: &str, store: &str) -> Error {
+    Error::data(STEP, format!("table `{table}` of `{store}` has no X"))
 }
 
 /// Refuses to look for no cells, or for more than there are to choose from.
@@ -425,5 +535,19 @@ fn check_k(k: usize, available: usize) -> Result<()> {
         0 => Err(Error::config(STEP, "k", "at least 1")),
         k if k > available => Err(EmbedError::TooManyNeighbors { k, available }.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_whole_chunks_that_fit_and_one_chunk_at_least() {
+        assert_eq!(block_rows(32, None), 65_536);
+        assert_eq!(block_rows(32, Some(30_000)), 60_000);
+        assert_eq!(block_rows(20_000, Some(1_000)), 1_000);
+        assert_eq!(block_rows(usize::MAX, None), 1);
+        assert_eq!(block_rows(1, Some(0)), BLOCK_BYTES / 8);
     }
 }

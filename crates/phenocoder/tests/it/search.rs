@@ -1,6 +1,8 @@
 //! Nearest cells in a library on disk, and approximate neighbours in the graph of the cells.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::{Array2, Array4, Axis, array, concatenate, s};
 use phenocoder::Error;
@@ -10,13 +12,13 @@ use phenocoder::core::{
 use phenocoder::embed::Error as EmbedError;
 use phenocoder::embed::knn::{Metric, Neighbors, nearest_neighbors, query_neighbors};
 use phenocoder::io::{
-    ContainerVersion, Matrix, PatchSet, Store, TableData, WriteMode, column_from_arrow,
+    ContainerVersion, Matrix, PatchSet, Store, TableData, Uns, WriteMode, column_from_arrow,
 };
 use phenocoder::model::DeviceChoice;
 use phenocoder::pipeline::{
     CellLibrary, Checkpoints, ClusterConfig, GraphConfig, Hit, HnswSearch, NeighborMethod,
-    PipelineConfig, RawPatches, RunFiles, StoreKeys, cluster_cells, encode, encode_patches, fit,
-    generate_dataset, run,
+    PipelineConfig, RawPatches, Representation, RunFiles, StoreKeys, cluster_cells, encode,
+    encode_patches, fit, generate_dataset, run,
 };
 
 use crate::small;
@@ -51,6 +53,11 @@ fn ties(n: usize) -> Array2<f64> {
     })
 }
 
+/// The library of a table's `X`.
+fn open(store: &Store, table: &str) -> CellLibrary {
+    CellLibrary::open(store, table, Representation::X).unwrap()
+}
+
 fn of_hits(hits: &[Vec<Hit>]) -> Vec<Vec<(usize, u64)>> {
     let bits = |hit: &Hit| (hit.index, hit.distance.to_bits());
     hits.iter()
@@ -71,7 +78,7 @@ fn a_library_gives_the_neighbours_of_rows_in_memory_to_the_bit() {
     let mut store = create(folder.path(), "s.zarr");
     let x = ties(150);
     write(&mut store, "latents", &x);
-    let library = CellLibrary::open(&store, "latents", None).unwrap();
+    let library = open(&store, "latents");
     assert_eq!((library.len(), library.n_latents()), (150, 3));
     let all: Vec<usize> = (0..150).collect();
     for metric in [Metric::Euclidean, Metric::Cosine] {
@@ -88,20 +95,32 @@ fn a_library_gives_the_neighbours_of_rows_in_memory_to_the_bit() {
     assert_eq!(some[0], some[2]);
     for hit in some.iter().flatten() {
         assert_eq!((hit.table, hit.row), (0, hit.index));
-        assert_eq!(hit.cell, format!("latents_{}", hit.row));
+        assert_eq!(*hit.cell, format!("latents_{}", hit.row));
         assert_eq!(hit.sample, None);
     }
 }
 
 #[test]
 fn neighbours_on_both_sides_of_a_block_are_found() {
-    const BLOCK: usize = 65_536;
+    // A block of so many columns: 16 MiB of 64-bit numbers.
+    const COLUMNS: usize = 512;
+    const BLOCK: usize = 4096;
     let folder = tempfile::tempdir().unwrap();
     let mut store = create(folder.path(), "s.zarr");
-    let x = Array2::from_shape_fn((BLOCK + 5, 1), |(i, _)| i as f64);
+    let on_a_line = |at: &[f64]| {
+        Array2::from_shape_fn((at.len(), COLUMNS), |(i, j)| match j {
+            0 => at[i],
+            _ => 0.0,
+        })
+    };
+    let places: Vec<f64> = (0..BLOCK + 5).map(|i| i as f64).collect();
+    let x = on_a_line(&places);
     write(&mut store, "latents", &x);
-    let library = CellLibrary::open(&store, "latents", None).unwrap();
-    let queries = array![[BLOCK as f64 - 0.4], [0.0], [BLOCK as f64 + 9.0]];
+    let library = open(&store, "latents");
+    let queries = on_a_line(&[BLOCK as f64 - 0.4, 0.0, BLOCK as f64 + 9.0]);
+    let first_block = StopAfter::new(1);
+    let stopped = library.nearest(queries.view(), 4, Metric::Euclidean, &first_block);
+    assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
     let found = library.nearest(queries.view(), 4, Metric::Euclidean, &NoProgress);
     let expected = query_neighbors(x.view(), queries.view(), 4, Metric::Euclidean, &NoProgress);
     assert_eq!(of_hits(&found.unwrap()), of_neighbors(&expected.unwrap()));
@@ -119,7 +138,7 @@ fn neighbours_on_both_sides_of_a_block_are_found() {
         [BLOCK + 3, BLOCK + 2],
     ];
     assert_eq!(rows, expected);
-    let latents = library.latents(&cells).unwrap();
+    let latents = library.latents(&cells, &NoProgress).unwrap();
     assert_eq!(latents, x.select(Axis(0), &cells));
 }
 
@@ -132,31 +151,120 @@ fn tables_of_several_stores_are_one_library() {
     );
     let x = ties(90);
     let part = |rows: std::ops::Range<usize>| x.slice(s![rows, ..]).to_owned();
-    write(&mut one, "a", &part(0..40));
-    write(&mut one, "b", &part(40..45));
-    let other = TableData::new(names("c", 45), variables(3), None);
-    let other = other.with_layer("smooth", part(45..90));
-    two.write_table("c", &other, WriteMode::Create).unwrap();
-    let library = CellLibrary::open(&one, "a", None)
-        .and_then(|library| library.with_table(&one, "b", None))
-        .and_then(|library| library.with_table(&two, "c", Some("smooth")))
-        .unwrap();
-    assert_eq!(library.len(), 90);
-    let cells = [89, 0, 44, 40];
-    let found = library.nearest_to_cells(&cells, 20, Metric::Euclidean, &NoProgress);
-    let found = found.unwrap();
-    let expected = nearest_neighbors(x.view(), 20, Metric::Euclidean, &NoProgress).unwrap();
-    let expected = of_neighbors(&expected);
-    let expected: Vec<_> = cells.iter().map(|&cell| expected[cell].clone()).collect();
-    assert_eq!(of_hits(&found), expected);
-    let tables = [("a", 0), ("b", 40), ("c", 45)];
-    for hit in found.iter().flatten() {
-        let (name, first) = tables[hit.table];
-        assert_eq!(hit.row, hit.index - first);
-        assert_eq!(hit.cell, format!("{name}_{}", hit.row));
+    // The same rows as `X`, as a layer and in `obsm`, where the others are of no use.
+    let zeros = |n: usize| Array2::<f64>::zeros((n, 3));
+    let table = |name: &str, rows: std::ops::Range<usize>| {
+        let n = rows.len();
+        [
+            TableData::new(names(name, n), variables(3), matrix(&part(rows.clone()))),
+            TableData::new(names(name, n), variables(3), matrix(&zeros(n)))
+                .with_layer("smooth", part(rows.clone())),
+            TableData::new(names(name, n), variables(3), None).with_obsm("X_corrected", part(rows)),
+        ]
+    };
+    let kinds = [
+        Representation::X,
+        Representation::Layer("smooth".to_owned()),
+        Representation::Obsm("X_corrected".to_owned()),
+    ];
+    let [a, b, c] = [table("a", 0..40), table("b", 40..45), table("c", 45..90)];
+    for (kind, ((a, b), c)) in kinds.into_iter().zip(a.into_iter().zip(b).zip(c)) {
+        one.write_table("a", &a, WriteMode::Replace).unwrap();
+        one.write_table("b", &b, WriteMode::Replace).unwrap();
+        two.write_table("c", &c, WriteMode::Replace).unwrap();
+        let mut library = CellLibrary::open(&one, "a", kind).unwrap();
+        library.add_table(&one, "b").unwrap();
+        library.add_table(&two, "c").unwrap();
+        assert_eq!(library.len(), 90);
+        let tables = library.tables().iter();
+        let tables: Vec<_> = tables.map(|table| (table.name(), table.rows())).collect();
+        assert_eq!(tables, [("a", 0..40), ("b", 40..45), ("c", 45..90)]);
+        assert_eq!(library.tables()[2].store(), two.address());
+        let cells = [89, 0, 44, 40];
+        let found = library.nearest_to_cells(&cells, 20, Metric::Euclidean, &NoProgress);
+        let found = found.unwrap();
+        let expected = nearest_neighbors(x.view(), 20, Metric::Euclidean, &NoProgress).unwrap();
+        let expected = of_neighbors(&expected);
+        let expected: Vec<_> = cells.iter().map(|&cell| expected[cell].clone()).collect();
+        assert_eq!(of_hits(&found), expected);
+        for hit in found.iter().flatten() {
+            let (name, rows) = &tables[hit.table];
+            assert_eq!(hit.row, hit.index - rows.start);
+            assert_eq!(*hit.cell, format!("{name}_{}", hit.row));
+        }
+        let met: BTreeSet<usize> = found.iter().flatten().map(|hit| hit.table).collect();
+        assert_eq!(met.len(), 3, "all tables are met");
     }
-    let met: std::collections::BTreeSet<usize> = found.iter().flatten().map(|h| h.table).collect();
-    assert_eq!(met.len(), 3, "all tables are met");
+}
+
+/// A table as an unknown version of `encode` might write it, with one cell per sample.
+fn encoded(x: &Array2<f64>, model: &str) -> TableData {
+    let settings = r#"{"keys": {"sample_key": "tissue", "unknown": 1}, "later": [2]}"#;
+    let notes = [("config", settings), ("model", model)];
+    let notes = notes.map(|(key, text)| (key.to_owned(), Uns::from(text)));
+    let samples = Categorical::from_labels(names("tissue", x.nrows()));
+    TableData::new(names("cell", x.nrows()), variables(x.ncols()), matrix(x))
+        .with_obs_column("tissue", Column::Categorical(samples))
+        .unwrap()
+        .with_uns("phenocoder", Uns::Dict(notes.into()))
+}
+
+#[test]
+fn samples_are_named_whatever_other_settings_a_version_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = create(folder.path(), "s.zarr");
+    store
+        .write_table("t", &encoded(&ties(9), "one"), WriteMode::Create)
+        .unwrap();
+    let hits = open(&store, "t").nearest_to_cells(&[3], 8, Metric::Euclidean, &NoProgress);
+    for hit in &hits.unwrap()[0] {
+        let sample = format!("tissue_{}", hit.row);
+        assert_eq!(hit.sample.as_deref(), Some(sample.as_str()));
+    }
+}
+
+#[test]
+fn hits_of_one_cell_share_its_name_and_its_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = create(folder.path(), "s.zarr");
+    store
+        .write_table("t", &encoded(&ties(9), "one"), WriteMode::Create)
+        .unwrap();
+    let all: Vec<usize> = (0..9).collect();
+    let hits = open(&store, "t").nearest_to_cells(&all, 8, Metric::Euclidean, &NoProgress);
+    let hits: Vec<Hit> = hits.unwrap().into_iter().flatten().collect();
+    let of_first: Vec<&Hit> = hits.iter().filter(|hit| hit.row == 0).collect();
+    assert_eq!(of_first.len(), 8);
+    for hit in &of_first {
+        assert!(Arc::ptr_eq(&hit.cell, &of_first[0].cell));
+        let samples = [hit, &of_first[0]].map(|hit| hit.sample.clone().unwrap());
+        assert!(Arc::ptr_eq(&samples[0], &samples[1]));
+    }
+}
+
+#[test]
+fn a_table_that_was_written_anew_is_not_searched_for_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = create(folder.path(), "s.zarr");
+    let x = ties(9);
+    let mut write = |x: &Array2<f64>, model: &str| {
+        store
+            .write_table("t", &encoded(x, model), WriteMode::Replace)
+            .unwrap();
+        open(&store, "t")
+    };
+    let library = write(&x, "one");
+    let look = || library.nearest(x.view(), 2, Metric::Euclidean, &NoProgress);
+    write(&x, "one");
+    look().unwrap();
+    write(&x, "two");
+    let text = look().unwrap_err().to_string();
+    assert!(
+        text.contains("`t`") && text.contains("written anew"),
+        "{text}"
+    );
+    write(&ties(5), "one");
+    look().unwrap_err();
 }
 
 #[test]
@@ -167,19 +275,28 @@ fn what_cannot_be_a_library_is_refused_by_name() {
     write(&mut store, "wide", &Array2::zeros((5, 4)));
     let bare = TableData::new(names("bare", 5), variables(3), None);
     store.write_table("bare", &bare, WriteMode::Create).unwrap();
-    let problem = |library: phenocoder::Result<CellLibrary>| library.unwrap_err().to_string();
-    let text = problem(CellLibrary::open(&store, "cells", None));
+    let problem = |table: &str, rows: Representation| {
+        let refused = CellLibrary::open(&store, table, rows);
+        refused.unwrap_err().to_string()
+    };
+    let text = problem("cells", Representation::X);
     assert!(text.contains("cells") && text.contains("wide"), "{text}");
-    let text = problem(CellLibrary::open(&store, "latents", Some("smooth")));
-    assert!(text.contains("smooth"), "{text}");
-    let text = problem(CellLibrary::open(&store, "bare", None));
+    for rows in [Representation::Layer, Representation::Obsm] {
+        let text = problem("latents", rows("smooth".to_owned()));
+        assert!(text.contains("smooth"), "{text}");
+    }
+    let text = problem("bare", Representation::X);
     assert!(text.contains("`bare`") && text.contains("no X"), "{text}");
-    let library = CellLibrary::open(&store, "latents", None).unwrap();
-    let text = problem(library.with_table(&store, "wide", None));
+    // The library stays as it was.
+    let mut library = open(&store, "latents");
+    let text = library.add_table(&store, "wide").unwrap_err().to_string();
     assert!(
         text.contains("`wide`") && text.contains("4 columns, expected 3"),
         "{text}"
     );
+    assert_eq!((library.len(), library.tables().len()), (5, 1));
+    let found = library.nearest(ties(1).view(), 5, Metric::Euclidean, &NoProgress);
+    assert_eq!(found.unwrap()[0].len(), 5);
 }
 
 #[test]
@@ -188,7 +305,7 @@ fn what_cannot_be_looked_for_is_refused() {
     let mut store = create(folder.path(), "s.zarr");
     let x = ties(6);
     write(&mut store, "latents", &x);
-    let library = CellLibrary::open(&store, "latents", None).unwrap();
+    let library = open(&store, "latents");
     let nearest =
         |x: &Array2<f64>, k: usize| library.nearest(x.view(), k, Metric::Euclidean, &NoProgress);
     let others =
@@ -238,9 +355,9 @@ fn a_table_without_rows_adds_no_cell_and_an_empty_library_has_none_to_give() {
     let x = ties(4);
     write(&mut store, "none", &Array2::zeros((0, 3)));
     write(&mut store, "some", &x);
-    let empty = CellLibrary::open(&store, "none", None).unwrap();
-    assert!(empty.is_empty());
-    let refused = empty.nearest(x.view(), 1, Metric::Euclidean, &NoProgress);
+    let mut library = open(&store, "none");
+    assert!(library.is_empty());
+    let refused = library.nearest(x.view(), 1, Metric::Euclidean, &NoProgress);
     assert!(
         matches!(
             refused,
@@ -251,14 +368,14 @@ fn a_table_without_rows_adds_no_cell_and_an_empty_library_has_none_to_give() {
         ),
         "{refused:?}"
     );
-    let both = empty.with_table(&store, "some", None).unwrap();
-    assert_eq!(both.len(), 4);
-    let hits = both
+    library.add_table(&store, "some").unwrap();
+    assert_eq!(library.len(), 4);
+    let hits = library
         .nearest(x.view(), 4, Metric::Euclidean, &NoProgress)
         .unwrap();
     for hit in hits.iter().flatten() {
         assert_eq!((hit.table, hit.row), (1, hit.index));
-        assert_eq!(hit.cell, format!("some_{}", hit.row));
+        assert_eq!(*hit.cell, format!("some_{}", hit.row));
     }
 }
 
@@ -270,9 +387,8 @@ fn a_latent_that_is_no_number_names_its_table_and_row() {
     write(&mut store, "good", &x);
     x[[13, 2]] = f64::NAN;
     write(&mut store, "bad", &x);
-    let library = CellLibrary::open(&store, "good", None)
-        .and_then(|library| library.with_table(&store, "bad", None))
-        .unwrap();
+    let mut library = open(&store, "good");
+    library.add_table(&store, "bad").unwrap();
     for cells in [[0], [33]] {
         let refused = library.nearest_to_cells(&cells, 1, Metric::Euclidean, &NoProgress);
         let text = refused.unwrap_err().to_string();
@@ -288,14 +404,23 @@ fn a_search_stops_between_blocks() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = create(folder.path(), "s.zarr");
     write(&mut store, "a", &ties(30));
-    let library = CellLibrary::open(&store, "a", None)
-        .and_then(|library| library.with_table(&store, "a", None))
-        .unwrap();
+    let mut library = open(&store, "a");
+    library.add_table(&store, "a").unwrap();
     let x = ties(2);
     let look = |stop: &StopAfter| library.nearest(x.view(), 1, Metric::Euclidean, stop);
     let stopped = look(&StopAfter::new(1));
     assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
     assert_eq!(look(&StopAfter::new(3)).unwrap().len(), 2);
+    // The cells that are looked for are read in the same way.
+    let stopped = library.latents(&[40, 3], &StopAfter::new(1));
+    assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
+    assert_eq!(
+        library
+            .latents(&[40, 3], &StopAfter::new(3))
+            .unwrap()
+            .nrows(),
+        2
+    );
 }
 
 /// Three groups of rows, 200 of each.
@@ -537,7 +662,7 @@ fn patches_find_the_cells_that_they_were_cut_from() {
         }
     }
 
-    let library = CellLibrary::open(&store, "phenocoder", None).unwrap();
+    let mut library = open(&store, "phenocoder");
     let hits = library.nearest_to_patches(&raw, &model, 3, Metric::Euclidean, &NoProgress);
     for (hits, &row) in hits.unwrap().iter().zip(&cut.rows) {
         assert_eq!(hits[0].row, row);
@@ -580,10 +705,8 @@ fn patches_find_the_cells_that_they_were_cut_from() {
     assert!(refused.contains("another model"), "{refused}");
     let renamed = config.encode.clone().with_table("second");
     encode(&mut store, &second, &renamed, &NoProgress).unwrap();
-    let refused = library
-        .with_table(&store, "second", None)
-        .unwrap_err()
-        .to_string();
+    let refused = library.add_table(&store, "second");
+    let refused = refused.unwrap_err().to_string();
     assert!(
         refused.contains("`second`") && refused.contains("another model"),
         "{refused}"

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use phenocoder_io::{Table, Uns};
+use serde_json::Value;
 
 use super::{EncodeConfig, STEP};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub(super) fn notes(config: &EncodeConfig, model: String) -> Result<Uns> {
 }
 
 /// Where the cells of a table come from, as far as it says so.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::pipeline) struct Origin {
     /// The column of `obs` with the sample of each cell.
     pub(in crate::pipeline) sample_key: Option<String>,
@@ -46,13 +47,16 @@ impl Origin {
             Some(Uns::Text(text)) => Some(text.as_str()),
             _ => None,
         };
-        let config: Option<EncodeConfig> =
+        // Another version may have had other settings, but this one among them.
+        let config: Option<Value> =
             text(CONFIG).and_then(|config| serde_json::from_str(config).ok());
-        let columns = table.obs_columns();
+        let sample_key = config.as_ref().and_then(|config| {
+            let key = config.pointer("/keys/sample_key")?.as_str()?;
+            let mut columns = table.obs_columns().iter();
+            columns.find(|column| *column == key).cloned()
+        });
         Ok(Self {
-            sample_key: config
-                .map(|config| config.keys.sample_key)
-                .filter(|key| columns.contains(key)),
+            sample_key,
             model: text(MODEL).map(str::to_owned),
         })
     }
