@@ -42,16 +42,18 @@ def call(command, environment):
 
 
 def contest(commands, rounds, environment=None):
-    """CPU seconds, seconds and resident megabytes of each contender by name, and what came out.
+    """CPU seconds, seconds and resident megabytes of each contender by name, and what came out in each round.
 
     They take turns; the least times of the rounds count, and the most memory.
+    Whoever compares what came out compares all rounds.
     """
     best = {}
     for _ in range(rounds):
         for name, command in commands.items():
             wall, cpu, answer, resident = call(command, environment)
-            old = best.get(name, (cpu, wall, resident))
-            best[name] = min(old[0], cpu), min(old[1], wall), max(old[2], resident), answer
+            old = best.get(name, (cpu, wall, resident, []))
+            answers = [*old[3], answer]
+            best[name] = min(old[0], cpu), min(old[1], wall), max(old[2], resident), answers
     return best
 
 

@@ -215,10 +215,13 @@ def run(folder, worker, rounds, rows=ROWS):
             commands = {"ours": [worker, task, file]}
             commands.update({peer: [sys.executable, __file__, "work", task, peer, file] for peer in peers})
             best = contest(commands, rounds, {**os.environ, **ONE_THREAD})
-            cpu, wall, resident, answer = best.pop("ours")
-            for peer, (cpu_peer, wall_peer, resident_peer, answer_peer) in best.items():
+            cpu, wall, resident, answers = best.pop("ours")
+            assert all(answer == answers[0] for answer in answers), f"{task}: ours differs between rounds"
+            for peer, (cpu_peer, wall_peer, resident_peer, answers_peer) in best.items():
                 if peer not in NOT_COMPARED:
-                    agree(task, answer, answer_peer)
+                    for answer, answer_peer in zip(answers, answers_peer):
+                        agree(task, answer, answer_peer)
+                answer, answer_peer = answers[0], answers_peer[0]
                 ratio, bar = cpu_peer / cpu, peers[peer]
                 quality = f"{answer[0]:.3f}, theirs {answer_peer[0]:.3f}" if task in AS_GOOD else ""
                 numbers = f"{cpu_peer:.3f} | {wall_peer:.3f} | {resident_peer:.0f} | {ratio:,.1f} | {quality}"

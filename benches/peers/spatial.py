@@ -150,9 +150,10 @@ def run(folder, worker, rounds):
         file = file_of(folder, cells)
         commands = {"ours": [worker, task, file], "squidpy": [sys.executable, __file__, "work", task, file]}
         best = contest(commands, rounds)
-        cpu, wall, resident, answer = best["ours"]
-        cpu_peer, wall_peer, resident_peer, answer_peer = best["squidpy"]
-        agree(task, answer, answer_peer)
+        cpu, wall, resident, answers = best["ours"]
+        cpu_peer, wall_peer, resident_peer, answers_peer = best["squidpy"]
+        for answer, answer_peer in zip(answers, answers_peer):
+            agree(task, answer, answer_peer)
         ratio = cpu_peer / cpu
         numbers = f"{cpu:.4f} | {wall:.4f} | {resident:.0f} | {cpu_peer:.2f} | {wall_peer:.2f} | {resident_peer:.0f}"
         print(f"| {task} | {cells:,} | {numbers} | {ratio:,.1f} |", flush=True)
