@@ -63,8 +63,10 @@ Commands:
            --data FOLDER      where the stores are (600 MB), made when they are not there
            --venv FOLDER, --python PATH   as above
   bench-spatial  statistics of the neighbourhood graph beside squidpy; needs the same, and takes the same arguments
-  bench-scaling  the same statistics for 10⁴ to 10⁷ cells: time, memory and docs/images/scaling.png; Linux, 12 GB of memory
+  bench-scaling  the same statistics for 10⁴ to 10⁷ cells, and UMAP of up to 10⁶: time, memory and docs/images/scaling.png;
+           Linux, 12 GB of memory
            --largest CELLS    no more cells than these
+           --only WORD        tasks with this word in their names, such as UMAP
   bench-embed  components, neighbours, UMAP and Leiden beside scikit-learn, pynndescent, bbknn, umap-learn, leidenalg and
            igraph; needs what bench-spatial needs, and a C++ compiler, and takes the same arguments
   cuda-build  checks and links the examples with the feature `cuda`, with NVIDIA's compiler from PyPI (489 MB below
@@ -99,7 +101,10 @@ fn main() -> Result<ExitCode> {
             let options = peers::Options::parse(rest)?;
             peers::run(&Workspace::load()?, &options)?
         }
-        Some((&"bench-scaling", rest)) => scaling::run(&Workspace::load()?, scaling::parse(rest)?)?,
+        Some((&"bench-scaling", rest)) => {
+            let options = scaling::Options::parse(rest)?;
+            scaling::run(&Workspace::load()?, &options)?
+        }
         Some((&"cuda-build", rest)) => {
             let options = cuda::Options::parse(rest)?;
             cuda::run(&Workspace::load()?, &options)?

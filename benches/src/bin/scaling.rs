@@ -1,4 +1,4 @@
-//! `cargo xtask bench-scaling`: how time and memory of statistics of neighborhoods grow with the number of cells.
+//! `cargo xtask bench-scaling`: how time and memory of statistics of neighborhoods, and of UMAP, grow with the number of cells.
 //!
 //! Each task runs in a process of its own, which says what it took: the first call, without anything warm but the data.
 
@@ -10,8 +10,11 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 use ndarray::{Array2, ArrayView2};
 use phenocoder_benches::watch::{Watch, peak_megabytes};
-use phenocoder_benches::{SEED, tissue};
+use phenocoder_benches::{SEED, latents, tissue};
 use phenocoder_core::{Categorical, Coords, Features, NoProgress, Unit};
+use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
+use phenocoder_embed::knn::{HnswConfig, HnswIndex, Metric};
+use phenocoder_embed::umap::{UmapConfig, layout};
 use phenocoder_plot::{Curve, CurvesConfig, curves};
 use phenocoder_spatial::autocorrelation::{SpatialWeights, moran_i};
 use phenocoder_spatial::co_occurrence::{Neighborhood, co_occurrence};
@@ -29,6 +32,11 @@ const FEATURES: usize = 50;
 /// Distances of co-occurrence, up to half of the farthest two cells.
 const DISTANCES: usize = 50;
 
+/// Columns of the rows that UMAP draws, their neighbours, and the rows that the search for these keeps in view.
+const COLUMNS: usize = 32;
+const NEIGHBORS: usize = 14;
+const WIDTH: usize = 100;
+
 /// Seconds of CPU time that can be measured to 5 %: the clock has ticks of 10 ms.
 const LONG: f64 = 0.2;
 
@@ -41,7 +49,7 @@ const SIZES: [usize; 7] = [
 ];
 
 /// What is measured: the most cells to measure it with, and the most seconds and megabytes that it may take then.
-const TASKS: [(&str, usize, Option<f64>, Option<f64>); 10] = [
+const TASKS: [(&str, usize, Option<f64>, Option<f64>); 11] = [
     ("radius graph", 10_000_000, None, None),
     ("10 nearest neighbors", 10_000_000, None, None),
     ("Delaunay graph", 3_162_278, None, None),
@@ -62,6 +70,12 @@ const TASKS: [(&str, usize, Option<f64>, Option<f64>); 10] = [
     ("Ripley's L", 1_000_000, Some(60.0), None),
     ("co-occurrence up to 200", 1_000_000, None, None),
     ("co-occurrence", 1_000_000, Some(60.0), None),
+    (
+        "UMAP of 32 columns",
+        1_000_000,
+        Some(1_500.0),
+        Some(4_096.0),
+    ),
 ];
 
 fn main() -> Result<ExitCode> {
@@ -71,9 +85,8 @@ fn main() -> Result<ExitCode> {
             work(task, n.parse()?)?;
             true
         }
-        [figure] => measure(Path::new(figure), usize::MAX)?,
-        [figure, largest] => measure(Path::new(figure), largest.parse()?)?,
-        _ => bail!("expected FIGURE, FIGURE CELLS or TASK CELLS"),
+        [figure, largest, word] => measure(Path::new(figure), largest.parse()?, word)?,
+        _ => bail!("expected FIGURE CELLS WORD or TASK CELLS"),
     };
     Ok(match good {
         true => ExitCode::SUCCESS,
@@ -90,13 +103,17 @@ struct Took {
     megabytes: f64,
 }
 
-/// Measures all tasks, prints a table and verdicts, and draws the figure; `true` when every bar is met.
-fn measure(figure: &Path, largest: usize) -> Result<bool> {
+/// Measures the tasks with a word in their names, prints a table and verdicts, and draws the figure; `true` when every bar is
+/// met.
+fn measure(figure: &Path, largest: usize, word: &str) -> Result<bool> {
+    let tasks = TASKS.iter().filter(|(name, ..)| name.contains(word));
+    let tasks: Vec<_> = tasks.copied().collect();
+    ensure!(!tasks.is_empty(), "no task has `{word}` in its name");
     let program = std::env::current_exe()?;
     let mut drawn = Vec::new();
     let mut verdicts = Vec::new();
     println!("| task | cells | wall s | CPU s | MB | slope |\n|---|---:|---:|---:|---:|---:|");
-    for (name, most, seconds, memory) in TASKS {
+    for (name, most, seconds, memory) in tasks {
         let mut before: Option<Took> = None;
         let mut curve = Curve::new(name, Vec::new(), Vec::new());
         for cells in SIZES.into_iter().filter(|&n| n <= most.min(largest)) {
@@ -257,11 +274,26 @@ fn work(task: &str, n: usize) -> Result<()> {
             watch = Watch::start()?;
             co_occurrence_to(side * 2_f64.sqrt() / 2.0)?;
         }
+        "UMAP of 32 columns" => {
+            let x = latents(n, COLUMNS);
+            watch = Watch::start()?;
+            map_of(x.view())?;
+        }
         other => bail!("unknown task `{other}`"),
     }
     let (wall, cpu) = watch.stop()?;
     println!("{wall} {cpu} {}", peak_megabytes()?);
     Ok(())
+}
+
+/// The map of rows, from neighbours that are searched as one would among so many: approximately.
+fn map_of(x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+    let index = HnswIndex::build(x, &HnswConfig::new(Metric::Euclidean), &NoProgress)?;
+    let neighbors = index.neighbors(NEIGHBORS, WIDTH, &NoProgress)?;
+    drop(index);
+    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+    drop(neighbors);
+    Ok(layout(&graph, &UmapConfig::default(), &NoProgress)?)
 }
 
 /// Types that lie in stripes, but for one cell in five.
