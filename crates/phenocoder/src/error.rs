@@ -38,33 +38,61 @@ pub enum Error {
     /// A trait object of another crate failed.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The caller asked to stop.
+    /// The caller asked to stop, in whatever crate the work was.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     /// A store.
     #[cfg(feature = "io")]
     #[error(transparent)]
-    Io(#[from] phenocoder_io::Error),
+    Io(phenocoder_io::Error),
     /// Patches.
     #[cfg(feature = "patches")]
     #[error(transparent)]
-    Patches(#[from] phenocoder_patches::Error),
+    Patches(phenocoder_patches::Error),
     /// A network.
     #[cfg(feature = "model")]
     #[error(transparent)]
-    Model(#[from] phenocoder_model::Error),
+    Model(phenocoder_model::Error),
     /// Spatial statistics.
     #[cfg(feature = "spatial")]
     #[error(transparent)]
-    Spatial(#[from] phenocoder_spatial::Error),
+    Spatial(phenocoder_spatial::Error),
     /// An embedding.
     #[cfg(feature = "embed")]
     #[error(transparent)]
-    Embed(#[from] phenocoder_embed::Error),
+    Embed(phenocoder_embed::Error),
     /// A figure.
     #[cfg(feature = "plot")]
     #[error(transparent)]
     Plot(#[from] phenocoder_plot::Error),
+}
+
+/// Wraps the errors of the crates, but for the wish to stop, which is [`Error::Cancelled`] whoever heard it.
+macro_rules! from_crates {
+    ($(#[$feature:meta] $krate:ident => $variant:ident,)*) => {$(
+        #[$feature]
+        impl From<$krate::Error> for Error {
+            fn from(error: $krate::Error) -> Self {
+                match error {
+                    $krate::Error::Cancelled(cancelled) => Self::Cancelled(cancelled),
+                    error => Self::$variant(error),
+                }
+            }
+        }
+    )*};
+}
+
+from_crates! {
+    #[cfg(feature = "io")]
+    phenocoder_io => Io,
+    #[cfg(feature = "patches")]
+    phenocoder_patches => Patches,
+    #[cfg(feature = "model")]
+    phenocoder_model => Model,
+    #[cfg(feature = "spatial")]
+    phenocoder_spatial => Spatial,
+    #[cfg(feature = "embed")]
+    phenocoder_embed => Embed,
 }
 
 #[cfg(feature = "io")]
@@ -85,6 +113,26 @@ impl Error {
         Self::Data {
             step,
             problem: problem.into(),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "pipeline"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wish_to_stop_is_the_same_error_from_every_crate() {
+        let heard: [Error; 6] = [
+            Cancelled.into(),
+            phenocoder_io::Error::from(Cancelled).into(),
+            phenocoder_patches::Error::from(Cancelled).into(),
+            phenocoder_model::Error::from(Cancelled).into(),
+            phenocoder_spatial::Error::from(Cancelled).into(),
+            phenocoder_embed::Error::from(Cancelled).into(),
+        ];
+        for error in heard {
+            assert!(matches!(error, Error::Cancelled(_)), "{error:?}");
         }
     }
 }
