@@ -20,13 +20,13 @@ use phenocoder::embed::evaluate::mixing::{
 };
 use phenocoder::embed::knn::{Metric, Neighbors, batch_balanced_neighbors, nearest_neighbors};
 use phenocoder::embed::umap::UmapConfig;
-use phenocoder::io::{ContainerVersion, Store, TableData, Uns, WriteMode};
+use phenocoder::io::{ContainerVersion, Store, TableData, WriteMode};
 use phenocoder::model::DeviceChoice;
 use phenocoder::model::train::FitConfig;
 use phenocoder::patches::ScalingMode;
 use phenocoder::pipeline::{
-    BatchCorrection, ClusterConfig, GraphConfig, PipelineConfig, Representation, cluster_cells,
-    encode, evaluate_batches, fit, generate_dataset,
+    BatchCorrection, ClusterConfig, EvaluationConfig, GraphConfig, NeighborRows, PipelineConfig,
+    Representation, cluster_cells, encode, evaluate_batches, fit, generate_dataset,
 };
 
 /// What a correction must add to iLISI, at least.
@@ -244,18 +244,16 @@ impl Comparison {
         Ok(table.obs_column(key)?.to_categorical())
     }
 
-    fn measure(&self, name: &'static str, rows: &Representation) -> anyhow::Result<Row> {
-        let arguments = &self.arguments;
-        let found = evaluate_batches(
-            &self.store,
-            &arguments.table,
-            rows,
-            &arguments.batch_key,
-            &arguments.label_key,
-            &BatchReportConfig::default(),
-            &NoProgress,
-        )?;
-        Ok(Row::of_report(name, &found))
+    fn measure(&self, name: &'static str, rows: Representation) -> anyhow::Result<Row> {
+        let Arguments {
+            table,
+            batch_key,
+            label_key,
+            ..
+        } = &self.arguments;
+        let config = EvaluationConfig::new(table, batch_key, label_key).with_rows(rows);
+        let found = evaluate_batches(&self.store, &config, &NoProgress)?;
+        Ok(Row::of_report(name, &found.measures))
     }
 
     /// The rows that neighbours are searched in after a correction.
@@ -271,20 +269,8 @@ impl Comparison {
             .with_balance_batches(false)
             .with_graph(graph);
         cluster_cells(&mut self.store, &config, &NoProgress)?;
-        let rows = self.used()?;
-        self.measure(name, &rows)
-    }
-
-    /// What `uns/neighbors` names.
-    fn used(&self) -> anyhow::Result<Representation> {
-        let table = self.store.table(&self.arguments.table)?;
-        let neighbors = table.read_entry("uns/neighbors")?;
-        let params = neighbors.get("params").context("no `params`")?;
-        match params.get("use_rep").and_then(Uns::as_text) {
-            Some("X") => Ok(Representation::X),
-            Some(entry) => Ok(Representation::Obsm(entry.to_owned())),
-            None => anyhow::bail!("no `use_rep`"),
-        }
+        let rows = NeighborRows::read(&self.store, &self.arguments.table)?;
+        self.measure(name, rows.used)
     }
 
     /// Lists of neighbours in the uncorrected rows, as they are: all neighbours of a row weigh alike.
@@ -322,7 +308,7 @@ impl Comparison {
             .with_balance_batches(balanced)
             .with_graph(graph);
         cluster_cells(&mut self.store, &config, &NoProgress)?;
-        self.measure(name, &Representation::Obsm("X_umap".to_owned()))
+        self.measure(name, Representation::Obsm("X_umap".to_owned()))
     }
 }
 

@@ -67,7 +67,8 @@ pub struct TissueConfig {
     pub slice_distance_um: f64,
     /// Whether the second batch differs from the first (default true).
     pub batch_effect: bool,
-    /// How much it does (default 1): it is `1 + 0.35 s` times as bright, on `1 + s` times the background.
+    /// How much it does (default 1): it is `1 + 0.35 s` times as bright, on `1 + s` times the background, and the noise that
+    /// does not depend on the signal has a standard deviation of `25 + 15 s`.
     pub batch_strength: f64,
     /// Where chance comes from.
     pub seed: Seed,

@@ -9,8 +9,8 @@
 //! | 5 | [`spatialgraph_stats`] | tables | table `phenocoder_samples` or `phenocoder_subunits`, CSV, Parquet |
 //! | 6 | [`spatialgraph_embedding`] | that table | its components, graph, map and groups |
 //!
-//! [`BatchCorrection`] takes the effect of batches from the cells of step 4 and the samples of step 6, and
-//! [`evaluate_batches`] measures what that did.
+//! [`BatchCorrection`] takes the effect of batches from the cells of step 4 and the samples of step 6, [`NeighborRows`] names
+//! the rows before and after it, and [`evaluate_batches`] measures what that did.
 //! [`run`] does all six; [`figures`] draws what came out, and [`report`](crate::report) puts it on one page.
 //! [`CellLibrary`] finds the cells of one or many tables of latents that look most like a cell or a patch.
 //! Every configuration can be written as JSON and read back; unknown fields are refused.
@@ -28,15 +28,18 @@ mod folder;
 mod generate;
 mod graph;
 mod keys;
+mod rows;
 mod run;
 mod search;
 pub(crate) mod source;
 mod statistics;
 
 pub use cluster::{ClusterConfig, ClusterReport, cluster_cells};
-pub use compare::{Representation, evaluate_batches};
+pub use compare::{Evaluation, EvaluationConfig, Representation, evaluate_batches};
 pub use correction::BatchCorrection;
-pub use embedding::{EmbeddingConfig, EmbeddingReport, RAW_LAYER, spatialgraph_embedding};
+pub use embedding::{
+    EmbeddingConfig, EmbeddingReport, RAW_LAYER, SCALED_LAYER, spatialgraph_embedding,
+};
 pub use encode::{
     EncodeConfig, EncodeReport, RawPatches, SMOOTHED_LAYER, SmoothingConfig, encode, encode_patches,
 };
@@ -49,6 +52,7 @@ pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_datas
 pub use graph::HnswSearch;
 pub use graph::{GraphConfig, NeighborMethod};
 pub use keys::{CoordinateOrder, StoreKeys};
+pub use rows::NeighborRows;
 pub use run::{PipelineConfig, PipelineReport, run};
 pub use search::{CellLibrary, Hit, LibraryTable};
 pub use statistics::{

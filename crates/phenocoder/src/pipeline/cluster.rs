@@ -6,8 +6,13 @@ use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_io::{Store, TableData, WriteMode};
 use serde::{Deserialize, Serialize};
 
-use super::correction::{BatchCorrection, Batches, CORRECTED_ENTRY, HARMONY_ENTRY, Stage};
+use super::compare::Representation;
+use super::correction::{
+    BatchCorrection, BatchSettings, Batches, CORRECTED_ENTRY, HARMONY_ENTRY, NEEDS_BATCHES,
+    PCA_ENTRY, Stage,
+};
 use super::graph::{GraphConfig, row_graph};
+use super::rows::{NeighborRows, RowsNote, obsm, remove_made};
 use crate::error::{Error, Result};
 
 const STEP: &str = "cluster_cells";
@@ -125,7 +130,7 @@ impl ClusterConfig {
     /// # Errors
     ///
     /// [`Error::Config`] or [`Error::Embed`] that names the first setting out of range: also a correction without a batch
-    /// column, or with confounders that it cannot keep.
+    /// column, or confounders that no correction keeps.
     pub fn validate(&self) -> Result<()> {
         self.graph.validate()?;
         self.correction.validate()?;
@@ -133,11 +138,17 @@ impl ClusterConfig {
             .check_confounders(self.confounder_keys.len())?;
         match self.correction.is_none() || self.batch_key.is_some() {
             true => Ok(()),
-            false => Err(Error::config(
-                STEP,
-                "batch_key",
-                "the name of a column, for its batches are to be corrected for",
-            )),
+            false => Err(Error::config(STEP, "batch_key", NEEDS_BATCHES)),
+        }
+    }
+
+    /// What the settings say of batches.
+    fn batches(&self) -> BatchSettings<'_> {
+        BatchSettings {
+            table: &self.table,
+            batch_key: self.batch_key.as_ref(),
+            confounder_keys: &self.confounder_keys,
+            correction: &self.correction,
         }
     }
 }
@@ -152,6 +163,9 @@ pub struct ClusterReport {
     pub clusters: Vec<usize>,
     /// The quality that Leiden reached.
     pub quality: Option<f64>,
+    /// The matrix in which neighbours were searched, and what the correction did to it; `None` in reports of earlier
+    /// versions.
+    pub neighbors: Option<NeighborRows>,
 }
 
 /// Joins the cells of a table into a graph, draws it with UMAP and groups it with Leiden.
@@ -165,13 +179,18 @@ pub struct ClusterReport {
 /// | ridge, ComBat, centring | `obsm/X_corrected`: corrected latents | `obsm/X_pca`: components of the corrected latents |
 /// | Harmony | `obsm/X_corrected`: corrected latents | `obsm/X_pca_harmony`: corrected components; `obsm/X_pca`: those before |
 ///
-/// `X` and the layers stay as they are, and `uns/neighbors` names what was used.
-/// What an earlier run left under these names is replaced or, when it is no longer made, removed.
+/// `X` and the layers stay as they are.
+/// `uns/neighbors` names what was used: as scanpy does (`use_rep`, which is `X` for a layer, too), and for
+/// [`NeighborRows::read`], with the correction.
+/// Entries of these names are replaced.
+/// What an earlier run made and this one does not is removed, and nothing else; where scanpy searched neighbours since, no
+/// entry can be told from the user's and all stay.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] for settings out of range, [`Error::Io`] when table, layer or column is not there, [`Error::Data`] with
-/// fewer than 3 cells, [`Error::Embed`], [`Error::Cancelled`].
+/// fewer than 3 cells, for a cell without batch or confounder, and for batches that are too small or that a confounder
+/// follows from, [`Error::Embed`], [`Error::Cancelled`].
 #[doc(alias("leiden", "neighbors", "umap"))]
 pub fn cluster_cells(
     store: &mut Store,
@@ -188,10 +207,12 @@ pub fn cluster_cells(
             .ok_or_else(|| Error::data(STEP, format!("table `{}` has no X", config.table)))?
             .to_dense_f64()?,
     };
-    let batches = Batches::read(&table, config.batch_key.as_ref(), &config.confounder_keys)?;
+    let batches = Batches::read(&table, config.batches(), STEP)?;
     let rows = Rows::new(latents, &batches, config, progress)?;
     let balanced = batches.batch.as_ref().filter(|_| config.balance_batches);
-    let graph = row_graph(rows.used().view(), balanced, &config.graph, STEP, progress)?;
+    let graph = row_graph(rows.used().view(), balanced, &config.graph, STEP, progress)
+        .map_err(|error| batches.named(error))?;
+    let note = rows.note(&batches, config);
     let report = ClusterReport {
         cells: rows.used().nrows(),
         clusters: graph
@@ -200,15 +221,16 @@ pub fn cluster_cells(
             .map(|c| c.sizes())
             .unwrap_or_default(),
         quality: graph.clusters.as_ref().map(|c| c.quality),
+        neighbors: Some(note.rows.clone()),
     };
     let mut data = table.read_all()?;
-    if data.uns.contains_key("phenocoder") {
-        // On a table of latents, only an earlier run of this step can have made them.
-        for entry in ["X_pca", HARMONY_ENTRY, CORRECTED_ENTRY] {
-            data.obsm.remove(entry);
-        }
-    }
-    data = graph.add_to(data, rows.name(), config.graph.metric, &config.column)?;
+    let is_of_latents = data.uns.contains_key("phenocoder");
+    remove_made(
+        &mut data,
+        is_of_latents,
+        &[PCA_ENTRY, HARMONY_ENTRY, CORRECTED_ENTRY],
+    );
+    data = graph.add_to(data, &note, config.graph.metric, &config.column)?;
     data = rows.add_to(data);
     store.write_table(&config.table, &data, WriteMode::Replace)?;
     Ok(report)
@@ -224,13 +246,12 @@ impl Rows {
     /// Corrects, reduces and corrects, as far as the settings ask for it.
     fn new(
         latents: Array2<f64>,
-        batches: &Batches,
+        batches: &Batches<'_>,
         config: &ClusterConfig,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let correct = |stage: Stage, rows: &Array2<f64>| {
-            batches.correct(&config.correction, stage, rows.view(), progress)
-        };
+        let correct =
+            |stage: Stage, rows: &Array2<f64>| batches.correct(stage, rows.view(), progress);
         let mut made = Vec::new();
         let columns = correct(Stage::Columns, &latents)?;
         let reduced = match config.n_components {
@@ -243,7 +264,7 @@ impl Rows {
         let components = correct(Stage::Components, reduced.as_ref().unwrap_or(&latents))?;
         match reduced {
             Some(scores) => {
-                made.push(("X_pca", scores));
+                made.push((PCA_ENTRY, scores));
                 made.extend(components.map(|rows| (HARMONY_ENTRY, rows)));
             }
             None => made.extend(columns.or(components).map(|rows| (CORRECTED_ENTRY, rows))),
@@ -256,9 +277,22 @@ impl Rows {
         self.made.last().map_or(&self.latents, |(_, rows)| rows)
     }
 
-    /// Their entry of `obsm`, or `X`.
-    fn name(&self) -> &'static str {
-        self.made.last().map_or("X", |(name, _)| *name)
+    /// What the table is to say of them.
+    fn note(&self, batches: &Batches<'_>, config: &ClusterConfig) -> RowsNote {
+        let made: Vec<Representation> = self.made.iter().map(|(name, _)| obsm(name)).collect();
+        let latents = || match &config.layer {
+            Some(layer) => Representation::Layer(layer.clone()),
+            None => Representation::X,
+        };
+        let used = made.last().cloned().unwrap_or_else(latents);
+        let before = match (batches.stage(), config.n_components) {
+            (Some(Stage::Components), Some(_)) => obsm(PCA_ENTRY),
+            _ => latents(),
+        };
+        RowsNote {
+            rows: batches.describe(used.clone(), before, used),
+            made,
+        }
     }
 
     fn add_to(self, data: TableData) -> TableData {

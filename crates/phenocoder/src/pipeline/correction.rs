@@ -1,7 +1,8 @@
 //! What is taken from rows because of their batch.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use phenocoder_core::{Categorical, Progress, Seed};
+use phenocoder_embed::Error as EmbedError;
 use phenocoder_embed::batch::{
     BatchEffect, CombatConfig, Covariate, HarmonyConfig, center, combat, harmony, ridge_removal,
 };
@@ -10,11 +11,18 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::compare::Representation;
+use super::rows::NeighborRows;
 use super::source;
 use crate::error::{Error, Result};
 
 /// The name in messages.
 const STEP: &str = "batch correction";
+/// What a step's batch column must be where a correction was asked for.
+pub(super) const NEEDS_BATCHES: &str =
+    "the name of a column, for its batches are to be corrected for";
+/// The entry of `obsm` with components: scanpy's name.
+pub(super) const PCA_ENTRY: &str = "X_pca";
 /// The entry of `obsm` with components that Harmony corrected: scanpy's name.
 pub(super) const HARMONY_ENTRY: &str = "X_pca_harmony";
 /// The entry of `obsm` with what a correction made of rows that were not reduced to components.
@@ -56,7 +64,10 @@ pub enum BatchCorrection {
     /// Nothing is taken.
     #[default]
     None,
-    /// What a ridge regression ascribes to the batch: [`ridge_removal`].
+    /// What a ridge regression ascribes to the batch: [`ridge_removal`] of the rows about their common mean.
+    ///
+    /// The regression has no intercept: of columns far from 0 it would take another part of the mean from each batch, as
+    /// batches differ in size.
     Ridge {
         /// The penalty; above 0.
         alpha: f64,
@@ -106,7 +117,7 @@ impl BatchCorrection {
     /// Refuses confounders that the correction cannot keep.
     pub(super) fn check_confounders(&self, count: usize) -> Result<()> {
         match self {
-            Self::Harmony(_) | Self::Center(_) if count > 0 => Err(Error::config(
+            Self::None | Self::Harmony(_) | Self::Center(_) if count > 0 => Err(Error::config(
                 STEP,
                 "confounder_keys",
                 "empty: only ridge and ComBat can keep what confounders explain",
@@ -137,7 +148,7 @@ impl BatchCorrection {
         progress.check()?;
         Ok(match self {
             Self::None => rows.to_owned(),
-            Self::Ridge { alpha } => ridge_removal(rows, batch, kept, *alpha)?.residual,
+            Self::Ridge { alpha } => ridge_about_mean(rows, batch, kept, *alpha)?,
             Self::Combat(config) => {
                 let kept: Vec<Covariate<'_>> = kept
                     .iter()
@@ -160,6 +171,22 @@ impl BatchCorrection {
     }
 }
 
+/// Takes from the rows what a ridge regression about their common mean ascribes to the batch.
+fn ridge_about_mean(
+    rows: ArrayView2<'_, f64>,
+    batch: &Categorical,
+    kept: &[&Categorical],
+    alpha: f64,
+) -> Result<Array2<f64>> {
+    let mean = rows.mean_axis(Axis(0));
+    let explained = match mean.filter(|mean| mean.iter().all(|v| v.is_finite())) {
+        Some(mean) => ridge_removal((&rows - &mean).view(), batch, kept, alpha)?.explained,
+        // It names the value that is no number.
+        None => ridge_removal(rows, batch, kept, alpha)?.explained,
+    };
+    Ok(&rows - &explained)
+}
+
 /// Where in a step a correction acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -169,42 +196,123 @@ pub(super) enum Stage {
     Components,
 }
 
+/// What the settings of a step say of batches.
+#[derive(Clone, Copy)]
+pub(super) struct BatchSettings<'a> {
+    /// The name of the table, for messages.
+    pub(super) table: &'a str,
+    pub(super) batch_key: Option<&'a String>,
+    pub(super) confounder_keys: &'a [String],
+    pub(super) correction: &'a BatchCorrection,
+}
+
 /// The batch of each row of a table, and what is to be kept beside it.
-pub(super) struct Batches {
+pub(super) struct Batches<'a> {
+    settings: BatchSettings<'a>,
+    step: &'static str,
     pub(super) batch: Option<Categorical>,
     kept: Vec<Categorical>,
 }
 
-impl Batches {
-    /// Reads the columns of `obs`.
+impl<'a> Batches<'a> {
+    /// Reads the columns of `obs`; a row without a label is an error.
     pub(super) fn read(
         table: &Table,
-        batch_key: Option<&String>,
-        confounder_keys: &[String],
+        settings: BatchSettings<'a>,
+        step: &'static str,
     ) -> Result<Self> {
-        let read = |key: &String| source::labels(table, key);
+        let read = |key: &String| source::full_labels(table, settings.table, key, step);
+        let kept = settings.confounder_keys.iter().map(read);
         Ok(Self {
-            batch: batch_key.map(read).transpose()?,
-            kept: confounder_keys.iter().map(read).collect::<Result<_>>()?,
+            settings,
+            step,
+            batch: settings.batch_key.map(read).transpose()?,
+            kept: kept.collect::<Result<_>>()?,
         })
+    }
+
+    /// Where in the step something is taken from the rows, if anything is.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.batch
+            .as_ref()
+            .and_then(|_| self.settings.correction.stage())
     }
 
     /// What the correction makes of the rows, if it acts at this stage and there is a batch.
     pub(super) fn correct(
         &self,
-        correction: &BatchCorrection,
         stage: Stage,
         rows: ArrayView2<'_, f64>,
         progress: &dyn Progress,
     ) -> Result<Option<Array2<f64>>> {
-        let Some(batch) = &self.batch else {
+        let Some(batch) = self.batch.as_ref().filter(|_| self.stage() == Some(stage)) else {
             return Ok(None);
         };
-        if correction.stage() != Some(stage) {
-            return Ok(None);
-        }
         let kept: Vec<&Categorical> = self.kept.iter().collect();
-        correction.correct(rows, batch, &kept, progress).map(Some)
+        let corrected = self
+            .settings
+            .correction
+            .correct(rows, batch, &kept, progress);
+        corrected.map(Some).map_err(|error| self.named(error))
+    }
+
+    /// The error with the names of table and column, where it is one of their labels.
+    pub(super) fn named(&self, error: Error) -> Error {
+        let BatchSettings {
+            table,
+            batch_key,
+            confounder_keys,
+            ..
+        } = self.settings;
+        let batch = batch_key.map_or("", String::as_str);
+        let problem = match &error {
+            Error::Embed(EmbedError::Collinear {
+                covariate,
+                category,
+            }) => {
+                let key = confounder_keys.get(*covariate).map_or("", String::as_str);
+                let label = category.as_ref();
+                let label = label.map_or_else(String::new, |label| format!("label `{label}` of "));
+                format!(
+                    "{label}`obs/{key}` of table `{table}` follows from `obs/{batch}` and the confounders before it"
+                )
+            }
+            Error::Embed(EmbedError::SmallBatch { .. }) => {
+                format!("`obs/{batch}` of table `{table}`: {error}")
+            }
+            _ => return error,
+        };
+        Error::data(self.step, problem)
+    }
+
+    /// What the table is to say of the rows that neighbours were searched in.
+    ///
+    /// `before` and `after` are those of the correction; where there is none, they are what is `used`.
+    pub(super) fn describe(
+        &self,
+        used: Representation,
+        before: Representation,
+        after: Representation,
+    ) -> NeighborRows {
+        let settings = &self.settings;
+        match self.stage() {
+            None => NeighborRows {
+                before: used.clone(),
+                after: used.clone(),
+                used,
+                correction: BatchCorrection::None,
+                batch_key: None,
+                confounder_keys: Vec::new(),
+            },
+            Some(_) => NeighborRows {
+                used,
+                before,
+                after,
+                correction: settings.correction.clone(),
+                batch_key: settings.batch_key.cloned(),
+                confounder_keys: settings.confounder_keys.to_vec(),
+            },
+        }
     }
 }
 
@@ -279,6 +387,7 @@ mod tests {
         let batch = Categorical::from_labels(["a", "a", "b", "b"]);
         let kind = Categorical::from_labels(["k", "l", "k", "l"]);
         for correction in [
+            BatchCorrection::None,
             BatchCorrection::Center(BatchEffect::Mean),
             BatchCorrection::Harmony(HarmonyConfig::default()),
         ] {
@@ -287,6 +396,38 @@ mod tests {
             let message = refused.unwrap_err().to_string();
             assert!(message.contains("confounder_keys"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_ridge_takes_nothing_from_batches_of_unlike_size_that_lie_alike() {
+        let is_small = |row: usize| row >= 200;
+        let batch = Categorical::from_labels((0..204).map(|row| is_small(row).to_string()));
+        let ridge = BatchCorrection::Ridge { alpha: 1.0 };
+        let correct = |rows: &Array2<f64>| {
+            let none = &phenocoder_core::NoProgress;
+            ridge.correct(rows.view(), &batch, &[], none).unwrap()
+        };
+        // Both have a mean of 100.
+        let alike = Array2::from_shape_fn((204, 1), |(row, _)| 99.0 + 2.0 * (row % 2) as f64);
+        let taken = &correct(&alike) - &alike;
+        assert!(taken.iter().all(|v| v.abs() < 1e-9), "{taken:?}");
+        // What a batch has beside the mean goes, but for the share of the penalty.
+        let moved = Array2::from_shape_fn((204, 1), |(row, column)| {
+            alike[[row, column]] + if is_small(row) { 51.0 } else { 0.0 }
+        });
+        let taken = &correct(&moved) - &moved;
+        assert!(
+            (taken[[203, 0]] + 50.0 * 4.0 / 5.0).abs() < 1e-9,
+            "{taken:?}"
+        );
+        assert!((taken[[0, 0]] - 200.0 / 201.0).abs() < 1e-9, "{taken:?}");
+        // A value that is none is named where it stands.
+        let mut broken = alike;
+        broken[[7, 0]] = f64::NAN;
+        let none = &phenocoder_core::NoProgress;
+        let refused = ridge.correct(broken.view(), &batch, &[], none);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.starts_with("row 7, column 0"), "{message}");
     }
 
     #[test]

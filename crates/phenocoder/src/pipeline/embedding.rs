@@ -6,17 +6,24 @@ use ndarray::{Array2, ArrayView1};
 use phenocoder_core::Progress;
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
-use phenocoder_io::{Matrix, NumericArray, NumericValues, Store, Uns, WriteMode};
+use phenocoder_io::{Matrix, NumericArray, NumericValues, Store, Table, Uns, WriteMode};
 use serde::{Deserialize, Serialize};
 
-use super::correction::{BatchCorrection, Batches, HARMONY_ENTRY, Stage, correction_or_penalty};
+use super::compare::Representation;
+use super::correction::{
+    BatchCorrection, BatchSettings, Batches, HARMONY_ENTRY, NEEDS_BATCHES, PCA_ENTRY, Stage,
+    correction_or_penalty,
+};
 use super::graph::{GraphConfig, RowGraph, row_graph};
+use super::rows::{NeighborRows, RowsNote, obsm, remove_made};
 use crate::error::{Error, Result};
 
 const STEP: &str = "spatialgraph_embedding";
 
 /// The layer that keeps the statistics as they were.
 pub const RAW_LAYER: &str = "raw_statistics";
+/// The layer that keeps the statistics on one scale as they were before a correction, where one was made of them.
+pub const SCALED_LAYER: &str = "scaled_statistics";
 
 /// Settings of [`spatialgraph_embedding`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,9 +38,10 @@ pub struct EmbeddingConfig {
     pub batch_key: Option<String>,
     /// Columns of `obs` whose effects are kept while that of the batch is removed.
     pub confounder_keys: Vec<String>,
-    /// How the effect of the batch is taken away (default by a ridge regression of penalty 1).
+    /// How the effect of the batch is taken away (default by a ridge regression of penalty 1); any other correction needs
+    /// a batch column.
     ///
-    /// Earlier settings hold the penalty as `ridge_alpha`, which is still read.
+    /// Earlier settings hold the penalty as `ridge_alpha`, which is still read; a number is the penalty of a ridge.
     #[serde(alias = "ridge_alpha", deserialize_with = "correction_or_penalty")]
     pub correction: BatchCorrection,
     /// Balance batches among the neighbours too (default false).
@@ -133,16 +141,28 @@ impl EmbeddingConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] or [`Error::Embed`] that names the first setting out of range: also confounders that the correction
-    /// of a batch column cannot keep.
+    /// [`Error::Config`] or [`Error::Embed`] that names the first setting out of range: also confounders that no correction
+    /// keeps, and confounders or a correction other than the default without a batch column.
     pub fn validate(&self) -> Result<()> {
         self.graph.validate()?;
         self.correction.validate()?;
-        match self.batch_key {
-            Some(_) => self
-                .correction
-                .check_confounders(self.confounder_keys.len()),
-            None => Ok(()),
+        self.correction
+            .check_confounders(self.confounder_keys.len())?;
+        let is_asked_for = !self.confounder_keys.is_empty()
+            || !(self.correction.is_none() || self.correction == Self::default().correction);
+        match is_asked_for && self.batch_key.is_none() {
+            true => Err(Error::config(STEP, "batch_key", NEEDS_BATCHES)),
+            false => Ok(()),
+        }
+    }
+
+    /// What the settings say of batches.
+    fn batches(&self) -> BatchSettings<'_> {
+        BatchSettings {
+            table: &self.table,
+            batch_key: self.batch_key.as_ref(),
+            confounder_keys: &self.confounder_keys,
+            correction: &self.correction,
         }
     }
 }
@@ -163,6 +183,9 @@ pub struct EmbeddingReport {
     pub explained_variance_ratio: Vec<f64>,
     /// Rows of each group, largest first.
     pub groups: Vec<usize>,
+    /// The matrix in which neighbours were searched, and what the correction did to it; `None` in reports of earlier
+    /// versions.
+    pub neighbors: Option<NeighborRows>,
 }
 
 /// Brings the statistics to one scale, removes the effect of the batch, reduces, joins, draws and groups the rows.
@@ -170,14 +193,21 @@ pub struct EmbeddingReport {
 /// `X` becomes what the components were computed from; the statistics as they were are kept in the layer
 /// [`RAW_LAYER`] and taken from there when the step is repeated.
 /// The table gains `obsm/X_pca`, `obsm/X_umap`, `obsp/distances`, `obsp/connectivities` and the group column.
-/// Harmony acts on the components: its result is `obsm/X_pca_harmony`, in which neighbours are then searched; all other
-/// corrections act on the scaled statistics.
+///
+/// | correction | acts on | before | after | neighbours are searched in |
+/// |---|---|---|---|---|
+/// | ridge, ComBat, centring | the scaled statistics | the layer [`SCALED_LAYER`] | `X` | `obsm/X_pca` |
+/// | Harmony | their components | `obsm/X_pca` | `obsm/X_pca_harmony` | `obsm/X_pca_harmony` |
+///
+/// [`NeighborRows::read`] tells what was used.
 /// Without `batch_key` nothing is corrected.
+/// What an earlier run made and this one does not is removed.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] for settings out of range, [`Error::Io`] when the table or a column is not there, [`Error::Data`] with
-/// fewer than 3 rows, [`Error::Embed`], [`Error::Cancelled`].
+/// fewer than 3 rows, for a row without batch or confounder, and for batches that are too small or that a confounder
+/// follows from, [`Error::Embed`], [`Error::Cancelled`].
 #[doc(alias("ridge_regression", "bbknn"))]
 pub fn spatialgraph_embedding(
     store: &mut Store,
@@ -188,60 +218,97 @@ pub fn spatialgraph_embedding(
     config.validate()?;
     let table = store.table(&config.table)?;
     let repeated = table.layers()?.iter().any(|name| name == RAW_LAYER);
+    let raw = raw_statistics(&table, config, repeated)?;
+    let batches = Batches::read(&table, config.batches(), STEP)?;
+    let correct = |stage: Stage, rows: &Array2<f64>| batches.correct(stage, rows.view(), progress);
+    let scaled = Scaler::fit(raw.view(), &config.scale)?.transform(raw.view())?;
+    let corrected = correct(Stage::Columns, &scaled)?;
+    let (x, uncorrected) = match corrected {
+        Some(corrected) => (corrected, Some(scaled)),
+        None => (scaled, None),
+    };
+    let pca = Pca::fit(x.view(), &PcaConfig::new(config.n_components))?;
+    let scores = pca.transform(x.view())?;
+    let corrected = correct(Stage::Components, &scores)?;
+    let rows = corrected.as_ref().unwrap_or(&scores);
+    let balanced = batches.batch.as_ref().filter(|_| config.balance_batches);
+    let graph = row_graph(rows.view(), balanced, &config.graph, STEP, progress)
+        .map_err(|error| batches.named(error))?;
+    let note = note(&batches);
+    let report = EmbeddingReport {
+        neighbors: Some(note.rows.clone()),
+        ..report(config, &raw, &pca, &graph)
+    };
+
+    let mut data = table.read_all()?;
+    remove_made(&mut data, repeated, &[HARMONY_ENTRY]);
+    data = graph
+        .add_to(data, &note, config.graph.metric, &config.column)?
+        .with_layer(RAW_LAYER, raw)
+        .with_obsm(PCA_ENTRY, scores)
+        .with_uns("pca", variance(&pca));
+    if let Some(scaled) = uncorrected {
+        data = data.with_layer(SCALED_LAYER, scaled);
+    }
+    if let Some(corrected) = corrected {
+        data = data.with_obsm(HARMONY_ENTRY, corrected);
+    }
+    data.x = Some(Matrix::from(x));
+    store.write_table(&config.table, &data, WriteMode::Replace)?;
+    Ok(report)
+}
+
+/// The statistics as step 5 wrote them, of enough rows for a map.
+fn raw_statistics(table: &Table, config: &EmbeddingConfig, repeated: bool) -> Result<Array2<f64>> {
+    let name = &config.table;
     let raw = match repeated {
         true => table.layer(RAW_LAYER)?,
         false => table
             .x()?
-            .ok_or_else(|| Error::data(STEP, format!("table `{}` has no X", config.table)))?,
+            .ok_or_else(|| Error::data(STEP, format!("table `{name}` has no X")))?,
     }
     .to_dense_f64()?;
-    if raw.nrows() < 3 {
-        let (name, n) = (&config.table, raw.nrows());
-        return Err(Error::data(
+    match raw.nrows() {
+        n @ 0..3 => Err(Error::data(
             STEP,
             format!("a map needs at least 3 rows, table `{name}` has {n}"),
-        ));
+        )),
+        _ => Ok(raw),
     }
-    let batches = Batches::read(&table, config.batch_key.as_ref(), &config.confounder_keys)?;
-    let correct = |stage: Stage, rows: &Array2<f64>| {
-        batches.correct(&config.correction, stage, rows.view(), progress)
-    };
-    let scaled = Scaler::fit(raw.view(), &config.scale)?.transform(raw.view())?;
-    let x = correct(Stage::Columns, &scaled)?.unwrap_or(scaled);
-    let pca = Pca::fit(x.view(), &PcaConfig::new(config.n_components))?;
-    let scores = pca.transform(x.view())?;
-    let corrected = correct(Stage::Components, &scores)?;
-    let (rows, representation) = match &corrected {
-        Some(corrected) => (corrected, HARMONY_ENTRY),
-        None => (&scores, "X_pca"),
-    };
-    let balanced = batches.batch.as_ref().filter(|_| config.balance_batches);
-    let graph = row_graph(rows.view(), balanced, &config.graph, STEP, progress)?;
-    let report = report(config, &raw, &pca, &graph);
+}
 
-    let ratio: Vec<f64> = pca.explained_variance_ratio();
-    let variance = BTreeMap::from([
+/// What the table is to say of the rows in which neighbours are searched.
+fn note(batches: &Batches<'_>) -> RowsNote {
+    let (pca, harmony) = (obsm(PCA_ENTRY), obsm(HARMONY_ENTRY));
+    let scaled = Representation::Layer(SCALED_LAYER.to_owned());
+    match batches.stage() {
+        None => RowsNote {
+            rows: batches.describe(pca.clone(), pca.clone(), pca.clone()),
+            made: vec![pca],
+        },
+        Some(Stage::Columns) => RowsNote {
+            rows: batches.describe(pca.clone(), scaled.clone(), Representation::X),
+            made: vec![pca, scaled],
+        },
+        Some(Stage::Components) => RowsNote {
+            rows: batches.describe(harmony.clone(), pca.clone(), harmony.clone()),
+            made: vec![pca, harmony],
+        },
+    }
+}
+
+/// What the components explain, as scanpy keeps it.
+fn variance(pca: &Pca) -> Uns {
+    Uns::Dict(BTreeMap::from([
         (
             "variance".to_owned(),
             numbers(pca.explained_variance().to_vec()),
         ),
-        ("variance_ratio".to_owned(), numbers(ratio)),
-    ]);
-    let mut data = table.read_all()?;
-    if repeated {
-        data.obsm.remove(HARMONY_ENTRY);
-    }
-    data = graph.add_to(data, representation, config.graph.metric, &config.column)?;
-    if let Some(corrected) = corrected {
-        data = data.with_obsm(HARMONY_ENTRY, corrected);
-    }
-    data = data
-        .with_layer(RAW_LAYER, Matrix::from(raw))
-        .with_obsm("X_pca", scores)
-        .with_uns("pca", Uns::Dict(variance));
-    data.x = Some(Matrix::from(x));
-    store.write_table(&config.table, &data, WriteMode::Replace)?;
-    Ok(report)
+        (
+            "variance_ratio".to_owned(),
+            numbers(pca.explained_variance_ratio()),
+        ),
+    ]))
 }
 
 /// What was done, in numbers.
@@ -268,6 +335,7 @@ fn report(
             .as_ref()
             .map(|c| c.sizes())
             .unwrap_or_default(),
+        neighbors: None,
     }
 }
 

@@ -55,6 +55,9 @@ pub struct FigureConfig {
     /// A column of the samples' `obs` that colours the map of samples.
     pub condition_key: Option<String>,
     /// A column of the samples' `obs` that shapes the map of samples.
+    ///
+    /// The [page](crate::report) measures by it how batches mix among the cells; where none is named, by the batch column of
+    /// [`ClusterConfig`](super::ClusterConfig).
     pub batch_key: Option<String>,
     /// What [`draw`] writes (default PNG).
     pub format: FigureFormat,

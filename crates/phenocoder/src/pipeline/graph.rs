@@ -13,6 +13,7 @@ use phenocoder_embed::umap::{UmapConfig, layout};
 use phenocoder_io::{TableData, Uns};
 use serde::{Deserialize, Serialize};
 
+use super::rows::RowsNote;
 use crate::error::{Error, Result};
 
 /// What the search must be where batches are balanced.
@@ -340,7 +341,7 @@ impl RowGraph {
     pub(super) fn add_to(
         self,
         mut data: TableData,
-        representation: &str,
+        note: &RowsNote,
         metric: Metric,
         column: &str,
     ) -> Result<TableData> {
@@ -349,12 +350,13 @@ impl RowGraph {
             ("n_neighbors".to_owned(), Uns::Int(self.n_neighbors as i64)),
             ("method".to_owned(), text("umap")),
             ("metric".to_owned(), text(metric_name(metric))),
-            ("use_rep".to_owned(), text(representation)),
+            ("use_rep".to_owned(), text(note.rows.use_rep())),
         ]);
         let neighbors = BTreeMap::from([
             ("connectivities_key".to_owned(), text("connectivities")),
             ("distances_key".to_owned(), text("distances")),
             ("params".to_owned(), Uns::Dict(params)),
+            note.entry()?,
         ]);
         data = data
             .with_obsp("distances", &self.distances)

@@ -233,6 +233,7 @@ impl PipelineConfig {
             ),
             (
                 self.cluster.batch_key.is_none()
+                    || !self.cluster.balance_batches
                     || self.cluster.graph.search == NeighborMethod::Exact,
                 "cluster.graph.search",
                 EXACT_IN_BATCHES,
@@ -398,9 +399,11 @@ fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
             format!("`obsm/{}` of row {row} is not finite", keys.spatial_key),
         ));
     }
-    let cluster = &config.cluster;
-    for key in cluster.batch_key.iter().chain(&cluster.confounder_keys) {
-        source::labels(&table, key)?;
+    let (cluster, embedding) = (&config.cluster, &config.embedding);
+    let of_cells = cluster.batch_key.iter().chain(&cluster.confounder_keys);
+    let of_samples = embedding.batch_key.iter().chain(&embedding.confounder_keys);
+    for key in of_cells.chain(of_samples) {
+        source::full_labels(&table, &keys.table, key, STEP)?;
     }
     Ok(())
 }

@@ -17,7 +17,10 @@ use sha2::{Digest as _, Sha256};
 use super::cells::Cells;
 use super::{Part, ReportConfig, STEP, part};
 use crate::error::{Error, Result};
-use crate::pipeline::{DatasetManifest, PipelineConfig, PipelineReport, RunFiles, figures, source};
+use crate::pipeline::{
+    DatasetManifest, NeighborRows, PipelineConfig, PipelineReport, Representation, RunFiles,
+    figures, source,
+};
 
 /// Cells whose neighbours are looked at to tell how batches mix.
 const MIXING_CELLS: usize = 3_000;
@@ -51,12 +54,17 @@ pub(super) struct Make {
 /// Name, value, what it says.
 pub(super) type Measure = (&'static str, f64, &'static str);
 
+/// What was measured, and its measures.
+pub(super) type Measured = (&'static str, Vec<Measure>);
+
 /// Measures of how batches mix.
 pub(super) struct Mixing {
     pub(super) batch_key: String,
     pub(super) cells: usize,
-    /// The latents, and after them what a correction made of them: name and measures, the same ones in the same order.
-    pub(super) measured: Vec<(&'static str, Vec<Measure>)>,
+    /// The latents, or what was corrected and what the correction made of it: the same measures in the same order.
+    pub(super) measured: Vec<Measured>,
+    /// Which matrices were compared, where cells were corrected.
+    pub(super) compared: Option<String>,
     /// What is not there, and why.
     pub(super) missing: Vec<String>,
 }
@@ -308,10 +316,12 @@ fn comparison(run: &Run<'_>) -> Result<GroupComparison> {
 
 /// Whether the neighbours of cells in latent space come from all batches: before a correction and, where there is one, after.
 fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
-    let Some(key) = &run.settings.figures.batch_key else {
+    let cluster = &run.config.cluster;
+    let named = run.settings.figures.batch_key.as_ref();
+    let Some(key) = named.or(cluster.batch_key.as_ref()) else {
         return Err(Error::data(STEP, "no column with the batches was named"));
     };
-    let table = run.store.table(&run.config.cluster.table)?;
+    let table = run.store.table(&cluster.table)?;
     let batches = source::labels(&table, key)?;
     let rows: Vec<usize> = (0..cells.len())
         .filter(|&row| batches.code(row).is_some())
@@ -321,6 +331,14 @@ fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
     let rows: Vec<usize> = chosen.into_iter().map(|i| rows[i]).collect();
     let batches = labels_of(&batches.select(&rows))?;
     let mut missing = Vec::new();
+    if let Some(own) = cluster.batch_key.as_ref()
+        && own != key
+        && !cluster.correction.is_none()
+    {
+        missing.push(format!(
+            "the cells were corrected for `{own}`, these measures are by `{key}`"
+        ));
+    }
     let clusters = match &cells.clusters {
         Ok(clusters) => match part(
             labels_of(&clusters.select(&rows)).map_err(Error::from),
@@ -338,43 +356,72 @@ fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
         let chosen = all.select(Axis(0), &rows);
         measures(&chosen, &batches, clusters.as_deref(), run.progress)
     };
-    // What was corrected may have been smoothed before.
-    let cluster = &run.config.cluster;
-    let smoothed = match cluster
-        .layer
-        .as_ref()
-        .filter(|_| !cluster.correction.is_none())
-    {
-        Some(layer) => Some(table.layer(layer)?.to_dense_f64()?),
-        None => None,
+    let (compared, measured) = match part(compared(run, &table, measure), run.progress)? {
+        Ok(Some((words, measured))) => (Some(words), measured),
+        Ok(None) => (None, vec![("latents", measure(&cells.latents)?)]),
+        Err(why) => {
+            missing.push(format!("no measures after the correction: {why}"));
+            (None, vec![("latents", measure(&cells.latents)?)])
+        }
     };
-    let latents = smoothed.as_ref().unwrap_or(&cells.latents);
-    let mut measured = vec![("latents", measure(latents)?)];
-    let after = corrected(run, &table).and_then(|rows| rows.map(|rows| measure(&rows)).transpose());
-    match part(after, run.progress)? {
-        Ok(None) => {}
-        Ok(Some(after)) => measured.push(("corrected", after)),
-        Err(why) => missing.push(format!("no measures after the correction: {why}")),
-    }
     Ok(Mixing {
         batch_key: key.clone(),
         cells: rows.len(),
         measured,
+        compared,
         missing,
     })
 }
 
-/// What the correction of the cells made of their latents, if there was one.
-fn corrected(run: &Run<'_>, table: &Table) -> Result<Option<Array2<f64>>> {
-    if run.config.cluster.correction.is_none() {
+/// The rows of the cells before and after their correction, in words and measured; `None` where there was none.
+fn compared(
+    run: &Run<'_>,
+    table: &Table,
+    measure: impl Fn(&Array2<f64>) -> Result<Vec<Measure>>,
+) -> Result<Option<(String, Vec<Measured>)>> {
+    let Some(rows) = corrected(run, table)? else {
         return Ok(None);
-    }
-    let neighbors = table.read_entry("uns/neighbors")?;
-    let used = neighbors.get("params").and_then(|p| p.get("use_rep"));
-    match used.and_then(|name| name.as_text()) {
-        Some("X") => Ok(None),
-        Some(entry) => Ok(Some(table.obsm(entry)?)),
-        None => Err(Error::data(STEP, "`uns/neighbors` names no matrix")),
+    };
+    let name = &run.config.cluster.table;
+    let before = rows.before.read(table, name)?;
+    let after = rows.after.read(table, name)?;
+    let heading = match rows.before {
+        Representation::Obsm(_) => "components",
+        _ => "latents",
+    };
+    let reduced = match after.ncols() {
+        n if n != before.ncols() => format!(", reduced to {n} components as well"),
+        _ => String::new(),
+    };
+    let words = format!(
+        "Before the correction: {}. After it: {}{reduced}.",
+        rows.before, rows.after
+    );
+    let measured = vec![
+        (heading, measure(&before)?),
+        ("corrected", measure(&after)?),
+    ];
+    Ok(Some((words, measured)))
+}
+
+/// The rows of the cells, where they were corrected; an error where that is not the correction of the run.
+fn corrected(run: &Run<'_>, table: &Table) -> Result<Option<NeighborRows>> {
+    let cluster = &run.config.cluster;
+    let is_none = cluster.correction.is_none();
+    let rows = match NeighborRows::of(table, &cluster.table) {
+        // Earlier versions do not say what they used, and nothing was to be corrected.
+        Err(_) if is_none => return Ok(None),
+        rows => rows?,
+    };
+    let is_of_run = rows.correction == cluster.correction
+        && rows.batch_key.as_ref() == cluster.batch_key.as_ref().filter(|_| !is_none)
+        && rows.confounder_keys == cluster.confounder_keys;
+    match is_of_run {
+        true => Ok(Some(rows).filter(|_| !is_none)),
+        false => Err(Error::data(
+            STEP,
+            "the cells were clustered again since the run, with another correction",
+        )),
     }
 }
 

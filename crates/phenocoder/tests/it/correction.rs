@@ -2,21 +2,22 @@
 
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use phenocoder::Error;
 use phenocoder::core::{Categorical, Column, NoProgress, Seed};
 use phenocoder::embed::batch::{BatchEffect, CombatConfig, HarmonyConfig};
 use phenocoder::embed::evaluate::mixing::{BatchReport, BatchReportConfig};
 use phenocoder::io::{ContainerVersion, Matrix, Store, TableData, Uns, WriteMode};
 use phenocoder::pipeline::{
-    BatchCorrection, Checkpoints, ClusterConfig, EmbeddingConfig, GraphConfig, PipelineConfig,
-    RAW_LAYER, Representation, RunFiles, StoreKeys, cluster_cells, evaluate_batches, run,
-    spatialgraph_embedding,
+    BatchCorrection, Checkpoints, ClusterConfig, ClusterReport, EmbeddingConfig, EmbeddingReport,
+    EvaluationConfig, GraphConfig, HnswSearch, NeighborMethod, NeighborRows, PipelineConfig,
+    RAW_LAYER, Representation, RunFiles, SCALED_LAYER, StoreKeys, cluster_cells, evaluate_batches,
+    run, spatialgraph_embedding,
 };
 use serde_json::Value;
 
 use crate::small;
-use crate::stop::StopIn;
+use crate::stop::{StopAt, StopIn};
 
 /// Cells of both batches.
 const CELLS: usize = 360;
@@ -47,9 +48,7 @@ fn planted(folder: &Path, kind_of: impl Fn(usize) -> usize) -> Store {
         )
         .unwrap()
         .with_obs_column("kind", labels(&|row| format!("kind_{}", kind_of(row))))
-        .unwrap()
-        // Tells that this is a table of latents.
-        .with_uns("phenocoder", "planted");
+        .unwrap();
     let mut store = Store::create(folder.join("store.zarr"), ContainerVersion::V02).unwrap();
     store.write_table(TABLE, &data, WriteMode::Create).unwrap();
     store
@@ -96,11 +95,19 @@ fn samples(correction: BatchCorrection) -> EmbeddingConfig {
         .with_graph(graph())
 }
 
+/// By batch and kind, in this matrix.
+fn evaluation(rows: &Representation) -> EvaluationConfig {
+    EvaluationConfig::new(TABLE, "batch", "kind").with_rows(rows.clone())
+}
+
 fn measure(store: &Store, rows: &Representation) -> BatchReport {
-    let config = BatchReportConfig::default()
+    let measures = BatchReportConfig::default()
         .with_lisi_neighbors(29)
         .with_kbet_neighbors(29);
-    evaluate_batches(store, TABLE, rows, "batch", "kind", &config, &NoProgress).unwrap()
+    let config = evaluation(rows).with_measures(measures);
+    let found = evaluate_batches(store, &config, &NoProgress).unwrap();
+    assert_eq!((found.rows, found.left_out), (CELLS, 0));
+    found.measures
 }
 
 fn assert_mixed(before: &BatchReport, after: &BatchReport, what: &str) {
@@ -113,19 +120,28 @@ fn assert_mixed(before: &BatchReport, after: &BatchReport, what: &str) {
     assert!(after.batch_variance < before.batch_variance / 2.0, "{told}");
 }
 
-/// The entry that `uns/neighbors` names.
-fn used(store: &Store) -> String {
-    let neighbors = store
-        .table(TABLE)
-        .unwrap()
-        .read_entry("uns/neighbors")
-        .unwrap();
+fn obsm(name: &str) -> Representation {
+    Representation::Obsm(name.to_owned())
+}
+
+/// What the table says of its rows, which scanpy reads too.
+fn rows(store: &Store) -> NeighborRows {
+    let rows = NeighborRows::read(store, TABLE).unwrap();
+    let table = store.table(TABLE).unwrap();
+    let neighbors = table.read_entry("uns/neighbors").unwrap();
     let params = neighbors.get("params").unwrap();
-    params
-        .get("use_rep")
-        .and_then(Uns::as_text)
-        .unwrap()
-        .to_owned()
+    let named = params.get("use_rep").and_then(Uns::as_text).unwrap();
+    match &rows.used {
+        Representation::Obsm(entry) => assert_eq!(named, entry),
+        _ => assert_eq!(named, "X"),
+    }
+    rows
+}
+
+/// Changes the table.
+fn edit(store: &mut Store, change: impl Fn(TableData) -> TableData) {
+    let data = change(store.table(TABLE).unwrap().read_all().unwrap());
+    store.write_table(TABLE, &data, WriteMode::Replace).unwrap();
 }
 
 fn entries(store: &Store) -> Vec<String> {
@@ -139,6 +155,10 @@ fn x(store: &Store) -> Array2<f64> {
     table.x().unwrap().unwrap().to_dense_f64().unwrap()
 }
 
+fn x_of(data: &TableData) -> Array2<f64> {
+    data.x.as_ref().unwrap().to_dense_f64().unwrap()
+}
+
 #[test]
 fn every_correction_mixes_the_batches_of_cells_and_leaves_the_latents() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,15 +170,18 @@ fn every_correction_mixes_the_batches_of_cells_and_leaves_the_latents() {
         for components in [None, Some(4)] {
             let what = format!("{correction:?}, {components:?} components");
             let config = cells(correction.clone()).with_n_components(components);
-            cluster_cells(&mut store, &config, &NoProgress).unwrap();
-            let expected = match (components, is_harmony(&correction)) {
-                (None, _) => "X_corrected",
-                (Some(_), true) => "X_pca_harmony",
-                (Some(_), false) => "X_pca",
+            let report = cluster_cells(&mut store, &config, &NoProgress).unwrap();
+            let (start, end) = match (components, is_harmony(&correction)) {
+                (None, _) => (Representation::X, "X_corrected"),
+                (Some(_), true) => (obsm("X_pca"), "X_pca_harmony"),
+                (Some(_), false) => (Representation::X, "X_pca"),
             };
-            assert_eq!(used(&store), expected, "{what}");
-            let after = measure(&store, &Representation::Obsm(expected.to_owned()));
-            assert_mixed(&before, &after, &what);
+            let rows = rows(&store);
+            assert_eq!((&rows.before, &rows.after), (&start, &obsm(end)), "{what}");
+            assert_eq!((&rows.used, &rows.correction), (&rows.after, &correction));
+            assert_eq!(rows.batch_key.as_deref(), Some("batch"));
+            assert_mixed(&before, &measure(&store, &rows.after), &what);
+            assert_eq!(report.neighbors, Some(rows));
             assert_eq!(x(&store), latents, "{what}");
         }
     }
@@ -170,19 +193,39 @@ fn every_correction_mixes_the_batches_of_statistics() {
     let mut store = balanced(folder.path());
     let raw = x(&store);
     spatialgraph_embedding(&mut store, &samples(BatchCorrection::None), &NoProgress).unwrap();
-    let before = measure(&store, &Representation::Obsm("X_pca".to_owned()));
+    let (plain, scaled) = (rows(&store), x(&store));
+    assert_eq!(
+        (&plain.before, &plain.after),
+        (&obsm("X_pca"), &obsm("X_pca"))
+    );
+    let before = measure(&store, &plain.used);
     for correction in corrections() {
         let what = format!("{correction:?}");
-        spatialgraph_embedding(&mut store, &samples(correction.clone()), &NoProgress).unwrap();
-        let expected = match is_harmony(&correction) {
-            true => "X_pca_harmony",
-            false => "X_pca",
+        let report =
+            spatialgraph_embedding(&mut store, &samples(correction.clone()), &NoProgress).unwrap();
+        let rows = rows(&store);
+        let kept = Representation::Layer(SCALED_LAYER.to_owned());
+        let (used, start, end) = match is_harmony(&correction) {
+            true => ("X_pca_harmony", obsm("X_pca"), obsm("X_pca_harmony")),
+            false => ("X_pca", kept, Representation::X),
         };
-        assert_eq!(used(&store), expected, "{what}");
-        let after = measure(&store, &Representation::Obsm(expected.to_owned()));
-        assert_mixed(&before, &after, &what);
-        let kept = store.table(TABLE).unwrap().layer(RAW_LAYER).unwrap();
-        assert_eq!(kept.to_dense_f64().unwrap(), raw, "{what}");
+        assert_eq!(rows.used, obsm(used), "{what}");
+        assert_eq!((&rows.before, &rows.after), (&start, &end), "{what}");
+        assert_mixed(&before, &measure(&store, &rows.used), &what);
+        let both = [&rows.before, &rows.after].map(|rows| measure(&store, rows));
+        assert_mixed(&both[0], &both[1], &what);
+        assert_eq!(report.neighbors, Some(rows), "{what}");
+
+        let table = store.table(TABLE).unwrap();
+        let layer = |name: &str| table.layer(name).unwrap().to_dense_f64().unwrap();
+        assert_eq!(layer(RAW_LAYER), raw, "{what}");
+        match is_harmony(&correction) {
+            true => {
+                assert_eq!(table.layers().unwrap(), [RAW_LAYER], "{what}");
+                assert_eq!(x(&store), scaled, "{what}");
+            }
+            false => assert_eq!(layer(SCALED_LAYER), scaled, "{what}"),
+        }
     }
     assert_eq!(entries(&store), ["X_pca", "X_pca_harmony"]);
     let ridge = samples(BatchCorrection::Ridge { alpha: 1.0 });
@@ -221,6 +264,98 @@ fn nothing_is_left_of_an_earlier_correction() {
     let ridge = cells(BatchCorrection::Ridge { alpha: 1.0 });
     assert_eq!(left(&ridge.with_n_components(Some(3))), ["X_pca"]);
     assert_eq!(left(&cells(BatchCorrection::None)), [""; 0]);
+}
+
+#[test]
+fn components_of_the_user_stay_and_those_of_an_earlier_version_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let plain = cells(BatchCorrection::None);
+    let components = Array2::<f64>::ones((CELLS, 2));
+    edit(&mut store, |data| {
+        data.with_uns("phenocoder", "a table of latents")
+            .with_obsm("X_pca", components.clone())
+    });
+    for _ in 0..2 {
+        cluster_cells(&mut store, &plain, &NoProgress).unwrap();
+        assert_eq!(entries(&store), ["X_pca"]);
+    }
+
+    // Neighbours of scanpy, which tells its seed, and of an earlier version, which told what it used and no more.
+    let neighbors = |params: &[(&str, Uns)]| {
+        let params = params
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()));
+        let params = Uns::Dict(params.collect());
+        Uns::Dict([("params".to_owned(), params)].into())
+    };
+    let used = ("use_rep", Uns::from("X_pca"));
+    for (params, left) in [
+        (
+            vec![used.clone(), ("random_state", Uns::Int(0))],
+            vec!["X_pca"],
+        ),
+        (vec![used], vec![]),
+    ] {
+        edit(&mut store, |data| {
+            data.with_uns("neighbors", neighbors(&params))
+        });
+        let unknown = NeighborRows::read(&store, TABLE).unwrap_err().to_string();
+        assert!(
+            unknown.contains("table `latents` does not say"),
+            "{unknown}"
+        );
+        cluster_cells(&mut store, &plain, &NoProgress).unwrap();
+        assert_eq!(entries(&store), left);
+    }
+}
+
+#[test]
+fn a_layer_is_named_where_nothing_was_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    edit(&mut store, |data| {
+        let latents = data.x.clone().unwrap();
+        data.with_layer("smooth", latents)
+    });
+    let smooth = Representation::Layer("smooth".to_owned());
+    let config = cells(BatchCorrection::None).with_layer(Some("smooth".to_owned()));
+    cluster_cells(&mut store, &config, &NoProgress).unwrap();
+    let plain = rows(&store);
+    assert_eq!((&plain.used, &plain.before), (&smooth, &smooth));
+    assert_eq!(
+        (plain.correction, plain.batch_key),
+        (BatchCorrection::None, None)
+    );
+    let centering = BatchCorrection::Center(BatchEffect::Mean);
+    cluster_cells(&mut store, &config.with_correction(centering), &NoProgress).unwrap();
+    assert_eq!(rows(&store).before, smooth);
+}
+
+#[test]
+fn reports_of_earlier_versions_are_read() {
+    let old = r#"{"cells": 9, "clusters": [5, 4], "quality": 0.5}"#;
+    let report: ClusterReport = serde_json::from_str(old).unwrap();
+    assert_eq!((report.cells, report.neighbors), (9, None));
+    let old = r#"{"table": "t", "rows": 4, "empty_columns": 0, "imputed": 0, "explained_variance_ratio": [1.0],
+        "groups": [4]}"#;
+    let report: EmbeddingReport = serde_json::from_str(old).unwrap();
+    assert_eq!((report.rows, report.neighbors), (4, None));
+}
+
+#[test]
+fn whoever_stops_a_correction_or_the_neighbours_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let harmony = cells(BatchCorrection::Harmony(HarmonyConfig::default()));
+    for stage in ["Harmony", "neighbours"] {
+        let stopped = cluster_cells(&mut store, &harmony, &StopAt::new(stage));
+        assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
+    }
+    let config = evaluation(&Representation::X);
+    let stopped = evaluate_batches(&store, &config, &StopAt::new("neighbours"));
+    assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
+    assert!(entries(&store).is_empty(), "nothing was written");
 }
 
 #[test]
@@ -367,19 +502,19 @@ fn a_stopped_run_with_settings_of_an_earlier_version_goes_on() {
     let mut old: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let embedding = old["embedding"].as_object_mut().unwrap();
     assert!(embedding.shift_remove("correction").is_some());
-    embedding.insert("ridge_alpha".to_owned(), Value::from(1.0));
     let cluster = old["cluster"].as_object_mut().unwrap();
     for new in ["confounder_keys", "correction", "balance_batches"] {
         assert!(cluster.shift_remove(new).is_some(), "{new}");
     }
-    std::fs::write(&file, old.to_string()).unwrap();
-    let mut other = config.clone();
-    other.embedding = other
-        .embedding
-        .with_correction(BatchCorrection::Ridge { alpha: 2.0 });
-    let refused = run(&mut store, &other, &out, &NoProgress).unwrap_err();
+    let mut begin_with = |alpha: f64| {
+        old["embedding"]["ridge_alpha"] = Value::from(alpha);
+        std::fs::write(&file, old.to_string()).unwrap();
+    };
+    begin_with(2.0);
+    let refused = run(&mut store, &config, &out, &NoProgress).unwrap_err();
     let message = refused.to_string();
     assert!(message.contains("embedding.correction"), "{message}");
+    begin_with(1.0);
     run(&mut store, &config, &out, &NoProgress).unwrap();
 }
 
@@ -405,10 +540,97 @@ fn a_correction_without_batches_names_the_field() {
         "{message}"
     );
 
+    // Of samples a ridge is the default, which corrects for nothing where no batch is named.
+    let kept = samples(BatchCorrection::Ridge { alpha: 1.0 }).with_confounder_keys(["kind"]);
+    for config in [
+        samples(BatchCorrection::Ridge { alpha: 2.0 }),
+        samples(BatchCorrection::Harmony(HarmonyConfig::default())),
+        kept,
+    ] {
+        config.validate().unwrap();
+        let message = config.with_batch_key(None).validate().unwrap_err();
+        let message = message.to_string();
+        assert!(
+            message.starts_with("spatialgraph_embedding: `batch_key`"),
+            "{message}"
+        );
+    }
+
     let nowhere = ridge.with_batch_key(Some("donor".to_owned()));
     let error = cluster_cells(&mut store, &nowhere, &NoProgress).unwrap_err();
     assert!(error.to_string().contains("donor"), "{error}");
     assert!(entries(&store).is_empty(), "nothing was written");
+}
+
+#[test]
+fn a_cell_without_batch_is_named_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let some = |n: usize| {
+        let labels = (0..n).map(|row| (row != 5).then_some(["a", "b"][row % 2]));
+        Column::Categorical(Categorical::from_optional_labels(labels))
+    };
+    edit(&mut store, |data| {
+        data.with_obs_column("some", some(CELLS)).unwrap()
+    });
+    let batch = || Some("some".to_owned());
+    let harmony = BatchCorrection::Harmony(HarmonyConfig::default());
+    let ridge = BatchCorrection::Ridge { alpha: 1.0 };
+    let kept = cells(ridge.clone()).with_confounder_keys(["some"]);
+    let of_cells = [cells(harmony).with_batch_key(batch()), kept];
+    let mut refused: Vec<String> = Vec::new();
+    for config in of_cells {
+        let error = cluster_cells(&mut store, &config, &NoProgress).unwrap_err();
+        refused.push(error.to_string());
+    }
+    let of_samples = samples(ridge).with_batch_key(batch());
+    let error = spatialgraph_embedding(&mut store, &of_samples, &NoProgress).unwrap_err();
+    refused.push(error.to_string());
+    for message in refused {
+        let words = "`obs/some` is missing for row 5 of table `latents`";
+        assert!(message.contains(words), "{message}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut tissue = small::open(&path);
+    let data = tissue.table("cells").unwrap().read_all().unwrap();
+    let n = data.n_obs();
+    let data = data.with_obs_column("some", some(n)).unwrap();
+    tissue
+        .write_table("cells", &data, WriteMode::Replace)
+        .unwrap();
+    let mut config = small::config(keys);
+    config.cluster.batch_key = batch();
+    let out = folder.path().join("out");
+    let error = run(&mut tissue, &config, &out, &NoProgress).unwrap_err();
+    let words = "`obs/some` is missing for row 5 of table `cells`";
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(!out.exists(), "nothing was begun");
+}
+
+#[test]
+fn a_batch_that_is_too_small_is_named_with_its_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let lonely = (0..CELLS).map(|row| if row == 0 { "alone" } else { "rest" });
+    let lonely = Column::Categorical(Categorical::from_labels(lonely));
+    edit(&mut store, |data| {
+        data.with_obs_column("day", lonely.clone()).unwrap()
+    });
+    let day = Some("day".to_owned());
+    for config in [
+        cells(BatchCorrection::Combat(CombatConfig::default())),
+        cells(BatchCorrection::None).with_balance_batches(true),
+    ] {
+        let config = config.with_batch_key(day.clone());
+        let error = cluster_cells(&mut store, &config, &NoProgress).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.starts_with("cluster_cells: `obs/day` of table `latents`: batch `alone`"),
+            "{message}"
+        );
+    }
 }
 
 #[test]
@@ -427,6 +649,26 @@ fn confounders_that_cannot_be_kept_are_refused() {
         let found = spatialgraph_embedding(&mut store, &config, &NoProgress);
         assert_eq!(found.is_ok(), keeps, "{correction:?}");
     }
+    // Nothing is taken away, so nothing is to be kept.
+    let none = cells(BatchCorrection::None).with_confounder_keys(["kind"]);
+    let message = none.validate().unwrap_err().to_string();
+    assert!(message.contains("`confounder_keys`"), "{message}");
+    let none = samples(BatchCorrection::None).with_confounder_keys(["kind"]);
+    let message = none.validate().unwrap_err().to_string();
+    assert!(message.contains("`confounder_keys`"), "{message}");
+}
+
+#[test]
+fn an_approximate_search_goes_with_a_correction_where_batches_are_not_balanced() {
+    let mut config = small::config(StoreKeys::new("cells", "sample", "image"));
+    let search = NeighborMethod::Hnsw(HnswSearch::default());
+    config.cluster = cells(BatchCorrection::Harmony(HarmonyConfig::default()))
+        .with_table("phenocoder")
+        .with_graph(GraphConfig::default().with_search(search));
+    config.validate().unwrap();
+    config.cluster = config.cluster.with_balance_batches(true);
+    let refused = config.validate().unwrap_err().to_string();
+    assert!(refused.contains("`cluster.graph.search`"), "{refused}");
 }
 
 #[test]
@@ -436,15 +678,16 @@ fn a_confounder_that_is_the_batch_is_refused_by_combat_and_by_the_measures() {
     let combat = BatchCorrection::Combat(CombatConfig::default());
     let config = cells(combat).with_confounder_keys(["kind"]);
     let error = cluster_cells(&mut store, &config, &NoProgress).unwrap_err();
-    assert!(error.to_string().contains("covariate 0"), "{error}");
+    let words = "`obs/kind` of table `latents` follows from `obs/batch`";
+    assert!(error.to_string().contains(words), "{error}");
     let error = refused(&store, TABLE, &Representation::X, "kind");
     assert!(error.contains("labels with two batches"), "{error}");
 }
 
 /// The message of an evaluation that cannot be.
 fn refused(store: &Store, table: &str, rows: &Representation, label_key: &str) -> String {
-    let config = BatchReportConfig::default();
-    let found = evaluate_batches(store, table, rows, "batch", label_key, &config, &NoProgress);
+    let config = EvaluationConfig::new(table, "batch", label_key).with_rows(rows.clone());
+    let found = evaluate_batches(store, &config, &NoProgress);
     found.unwrap_err().to_string()
 }
 
@@ -487,7 +730,7 @@ fn what_cannot_be_measured_names_table_and_entry() {
     let mut broken = x(&store);
     broken[[7, 1]] = f64::NAN;
     data.x = Some(Matrix::from(broken));
-    let kinds = (0..CELLS).map(|row| (row != 9).then(|| format!("kind_{}", row % 3)));
+    let kinds = (0..CELLS).map(|row| (row != 4).then(|| format!("kind_{}", row % 3)));
     let some = Column::Categorical(Categorical::from_optional_labels(kinds));
     let data = data.with_obs_column("some", some).unwrap();
     store.write_table(TABLE, &data, WriteMode::Replace).unwrap();
@@ -496,14 +739,42 @@ fn what_cannot_be_measured_names_table_and_entry() {
         message.contains("`X` of table `latents`") && message.contains("row 7, column 1"),
         "{message}"
     );
+    // Rows are those of the table where others were left out before them.
     let message = refused(&store, TABLE, &Representation::X, "some");
-    assert!(
-        message.contains("`obs/some` is missing for row 9"),
-        "{message}"
-    );
+    assert!(message.contains("row 7, column 1"), "{message}");
 
-    let config = BatchReportConfig::default().with_kbet_neighbors(0);
-    let rows = Representation::X;
-    let found = evaluate_batches(&store, TABLE, &rows, "batch", "kind", &config, &NoProgress);
+    let measures = BatchReportConfig::default().with_kbet_neighbors(0);
+    let config = evaluation(&Representation::X).with_measures(measures);
+    let found = evaluate_batches(&store, &config, &NoProgress);
     assert!(matches!(found, Err(Error::Embed(_))), "{found:?}");
+    let unnamed = refused(&store, TABLE, &Representation::X, "");
+    assert!(unnamed.contains("`label_key` must be a name"), "{unnamed}");
+}
+
+#[test]
+fn rows_without_batch_or_label_are_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let config = evaluation(&Representation::X);
+    let all = evaluate_batches(&store, &config, &NoProgress).unwrap();
+    // Rows that would change everything, if they were looked at.
+    edit(&mut store, |data| {
+        let (mut latents, mut names) = (x_of(&data), data.obs_names.clone());
+        let far = Array2::from_elem((3, latents.ncols()), 1e6);
+        latents.append(Axis(0), far.view()).unwrap();
+        names.extend(["far_0", "far_1", "far_2"].map(str::to_owned));
+        let labels = |of: &dyn Fn(usize) -> String, missing: usize| {
+            let labels = (0..CELLS + 3).map(|row| (row < CELLS + missing).then(|| of(row)));
+            Column::Categorical(Categorical::from_optional_labels(labels))
+        };
+        let batch = |row: usize| ["first", "second"][usize::from(row >= CELLS / 2)].to_owned();
+        TableData::new(names, data.var_names, Some(latents.into()))
+            .with_obs_column("batch", labels(&batch, 1))
+            .unwrap()
+            .with_obs_column("kind", labels(&|row| format!("kind_{}", row % 3), 0))
+            .unwrap()
+    });
+    let found = evaluate_batches(&store, &config, &NoProgress).unwrap();
+    assert_eq!((found.rows, found.left_out), (CELLS, 3));
+    assert_eq!(found.measures, all.measures);
 }

@@ -48,3 +48,23 @@ impl Progress for StopIn {
         self.1.is_cancelled()
     }
 }
+
+/// Asks to stop as soon as work of this name begins.
+pub(crate) struct StopAt(&'static str, AtomicBool);
+
+impl StopAt {
+    pub(crate) fn new(work: &'static str) -> Self {
+        Self(work, AtomicBool::new(false))
+    }
+}
+
+impl Progress for StopAt {
+    fn start(&self, name: &str, _: Option<u64>) {
+        self.1.fetch_or(name == self.0, Ordering::Relaxed);
+    }
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+}

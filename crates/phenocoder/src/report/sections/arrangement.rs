@@ -8,7 +8,7 @@ use phenocoder_spatial::composition::Composition;
 
 use super::{mark, missing, picture};
 use crate::report::Part;
-use crate::report::gather::{Make, Measure, Mixing, Picture};
+use crate::report::gather::{Make, Measured, Mixing, Picture};
 use crate::report::html::{Cell, absent, count, escape, folded, number, percent, table};
 use crate::report::page::Material;
 
@@ -268,7 +268,10 @@ pub(super) fn mixing(mixing: &Mixing) -> String {
         count(mixing.cells)
     );
     let mut shown = table(&caption, &columns, &rows, false);
-    let of_clusters = |(_, measures): &(&str, Vec<Measure>)| {
+    if let Some(compared) = &mixing.compared {
+        let _ = write!(shown, "<p class=\"caption\">{}</p>", escape(compared));
+    }
+    let of_clusters = |(_, measures): &Measured| {
         let mut names = measures.iter().map(|(name, ..)| name);
         names.any(|name| name.ends_with("clusters"))
     };
