@@ -265,7 +265,9 @@ impl Arguments {
         let copied = [&self.condition_key, &self.batch_key];
         config.samples = config.samples.with_obs_keys(copied.into_iter().flatten());
         config.embedding.batch_key.clone_from(&self.batch_key);
-        config.embedding.confounder_keys = self.condition_key.iter().cloned().collect();
+        if self.batch_key.is_some() {
+            config.embedding.confounder_keys = self.condition_key.iter().cloned().collect();
+        }
         if let Some(size) = self.subunit_size {
             let subunits = SubunitConfig::new(size).with_min_obs(self.min_cells);
             config = config.with_subunits(subunits);
