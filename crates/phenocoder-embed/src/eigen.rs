@@ -15,7 +15,7 @@ const DENSE: usize = 256;
 const RESIDUAL: f64 = 1e-9;
 const ROUNDS: usize = 300;
 /// Entries of a vector that one task changes.
-const ENTRIES: usize = 4096;
+const ENTRIES: usize = 1024;
 
 /// The eigenvalues of largest magnitude, falling by it, of an undirected graph's matrix, and their vectors of length 1,
 /// `[count, n]`.
@@ -226,6 +226,30 @@ mod tests {
             let image = multiply(&graph, a);
             let worst = image.iter().zip(a).map(|(y, x)| (y - values[i] * x).abs());
             assert!(worst.fold(0.0, f64::max) < 1e-8, "{i}");
+        }
+    }
+
+    #[test]
+    fn vectors_of_several_tasks_are_orthonormalized_as_by_one_loop() {
+        let n = 2 * ENTRIES + 7;
+        let mut stream = Seed::new(9).stream("vectors", 0);
+        let mut others: Vec<Vec<f64>> = Vec::new();
+        for _ in 0..4 {
+            let mut found: Vec<f64> = (0..n).map(|_| stream.normal()).collect();
+            let mut expected = found.clone();
+            for _ in 0..2 {
+                let shares: Vec<f64> = others.iter().map(|other| dot(other, &expected)).collect();
+                for (share, other) in shares.iter().zip(&others) {
+                    for (value, along) in expected.iter_mut().zip(other) {
+                        *value -= share * along;
+                    }
+                }
+            }
+            let length = dot(&expected, &expected).sqrt();
+            expected.iter_mut().for_each(|value| *value /= length);
+            orthonormalize(&mut found, &others, &mut stream);
+            assert_eq!(found, expected);
+            others.push(found);
         }
     }
 

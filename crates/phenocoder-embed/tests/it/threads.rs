@@ -305,6 +305,7 @@ fn hash_variants(threads: usize) -> Vec<u8> {
 }
 
 /// More rows than one task takes, and all in one part: where fewer rows are one task, or parts are taken one by one.
+/// The eigenvectors of kBET by label are of so many entries that three tasks share a vector.
 fn hash_large(threads: usize) -> Vec<u8> {
     const ROWS: usize = 2100;
     pool(threads).install(|| {
