@@ -15,6 +15,8 @@ mod combat;
 mod harmony;
 mod ridge;
 
+use std::collections::BTreeMap;
+
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::Categorical;
 use serde::{Deserialize, Serialize};
@@ -62,21 +64,26 @@ struct Batches {
 impl Batches {
     /// Leaves out the categories without rows and refuses batches of fewer than `needed` rows.
     fn new(batch: &Categorical, rows: usize, needed: usize) -> Result<Self> {
-        let all = full_codes(batch, "batch", rows)?;
-        let sizes = batch.counts();
+        let found = Self::of(batch, "batch", rows)?;
+        match found.counts.iter().position(|&size| size < needed) {
+            Some(small) => Err(Error::SmallBatch {
+                batch: found.names[small].clone(),
+                rows: found.counts[small],
+                needed,
+            }),
+            None => Ok(found),
+        }
+    }
+
+    /// Leaves out the categories without rows.
+    fn of(labels: &Categorical, what: &'static str, rows: usize) -> Result<Self> {
+        let all = full_codes(labels, what, rows)?;
+        let sizes = labels.counts();
         let mut position = vec![usize::MAX; sizes.len()];
         let (mut names, mut counts) = (Vec::new(), Vec::new());
         for (code, &size) in sizes.iter().enumerate().filter(|(_, size)| **size > 0) {
-            let name = &batch.categories()[code];
-            if size < needed {
-                return Err(Error::SmallBatch {
-                    batch: name.clone(),
-                    rows: size,
-                    needed,
-                });
-            }
             position[code] = names.len();
-            names.push(name.clone());
+            names.push(labels.categories()[code].clone());
             counts.push(size);
         }
         Ok(Self {
@@ -136,15 +143,18 @@ fn places(
     rows: usize,
 ) -> Result<Vec<usize>> {
     let codes = full_codes(labels, what, rows)?;
-    let found: Vec<Option<usize>> = labels
+    // Of a name that is there twice the first counts.
+    let places = known.iter().enumerate().rev();
+    let places: BTreeMap<&str, usize> = places.map(|(i, name)| (name.as_str(), i)).collect();
+    let found: Vec<Option<&usize>> = labels
         .categories()
         .iter()
-        .map(|category| known.iter().position(|name| name == category))
+        .map(|category| places.get(category.as_str()))
         .collect();
     codes
         .into_iter()
         .map(|code| {
-            found[code].ok_or_else(|| Error::UnknownCategory {
+            found[code].copied().ok_or_else(|| Error::UnknownCategory {
                 what,
                 category: labels.categories()[code].clone(),
             })

@@ -43,6 +43,18 @@ pub enum Error {
         /// The number given.
         found: usize,
     },
+    /// There are more categories than the equations of a method have room for.
+    #[error("{method} has room for {most} {what}, found {found}")]
+    TooMany {
+        /// The method.
+        method: &'static str,
+        /// What there is too much of.
+        what: &'static str,
+        /// The largest number that works.
+        most: usize,
+        /// The number given.
+        found: usize,
+    },
     /// More rows than 32-bit neighbour indices can name.
     #[error("{rows} rows are more than 32-bit neighbour indices can name")]
     TooManyRows {
