@@ -1,10 +1,10 @@
 //! Columns brought to a common scale.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::ShapeError;
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::check_columns;
+use crate::matrix::{check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
 
 /// What to do with NaN when columns are scaled.
@@ -138,6 +138,15 @@ impl TryFrom<Parts> for Scaler {
         } = parts;
         config.validate()?;
         ShapeError::check_len("std", mean.len(), std.len())?;
+        check_finite(ArrayView1::from(&mean).insert_axis(Axis(0)))?;
+        for &std in &std {
+            let holds = std > 0.0 && std.is_finite();
+            ConfigError::check(holds, "std", "finite and above 0", std)?;
+        }
+        for &column in &zeroed {
+            let there = column < mean.len();
+            ConfigError::check(there, "zeroed", "numbers of columns", column)?;
+        }
         zeroed.sort_unstable();
         Ok(Self {
             config,
@@ -154,7 +163,8 @@ impl Scaler {
     /// # Errors
     ///
     /// [`Error::TooFew`] for fewer than two rows, [`Error::NotFinite`] for a value that the policy does not allow,
-    /// [`Error::Config`] for a setting outside its range.
+    /// [`Error::Overflow`] where a mean or a deviation is beyond any number, [`Error::Config`] for a setting outside its
+    /// range.
     pub fn fit(x: ArrayView2<'_, f64>, config: &ScaleConfig) -> Result<Self> {
         config.validate()?;
         Error::check_enough("scaling", "rows", 2, x.nrows())?;
@@ -184,6 +194,9 @@ impl Scaler {
                     // The rounding of the mean must not turn a constant into a signal.
                     mean[column] = first;
                 }
+            }
+            if !(mean[column].is_finite() && std[column].is_finite()) {
+                return Err(Error::Overflow { method: "scaling" });
             }
         }
         Ok(Self {
@@ -344,13 +357,61 @@ mod tests {
     }
 
     #[test]
+    fn means_and_deviations_beyond_any_number_are_refused() {
+        for config in [
+            ScaleConfig::default(),
+            ScaleConfig::default().with_nan(NanPolicy::ColumnToZero),
+            ScaleConfig::default().with_nan(NanPolicy::ImputeMean),
+        ] {
+            for x in [array![[1.7e308], [1.6e308]], array![[1e200], [-1e200]]] {
+                assert!(matches!(
+                    Scaler::fit(x.view(), &config),
+                    Err(Error::Overflow { .. })
+                ));
+            }
+            // Of one value throughout there is nothing to add.
+            let x = array![[1.7e308], [1.7e308]];
+            let scaler = Scaler::fit(x.view(), &config).unwrap();
+            assert_eq!(scaler.transform(x.view()).unwrap(), array![[0.0], [0.0]]);
+        }
+    }
+
+    #[test]
     fn a_scaler_survives_json() {
         let config = ScaleConfig::default().with_nan(NanPolicy::ColumnToZero);
         let scaler = Scaler::fit(with_nan().view(), &config).unwrap();
         let text = serde_json::to_string(&scaler).unwrap();
         assert_eq!(serde_json::from_str::<Scaler>(&text).unwrap(), scaler);
-        let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
-        parts["std"].as_array_mut().unwrap().pop();
-        assert!(serde_json::from_value::<Scaler>(parts).is_err());
+        let parts: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for (name, wrong) in [
+            ("std", serde_json::json!([1.0])),
+            ("std", serde_json::json!([1.0, 0.0])),
+            ("std", serde_json::json!([1.0, -2.0])),
+            ("zeroed", serde_json::json!([2])),
+        ] {
+            let mut parts = parts.clone();
+            parts[name] = wrong;
+            let error = serde_json::from_value::<Scaler>(parts).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_scaler_has_are_refused() {
+        let parts = |mean, std| Parts {
+            config: ScaleConfig::default(),
+            mean: vec![mean],
+            std: vec![std],
+            zeroed: vec![0],
+        };
+        assert!(Scaler::try_from(parts(0.0, 1.0)).is_ok());
+        for (mean, std) in [
+            (f64::NAN, 1.0),
+            (f64::INFINITY, 1.0),
+            (0.0, f64::NAN),
+            (0.0, f64::INFINITY),
+        ] {
+            assert!(Scaler::try_from(parts(mean, std)).is_err(), "{mean} {std}");
+        }
     }
 }

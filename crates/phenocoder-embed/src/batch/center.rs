@@ -1,11 +1,11 @@
 //! Batches brought to one mean, and one spread if asked for.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{Categorical, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::{BatchEffect, Batches, places};
-use crate::matrix::{check_columns, check_finite};
+use crate::matrix::{check_amounts, check_columns, check_finite};
 use crate::{Error, Result};
 
 /// The mean of each column in each batch, and its spread if asked for, to bring all batches to those of all rows.
@@ -49,9 +49,9 @@ struct Parts {
 }
 
 impl TryFrom<Parts> for Centering {
-    type Error = ShapeError;
+    type Error = Error;
 
-    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+    fn try_from(parts: Parts) -> Result<Self> {
         let Parts {
             batches,
             mean,
@@ -61,6 +61,11 @@ impl TryFrom<Parts> for Centering {
         for matrix in [&means, &factors] {
             ShapeError::check_len("batches", matrix.nrows(), batches.len())?;
             ShapeError::check_len("mean", matrix.ncols(), mean.len())?;
+        }
+        check_finite(ArrayView1::from(&mean).insert_axis(Axis(0)))?;
+        check_finite(means.view())?;
+        for factors in factors.outer_iter() {
+            check_amounts("factors", &factors.to_vec())?;
         }
         Ok(Self {
             batches,
@@ -78,7 +83,7 @@ impl Centering {
     ///
     /// [`Error::Shape`] when labels and rows differ in number, [`Error::MissingLabel`] for a row without a batch,
     /// [`Error::NotFinite`] for NaN or infinity in `x`, [`Error::SmallBatch`] for a batch of one row whose variance is
-    /// asked for, [`Error::Overflow`] when squares are infinite.
+    /// asked for, [`Error::Overflow`] when squares, or the ratio of two spreads, are infinite.
     pub fn fit(x: ArrayView2<'_, f64>, batch: &Categorical, effect: BatchEffect) -> Result<Self> {
         check_finite(x)?;
         let batches = Batches::new(batch, x.nrows(), effect.rows_needed())?;
@@ -109,6 +114,9 @@ impl Centering {
                     let own = squares[[code, column]] / (batches.counts[code] - 1) as f64;
                     if own > 0.0 {
                         *factor = (pooled / own).sqrt();
+                    }
+                    if !factor.is_finite() {
+                        return Err(overflow);
                     }
                 }
             }
@@ -238,6 +246,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_centring_has_are_refused() {
+        let parts = |mean, own, factor| Parts {
+            batches: vec!["a".to_owned()],
+            mean: vec![mean],
+            means: array![[own]],
+            factors: array![[factor]],
+        };
+        assert!(Centering::try_from(parts(0.0, 1.0, 2.0)).is_ok());
+        for (mean, own, factor) in [
+            (f64::NAN, 1.0, 2.0),
+            (0.0, f64::INFINITY, 2.0),
+            (0.0, 1.0, -2.0),
+            (0.0, 1.0, f64::NAN),
+            (0.0, 1.0, f64::INFINITY),
+        ] {
+            let found = Centering::try_from(parts(mean, own, factor));
+            assert!(found.is_err(), "{mean} {own} {factor}");
+        }
+    }
+
+    #[test]
     fn one_batch_and_constant_columns_stay_to_the_bit() {
         let x = array![[0.1, 0.3], [0.1, 0.7], [0.1, 0.9]];
         let one = Categorical::from_labels(["a"; 3]);
@@ -282,9 +311,12 @@ mod tests {
         ));
         let huge = array![[-1e200], [1e200], [0.0], [1.0]];
         let batch = Categorical::from_labels(["a", "a", "b", "b"]);
-        assert!(matches!(
-            center(huge.view(), &batch, BatchEffect::MeanAndVariance),
-            Err(Error::Overflow { .. })
-        ));
+        // Squares of the second are numbers, but their ratio is not.
+        for x in [huge, array![[0.0], [1e-160], [0.0], [1.0]]] {
+            assert!(matches!(
+                center(x.view(), &batch, BatchEffect::MeanAndVariance),
+                Err(Error::Overflow { .. })
+            ));
+        }
     }
 }

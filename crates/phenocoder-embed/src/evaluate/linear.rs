@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::matrix::check_finite;
 use crate::{ConfigError, Error, Result};
 
+const METHOD: &str = "linear predictability";
+const OVERFLOW: Error = Error::Overflow { method: METHOD };
+
 /// Settings of [`linear_predictability`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -96,8 +99,8 @@ impl LinearConfig {
 /// # Errors
 ///
 /// [`Error::Config`] for a setting out of range, [`Error::Shape`] when x and y differ in rows, [`Error::TooFew`] when there
-/// are fewer rows than folds, [`Error::NotFinite`] for NaN or infinity, [`Error::Singular`] when columns of `x` depend on
-/// each other and the ridge is 0.
+/// are fewer rows than folds, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] for values whose squares are
+/// beyond any number, [`Error::Singular`] when columns of `x` depend on each other and the ridge is 0.
 #[doc(alias = "Ridge")]
 #[doc(alias = "cross_val_predict")]
 pub fn linear_predictability(
@@ -110,7 +113,7 @@ pub fn linear_predictability(
     ShapeError::check_len("y", n, y.nrows())?;
     check_finite(x)?;
     check_finite(y)?;
-    Error::check_enough("linear predictability", "rows", config.folds, n)?;
+    Error::check_enough(METHOD, "rows", config.folds, n)?;
     let order = config.seed.stream("folds", 0).permutation(n);
     let mut unexplained = 0.0;
     for fold in 0..config.folds {
@@ -118,10 +121,13 @@ pub fn linear_predictability(
         let rows = || order.iter().copied().enumerate();
         let test: Vec<usize> = rows().filter(is_test).map(|(_, row)| row).collect();
         let train: Vec<usize> = rows().filter(|r| !is_test(r)).map(|(_, row)| row).collect();
-        unexplained += Fold::new(x, y, &train).error(x, y, &test, config.ridge)?;
+        unexplained += Fold::new(x, y, &train)?.error(x, y, &test, config.ridge)?;
     }
     let mean = y.mean_axis(Axis(0)).unwrap_or_default();
     let total: f64 = (&y - &mean).iter().map(|d| d * d).sum();
+    if !(total.is_finite() && unexplained.is_finite()) {
+        return Err(OVERFLOW);
+    }
     if total == 0.0 {
         return Ok(f64::NAN);
     }
@@ -138,19 +144,23 @@ struct Fold {
 }
 
 impl Fold {
-    fn new(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, rows: &[usize]) -> Self {
+    fn new(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, rows: &[usize]) -> Result<Self> {
         let n = rows.len() as f64;
         let mean = |data: ArrayView2<'_, f64>, column: usize| {
             rows.iter().map(|&row| data[[row, column]]).sum::<f64>() / n
         };
-        let scaling: Vec<(f64, f64)> = (0..x.ncols())
+        let scaling: Result<Vec<(f64, f64)>> = (0..x.ncols())
             .map(|column| {
                 let mean = mean(x, column);
                 let squares = rows.iter().map(|&row| (x[[row, column]] - mean).powi(2));
                 let deviation = (squares.sum::<f64>() / n).sqrt();
+                // One over an infinite deviation would turn the column into a constant.
+                if !(mean.is_finite() && deviation.is_finite()) {
+                    return Err(OVERFLOW);
+                }
                 // A deviation of rounding errors only is none.
                 let is_constant = deviation <= 1e-12 * mean.abs();
-                (mean, if is_constant { 0.0 } else { 1.0 / deviation })
+                Ok((mean, if is_constant { 0.0 } else { 1.0 / deviation }))
             })
             .collect();
         let means: Vec<f64> = (0..y.ncols()).map(|column| mean(y, column)).collect();
@@ -158,13 +168,13 @@ impl Fold {
             y[[rows[i], column]] - means[column]
         });
         let mut fold = Self {
-            scaling,
+            scaling: scaling?,
             means,
             x: DMatrix::zeros(0, 0),
             y: fitted,
         };
         fold.x = fold.standardized(x, rows);
-        fold
+        Ok(fold)
     }
 
     fn standardized(&self, x: ArrayView2<'_, f64>, rows: &[usize]) -> DMatrix<f64> {
@@ -188,9 +198,7 @@ impl Fold {
             let unit = if *factor == 0.0 { 1.0 } else { 0.0 };
             system[(column, column)] += ridge * self.x.nrows() as f64 + unit;
         }
-        let factors = Cholesky::new(system).ok_or(Error::Singular {
-            method: "linear predictability",
-        })?;
+        let factors = Cholesky::new(system).ok_or(Error::Singular { method: METHOD })?;
         let weights = factors.solve(&self.x.tr_mul(&self.y));
         let predicted = self.standardized(x, rows) * weights;
         let errors = rows.iter().enumerate().flat_map(|(i, &row)| {
@@ -243,6 +251,20 @@ mod tests {
         let one = circle.slice(ndarray::s![.., ..1]);
         let one = linear_predictability(one, circle.view(), &config).unwrap();
         assert!((one - 0.5).abs() < 0.02, "{one}");
+    }
+
+    #[test]
+    fn squares_beyond_any_number_are_refused() {
+        let (x, huge) = (normal(20, 2, 6), normal(20, 2, 7) * 1e200);
+        let config = LinearConfig::default();
+        for (x, y) in [(&x, &huge), (&huge, &x), (&huge, &huge)] {
+            let found = linear_predictability(x.view(), y.view(), &config);
+            assert!(matches!(found, Err(Error::Overflow { .. })), "{found:?}");
+        }
+        // Their sum is, though none of them is.
+        let most = Array2::from_shape_fn((20, 1), |(row, _)| 1.7e308 - 1e300 * row as f64);
+        let found = linear_predictability(most.view(), x.view(), &config);
+        assert!(matches!(found, Err(Error::Overflow { .. })), "{found:?}");
     }
 
     #[test]

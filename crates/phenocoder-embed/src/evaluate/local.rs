@@ -66,7 +66,8 @@ pub fn leave_one_out_accuracy(
 /// # Errors
 ///
 /// [`Error::Config`] unless `k` is at least 1 and below half the number of rows, [`Error::Shape`] when data and map
-/// differ in rows, [`Error::NotFinite`] for NaN or infinity, [`Error::Cancelled`] when the caller stops it.
+/// differ in rows, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] for values whose squares are beyond any
+/// number, [`Error::Cancelled`] when the caller stops it.
 pub fn trustworthiness(
     x: ArrayView2<'_, f64>,
     map: ArrayView2<'_, f64>,
@@ -96,6 +97,12 @@ pub fn trustworthiness(
                 .map(|j| (squared_distance(row(i), row(j)), j as u32))
                 .collect();
             order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            // Infinite distances have no order.
+            if order.last().is_some_and(|furthest| !furthest.0.is_finite()) {
+                return Err(Error::Overflow {
+                    method: "trustworthiness",
+                });
+            }
             let mut rank = vec![0_u64; n];
             for (r, &(_, j)) in order.iter().enumerate() {
                 rank[j as usize] = r as u64 + 1;
@@ -138,6 +145,16 @@ mod tests {
         // row 0 is 3rd of row 3. Penalties 2 + 1 + 0 + 2 = 5; 1 − 2/(4·1·4)·5.
         let value = trustworthiness(x.view(), map.view(), 1, &NoProgress).unwrap();
         assert!((value - 0.375).abs() < 1e-15, "{value}");
+    }
+
+    #[test]
+    fn distances_beyond_any_number_are_refused() {
+        let x = array![[0.0], [1e200], [-1e200], [3e200], [2e200]];
+        let map = array![[0.0], [1.0], [3.0], [7.0], [15.0]];
+        for (x, map) in [(&x, &map), (&map, &x)] {
+            let found = trustworthiness(x.view(), map.view(), 1, &NoProgress);
+            assert!(matches!(found, Err(Error::Overflow { .. })), "{found:?}");
+        }
     }
 
     #[test]
