@@ -40,13 +40,13 @@ pub use silhouette::{
     silhouette_by_label, silhouette_with,
 };
 
-use crate::{ConfigError, Result};
+use crate::{ConfigError, Error, Result};
 
 /// The codes of labels of which none is missing.
 ///
 /// # Errors
 ///
-/// [`Error::MissingLabel`](crate::Error::MissingLabel) with the first row that has none.
+/// [`Error::MissingLabel`] with the first row that has none.
 pub fn labels_of(labels: &Categorical) -> Result<Vec<u32>> {
     let codes = crate::matrix::full_codes(labels, "labels", labels.len())?;
     Ok(codes.into_iter().map(|code| code as u32).collect())
@@ -60,6 +60,11 @@ fn check_rising(classes: &[u32]) -> Result<(), ConfigError> {
         "rising labels",
         format_args!("{classes:?}"),
     )
+}
+
+/// Refuses a single group.
+fn check_groups(count: usize, method: &'static str) -> Result<()> {
+    Error::check_enough(method, "groups", 2, count)
 }
 
 /// The different labels, rising.

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use phenocoder_core::ShapeError;
 
-use super::ranked;
+use super::{check_groups, ranked};
 use crate::matrix::{check_finite, squared_distance};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ impl Groups {
         ShapeError::check_len("labels", n, labels.len())?;
         check_finite(x)?;
         let (groups, counts) = ranked(labels);
-        Error::check_enough(method, "groups", 2, counts.len())?;
+        check_groups(counts.len(), method)?;
         Error::check_enough(method, "rows beyond one per group", 1, n - counts.len())?;
         let mut x = x.as_standard_layout().into_owned();
         let largest = to_unit(&mut x);

@@ -33,7 +33,7 @@ pub use lisi::{LisiConfig, integration_lisi, label_lisi, lisi};
 pub use report::{BatchReport, BatchReportConfig, batch_report};
 pub use variance::{batch_variance, batch_variance_removed};
 
-use super::ranked;
+use super::{check_groups, ranked};
 use crate::knn::Neighbors;
 use crate::{Error, Result};
 
@@ -48,9 +48,4 @@ fn groups_of(
     Error::check_enough(method, "neighbours", 1, neighbors.indices().len())?;
     neighbors.check_among(n)?;
     Ok(ranked(labels))
-}
-
-/// Refuses a single group.
-fn check_groups(count: usize, method: &'static str) -> Result<()> {
-    Error::check_enough(method, "groups", 2, count)
 }

@@ -5,13 +5,15 @@ use phenocoder_core::{Progress, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{ranked, values_of};
+use super::{check_groups, ranked, values_of};
 use crate::knn::Metric;
 use crate::matrix::{check_finite, dot, squared_distance};
 use crate::{Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 64;
+/// What [`silhouette_by_batch`] needs one of.
+pub(super) const MIXED_LABELS: &str = "labels with two batches of which one has two rows";
 
 /// What a row's own group is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -159,7 +161,7 @@ fn samples(
 ) -> Result<Vec<f64>> {
     let n = x.nrows();
     let (groups, counts) = ranked(labels);
-    Error::check_enough("the silhouette", "groups", 2, counts.len())?;
+    check_groups(counts.len(), "the silhouette")?;
     // Rows of a group side by side make the sums per group run over whole ranges.
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by_key(|&row| groups[row]);
@@ -407,8 +409,7 @@ pub fn silhouette_by_batch(
         per_label.push((label, value));
     }
     progress.finish();
-    let what = "labels with two batches of which one has two rows";
-    Error::check_enough("the silhouette by batch", what, 1, found)?;
+    Error::check_enough("the silhouette by batch", MIXED_LABELS, 1, found)?;
     Ok(BatchSilhouette {
         mean: sum / found as f64,
         per_label,

@@ -4,6 +4,7 @@ use ndarray::ArrayView2;
 use phenocoder_core::{Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
+use super::super::silhouette::MIXED_LABELS;
 use super::super::{SilhouetteConfig, silhouette_by_batch, silhouette_by_label};
 use super::{
     KbetConfig, LisiConfig, batch_variance, check_groups, graph_connectivity, integration_lisi,
@@ -198,9 +199,8 @@ pub fn batch_report(
     // Before hours of neighbours, not after.
     check_groups(ranked(batches).1.len(), METHOD)?;
     check_groups(ranked(labels).1.len(), METHOD)?;
-    let what = "labels with two batches of which one has two rows";
     let found = usize::from(has_mixed_label(labels, batches));
-    Error::check_enough(METHOD, what, 1, found)?;
+    Error::check_enough(METHOD, MIXED_LABELS, 1, found)?;
     config
         .lisi
         .perplexity_of(config.lisi_neighbors.min(n - 1))?;
@@ -337,10 +337,9 @@ mod tests {
         assert_eq!(what(&x, &batches, &[7; 120]), "groups");
         assert_eq!(what(&array![[0.0], [1.0]], &[0, 1], &[0, 1]), "rows");
         // Every label in a batch of its own, and every row of a label in one.
-        let mixed = "labels with two batches of which one has two rows";
-        assert_eq!(what(&x, &labels, &labels), mixed);
+        assert_eq!(what(&x, &labels, &labels), MIXED_LABELS);
         let (halves, rows): (Vec<u32>, Vec<u32>) = (0..120).map(|i| (i / 60, i)).unzip();
-        assert_eq!(what(&x, &rows, &halves), mixed);
+        assert_eq!(what(&x, &rows, &halves), MIXED_LABELS);
         let config = BatchReportConfig::default()
             .with_lisi_neighbors(5)
             .with_lisi(LisiConfig::default().with_perplexity(6.0));
