@@ -1,15 +1,25 @@
 //! Reading the reference values.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use ndarray::{Array1, Array2};
-use phenocoder_core::{Categorical, CsrGraph};
-use phenocoder_testdata::{Csv, Npz};
+use ndarray::Array2;
+use phenocoder_core::{CsrGraph, NoProgress, Seed};
+use phenocoder_embed::evaluate::trustworthiness;
+use phenocoder_embed::umap::{UmapConfig, cross_entropy, layout};
+use phenocoder_testdata::Csv;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// What a part of a file holds.
+pub(crate) fn of<T: DeserializeOwned>(value: &Value) -> T {
+    serde_json::from_value(value.clone()).unwrap()
+}
 
 /// A matrix written as a list of rows.
 pub(crate) fn matrix(value: &Value) -> Array2<f64> {
-    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+    let rows: Vec<Vec<f64>> = of(value);
     let shape = (rows.len(), rows[0].len());
     Array2::from_shape_vec(shape, rows.concat()).unwrap()
 }
@@ -55,41 +65,86 @@ pub(crate) fn graph_difference(a: &CsrGraph, b: &CsrGraph) -> f64 {
     max_difference(&dense(a), &dense(b))
 }
 
-pub(crate) fn csr(npz: &Npz, name: &str) -> CsrGraph {
-    let integers = |part: &str| npz.array::<i64, ndarray::Ix1>(&format!("{name}_{part}"));
-    let values: Array1<f64> = npz.array(&format!("{name}_data"));
-    CsrGraph::new(
-        integers("indptr").iter().map(|&v| v as usize).collect(),
-        integers("indices").iter().map(|&v| v as u32).collect(),
-        values.to_vec(),
-    )
-    .unwrap()
+/// The graph of these entries: row, column and weight.
+pub(crate) fn directed(n: usize, mut entries: Vec<(u32, u32, f64)>) -> CsrGraph {
+    entries.sort_by_key(|entry| (entry.0, entry.1));
+    let before = |node: usize| entries.partition_point(|entry| (entry.0 as usize) < node);
+    let indptr = (0..=n).map(before).collect();
+    let indices = entries.iter().map(|entry| entry.1).collect();
+    let values = entries.iter().map(|entry| entry.2).collect();
+    CsrGraph::new(indptr, indices, values).unwrap()
+}
+
+/// The graph of edges that are listed once and go both ways.
+pub(crate) fn undirected(n: usize, mut edges: Vec<(u32, u32, f64)>) -> CsrGraph {
+    let apart = edges.iter().filter(|edge| edge.0 != edge.1);
+    let back: Vec<(u32, u32, f64)> = apart.map(|&(i, j, weight)| (j, i, weight)).collect();
+    edges.extend(back);
+    directed(n, edges)
 }
 
 pub(crate) fn coo(path: &Path, n: usize) -> CsrGraph {
     let csv = Csv::open(path);
     let (rows, columns, values) = (csv.floats("row"), csv.floats("col"), csv.floats("value"));
-    let mut entries: Vec<(usize, u32, f64)> = (0..rows.len())
-        .map(|i| (rows[i] as usize, columns[i] as u32, values[i]))
-        .collect();
-    entries.sort_by_key(|entry| (entry.0, entry.1));
-    let mut indptr = vec![0; n + 1];
-    for entry in &entries {
-        indptr[entry.0 + 1] += 1;
-    }
-    for i in 0..n {
-        indptr[i + 1] += indptr[i];
-    }
-    let indices = entries.iter().map(|entry| entry.1).collect();
-    CsrGraph::new(
-        indptr,
-        indices,
-        entries.iter().map(|entry| entry.2).collect(),
+    let entries = rows.iter().zip(columns).zip(values);
+    directed(
+        n,
+        entries
+            .map(|((&i, j), value)| (i as u32, j as u32, value))
+            .collect(),
     )
-    .unwrap()
 }
 
-pub(crate) fn categorical(npz: &Npz, name: &str) -> Categorical {
-    let codes: Array1<i64> = npz.array(name);
-    Categorical::from_labels(codes.iter().map(|code| format!("{code:03}")))
+/// Three maps of a graph, each as good as those of umap-learn: its objective at most 1.05 times the median of theirs,
+/// and its trustworthiness at least their least less 0.01; where they are one map only, the median of ours.
+#[track_caller]
+pub(crate) fn assert_maps_as_good(
+    name: &str,
+    graph: &CsrGraph,
+    scores: &Array2<f64>,
+    mut entropies: Vec<f64>,
+    trust: &[f64],
+) {
+    entropies.sort_by(f64::total_cmp);
+    let most = 1.05 * entropies[entropies.len() / 2];
+    let least = trust.iter().copied().fold(1.0, f64::min) - 0.01;
+    let ours = |seed| {
+        let config = UmapConfig::default().with_seed(Seed::new(seed));
+        let map = layout(graph, &config, &NoProgress).unwrap();
+        let (entropy, trusted) = judged(graph, scores, &map);
+        assert!(entropy <= most, "{name} {seed}: {entropy} {entropies:?}");
+        trusted
+    };
+    let mut trusted = [0, 1, 2].map(ours);
+    trusted.sort_by(f64::total_cmp);
+    let place = usize::from(trust.len() == 1);
+    assert!(trusted[place] >= least, "{name}: {trusted:?} {trust:?}");
+}
+
+/// The objective of a map, and its trustworthiness of 15 neighbours.
+pub(crate) fn judged(graph: &CsrGraph, scores: &Array2<f64>, map: &Array2<f64>) -> (f64, f64) {
+    let curve = UmapConfig::default().curve().unwrap();
+    (
+        cross_entropy(graph, map.view(), curve, &NoProgress).unwrap(),
+        trustworthiness(scores.view(), map.view(), 15, &NoProgress).unwrap(),
+    )
+}
+
+thread_local! {
+    /// What this thread has read of the reference data.
+    static READ: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Records that a part of the reference data is read.
+pub(crate) fn note(name: String) {
+    READ.with_borrow_mut(|read| read.insert(name));
+}
+
+/// What tests read of the reference data; each compares what it reads.
+pub(crate) fn read_by(tests: &[fn()]) -> BTreeSet<String> {
+    READ.take();
+    for test in tests {
+        test();
+    }
+    READ.take()
 }

@@ -58,7 +58,7 @@ fn the_batch_goes_and_the_covariate_stays() {
     let result = combat(x.view(), &labels, &covariates, &CombatConfig::default()).unwrap();
     let mean = |x: &Array2<f64>, b: &str, k: &str| {
         let rows: Vec<usize> = (0..45).filter(|&i| batch[i] == b && kind[i] == k).collect();
-        x.select(ndarray::Axis(0), &rows).mean().unwrap()
+        x.select(Axis(0), &rows).mean().unwrap()
     };
     assert!(mean(&x, "b", "k") - mean(&x, "a", "k") > 5.0);
     assert!((mean(&result, "b", "k") - mean(&result, "a", "k")).abs() < 0.8);
@@ -89,7 +89,7 @@ fn rows_of_the_fit_and_new_ones_are_corrected_alike_and_the_fit_can_be_written()
     let rows = [1, 4, 7, 10];
     let some = fitted
         .apply(
-            x.select(ndarray::Axis(0), &rows).view(),
+            x.select(Axis(0), &rows).view(),
             &Categorical::from_labels(["b"; 4]),
             &[
                 Covariate::Categories(&Categorical::from_labels(rows.map(|i| kind[i]))),
@@ -97,7 +97,7 @@ fn rows_of_the_fit_and_new_ones_are_corrected_alike_and_the_fit_can_be_written()
             ],
         )
         .unwrap();
-    assert_eq!(some, all.select(ndarray::Axis(0), &rows));
+    assert_eq!(some, all.select(Axis(0), &rows));
     let text = serde_json::to_string(&fitted).unwrap();
     let read = serde_json::from_str::<Combat>(&text).unwrap();
     assert_eq!(read.apply(x.view(), &labels, &covariates).unwrap(), all);
@@ -367,9 +367,9 @@ proptest! {
             _ => "x",
         }));
         let kinds = Categorical::from_labels(order.iter().map(|&i| if kind[i] == "k" { "2" } else { "1" }));
-        let scaled = x.select(ndarray::Axis(0), &order) * 1e3;
+        let scaled = x.select(Axis(0), &order) * 1e3;
         let other = combat(scaled.view(), &renamed, &[Covariate::Categories(&kinds)], &config).unwrap();
-        let expected = result.select(ndarray::Axis(0), &order) * 1e3;
+        let expected = result.select(Axis(0), &order) * 1e3;
         prop_assert!(difference(&other, &expected) < 1e-7);
     }
 }
