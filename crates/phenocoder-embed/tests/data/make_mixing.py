@@ -1,5 +1,6 @@
-"""Writes mixing.json: how batches mix and labels hold together by scib-metrics 0.5.10 in double precision, and tails
-of the chi-squared distribution by SciPy, which phenocoder-embed must equal.
+"""Writes mixing.json: how batches mix and labels hold together by scib-metrics 0.5.10 in double precision, kBET by label
+also from its definition by NumPy and SciPy, and tails of the chi-squared distribution by SciPy, which phenocoder-embed
+must equal.
 
 pip install scib-metrics==0.5.10
 usage: python make_mixing.py mixing.json
@@ -12,6 +13,7 @@ from importlib.metadata import version
 import jax
 import numpy as np
 import scipy.stats
+from scipy.sparse.csgraph import connected_components
 
 jax.config.update("jax_enable_x64", True)
 
@@ -98,6 +100,51 @@ def by_label():
         indices = near.indices
         knn_graph_connectivities = near.knn_graph_connectivities.tocsr().astype(np.float64)
 
+    def by_definition(count):
+        """By diffusion maps (Coifman et al. 2005, doi:10.1073/pnas.0500334102) in double precision with exact neighbours
+        in them, of the graph of `count` neighbours of either row, which weigh 1 / (1 + d²).
+
+        Settings as in scib-metrics; what is 1 in single precision counts once.
+        """
+        weights = np.zeros_like(away)
+        nearest = away.argsort(1, kind="stable")[:, 1:count]
+        np.put_along_axis(weights, nearest, 1 / (1 + np.take_along_axis(away, nearest, 1) ** 2), 1)
+        weights = np.maximum(weights, weights.T)
+        return [share(weights, np.flatnonzero(label == value)) for value in np.unique(label)]
+
+    def share(weights, rows):
+        count = len(np.unique(batch[rows]))
+        if count < 2 or len(rows) <= 10:
+            return None
+        k = min(max(len(rows) // (4 * count), 10), 70)
+        parts, part = connected_components(weights[np.ix_(rows, rows)])
+        kept = rows if parts == 1 else rows[np.bincount(part)[part] >= 3 * k]
+        if len(kept) < 0.75 * len(rows):
+            return 0.0
+        kernel = weights[np.ix_(kept, kept)]
+        kernel = kernel / np.outer(kernel.sum(0), kernel.sum(0))
+        values, vectors = np.linalg.eigh(kernel / np.sqrt(np.outer(kernel.sum(0), kernel.sum(0))))
+        order = np.argsort(-abs(values))
+        dimensions = min(100, len(kept) - 1)
+        sizes = abs(values[order])
+        assert sizes[dimensions - 1] > sizes[dimensions] + 1e-6
+        values, vectors = values[order[:dimensions]], vectors[:, order[:dimensions]]
+        ones = values.astype(np.float32) >= 1
+        shifted = np.where(ones, 0, values) + 1e-8
+        places = vectors * np.where(ones, 1, shifted / (1 - shifted))
+        gaps = np.sqrt(((places[:, None] - places[None]) ** 2).sum(-1))
+        np.fill_diagonal(gaps, -1)
+        order = gaps.argsort(1, kind="stable")
+        gaps = np.take_along_axis(gaps, order, 1)
+        # Rounding decides on no neighbour and on no test.
+        assert (gaps[:, k + 1] > gaps[:, k] * (1 + 1e-7)).all()
+        found = batch[kept][order[:, : k + 1]]
+        expected = np.bincount(batch[kept]) / len(kept) * (k + 1)
+        seen = np.stack([(found == value).sum(1) for value in range(3)], 1)
+        tails = scipy.stats.chi2.sf(((seen - expected) ** 2 / expected).sum(1), count - 1)
+        assert len(expected) == count == 3 and (abs(tails - 0.05) > 1e-9).all()
+        return float((tails >= 0.05).mean())
+
     mean, labels = scib_metrics.kbet_per_label(Double, batch, label, return_df=True)
     return {
         "x": x.tolist(),
@@ -105,6 +152,7 @@ def by_label():
         "label": label.tolist(),
         "mean": float(mean),
         "per_label": [None if np.isnan(v) else float(v) for v in labels["kBET"]],
+        "by_definition": {str(count): by_definition(count) for count in [5, 8, 15, 30]},
     }
 
 

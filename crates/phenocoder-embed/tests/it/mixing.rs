@@ -1,19 +1,19 @@
-//! How batches mix and labels hold together, against scib-metrics 0.5.10 in double precision:
-//! `tests/data/make_mixing.py`.
+//! How batches mix and labels hold together, against scib-metrics 0.5.10 in double precision, and kBET by label against
+//! its definition by NumPy and SciPy: `tests/data/make_mixing.py`.
 
 use ndarray::Array2;
-use phenocoder_core::NoProgress;
+use phenocoder_core::{CsrGraph, NoProgress};
 use phenocoder_embed::evaluate::mixing::{
-    KbetConfig, LisiConfig, batch_variance, batch_variance_removed, graph_connectivity,
-    integration_lisi, kbet, kbet_by_label, label_lisi, lisi,
+    KbetByLabel, KbetConfig, LisiConfig, batch_variance, batch_variance_removed,
+    graph_connectivity, integration_lisi, kbet, kbet_by_label, label_lisi, lisi,
 };
-use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
+use phenocoder_embed::fuzzy::{Directions, FuzzyConfig, fuzzy_graph, to_undirected};
 use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::golden::matrix;
+use crate::golden::{matrix, of};
 
 struct Golden {
     values: Value,
@@ -106,21 +106,50 @@ fn the_batch_effect_test_by_label_is_that_of_scib_metrics() {
     let (batch, label) = (labels("batch"), labels("label"));
     let config = KbetConfig::default();
     let found = kbet_by_label(&graph, &batch, &label, &config, &NoProgress).unwrap();
-    let expected: Vec<Option<f64>> = serde_json::from_value(golden["per_label"].clone()).unwrap();
-    assert_eq!(found.per_label.len(), expected.len());
-    for ((label, found), expected) in found.per_label.iter().zip(&expected) {
-        let same = match (found, expected) {
-            (Some(found), Some(expected)) => (found - expected).abs() <= 0.02,
-            (found, expected) => found == expected,
-        };
-        assert!(same, "label {label}: {found:?} {expected:?}");
-    }
+    // Its diffusion maps are in single precision.
+    assert_shares(&found, &golden["per_label"], 0.02);
     assert_close(found.mean, &golden["mean"], 0.01);
     // A label stays what it is beside others of other names.
     let renamed: Vec<u32> = label.iter().map(|label| 50 - 3 * label).collect();
     let again = kbet_by_label(&graph, &batch, &renamed, &config, &NoProgress).unwrap();
     let back: Vec<_> = again.per_label.iter().rev().map(|label| label.1).collect();
     assert!(back.iter().eq(found.per_label.iter().map(|label| &label.1)));
+}
+
+#[track_caller]
+fn assert_shares(found: &KbetByLabel, expected: &Value, allowed: f64) {
+    let expected: Vec<Option<f64>> = of(expected);
+    assert_eq!(found.per_label.len(), expected.len());
+    for ((label, found), expected) in found.per_label.iter().zip(&expected) {
+        let same = match (found, expected) {
+            (Some(found), Some(expected)) => (found - expected).abs() <= allowed,
+            (found, expected) => found == expected,
+        };
+        assert!(same, "label {label}: {found:?} {expected:?}");
+    }
+}
+
+#[test]
+fn the_batch_effect_test_by_label_is_its_definition() {
+    let golden = &golden().values["by_label"];
+    let x = matrix(&golden["x"]);
+    let (batch, label): (Vec<u32>, Vec<u32>) = (of(&golden["batch"]), of(&golden["label"]));
+    let cases = golden["by_definition"].as_object().unwrap();
+    assert_eq!(cases.len(), 4);
+    for (count, expected) in cases {
+        let graph = weighted(&near(&x, count.parse().unwrap()));
+        let config = KbetConfig::default();
+        let found = kbet_by_label(&graph, &batch, &label, &config, &NoProgress).unwrap();
+        assert_shares(&found, expected, 1e-6);
+    }
+}
+
+/// Neighbours of either row, which weigh 1 / (1 + d²).
+fn weighted(neighbors: &Neighbors) -> CsrGraph {
+    let distances = neighbors.to_graph().unwrap();
+    let weights = distances.values().iter().map(|d| 1.0 / (1.0 + d * d));
+    let graph = distances.with_values(weights.collect()).unwrap();
+    to_undirected(&graph, Directions::Larger).unwrap()
 }
 
 #[test]
