@@ -1,5 +1,5 @@
-"""Writes clusters.json: k-means and Gaussian mixtures of scikit-learn, and communities of the constant Potts model of
-igraph and leidenalg, which phenocoder-embed must equal or reach.
+"""Writes clusters.json: k-means and Gaussian mixtures of scikit-learn, communities of the constant Potts model of igraph
+and leidenalg, and directed graphs without their directions by igraph, which phenocoder-embed must equal or reach.
 
 pip install scikit-learn==1.9.1 igraph==1.0.0 leidenalg==0.12.0
 usage: python make_clusters.py clusters.json
@@ -96,6 +96,34 @@ def mixture(x, new, kind, k, iterations, tolerance):
     }
 
 
+def likeliest(x, kind, k):
+    """The mean log-likelihoods of the best of ten runs from starts of its own, of five seeds."""
+    fits = (GaussianMixture(k, covariance_type=kind, n_init=10, random_state=seed).fit(x) for seed in range(5))
+    return [float(f"{fit.score(x):.10g}") for fit in fits]
+
+
+def directions():
+    """A graph of edges in one direction and in both, some from a node to itself, and what becomes of it."""
+    rng = np.random.default_rng(31)
+    weights = np.round(rng.uniform(0.1, 4, (25, 25)), 3) * (rng.random((25, 25)) < 0.2)
+    edges = [(int(i), int(j), float(weights[i, j])) for i, j in np.argwhere(weights)]
+    graph = igraph.Graph(n=25, edges=[edge[:2] for edge in edges], directed=True)
+    graph.es["weight"] = [edge[2] for edge in edges]
+
+    def joined(mode, how):
+        found = graph.as_undirected(mode=mode, combine_edges=how)
+        return sorted([min(e.tuple), max(e.tuple), round(e["weight"], 6)] for e in found.es)
+
+    return {
+        "nodes": 25,
+        "edges": edges,
+        "sum": joined("collapse", "sum"),
+        "larger": joined("collapse", "max"),
+        "smaller": joined("mutual", "min"),
+        "mean_of_both": joined("mutual", "mean"),
+    }
+
+
 def graphs():
     club = igraph.Graph.Famous("Zachary")
     club.es["weight"] = [1.0] * club.ecount()
@@ -160,8 +188,15 @@ out = {
             for kind in ["full", "tied", "diag", "spherical"]
             for iterations, tolerance in [(2, 0.0), (100, 1e-3)]
         ],
+        "likeliest": [
+            {"set": name, "kind": {"diag": "diagonal"}.get(kind, kind), "components": k, "scores": likeliest(rows, kind, k)}
+            for name, rows in [("x", x), ("blobs", sets["blobs"])]
+            for kind in ["full", "tied", "diag", "spherical"]
+            for k in [2, 4, 7]
+        ],
     },
     "graphs": {name: described(graph) for name, graph in graphs().items()},
+    "directions": directions(),
 }
 with open(sys.argv[1], "w") as file:
     json.dump(out, file, separators=(",", ":"))

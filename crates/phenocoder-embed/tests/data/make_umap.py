@@ -1,5 +1,5 @@
-"""Writes umap.json: supervised graphs, weights of new rows and where they land, by umap-learn 0.5.12, which
-phenocoder-embed must equal or come near.
+"""Writes umap.json: graphs that ask for both directions of an edge, supervised graphs, weights of new rows and where
+they land, by umap-learn 0.5.12, which phenocoder-embed must equal or come near.
 
 pip install umap-learn==0.5.12
 usage: python make_umap.py umap.json
@@ -30,14 +30,16 @@ number = np.round(x[:supervised, 0] / 1024 + rng.normal(size=supervised), 4)
 assert len(set(number)) == supervised
 
 
-def graph(y, weight, metric):
-    model = umap.UMAP(
-        n_neighbors=8, target_weight=weight, target_metric=metric, transform_mode="graph", random_state=0
-    )
+def graph(weight, y=None, **settings):
+    model = umap.UMAP(n_neighbors=8, transform_mode="graph", random_state=0, **settings)
     found = model.fit(values[:supervised], y).graph_.tocoo()
     edges = zip(found.row.tolist(), found.col.tolist(), found.data.tolist())
-    flat = sorted((i, j, round(w, 6)) for i, j, w in edges if i < j)
+    flat = sorted((i, j, round(w, 6)) for i, j, w in edges if i < j and w > 0)
     return {"weight": weight, "rows": [e[0] for e in flat], "columns": [e[1] for e in flat], "values": [e[2] for e in flat]}
+
+
+def of_target(y, weight, metric):
+    return graph(weight, y, target_weight=weight, target_metric=metric)
 
 
 model = umap.UMAP(n_neighbors=10, random_state=0, transform_mode="graph")
@@ -66,8 +68,9 @@ with open(sys.argv[1], "w", encoding="utf-8") as file:
             "group": group.tolist(),
             "label": label.tolist(),
             "number": number.tolist(),
-            "of_categories": [graph(label, w, "categorical") for w in [0.0, 0.5, 0.9, 1.0]],
-            "of_numbers": [graph(number, w, "euclidean") for w in [0.0, 0.3, 0.5, 0.8]],
+            "of_categories": [of_target(label, w, "categorical") for w in [0.0, 0.5, 0.9, 1.0]],
+            "of_numbers": [of_target(number, w, "euclidean") for w in [0.0, 0.3, 0.5, 0.8]],
+            "of_both_directions": [graph(ratio, set_op_mix_ratio=ratio) for ratio in [0.0, 0.4]],
             "new_neighbors": neighbors.tolist(),
             "new_weights": [[float(f"{w:.7g}") for w in row] for row in weights.data.reshape(held_out, 10)],
             "places": [[float(f"{v:.7g}") for v in row] for row in places],

@@ -1,5 +1,5 @@
 //! k-means and Gaussian mixtures against scikit-learn 1.9.1, communities of the constant Potts model against igraph
-//! 1.0.0 and leidenalg 0.12.0: `tests/data/make_clusters.py`.
+//! 1.0.0 and leidenalg 0.12.0, graphs without their directions against igraph: `tests/data/make_clusters.py`.
 
 use ndarray::Array2;
 use phenocoder_core::{CsrGraph, NoProgress, Seed};
@@ -7,20 +7,13 @@ use phenocoder_embed::cluster::{
     Covariance, KMeansConfig, LeidenConfig, LeidenObjective, MixtureConfig, MixtureStart,
     gaussian_mixture, kmeans, leiden, quality,
 };
+use phenocoder_embed::fuzzy::{Directions, to_undirected};
 use serde_json::Value;
+
+use crate::golden::{dense, directed, graph_difference, matrix, of, undirected};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../data/clusters.json")).unwrap()
-}
-
-fn matrix(value: &Value) -> Array2<f64> {
-    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
-    let shape = (rows.len(), rows[0].len());
-    Array2::from_shape_vec(shape, rows.concat()).unwrap()
-}
-
-fn of<T: serde::de::DeserializeOwned>(value: &Value) -> T {
-    serde_json::from_value(value.clone()).unwrap()
 }
 
 #[track_caller]
@@ -127,16 +120,73 @@ fn mixtures_from_a_given_start_are_those_of_scikit_learn() {
     }
 }
 
+/// Of as many runs, from starts of their own.
+#[test]
+fn mixtures_are_as_likely_as_those_of_scikit_learn() {
+    let golden = golden();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let cases = golden["mixture"]["likeliest"].as_array().unwrap();
+    assert_eq!(cases.len(), 24);
+    let mut settled = 0;
+    for case in cases {
+        let x = match case["set"].as_str().unwrap() {
+            "x" => matrix(&golden["mixture"]["x"]),
+            name => {
+                let sets = golden["kmeans"].as_array().unwrap();
+                matrix(&sets.iter().find(|set| set["name"] == name).unwrap()["x"])
+            }
+        };
+        let theirs: Vec<f64> = of(&case["scores"]);
+        let config = MixtureConfig::new(of(&case["components"]))
+            .with_covariance(of(&case["kind"]))
+            .with_restarts(10);
+        let ours: Vec<f64> = (0..theirs.len() as u64)
+            .map(|seed| {
+                let config = config.clone().with_seed(Seed::new(seed));
+                let found = gaussian_mixture(x.view(), &config, &NoProgress).unwrap();
+                found.log_likelihood()
+            })
+            .collect();
+        // One hundredth of the size of the value, which is negative here.
+        let allowed = 0.01 * mean(&theirs).abs();
+        assert!(mean(&ours) >= mean(&theirs) - allowed, "{case}: {ours:?}");
+        let least = theirs.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = theirs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if most - least <= 0.001 * most.abs() {
+            settled += 1;
+            let worst = ours.iter().copied().fold(f64::INFINITY, f64::min);
+            assert!(worst >= most - allowed, "{case}: {ours:?}");
+        }
+    }
+    assert!(settled >= 8, "{settled}");
+}
+
 fn graph(value: &Value) -> CsrGraph {
-    let n: usize = of(&value["nodes"]);
-    let mut edges: Vec<(u32, u32, f64)> = of(&value["edges"]);
-    let back: Vec<_> = edges.iter().map(|&(a, b, w)| (b, a, w)).collect();
-    edges.extend(back);
-    edges.sort_by_key(|edge| (edge.0, edge.1));
-    let before = |node: usize| edges.partition_point(|edge| (edge.0 as usize) < node);
-    let indptr = (0..=n).map(before).collect();
-    let indices = edges.iter().map(|edge| edge.1).collect();
-    CsrGraph::new(indptr, indices, edges.iter().map(|edge| edge.2).collect()).unwrap()
+    undirected(of(&value["nodes"]), of(&value["edges"]))
+}
+
+#[test]
+fn graphs_without_directions_are_those_of_igraph() {
+    let golden = &golden()["directions"];
+    let n: usize = of(&golden["nodes"]);
+    let graph = directed(n, of(&golden["edges"]));
+    assert_ne!(graph, graph.transposed());
+    let found = |directions| to_undirected(&graph, directions).unwrap();
+    for (directions, name) in [
+        (Directions::Sum, "sum"),
+        (Directions::Larger, "larger"),
+        (Directions::Smaller, "smaller"),
+    ] {
+        let error = graph_difference(&found(directions), &undirected(n, of(&golden[name])));
+        assert!(error < 1e-6, "{name}: {error:e}");
+    }
+    // There, the mean of an edge in one direction is its weight; here, a direction that is not there weighs 0.
+    let means = dense(&found(Directions::Mean));
+    let edges: Vec<(usize, usize, f64)> = of(&golden["mean_of_both"]);
+    assert!(edges.len() > 10);
+    for (i, j, expected) in edges {
+        assert!((means[[i, j]] - expected).abs() < 1e-6, "{i} {j}");
+    }
 }
 
 #[test]

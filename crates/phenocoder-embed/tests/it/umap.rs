@@ -1,4 +1,5 @@
-//! Supervised graphs, weights of new rows and where they land, against umap-learn 0.5.12: `tests/data/make_umap.py`.
+//! Graphs that ask for both directions of an edge, supervised graphs, weights of new rows and where they land, against
+//! umap-learn 0.5.12: `tests/data/make_umap.py`.
 
 use ndarray::{Array2, s};
 use phenocoder_core::{Categorical, CsrGraph, NoProgress, Seed};
@@ -8,7 +9,7 @@ use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors, query_neighbor
 use phenocoder_embed::umap::{Umap, UmapConfig};
 use serde_json::Value;
 
-use crate::golden::max_difference;
+use crate::golden::{graph_difference, matrix, max_difference, of, undirected};
 
 /// Rows that the map does not know, and rows of the supervised graphs.
 const HELD_OUT: usize = 60;
@@ -16,16 +17,6 @@ const SUPERVISED: usize = 80;
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../data/umap.json")).unwrap()
-}
-
-fn list<T: serde::de::DeserializeOwned>(value: &Value) -> Vec<T> {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
-fn matrix(value: &Value) -> Array2<f64> {
-    let rows: Vec<Vec<f64>> = list(value);
-    let shape = (rows.len(), rows[0].len());
-    Array2::from_shape_vec(shape, rows.concat()).unwrap()
 }
 
 fn x(golden: &Value) -> Array2<f64> {
@@ -41,28 +32,38 @@ fn graph_of(x: &Array2<f64>) -> CsrGraph {
 }
 
 /// Compares with all cases, which hold the edges above the diagonal.
-fn assert_supervised(cases: &Value, graph: &CsrGraph, target: Target<'_>) {
+fn assert_graphs(cases: &Value, count: usize, find: impl Fn(f64) -> CsrGraph) {
     let mut all = Vec::new();
     for case in cases.as_array().unwrap() {
-        let found = supervise(graph, target, case["weight"].as_f64().unwrap()).unwrap();
-        let mut expected = Array2::zeros((SUPERVISED, SUPERVISED));
-        let rows: Vec<usize> = list(&case["rows"]);
-        let columns: Vec<usize> = list(&case["columns"]);
-        for ((i, j), value) in rows.into_iter().zip(columns).zip(list(&case["values"])) {
-            expected[[i, j]] = value;
-            expected[[j, i]] = value;
-        }
-        let found = crate::golden::dense(&found);
-        let difference = max_difference(&found, &expected);
+        let (rows, columns): (Vec<u32>, Vec<u32>) = (of(&case["rows"]), of(&case["columns"]));
+        let weights: Vec<f64> = of(&case["values"]);
+        let edges = rows.into_iter().zip(columns).zip(weights);
+        let edges = edges.map(|((i, j), weight)| (i, j, weight)).collect();
+        let expected = undirected(SUPERVISED, edges);
+        let found = find(case["weight"].as_f64().unwrap());
+        let difference = graph_difference(&found, &expected);
         assert!(difference < 1e-4, "weight {}: {difference}", case["weight"]);
         all.push(expected);
     }
     // The cases differ, so the comparison can fail.
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), count);
     assert!(
         all.windows(2)
-            .all(|pair| max_difference(&pair[0], &pair[1]) > 0.01)
+            .all(|pair| graph_difference(&pair[0], &pair[1]) > 0.01)
     );
+}
+
+fn assert_supervised(cases: &Value, graph: &CsrGraph, target: Target<'_>) {
+    assert_graphs(cases, 4, |weight| supervise(graph, target, weight).unwrap());
+}
+
+#[test]
+fn graphs_that_ask_for_both_directions_are_those_of_umap_learn() {
+    let golden = golden();
+    let neighbors = near(&x(&golden).slice_move(s![..SUPERVISED, ..]));
+    assert_graphs(&golden["of_both_directions"], 2, |ratio| {
+        fuzzy_graph(&neighbors, &FuzzyConfig::default().with_mix_ratio(ratio)).unwrap()
+    });
 }
 
 #[test]
@@ -70,7 +71,7 @@ fn graphs_supervised_by_categories_are_those_of_umap_learn() {
     let golden = golden();
     let graph = graph_of(&x(&golden).slice_move(s![..SUPERVISED, ..]));
     let names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
-    let labels = Categorical::new(list(&golden["label"]), names).unwrap();
+    let labels = Categorical::new(of(&golden["label"]), names).unwrap();
     assert_supervised(
         &golden["of_categories"],
         &graph,
@@ -82,7 +83,7 @@ fn graphs_supervised_by_categories_are_those_of_umap_learn() {
 fn graphs_supervised_by_numbers_are_those_of_umap_learn() {
     let golden = golden();
     let graph = graph_of(&x(&golden).slice_move(s![..SUPERVISED, ..]));
-    let numbers = Array2::from_shape_vec((SUPERVISED, 1), list(&golden["number"])).unwrap();
+    let numbers = Array2::from_shape_vec((SUPERVISED, 1), of(&golden["number"])).unwrap();
     let neighbors = near(&numbers);
     let target = Target::Neighbors(&neighbors);
     assert_supervised(&golden["of_numbers"], &graph, target);
@@ -111,7 +112,7 @@ fn new_rows_land_as_near_to_their_own_as_those_of_umap_learn() {
     let golden = golden();
     let neighbors = new_neighbors(&golden);
     let places = matrix(&golden["places"]);
-    let group: Vec<u32> = list(&golden["group"]);
+    let group: Vec<u32> = of(&golden["group"]);
     let (known, new) = group.split_at(group.len() - HELD_OUT);
     let (mut distance, mut purity) = (0.0, 0.0);
     for seed in 0..10 {
