@@ -186,6 +186,10 @@ pub enum Directions {
 /// An edge from a node to itself keeps its weight, and edges of weight 0 are left out.
 /// Graphs of neighbours are better joined as memberships: [`fuzzy_graph`].
 ///
+/// # Differences from igraph's `as_undirected`
+///
+/// There, the mean is of the directions that are there; here, one that is not weighs 0.
+///
 /// # Errors
 ///
 /// [`Error::EdgeWeight`] for a weight that is negative or no number, and for sums beyond any number.
