@@ -43,6 +43,18 @@ pub(crate) fn check_amounts(what: &'static str, values: &[f64]) -> Result<(), Co
     Ok(())
 }
 
+/// Refuses what no deviation is that values are divided by.
+pub(crate) fn check_divisors<'a>(
+    what: &'static str,
+    values: impl IntoIterator<Item = &'a f64>,
+) -> Result<(), ConfigError> {
+    for &value in values {
+        let holds = value.is_finite() && value > 0.0;
+        ConfigError::check(holds, what, "finite and above 0", value)?;
+    }
+    Ok(())
+}
+
 /// Refuses a matrix with another number of columns than a method was fitted on.
 pub(crate) fn check_columns(x: ArrayView2<'_, f64>, expected: usize) -> Result<()> {
     if x.ncols() == expected {
@@ -218,6 +230,15 @@ mod tests {
         for wrong in [-1e-300, f64::NAN, f64::INFINITY] {
             let error = check_amounts("counts", &[1.0, wrong]).unwrap_err();
             assert_eq!((error.setting, error.found), ("counts", wrong.to_string()));
+        }
+    }
+
+    #[test]
+    fn divisors_are_above_zero() {
+        assert!(check_divisors("std", &[1e-300, f64::MAX]).is_ok());
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let error = check_divisors("std", &[1.0, wrong]).unwrap_err();
+            assert_eq!((error.setting, error.found), ("std", wrong.to_string()));
         }
     }
 

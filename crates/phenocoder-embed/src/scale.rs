@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::ShapeError;
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::{check_columns, check_finite};
+use crate::matrix::{check_columns, check_divisors, check_finite};
 use crate::{ConfigError, Error, Result};
 
 /// What to do with NaN when columns are scaled.
@@ -139,10 +139,7 @@ impl TryFrom<Parts> for Scaler {
         config.validate()?;
         ShapeError::check_len("std", mean.len(), std.len())?;
         check_finite(ArrayView1::from(&mean).insert_axis(Axis(0)))?;
-        for &std in &std {
-            let holds = std > 0.0 && std.is_finite();
-            ConfigError::check(holds, "std", "finite and above 0", std)?;
-        }
+        check_divisors("std", &std)?;
         for &column in &zeroed {
             let there = column < mean.len();
             ConfigError::check(there, "zeroed", "numbers of columns", column)?;

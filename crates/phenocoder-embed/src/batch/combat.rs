@@ -5,12 +5,12 @@ mod shrink;
 #[cfg(test)]
 mod tests;
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{Categorical, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::{BatchEffect, Batches, places};
-use crate::matrix::{check_columns, check_finite};
+use crate::matrix::{check_columns, check_divisors, check_finite};
 use crate::{ConfigError, Error, Result};
 
 use design::{Encoding, Fit};
@@ -157,9 +157,9 @@ struct Parts {
 }
 
 impl TryFrom<Parts> for Combat {
-    type Error = ShapeError;
+    type Error = Error;
 
-    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+    fn try_from(parts: Parts) -> Result<Self> {
         let Parts {
             batches,
             covariates,
@@ -175,6 +175,10 @@ impl TryFrom<Parts> for Combat {
             ShapeError::check_len("batches", matrix.nrows(), batches.len())?;
             ShapeError::check_len("grand", matrix.ncols(), grand.len())?;
         }
+        check_finite(ArrayView1::from(&grand).insert_axis(Axis(0)))?;
+        check_finite(slopes.view())?;
+        check_finite(shifts.view())?;
+        check_divisors("scales", &scales)?;
         Ok(Self {
             batches,
             covariates,

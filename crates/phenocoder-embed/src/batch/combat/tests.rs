@@ -109,6 +109,24 @@ fn rows_of_the_fit_and_new_ones_are_corrected_alike_and_the_fit_can_be_written()
         assert!(text.contains(from), "{text}");
         assert!(serde_json::from_str::<Combat>(&text.replacen(from, to, 1)).is_err());
     }
+    let parts = |grand, slope, shift, scale| Parts {
+        batches: vec!["a".to_owned()],
+        covariates: vec![Encoding::Numbers],
+        grand: vec![grand],
+        slopes: array![[slope]],
+        shifts: array![[shift]],
+        scales: array![[scale]],
+    };
+    assert!(Combat::try_from(parts(0.0, 1.0, -2.0, 3.0)).is_ok());
+    for wrong in [
+        parts(f64::NAN, 1.0, -2.0, 3.0),
+        parts(0.0, f64::INFINITY, -2.0, 3.0),
+        parts(0.0, 1.0, f64::NAN, 3.0),
+        parts(0.0, 1.0, -2.0, 0.0),
+        parts(0.0, 1.0, -2.0, -3.0),
+    ] {
+        assert!(Combat::try_from(wrong).is_err());
+    }
 }
 
 #[test]
