@@ -5,6 +5,7 @@ mod exact;
 mod incremental;
 mod product;
 mod randomized;
+mod squares;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{NoProgress, Progress, Seed, ShapeError};

@@ -7,13 +7,13 @@ use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 use phenocoder_core::{Cancelled, Progress};
 use rayon::prelude::*;
 
+use super::squares::Squares;
+
 /// Numbers in a block of rows, and the most and fewest rows of one.
 const BLOCK: usize = 1 << 20;
 const ROWS: (usize, usize) = (64, 4096);
 /// Numbers in the sums of blocks that wait to be added, and the most such blocks.
 const WAITING: (usize, usize) = (1 << 24, 8);
-/// Columns whose inner products are made at once.
-const TILE: usize = 64;
 
 /// A matrix of which each row has lost `mean`.
 ///
@@ -58,17 +58,15 @@ impl<'a> Centered<'a> {
 
     /// `aᵀ a`, `[p, p]`.
     pub(super) fn inner(&self, progress: &dyn Progress) -> Result<Array2<f64>, Cancelled> {
-        let p = self.x.ncols();
-        let mut sum = self.sum_over_blocks((p, p), progress, |block| {
-            let mut part = Array2::zeros((p, p));
-            // The lower half tells the upper one.
-            for start in (0..p).step_by(TILE) {
-                let end = (start + TILE).min(p);
-                let (tile, before) = (block.slice(s![.., start..end]), block.slice(s![.., ..end]));
-                let mut target = part.slice_mut(s![start..end, ..end]);
-                general_mat_mul(1.0, &tile.t(), &before, 0.0, &mut target);
+        let (n, p) = self.x.dim();
+        let height = self.rows_per_block();
+        let mut sum = sum_of_parts((p, p), (0..n).step_by(height), progress, |start| {
+            let mut part = Squares::new(p);
+            let end = (start + height).min(n);
+            for start in (start..end).step_by(Squares::ROWS) {
+                part.add(&self.rows(start..(start + Squares::ROWS).min(end)));
             }
-            part
+            part.into_lower_half()
         })?;
         for i in 0..p {
             for j in 0..i {
@@ -171,8 +169,8 @@ mod tests {
 
     #[test]
     fn products_in_blocks_are_those_of_the_whole_matrix() {
-        // More than one block of rows and more than one tile of columns.
-        for (n, p) in [(ROWS.1 + 5, 3), (130, 2 * TILE + 3), (3, 1), (0, 2)] {
+        // More than one block of rows, and more than one panel of columns.
+        for (n, p) in [(ROWS.1 + 5, 3), (300, 131), (3, 1), (0, 2)] {
             let mut stream = Seed::new(2).stream("x", 0);
             let x = Array2::from_shape_fn((n, p), |_| stream.uniform());
             let mean = x.sum_axis(Axis(0)) / (n.max(1)) as f64;
