@@ -58,10 +58,10 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     samples: usize,
     /// Cells of each synthetic sample.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 2400)]
     cells: usize,
     /// How much the second synthetic batch differs from the first.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 0.4)]
     strength: f64,
     /// Latents of the network.
     #[arg(long, default_value_t = 8)]
