@@ -7,7 +7,8 @@ FOLDER: 20,000 rows with 32 and with 300 columns, of 10 clusters and 3 batches, 
 argument is another number of rows, for a look that takes seconds and says nothing about speed.
 Each contender does each task in a process of its own, in turns: once before it is measured (what compiles on its first call
 does it then), and then again until two seconds of CPU time have gone; the table has the least CPU and wall time of one call
-and the most resident memory. The peers' linear algebra runs on one thread.
+and the most resident memory. Everybody works on one thread: two threads of one core slow each other down, which CPU time
+would count.
 Where both have to compute the same numbers, they are compared; where chance has a part, ours must be as good.
 The exit status is 3 when a bar is missed.
 """
@@ -21,7 +22,8 @@ import warnings
 from contest import best_of, contest, judge, main
 
 ROWS, COLUMNS, CLUSTERS, BATCHES, NEIGHBORS = 20_000, (32, 300), 10, 3, 14
-ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
+THREADS = ["RAYON_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+ONE_THREAD = dict.fromkeys(THREADS, "1")
 # Tasks, the peers of each, and how many times as much CPU time as we each shall take at least.
 SOLVERS = ["covariance_eigh", "full", "arpack", "randomized"]
 TASKS = {

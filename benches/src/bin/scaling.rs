@@ -13,7 +13,7 @@ use phenocoder_benches::watch::{Watch, peak_megabytes};
 use phenocoder_benches::{SEED, latents, tissue};
 use phenocoder_core::{Categorical, Coords, Features, NoProgress, Unit};
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
-use phenocoder_embed::knn::{HnswConfig, HnswIndex, Metric};
+use phenocoder_embed::knn::{Metric, nearest_neighbors};
 use phenocoder_embed::umap::{UmapConfig, layout};
 use phenocoder_plot::{Curve, CurvesConfig, curves};
 use phenocoder_spatial::autocorrelation::{SpatialWeights, moran_i};
@@ -32,10 +32,9 @@ const FEATURES: usize = 50;
 /// Distances of co-occurrence, up to half of the farthest two cells.
 const DISTANCES: usize = 50;
 
-/// Columns of the rows that UMAP draws, their neighbours, and the rows that the search for these keeps in view.
+/// Columns of the rows that UMAP draws, and their neighbours.
 const COLUMNS: usize = 32;
 const NEIGHBORS: usize = 14;
-const WIDTH: usize = 100;
 
 /// Seconds of CPU time that can be measured to 5 %: the clock has ticks of 10 ms.
 const LONG: f64 = 0.2;
@@ -286,11 +285,9 @@ fn work(task: &str, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// The map of rows, from neighbours that are searched as one would among so many: approximately.
+/// The map of rows, from exact neighbours.
 fn map_of(x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-    let index = HnswIndex::build(x, &HnswConfig::new(Metric::Euclidean), &NoProgress)?;
-    let neighbors = index.neighbors(NEIGHBORS, WIDTH, &NoProgress)?;
-    drop(index);
+    let neighbors = nearest_neighbors(x, NEIGHBORS, Metric::Euclidean, &NoProgress)?;
     let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
     drop(neighbors);
     Ok(layout(&graph, &UmapConfig::default(), &NoProgress)?)
