@@ -60,11 +60,13 @@ impl<'a> Centered<'a> {
     pub(super) fn inner(&self, progress: &dyn Progress) -> Result<Array2<f64>, Cancelled> {
         let (n, p) = self.x.dim();
         let height = self.rows_per_block();
+        let mean = self.mean.map_or_else(|| vec![0.0; p], |mean| mean.to_vec());
         let mut sum = sum_of_parts((p, p), (0..n).step_by(height), progress, |start| {
             let mut part = Squares::new(p);
             let end = (start + height).min(n);
             for start in (start..end).step_by(Squares::ROWS) {
-                part.add(&self.rows(start..(start + Squares::ROWS).min(end)));
+                let rows = start..(start + Squares::ROWS).min(end);
+                part.add(self.x.slice(s![rows, ..]), &mean);
             }
             part.into_lower_half()
         })?;

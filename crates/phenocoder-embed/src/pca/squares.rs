@@ -1,6 +1,8 @@
 //! Inner products of the columns of a matrix, a few rows at a time.
 
-use ndarray::Array2;
+use std::borrow::Cow;
+
+use ndarray::{Array2, ArrayView2};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Vectors side by side in a panel.
@@ -55,21 +57,23 @@ impl Squares {
         }
     }
 
-    /// Adds the products of these rows, of which there are at most [`ROWS`](Self::ROWS).
-    pub(super) fn add(&mut self, rows: &Array2<f64>) {
+    /// Adds the products of these rows, less `mean`, of which there are at most [`ROWS`](Self::ROWS).
+    pub(super) fn add(&mut self, rows: ArrayView2<'_, f64>, mean: &[f64]) {
         self.rows = rows.nrows();
         let padded = self.columns.next_multiple_of(self.width);
         self.panels.clear();
         self.panels.resize(self.rows * padded, 0.0);
         let size = self.rows * self.width;
-        let rows = rows.as_standard_layout();
         for (row, values) in rows.outer_iter().enumerate() {
             let values = values
                 .to_slice()
-                .expect("standard layout has rows in one piece");
-            for (panel, values) in values.chunks(self.width).enumerate() {
-                let start = panel * size + row * self.width;
-                self.panels[start..start + values.len()].copy_from_slice(values);
+                .map_or_else(|| Cow::Owned(values.to_vec()), Cow::Borrowed);
+            let parts = values.chunks(self.width).zip(mean.chunks(self.width));
+            for (panel, (values, mean)) in parts.enumerate() {
+                let line = &mut self.panels[panel * size + row * self.width..][..values.len()];
+                for (to, (value, mean)) in line.iter_mut().zip(values.iter().zip(mean)) {
+                    *to = value - mean;
+                }
             }
         }
         self.arch.dispatch(Products(self));
@@ -158,7 +162,7 @@ fn add_products<S: Simd, const P: usize>(
 
 #[cfg(test)]
 mod tests {
-    use ndarray::s;
+    use ndarray::{ArrayView1, s};
     use phenocoder_core::Seed;
 
     use super::*;
@@ -168,14 +172,22 @@ mod tests {
         for columns in [1, 5, 16, 37] {
             let mut stream = Seed::new(3).stream("squares", 0);
             let x = Array2::from_shape_fn((50, columns), |_| stream.normal());
+            let mean: Vec<f64> = (0..columns).map(|_| stream.normal()).collect();
             let sums = |arch| {
                 let mut squares = Squares::on(arch, columns);
-                squares.add(&x.slice(s![..33, ..]).to_owned());
-                squares.add(&x.slice(s![33.., ..]).to_owned());
+                squares.add(x.slice(s![..33, ..]), &mean);
+                // Rows that lie one value after the other in memory no more.
+                let turned = x
+                    .slice(s![33.., ..])
+                    .reversed_axes()
+                    .as_standard_layout()
+                    .into_owned();
+                squares.add(turned.t(), &mean);
                 squares.into_lower_half()
             };
             let (vectors, scalars) = (sums(Arch::new()), sums(Arch::Scalar));
-            let whole = x.t().dot(&x);
+            let centered = &x - &ArrayView1::from(&mean);
+            let whole = centered.t().dot(&centered);
             for i in 0..columns {
                 for j in 0..=i {
                     assert_eq!(vectors[[i, j]].to_bits(), scalars[[i, j]].to_bits());
