@@ -432,6 +432,38 @@ fn where_case_is_not_told_apart_no_entry_of_a_table_is_written_into_another() {
 }
 
 #[test]
+fn where_case_is_not_told_apart_no_entry_that_is_carried_over_replaces_a_new_one() {
+    let folder = scratch();
+    let path = folder.path().join("s.zarr");
+    Store::create(&path, ContainerVersion::V02).unwrap();
+    let disk = disk_that_folds_case();
+    let mut data = table(1.0);
+    data.uns.insert("Notes".to_owned(), "one".into());
+    let mut store = open_on(&disk, &path).unwrap();
+    store.write_table("t", &data, WriteMode::Create).unwrap();
+    // What nobody reads is carried over.
+    let node = path.join("tables/t/uns/Notes/zarr.json");
+    let text = fs::read_to_string(&node).unwrap();
+    let strange = text.replace(
+        "\"encoding-type\": \"string\"",
+        "\"encoding-type\": \"strange\"",
+    );
+    assert_ne!(strange, text);
+    fs::write(&node, strange).unwrap();
+    let before = content(&path);
+    let mut store = open_on(&disk, &path).unwrap();
+    let mut data = store.table("t").unwrap().read_all().unwrap();
+    assert!(matches!(data.uns["Notes"], Uns::Unsupported(_)));
+    data.uns.insert("notes".to_owned(), "two".into());
+    let refused = store.write_table("t", &data, WriteMode::Replace);
+    assert!(
+        matches!(&refused, Err(Error::Exists { path }) if path.ends_with("uns/Notes")),
+        "{refused:?}"
+    );
+    assert_eq!(content(&path), before);
+}
+
+#[test]
 fn what_others_left_makes_no_reader_take_the_lock() {
     let folder = scratch();
     let path = folder.path().join("s.zarr");
