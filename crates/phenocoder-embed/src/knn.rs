@@ -173,7 +173,9 @@ impl Neighbors {
 /// Rows are put into groups of near ones, and groups that lie too far from a row are passed over; the others are compared
 /// in single precision first, and whatever the rounding leaves open is decided in double precision.
 /// So the answer is exact, and of equally distant rows the first comes first.
-/// Cost: at most `O(n² p)` time, where no rows lie near each other, and `O(n p)` memory.
+/// Distances below about 1e-160 come out as 0, for their squares do.
+/// Cost: at most `O(n² p)` time, where no rows lie near each other; `O(n p)` memory, and a few bytes for each row and
+/// thread.
 ///
 /// # Errors
 ///

@@ -259,12 +259,12 @@ impl Pca {
         let (n, p) = x.dim();
         Error::check_enough(METHOD, "rows", 2, n)?;
         Error::check_enough(METHOD, "columns", 1, p)?;
-        progress.start(METHOD, None);
         let mean = x.sum_axis(Axis(0)) / n as f64;
         // A column with NaN or infinity has no finite mean.
         if !mean.iter().all(|mean| mean.is_finite()) {
             check_finite(x)?;
         }
+        progress.start(METHOD, None);
         let centered = Centered::new(x, mean.view());
         let k = config.n_components.min(n).min(p);
         let directions = match config.solver_for(n, p) {

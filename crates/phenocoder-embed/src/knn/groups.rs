@@ -10,14 +10,15 @@ use super::panels::{Panels, Tiles};
 use super::search::{Frame, Points};
 use crate::matrix::{dot, squared_distance};
 
-/// Rows in a group at most.
+/// Rows in a group at most, where a query is worth groups.
 const GROUP: usize = 256;
 /// Rows that are not parted any more even if they fall into two clusters.
 const FEWEST: usize = 32;
 /// One part of so many is the least that rows are parted in.
 const LEAST_SHARE: usize = 16;
-/// Rows that tell where to part, and the rounds of it.
+/// Rows that tell where to part.
 const SAMPLE: usize = 256;
+/// How often the two clusters of these are made anew.
 const ROUNDS: usize = 4;
 /// Stands where a panel of a group has no row.
 pub(super) const NONE: u32 = u32::MAX;
@@ -25,7 +26,8 @@ pub(super) const NONE: u32 = u32::MAX;
 const MANY: usize = 1024;
 /// Rows whose distances one task computes.
 const TASK: usize = 4096;
-/// What is taken from a bound for the rounding of single precision, relatively.
+/// What is taken from bounds and added to radii for the rounding of single precision, relatively: 67 units of it, where a
+/// root, a difference, a square and the sum that they begin with lose at most three each.
 const SLACK: f32 = 4e-6;
 
 /// The rows in groups: they are parted into two clusters, these again, and so on, until few are left that do not fall
@@ -180,9 +182,9 @@ impl Groups {
             .par_iter()
             .map(|rows| middle(points, frame, rows))
             .unzip();
-        let square: Vec<f32> = (middles.iter())
-            .map(|middle| middle.iter().map(|v| v * v).sum())
-            .collect();
+        // In double precision: the bound on the error pays for the dot product alone.
+        let length = |middle: &Vec<f32>| middle.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+        let square: Vec<f32> = middles.iter().map(|middle| length(middle) as f32).collect();
         let error = square.iter().map(|&s| points.error(s)).collect();
         let fill = |group: usize, line: &mut [f32]| line.copy_from_slice(&middles[group]);
         Self {

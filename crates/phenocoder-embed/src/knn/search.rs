@@ -44,7 +44,8 @@ impl<'a> Frame<'a> {
     pub(super) fn new(reference: &'a Points, query: &Points) -> Result<Self> {
         let center = reference.center.as_slice();
         let extent = reference.extent(center).max(query.extent(center));
-        let scale = scale_to_one(extent, query.ncols())?;
+        // Beyond the cap, single precision would tell rows apart of which the squares of double precision are all 0.
+        let scale = scale_to_one(extent, query.ncols())?.min(libm::exp2(470.0));
         Ok(Self { center, scale })
     }
 
@@ -348,8 +349,11 @@ pub(super) fn search(
         return Err(Error::TooManyNeighbors { k, available });
     }
     let frame = Frame::new(reference, query)?;
+    progress.start(stage, Some(n as u64));
     let rough = Rough::new(reference, &frame, n);
+    progress.check()?;
     let own = (!std::ptr::eq(query, reference)).then(|| parted(query));
+    progress.check()?;
     let order = own.as_ref().unwrap_or(&rough.groups.members);
     let blocks = Blocks {
         query,
@@ -359,7 +363,6 @@ pub(super) fn search(
         k,
         exclude,
     };
-    progress.start(stage, Some(n as u64));
     let found: Vec<Vec<(f64, u32)>> = order
         .par_iter()
         .flat_map(|group| group.par_chunks(QUERY_BLOCK))

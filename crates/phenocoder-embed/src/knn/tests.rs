@@ -1,4 +1,4 @@
-use ndarray::{array, s};
+use ndarray::{Array1, Axis, array, s};
 use phenocoder_core::{CancelToken, Categorical, NoProgress, Seed};
 use proptest::prelude::*;
 
@@ -164,7 +164,7 @@ fn new_rows_find_as_many_in_each_batch() {
     let found = find(&x, &batch, 4).unwrap();
     assert_eq!(found.k(), 12);
     let of_batch = |code| {
-        let rows = x.select(ndarray::Axis(0), &batch.members(code));
+        let rows = x.select(Axis(0), &batch.members(code));
         query_neighbors(rows.view(), new.view(), 4, euclidean, &NoProgress).unwrap()
     };
     let alone: Vec<Neighbors> = (0..3).map(of_batch).collect();
@@ -349,4 +349,66 @@ fn groups_that_are_passed_over_hold_no_neighbor() {
             assert!(many.row(row).eq(few.row(row)), "{metric:?} {row}");
         }
     }
+}
+
+/// What is lost in single precision adds up over the columns: in the squared length of the middle of a group, which is
+/// rounded up, and in its product with the query, which is rounded down.
+#[test]
+fn rounding_that_adds_up_over_columns_hides_no_neighbor() {
+    const COLUMNS: usize = 2000;
+    let unit = f64::from(f32::EPSILON) / 2.0;
+    let tail = libm::exp2(-12.0) * (1.0 + libm::exp2(-20.0));
+    // The largest number of single precision with `2 · own · tail ≤ unit`.
+    let mut own = (unit / (2.0 * tail)) as f32;
+    while 2.0 * f64::from(own) * tail > unit {
+        own = own.next_down();
+    }
+    let row = |first: f64, tail: f64| {
+        let mut row = Array1::from_elem(COLUMNS, tail);
+        row[0] = first;
+        row
+    };
+    let near = row(1.0, tail);
+    let shift = libm::exp2(-17.0);
+    let mut reference = Array2::zeros((602, COLUMNS));
+    for i in 0..200 {
+        reference.row_mut(i).assign(&near);
+        reference.row_mut(200 + i).assign(&-&near);
+        reference[[400 + i, 0]] = -shift;
+    }
+    for (i, sign) in [(600, 1.0), (601, -1.0)] {
+        reference[[i, 0]] = 100.0 * shift;
+        reference[[i, 1]] = sign;
+    }
+    let one = row(0.5, f64::from(own));
+    let query = one.broadcast((1024, COLUMNS)).unwrap();
+    let found =
+        query_neighbors(reference.view(), query, 1, Metric::Euclidean, &NoProgress).unwrap();
+    let distance = |i: usize| {
+        squared_distance(
+            reference.row(i).to_slice().unwrap(),
+            one.as_slice().unwrap(),
+        )
+    };
+    assert!(distance(0) < distance(400));
+    assert!(found.indices().iter().all(|&index| index == 0));
+}
+
+#[test]
+fn rows_too_near_for_squares_are_equally_near() {
+    let library = array![[3e-170], [1e-170]];
+    let query = array![[0.0]];
+    let found = query_neighbors(
+        library.view(),
+        query.view(),
+        1,
+        Metric::Euclidean,
+        &NoProgress,
+    );
+    let mut search = NeighborSearch::new(query.view(), 1, Metric::Euclidean).unwrap();
+    for (i, row) in library.outer_iter().enumerate() {
+        let block = row.insert_axis(Axis(0));
+        search.add_block(block, i as u32, &NoProgress).unwrap();
+    }
+    assert_eq!(found.unwrap(), search.finish().unwrap());
 }

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn products_in_blocks_are_those_of_the_whole_matrix() {
         // More than one block of rows, and more than one panel of columns.
-        for (n, p) in [(ROWS.1 + 5, 3), (300, 131), (3, 1), (0, 2)] {
+        for (n, p) in [(ROWS.1 + 5, 3), (300, 131), (3, 1), (0, 2), (5, 0)] {
             let mut stream = Seed::new(2).stream("x", 0);
             let x = Array2::from_shape_fn((n, p), |_| stream.uniform());
             let mean = x.sum_axis(Axis(0)) / (n.max(1)) as f64;

@@ -63,6 +63,9 @@ impl Squares {
         let padded = self.columns.next_multiple_of(self.width);
         self.panels.clear();
         self.panels.resize(self.rows * padded, 0.0);
+        if self.panels.is_empty() {
+            return;
+        }
         let size = self.rows * self.width;
         for (row, values) in rows.outer_iter().enumerate() {
             let values = values
@@ -117,7 +120,7 @@ impl Products<'_> {
             ..
         } = self.0;
         let size = *rows * *width;
-        let count = panels.len() / size.max(1);
+        let count = panels.len() / size;
         for (i, targets) in sums.chunks_exact_mut(count * *width * *width).enumerate() {
             let first = &panels[i * size..(i + 1) * size];
             for (j, target) in targets

@@ -109,7 +109,7 @@ pub struct DensityMap {
     pub map: Array2<f64>,
     /// The local radius of each node among the rows: [`local_radii`].
     pub radii: Vec<f64>,
-    /// The local radius of each node on the map, over the same edges, weighted by the map's memberships; NaN for a node
+    /// The local radius of each node on the map, over all its edges, weighted by the map's memberships; NaN for a node
     /// without edges.
     pub map_radii: Vec<f64>,
 }
@@ -134,7 +134,7 @@ pub struct DensityMap {
 ///
 /// In every one of the last rounds all edges draw their nodes by densities, each as strongly as umap-learn's does on
 /// average, from where the nodes were before the round; there, an edge does so when it acts.
-/// Radii of the map are those that are drawn, squared like those of the rows; `rad_emb` of umap-learn is the logarithm
+/// Radii of the map are of squared distances like those of the rows; `rad_emb` of umap-learn is the logarithm
 /// of the mean distance, not squared, in a fuzzy graph of the map.
 /// For squared ones, call [`local_radii`] with the neighbours on the map.
 /// A row without edges has no radius, and the others' radii do not depend on it.
@@ -398,7 +398,7 @@ impl<'a> Densities<'a> {
             .collect();
         let sums = sum_rows(places.len(), 4, |nodes, sums| {
             for node in nodes {
-                if let Some(wanted) = self.wanted[node] {
+                if let Some(wanted) = self.wanted[node].filter(|_| around[node].weight > 0.0) {
                     let radius = around[node].radius();
                     let values = [1.0, radius, radius * radius, radius * wanted];
                     for (sum, value) in sums.iter_mut().zip(values) {
@@ -413,7 +413,7 @@ impl<'a> Densities<'a> {
         // Twice, for the derivative of a squared distance; half, since every edge is there in both directions.
         let factor = self.config.strength * self.pulls.total() / (variance.sqrt() * count);
         let force = |(around, wanted): (&Around, &Option<f64>)| {
-            let Some(wanted) = wanted else {
+            let Some(wanted) = wanted.filter(|_| around.weight > 0.0) else {
                 return Force::default();
             };
             let pull = wanted - covariance * (around.radius() - mean) / variance;
