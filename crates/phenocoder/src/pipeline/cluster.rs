@@ -183,8 +183,9 @@ pub struct ClusterReport {
 /// `uns/neighbors` names what was used: as scanpy does (`use_rep`, which is `X` for a layer, too), and for
 /// [`NeighborRows::read`], with the correction.
 /// Entries of these names are replaced.
-/// What an earlier run made and this one does not is removed, and nothing else; where scanpy searched neighbours since, no
-/// entry can be told from the user's and all stay.
+/// What an earlier run of this step made and this one does not is removed; where another program searched neighbours since,
+/// no entry can be told from the user's and all stay.
+/// `obsm/X_umap` and the cluster column are the step's own: they are removed, too, where nothing is drawn or grouped.
 ///
 /// # Errors
 ///
@@ -227,6 +228,7 @@ pub fn cluster_cells(
     let is_of_latents = data.uns.contains_key("phenocoder");
     remove_made(
         &mut data,
+        STEP,
         is_of_latents,
         &[PCA_ENTRY, HARMONY_ENTRY, CORRECTED_ENTRY],
     );
@@ -290,6 +292,7 @@ impl Rows {
             _ => latents(),
         };
         RowsNote {
+            step: STEP.to_owned(),
             rows: batches.describe(used.clone(), before, used),
             made,
         }

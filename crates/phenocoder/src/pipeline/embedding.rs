@@ -241,7 +241,11 @@ pub fn spatialgraph_embedding(
     };
 
     let mut data = table.read_all()?;
-    remove_made(&mut data, repeated, &[HARMONY_ENTRY]);
+    remove_made(&mut data, STEP, repeated, &[HARMONY_ENTRY]);
+    if repeated {
+        // Another step may have left its note since.
+        data.layers.remove(SCALED_LAYER);
+    }
     data = graph
         .add_to(data, &note, config.graph.metric, &config.column)?
         .with_layer(RAW_LAYER, raw)
@@ -281,20 +285,22 @@ fn raw_statistics(table: &Table, config: &EmbeddingConfig, repeated: bool) -> Re
 fn note(batches: &Batches<'_>) -> RowsNote {
     let (pca, harmony) = (obsm(PCA_ENTRY), obsm(HARMONY_ENTRY));
     let scaled = Representation::Layer(SCALED_LAYER.to_owned());
-    match batches.stage() {
-        None => RowsNote {
-            rows: batches.describe(pca.clone(), pca.clone(), pca.clone()),
-            made: vec![pca],
-        },
-        Some(Stage::Columns) => RowsNote {
-            rows: batches.describe(pca.clone(), scaled.clone(), Representation::X),
-            made: vec![pca, scaled],
-        },
-        Some(Stage::Components) => RowsNote {
-            rows: batches.describe(harmony.clone(), pca.clone(), harmony.clone()),
-            made: vec![pca, harmony],
-        },
-    }
+    let (rows, made) = match batches.stage() {
+        None => (
+            batches.describe(pca.clone(), pca.clone(), pca.clone()),
+            vec![pca],
+        ),
+        Some(Stage::Columns) => (
+            batches.describe(pca.clone(), scaled.clone(), Representation::X),
+            vec![pca, scaled],
+        ),
+        Some(Stage::Components) => (
+            batches.describe(harmony.clone(), pca.clone(), harmony.clone()),
+            vec![pca, harmony],
+        ),
+    };
+    let step = STEP.to_owned();
+    RowsNote { step, rows, made }
 }
 
 /// What the components explain, as scanpy keeps it.

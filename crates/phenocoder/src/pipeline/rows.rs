@@ -97,8 +97,10 @@ impl NeighborRows {
 /// What a step leaves in the table.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RowsNote {
+    /// The step.
+    pub(super) step: String,
     pub(super) rows: NeighborRows,
-    /// What the step made on its way to the rows, for the next run to remove.
+    /// What the step made on its way to the rows, for its next run to remove.
     pub(super) made: Vec<Representation>,
 }
 
@@ -115,14 +117,19 @@ fn note(neighbors: &Uns) -> Option<&str> {
     neighbors.get(NOTE).and_then(Uns::as_text)
 }
 
-/// Removes what an earlier run of a step made on its way to its rows: what the note lists, and nothing else.
+/// Removes what an earlier run of a step made on its way to its rows: what its note lists, and nothing else.
 ///
 /// Steps of earlier versions left no note: in a table that they worked on (`is_ours`), these entries of `obsm` go.
-pub(super) fn remove_made(data: &mut TableData, is_ours: bool, entries: &[&str]) {
+pub(super) fn remove_made(
+    data: &mut TableData,
+    step: &'static str,
+    is_ours: bool,
+    entries: &[&str],
+) {
     let made = match data.uns.get(NEIGHBORS) {
         Some(neighbors) => match note(neighbors) {
-            Some(text) => listed(text),
-            None if is_ours && !is_scanpys(neighbors) => {
+            Some(text) => listed(text, step),
+            None if is_ours && is_of_a_step(neighbors) => {
                 entries.iter().map(|entry| obsm(entry)).collect()
             }
             None => Vec::new(),
@@ -142,10 +149,11 @@ pub(super) fn remove_made(data: &mut TableData, is_ours: bool, entries: &[&str])
     }
 }
 
-/// What a note lists; also of one whose settings only another version can read.
-fn listed(note: &str) -> Vec<Representation> {
+/// What the note of a step lists; also of one whose settings only another version can read.
+fn listed(note: &str, step: &str) -> Vec<Representation> {
     let note: Option<Value> = serde_json::from_str(note).ok();
-    let made = note.and_then(|mut note| note.get_mut("made").map(Value::take));
+    let own = note.filter(|note| note.get("step").and_then(Value::as_str) == Some(step));
+    let made = own.and_then(|mut note| note.get_mut("made").map(Value::take));
     made.and_then(|made| serde_json::from_value(made).ok())
         .unwrap_or_default()
 }
@@ -155,8 +163,11 @@ pub(super) fn obsm(name: &str) -> Representation {
     Representation::Obsm(name.to_owned())
 }
 
-/// Whether scanpy searched the neighbours: it always tells its seed, which the steps do not.
-fn is_scanpys(neighbors: &Uns) -> bool {
-    let params = neighbors.get("params");
-    params.is_none_or(|params| params.get("random_state").is_some())
+/// Whether a step searched the neighbours, and no other program, each of which tells more of it.
+fn is_of_a_step(neighbors: &Uns) -> bool {
+    const TOLD: [&str; 4] = ["method", "metric", "n_neighbors", "use_rep"];
+    match neighbors.get("params") {
+        Some(Uns::Dict(params)) => params.keys().map(String::as_str).eq(TOLD),
+        _ => false,
+    }
 }

@@ -403,7 +403,11 @@ fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
     let of_cells = cluster.batch_key.iter().chain(&cluster.confounder_keys);
     let of_samples = embedding.batch_key.iter().chain(&embedding.confounder_keys);
     for key in of_cells.chain(of_samples) {
-        source::full_labels(&table, &keys.table, key, STEP)?;
+        // Where cells may be left out, later steps find out whether all others have labels.
+        match config.encode.select == SelectConfig::default() {
+            true => source::full_labels(&table, &keys.table, key, STEP)?,
+            false => source::labels(&table, key)?,
+        };
     }
     Ok(())
 }

@@ -244,13 +244,12 @@ impl CellLibrary {
     ///
     /// The patches are scaled and encoded as [`encode_patches`](super::encode_patches) does.
     /// Ask for all patches at once, those of several samples too: the model is loaded and the library read once for them.
-    /// A library of smoothed latents, corrected rows or components is no peer of them: what is looked for are latents as the
-    /// network makes them.
+    /// Smoothed latents, corrected rows and components are no peers of them: the library must be of `X`.
     ///
     /// # Errors
     ///
     /// As [`nearest`](Self::nearest) and [`encode_patches`](super::encode_patches), and [`Error::Data`] when the library
-    /// holds latents of another model.
+    /// holds another matrix than `X` or latents of another model.
     pub fn nearest_to_patches(
         &self,
         patches: &RawPatches,
@@ -260,6 +259,13 @@ impl CellLibrary {
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<Hit>>> {
         check_k(k, self.len())?;
+        if self.rows != Representation::X {
+            let problem = format!(
+                "patches are compared with latents (X), the library holds {}",
+                self.rows
+            );
+            return Err(Error::data(STEP, problem));
+        }
         let encoder = Encoder::load(model, patches.device)?;
         if let Some(own) = self.model()
             && own != encoder.fingerprint()?
@@ -308,6 +314,7 @@ impl CellLibrary {
                 }
                 progress.advance(wanted.len() as u64);
             }
+            table.check_origin()?;
         }
         progress.finish();
         Ok(latents)

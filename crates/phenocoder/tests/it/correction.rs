@@ -231,6 +231,10 @@ fn every_correction_mixes_the_batches_of_statistics() {
     let ridge = samples(BatchCorrection::Ridge { alpha: 1.0 });
     spatialgraph_embedding(&mut store, &ridge, &NoProgress).unwrap();
     assert_eq!(entries(&store), ["X_pca"], "what is no longer made");
+    let clusters = cells(BatchCorrection::None).with_layer(Some(SCALED_LAYER.to_owned()));
+    cluster_cells(&mut store, &clusters, &NoProgress).unwrap();
+    let layers = store.table(TABLE).unwrap().layers().unwrap();
+    assert_eq!(layers, [RAW_LAYER, SCALED_LAYER], "what another step made");
 }
 
 #[test]
@@ -281,7 +285,7 @@ fn components_of_the_user_stay_and_those_of_an_earlier_version_go() {
         assert_eq!(entries(&store), ["X_pca"]);
     }
 
-    // Neighbours of scanpy, which tells its seed, and of an earlier version, which told what it used and no more.
+    // Neighbours of an earlier version, which told these four things, and of others, which tell more or less.
     let neighbors = |params: &[(&str, Uns)]| {
         let params = params
             .iter()
@@ -289,13 +293,17 @@ fn components_of_the_user_stay_and_those_of_an_earlier_version_go() {
         let params = Uns::Dict(params.collect());
         Uns::Dict([("params".to_owned(), params)].into())
     };
-    let used = ("use_rep", Uns::from("X_pca"));
+    let own = vec![
+        ("use_rep", Uns::from("X_pca")),
+        ("method", Uns::from("umap")),
+        ("metric", Uns::from("euclidean")),
+        ("n_neighbors", Uns::Int(15)),
+    ];
+    let scanpys = [own.clone(), vec![("random_state", Uns::Int(0))]].concat();
     for (params, left) in [
-        (
-            vec![used.clone(), ("random_state", Uns::Int(0))],
-            vec!["X_pca"],
-        ),
-        (vec![used], vec![]),
+        (scanpys, vec!["X_pca"]),
+        (own[..1].to_vec(), vec!["X_pca"]),
+        (own, vec![]),
     ] {
         edit(&mut store, |data| {
             data.with_uns("neighbors", neighbors(&params))
