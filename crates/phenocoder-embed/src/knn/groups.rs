@@ -182,13 +182,16 @@ impl Groups {
             .par_iter()
             .map(|rows| middle(points, frame, rows))
             .unzip();
-        // In double precision: the bound on the error pays for the dot product alone.
-        let length = |middle: &Vec<f32>| middle.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
-        let square: Vec<f32> = middles.iter().map(|middle| length(middle) as f32).collect();
+        let fill = |group: usize, line: &mut [f32]| {
+            line.copy_from_slice(&middles[group]);
+            // In double precision: the bound on the error pays for the dot product alone.
+            let squares = line.iter().map(|&v| f64::from(v).powi(2));
+            squares.sum::<f64>() as f32
+        };
+        let (middles, square) = Panels::new((members.len(), columns), fill, |_| 0.0);
         let error = square.iter().map(|&s| points.error(s)).collect();
-        let fill = |group: usize, line: &mut [f32]| line.copy_from_slice(&middles[group]);
         Self {
-            middles: Panels::new(vec![0.0; square.len()], columns, fill),
+            middles,
             members,
             order,
             places,

@@ -51,48 +51,56 @@ impl Panels {
         VECTORS * Arch::new().dispatch(Registers).0
     }
 
-    /// Panels of `least.len()` rows with this many columns; `fill` writes the values of a row.
+    /// Panels of as many rows and columns, and the squared lengths of the rows.
+    ///
+    /// `fill` writes the values of a row and returns its squared length; `least` tells what a row of that length adds to
+    /// its product at least.
     pub(super) fn new(
-        least: Vec<f32>,
-        columns: usize,
-        fill: impl Fn(usize, &mut [f32]) + Sync,
-    ) -> Self {
-        Self::on(Arch::new(), least, columns, fill)
+        (rows, columns): (usize, usize),
+        fill: impl Fn(usize, &mut [f32]) -> f32 + Sync,
+        least: impl Fn(f32) -> f32,
+    ) -> (Self, Vec<f32>) {
+        Self::on(Arch::new(), (rows, columns), fill, least)
     }
 
     fn on(
         arch: Arch,
-        mut least: Vec<f32>,
-        columns: usize,
-        fill: impl Fn(usize, &mut [f32]) + Sync,
-    ) -> Self {
+        (rows, columns): (usize, usize),
+        fill: impl Fn(usize, &mut [f32]) -> f32 + Sync,
+        least: impl Fn(f32) -> f32,
+    ) -> (Self, Vec<f32>) {
         let (lanes, tile) = arch.dispatch(Registers);
         let width = VECTORS * lanes;
         // A column of zeros changes nothing and spares the case of no column.
         let columns_kept = columns.max(1);
-        let rows = least.len();
-        least.resize(rows.next_multiple_of(width), f32::INFINITY);
-        let mut values = vec![0.0; least.len() * columns_kept];
-        let panels = values.par_chunks_mut(width * columns_kept).enumerate();
-        panels.for_each_init(
-            || vec![0.0; columns],
-            |line, (panel, values)| {
-                for lane in 0..width.min(rows - panel * width) {
-                    fill(panel * width + lane, line);
-                    for (column, &value) in line.iter().enumerate() {
-                        values[column * width + lane] = -2.0 * value;
+        let padded = rows.next_multiple_of(width);
+        let (mut values, mut squares) = (vec![0.0; padded * columns_kept], vec![0.0; rows]);
+        let panels = values.par_chunks_mut(width * columns_kept);
+        panels
+            .zip(squares.par_chunks_mut(width))
+            .enumerate()
+            .for_each_init(
+                || vec![0.0; columns],
+                |line, (panel, (values, squares))| {
+                    for (lane, square) in squares.iter_mut().enumerate() {
+                        *square = fill(panel * width + lane, line);
+                        for (column, &value) in line.iter().enumerate() {
+                            values[column * width + lane] = -2.0 * value;
+                        }
                     }
-                }
-            },
-        );
-        Self {
+                },
+            );
+        let mut least: Vec<f32> = squares.iter().map(|&square| least(square)).collect();
+        least.resize(padded, f32::INFINITY);
+        let panels = Self {
             arch,
             width,
             tile,
             columns: columns_kept,
             values,
             least,
-        }
+        };
+        (panels, squares)
     }
 
     /// Rows of a query, `[rows, columns]`, as they are compared with the panels.
@@ -231,10 +239,13 @@ mod tests {
                 |n: usize| -> Vec<f32> { (0..n).map(|_| stream.normal() as f32).collect() };
             let (values, least, queries) = (draw(rows * columns), draw(rows), 17);
             let (query, given) = (draw(queries * columns), draw(queries));
+            // What a row adds stands for its length.
             let fill = |row: usize, line: &mut [f32]| {
                 line.copy_from_slice(&values[row * columns..(row + 1) * columns]);
+                least[row]
             };
-            let panels = Panels::on(arch, least.clone(), columns, fill);
+            let (panels, lengths) = Panels::on(arch, (rows, columns), fill, |length| length);
+            assert_eq!(lengths, least);
             let tiles = panels.tiles(&query, queries);
             let mut cutoffs = given.clone();
             let mut told = Vec::new();

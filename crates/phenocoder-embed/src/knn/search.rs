@@ -85,28 +85,17 @@ impl Rough {
             NONE => f32::INFINITY,
             row => points.length(frame.round(points.row(row as usize), line), frame),
         };
-        let columns = points.ncols();
-        let square: Vec<f32> = (0..groups.order.len())
-            .into_par_iter()
-            .map_init(|| vec![0.0; columns], |line, place| round(place, line))
-            .collect();
-        let error = |&square: &f32| {
-            if square.is_finite() {
-                points.error(square)
-            } else {
-                0.0
-            }
+        let error = |square: f32| match square.is_finite() {
+            true => points.error(square),
+            false => 0.0,
         };
-        let error: Vec<f32> = square.iter().map(error).collect();
-        let fill = |place: usize, line: &mut [f32]| {
-            round(place, line);
-        };
-        let least = square.iter().zip(&error).map(|(s, e)| s - e).collect();
+        let shape = (groups.order.len(), points.ncols());
+        let (panels, square) = Panels::new(shape, round, |square| square - error(square));
         Self {
-            panels: Panels::new(least, columns, fill),
             groups,
+            panels,
+            error: square.iter().map(|&square| error(square)).collect(),
             square,
-            error,
         }
     }
 }

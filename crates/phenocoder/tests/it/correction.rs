@@ -417,11 +417,7 @@ fn batches_are_balanced_among_neighbors_unless_that_is_switched_off() {
 #[test]
 fn a_corrected_table_has_the_same_bits_twice_and_on_any_number_of_threads() {
     let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| {
+        small::on_threads(threads, || {
             let folder = tempfile::tempdir().unwrap();
             let mut store = balanced(folder.path());
             let harmony = BatchCorrection::Harmony(HarmonyConfig::default());

@@ -455,11 +455,7 @@ fn the_configuration_survives_json() {
 #[test]
 fn one_and_two_threads_and_a_second_run_write_the_same_bytes() {
     let whole_run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| {
+        small::on_threads(threads, || {
             let folder = tempfile::tempdir().unwrap();
             let (path, keys) = small::tissue(folder.path());
             let mut store = small::open(&path);

@@ -215,11 +215,7 @@ fn a_run_becomes_one_page_with_everything_on_it() {
 fn the_same_run_gives_the_same_bytes_on_any_number_of_threads() {
     let mut done = Done::new(|_, config| config);
     let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| done.write(&settings().with_max_cells(200)).0)
+        small::on_threads(threads, || done.write(&settings().with_max_cells(200)).0)
     };
     let one = on(1);
     assert!(one == on(4), "four threads");

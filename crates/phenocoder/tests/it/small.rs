@@ -9,6 +9,15 @@ use phenocoder::model::DeviceChoice;
 use phenocoder::model::train::FitConfig;
 use phenocoder::pipeline::{PipelineConfig, StoreKeys};
 
+/// Does something on as many threads.
+pub(crate) fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
+    pool.install(work)
+}
+
 /// Eight samples of 40 cells.
 pub(crate) fn tissue(folder: &Path) -> (PathBuf, StoreKeys) {
     let path = folder.join("store.zarr");
