@@ -1,4 +1,4 @@
-//! Neighbours by a graph that one walks along: approximate, and in far less time than all distances take.
+//! Neighbours by a graph that one walks along: approximate, for a query meets a small part of the rows only.
 
 mod build;
 mod graph;

@@ -37,8 +37,8 @@ const BLOCK_BYTES: usize = 16 << 20;
 /// cells at once.
 /// Cells of the library that are looked for are read before that: of each block that has some, the rows from the first of
 /// them to the last, so up to a second reading of the library.
-/// Many queries among rows that fit into memory are answered faster, and approximately, by
-/// [`knn::HnswIndex`](crate::embed::knn).
+/// Among rows that fit into memory, [`knn::HnswIndex`](crate::embed::knn) looks at a part of them only for each query, and
+/// finds most of the nearest.
 ///
 /// A library keeps what it learned of its tables when it opened them.
 /// One that was written anew meanwhile is an error where it can be told: other numbers of rows or columns, another model.
