@@ -16,7 +16,7 @@ use crate::{ConfigError, Error, Result};
 
 use exact::Directions;
 pub use incremental::{IncrementalMethod, IncrementalPca, IncrementalPcaConfig};
-use product::Centered;
+use product::{Centered, about_mean, column_means};
 use randomized::Projection;
 
 const METHOD: &str = "principal components";
@@ -259,25 +259,27 @@ impl Pca {
         let (n, p) = x.dim();
         Error::check_enough(METHOD, "rows", 2, n)?;
         Error::check_enough(METHOD, "columns", 1, p)?;
-        let mean = x.sum_axis(Axis(0)) / n as f64;
-        // A column with NaN or infinity has no finite mean.
-        if !mean.iter().all(|mean| mean.is_finite()) {
-            check_finite(x)?;
-        }
         progress.start(METHOD, None);
-        let centered = Centered::new(x, mean.view());
         let k = config.n_components.min(n).min(p);
-        let directions = match config.solver_for(n, p) {
-            PcaSolver::Randomized => {
-                Directions::randomized(&centered, k, config.projection(n, p), progress)?
-            }
-            PcaSolver::Gram => Directions::of_rows(&centered, k, progress)?,
+        let (mean, directions) = match config.solver_for(n, p) {
             PcaSolver::Covariance | PcaSolver::Auto => {
-                Directions::of_inner_products(centered.inner(progress)?, k, progress)?
+                let (mean, inner) = about_mean(x, progress)?;
+                check_finite_means(x, &mean)?;
+                (mean, Directions::of_inner_products(inner, k, progress)?)
+            }
+            solver => {
+                let mean = column_means(x);
+                check_finite_means(x, &mean)?;
+                let centered = Centered::new(x, mean.as_slice().into());
+                let directions = match solver {
+                    PcaSolver::Gram => Directions::of_rows(&centered, k, progress)?,
+                    _ => Directions::randomized(&centered, k, config.projection(n, p), progress)?,
+                };
+                (mean, directions)
             }
         };
         progress.finish();
-        Ok(Self::of(mean.to_vec(), n, directions))
+        Ok(Self::of(mean, n, directions))
     }
 
     fn of(mean: Vec<f64>, rows: usize, directions: Directions) -> Self {
@@ -362,6 +364,14 @@ impl Pca {
         let share = |&v: &f64| if total > 0.0 { v / total } else { 0.0 };
         self.variance.iter().map(share).collect()
     }
+}
+
+/// A column with NaN or infinity has no finite mean.
+fn check_finite_means(x: ArrayView2<'_, f64>, mean: &[f64]) -> Result<()> {
+    if mean.iter().all(|mean| mean.is_finite()) {
+        return Ok(());
+    }
+    check_finite(x)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod tridiagonal;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, Zip, s};
 use phenocoder_core::{Cancelled, Progress};
 use rayon::prelude::*;
 
@@ -149,12 +149,17 @@ fn partner(a: &Array2<f64>, w: &Array2<f64>, start: usize, i: usize, v: &[f64]) 
         .collect();
     let mut p = vec![0.0; v.len()];
     p.par_chunks_mut(ROWS).enumerate().for_each(|(chunk, p)| {
+        let from = chunk * ROWS;
         for (j, p) in p.iter_mut().enumerate() {
-            let j = chunk * ROWS + j;
-            *p = 2.0 * a.slice(s![i + 1 + j, i + 1..]).dot(&v);
-            for (other, w, by_w, by_v) in &earlier {
-                *p -= 2.0 * (other[j] * by_w + w[j] * by_v);
-            }
+            *p = 2.0 * a.slice(s![i + 1 + from + j, i + 1..]).dot(&v);
+        }
+        let mut p = ArrayViewMut1::from(p);
+        let part = s![from..from + p.len()];
+        for (other, w, by_w, by_v) in &earlier {
+            Zip::from(&mut p)
+                .and(other.slice(part))
+                .and(w.slice(part))
+                .for_each(|p, other, w| *p -= 2.0 * (other * by_w + w * by_v));
         }
     });
     let share = ArrayView1::from(&p).dot(&v);

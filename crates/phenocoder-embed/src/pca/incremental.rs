@@ -1,12 +1,12 @@
 //! Components of rows that come in blocks.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use phenocoder_core::{NoProgress, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::exact::{Directions, finite_total};
-use super::product::Centered;
+use super::product::{Centered, column_means};
 use super::{METHOD, Pca};
 use crate::matrix::{check_amounts, check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
@@ -264,7 +264,7 @@ impl IncrementalPca {
         }
         check_finite(block)?;
         let rows = sum_of_rows(self.rows, m)?;
-        let mean = block.sum_axis(Axis(0)) / m as f64;
+        let mean = Array1::from(column_means(block));
         if self.rows == 0 {
             self.begin(block, mean.view(), progress)?;
             self.mean = mean.to_vec();

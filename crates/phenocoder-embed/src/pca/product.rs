@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
+use ndarray::{
+    Array, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Dimension, IntoDimension, s,
+};
 use phenocoder_core::{Cancelled, Progress};
 use rayon::prelude::*;
 
-use super::squares::Squares;
+use super::squares::{Layout, Squares, contiguous};
 
 /// Numbers in a block of rows, and the most and fewest rows of one.
 const BLOCK: usize = 1 << 20;
@@ -52,30 +54,22 @@ impl<'a> Centered<'a> {
         block
     }
 
-    fn rows_per_block(&self) -> usize {
-        (BLOCK / self.x.ncols().max(1)).clamp(ROWS.0, ROWS.1)
-    }
-
     /// `aᵀ a`, `[p, p]`.
     pub(super) fn inner(&self, progress: &dyn Progress) -> Result<Array2<f64>, Cancelled> {
         let (n, p) = self.x.dim();
-        let height = self.rows_per_block();
+        let height = rows_per_block(self.x.ncols());
         let mean = self.mean.map_or_else(|| vec![0.0; p], |mean| mean.to_vec());
-        let mut sum = sum_of_parts((p, p), (0..n).step_by(height), progress, |start| {
-            let mut part = Squares::new(p);
+        let layout = Layout::new(p);
+        let sums = sum_of_parts(layout.shape(), (0..n).step_by(height), progress, |start| {
+            let mut part = Squares::new(layout);
             let end = (start + height).min(n);
             for start in (start..end).step_by(Squares::ROWS) {
                 let rows = start..(start + Squares::ROWS).min(end);
                 part.add(self.x.slice(s![rows, ..]), &mean);
             }
-            part.into_lower_half()
+            part.into_sums()
         })?;
-        for i in 0..p {
-            for j in 0..i {
-                sum[[j, i]] = sum[[i, j]];
-            }
-        }
-        Ok(sum)
+        Ok(layout.symmetric(sums))
     }
 
     /// `a b`, `[n, l]` for `b` of `[p, l]`.
@@ -85,7 +79,7 @@ impl<'a> Centered<'a> {
         progress: &dyn Progress,
     ) -> Result<Array2<f64>, Cancelled> {
         let (n, width) = (self.x.nrows(), b.ncols());
-        let height = self.rows_per_block();
+        let height = rows_per_block(self.x.ncols());
         let mut product = vec![0.0; n * width];
         product
             .par_chunks_mut((height * width).max(1))
@@ -109,7 +103,7 @@ impl<'a> Centered<'a> {
         progress: &dyn Progress,
     ) -> Result<Array2<f64>, Cancelled> {
         let shape = (self.x.ncols(), b.ncols());
-        let height = self.rows_per_block();
+        let height = rows_per_block(self.x.ncols());
         let blocks = (0..self.x.nrows()).step_by(height);
         sum_of_parts(shape, blocks, progress, |start| {
             let end = (start + height).min(self.x.nrows());
@@ -134,7 +128,7 @@ impl<'a> Centered<'a> {
         progress: &dyn Progress,
         part: impl Fn(Array2<f64>) -> Array2<f64> + Sync,
     ) -> Result<Array2<f64>, Cancelled> {
-        let height = self.rows_per_block();
+        let height = rows_per_block(self.x.ncols());
         let n = self.x.nrows();
         sum_of_parts(shape, (0..n).step_by(height), progress, |start| {
             part(self.rows(start..(start + height).min(n)))
@@ -142,29 +136,120 @@ impl<'a> Centered<'a> {
     }
 }
 
-/// Parts made a few at a time, which bounds the memory, and added in their order.
-fn sum_of_parts(
-    shape: (usize, usize),
-    starts: impl Iterator<Item = usize>,
-    progress: &dyn Progress,
-    part: impl Fn(usize) -> Array2<f64> + Sync,
-) -> Result<Array2<f64>, Cancelled> {
-    let starts: Vec<usize> = starts.collect();
-    let at_once = (WAITING.0 / (shape.0 * shape.1).max(1)).clamp(2, WAITING.1);
-    let mut sum = Array2::<f64>::zeros(shape);
-    for group in starts.chunks(at_once) {
-        progress.check()?;
-        let parts: Vec<Array2<f64>> = group.par_iter().map(|&start| part(start)).collect();
-        for part in parts {
-            sum += &part;
+/// The mean of each column, to the same bits for any number of threads and any order of the values in memory.
+pub(super) fn column_means(x: ArrayView2<'_, f64>) -> Vec<f64> {
+    let groups: Vec<ArrayView2<'_, f64>> = x.axis_chunks_iter(Axis(0), Squares::ROWS).collect();
+    let means: Vec<_> = groups.par_iter().map(|rows| mean_of_group(*rows)).collect();
+    mean_of_groups(&means, x.dim())
+}
+
+/// The number of a few rows, and their mean.
+fn mean_of_group(rows: ArrayView2<'_, f64>) -> (f64, Vec<f64>) {
+    let count = rows.nrows() as f64;
+    let mut mean = vec![0.0; rows.ncols()];
+    for row in rows.outer_iter() {
+        for (sum, value) in mean.iter_mut().zip(contiguous(row).iter()) {
+            *sum += value;
         }
     }
+    mean.iter_mut().for_each(|sum| *sum /= count);
+    (count, mean)
+}
+
+fn mean_of_groups(groups: &[(f64, Vec<f64>)], (rows, columns): (usize, usize)) -> Vec<f64> {
+    let mut mean = vec![0.0; columns];
+    for (count, of_group) in groups {
+        let share = count / rows as f64;
+        for (mean, of_group) in mean.iter_mut().zip(of_group) {
+            *mean += of_group * share;
+        }
+    }
+    mean
+}
+
+/// The mean of each column and the products of columns less their means, `[p, p]`, in one look at the rows.
+///
+/// A group of rows gives the products about its own mean; how far the means of groups of `m` rows lie from that of all
+/// is added as a row each, `√m` times as long (Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115).
+pub(super) fn about_mean(
+    x: ArrayView2<'_, f64>,
+    progress: &dyn Progress,
+) -> Result<(Vec<f64>, Array2<f64>), Cancelled> {
+    let (n, p) = x.dim();
+    let layout = Layout::new(p);
+    let height = rows_per_block(p);
+    let mut groups = Vec::new();
+    let part = |start: usize| {
+        let mut part = Squares::new(layout);
+        let block = x.slice(s![start..(start + height).min(n), ..]);
+        let groups = block.axis_chunks_iter(Axis(0), Squares::ROWS).map(|rows| {
+            let group = mean_of_group(rows);
+            part.add(rows, &group.1);
+            group
+        });
+        let groups: Vec<_> = groups.collect();
+        (part.into_sums(), groups)
+    };
+    let mut sums = Array::zeros(layout.shape());
+    for_parts(
+        sums.len(),
+        (0..n).step_by(height),
+        progress,
+        part,
+        |(part, of_part)| {
+            sums += &part;
+            groups.extend(of_part);
+        },
+    )?;
+    let mean = mean_of_groups(&groups, x.dim());
+    let mut between = Squares::new(layout);
+    for few in groups.chunks(Squares::ROWS) {
+        let rows = Array2::from_shape_fn((few.len(), p), |(i, j)| {
+            few[i].0.sqrt() * (few[i].1[j] - mean[j])
+        });
+        between.add(rows.view(), &vec![0.0; p]);
+    }
+    sums += &between.into_sums();
+    Ok((mean, layout.symmetric(sums)))
+}
+
+fn rows_per_block(columns: usize) -> usize {
+    (BLOCK / columns.max(1)).clamp(ROWS.0, ROWS.1)
+}
+
+/// Parts made a few at a time, which bounds the memory, and added in their order.
+fn sum_of_parts<D: Dimension>(
+    shape: impl IntoDimension<Dim = D>,
+    starts: impl Iterator<Item = usize>,
+    progress: &dyn Progress,
+    part: impl Fn(usize) -> Array<f64, D> + Sync,
+) -> Result<Array<f64, D>, Cancelled> {
+    let mut sum = Array::zeros(shape.into_dimension());
+    for_parts(sum.len(), starts, progress, part, |part| sum += &part)?;
     Ok(sum)
+}
+
+/// Makes a few parts of so many numbers at a time, and takes them in their order.
+fn for_parts<T: Send>(
+    numbers: usize,
+    starts: impl Iterator<Item = usize>,
+    progress: &dyn Progress,
+    part: impl Fn(usize) -> T + Sync,
+    mut take: impl FnMut(T),
+) -> Result<(), Cancelled> {
+    let starts: Vec<usize> = starts.collect();
+    let at_once = (WAITING.0 / numbers.max(1)).clamp(2, WAITING.1);
+    for group in starts.chunks(at_once) {
+        progress.check()?;
+        let parts: Vec<T> = group.par_iter().map(|&start| part(start)).collect();
+        parts.into_iter().for_each(&mut take);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Axis;
+    use ndarray::Array1;
     use phenocoder_core::{CancelToken, NoProgress, Seed};
 
     use super::*;
@@ -175,7 +260,7 @@ mod tests {
         for (n, p) in [(ROWS.1 + 5, 3), (300, 131), (3, 1), (0, 2), (5, 0)] {
             let mut stream = Seed::new(2).stream("x", 0);
             let x = Array2::from_shape_fn((n, p), |_| stream.uniform());
-            let mean = x.sum_axis(Axis(0)) / (n.max(1)) as f64;
+            let mean = Array1::from(column_means(x.view()));
             let whole = &x - &mean;
             let a = Centered::new(x.view(), mean.view());
             let right = Array2::from_shape_fn((p, 4), |_| stream.uniform());
@@ -202,6 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn one_look_at_the_rows_is_as_exact_as_two() {
+        // Groups whose means lie a million deviations apart, more than one block, and rows that change their order in memory.
+        for (n, p) in [(ROWS.1 + 300, 3), (300, 131), (1, 2), (5, 0)] {
+            let mut stream = Seed::new(4).stream("x", 0);
+            let x = Array2::from_shape_fn((n, p), |(i, _)| {
+                stream.normal() + if i < 200 { 1e6 } else { -2e6 }
+            });
+            let (mean, inner) = about_mean(x.view(), &NoProgress).unwrap();
+            assert_eq!(mean, column_means(x.view()));
+            let whole = &x - &ArrayView1::from(&mean);
+            let expected = whole.t().dot(&whole);
+            let largest = expected.iter().fold(0.0_f64, |l, v| l.max(v.abs()));
+            for (found, expected) in inner.iter().zip(&expected) {
+                assert!((found - expected).abs() <= 1e-13 * largest);
+            }
+            let turned = x.t().as_standard_layout().into_owned();
+            let again = about_mean(turned.t(), &NoProgress).unwrap();
+            assert_eq!(again, (mean, inner));
+        }
+    }
+
+    #[test]
     fn every_product_stops_when_asked() {
         let stopped = CancelToken::new();
         stopped.cancel();
@@ -211,5 +318,6 @@ mod tests {
         assert_eq!(a.times(x.t(), &stopped), Err(Cancelled));
         assert_eq!(a.transposed_times(x.view(), &stopped), Err(Cancelled));
         assert_eq!(a.squares(&stopped), Err(Cancelled));
+        assert_eq!(about_mean(x.view(), &stopped), Err(Cancelled));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, Array4, ArrayView1, ArrayView2, s};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Vectors side by side in a panel.
@@ -20,15 +20,63 @@ impl WithSimd for Width {
     }
 }
 
-/// The sums of the products of every two columns.
-///
-/// Products are added row after row by fused multiply-add, so that the width of the vectors does not change a bit.
-pub(super) struct Squares {
+/// How the products of every two columns lie in memory: in panels of as many columns as a few vectors hold.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
     arch: Arch,
     columns: usize,
     /// Columns of a panel.
     width: usize,
-    /// `[panel, panel, column of the first, column of the second]`; panels above the diagonal stay empty.
+}
+
+impl Layout {
+    pub(super) fn new(columns: usize) -> Self {
+        Self::on(Arch::new(), columns)
+    }
+
+    fn on(arch: Arch, columns: usize) -> Self {
+        let width = arch.dispatch(Width);
+        Self {
+            arch,
+            columns,
+            width,
+        }
+    }
+
+    fn panels(&self) -> usize {
+        self.columns.div_ceil(self.width)
+    }
+
+    /// `[panel, panel, column of the first, column of the second]`.
+    pub(super) fn shape(&self) -> (usize, usize, usize, usize) {
+        (self.panels(), self.panels(), self.width, self.width)
+    }
+
+    /// Sums in this layout as a symmetric matrix, `[columns, columns]`.
+    pub(super) fn symmetric(&self, sums: Array4<f64>) -> Array2<f64> {
+        let padded = self.panels() * self.width;
+        let mut matrix = sums
+            .permuted_axes([0, 2, 1, 3])
+            .as_standard_layout()
+            .into_owned()
+            .into_shape_with_order((padded, padded))
+            .expect("as many sums as before")
+            .slice_move(s![..self.columns, ..self.columns]);
+        for i in 0..self.columns {
+            for j in 0..i {
+                matrix[[j, i]] = matrix[[i, j]];
+            }
+        }
+        matrix.as_standard_layout().into_owned()
+    }
+}
+
+/// The sums of the products of every two columns.
+///
+/// Products are added row after row by fused multiply-add, so that the width of the vectors does not change a bit.
+pub(super) struct Squares {
+    layout: Layout,
+    /// In the layout's shape; panels above the diagonal stay empty.
     sums: Vec<f64>,
     /// The rows at hand, `[panel, row, column]`.
     panels: Vec<f64>,
@@ -40,19 +88,12 @@ impl Squares {
     pub(super) const ROWS: usize = 128;
 
     /// No rows yet.
-    pub(super) fn new(columns: usize) -> Self {
-        Self::on(Arch::new(), columns)
-    }
-
-    fn on(arch: Arch, columns: usize) -> Self {
-        let width = arch.dispatch(Width);
-        let padded = columns.next_multiple_of(width);
+    pub(super) fn new(layout: Layout) -> Self {
+        let padded = layout.panels() * layout.width;
         Self {
-            arch,
-            columns,
-            width,
+            layout,
             sums: vec![0.0; padded * padded],
-            panels: Vec::new(),
+            panels: vec![0.0; Self::ROWS * padded],
             rows: 0,
         }
     }
@@ -60,75 +101,83 @@ impl Squares {
     /// Adds the products of these rows, less `mean`, of which there are at most [`ROWS`](Self::ROWS).
     pub(super) fn add(&mut self, rows: ArrayView2<'_, f64>, mean: &[f64]) {
         self.rows = rows.nrows();
-        let padded = self.columns.next_multiple_of(self.width);
-        self.panels.clear();
-        self.panels.resize(self.rows * padded, 0.0);
-        if self.panels.is_empty() {
-            return;
+        if !rows.is_empty() {
+            let squares = self;
+            (squares.layout.arch).dispatch(Products {
+                rows,
+                mean,
+                squares,
+            });
         }
-        let size = self.rows * self.width;
-        for (row, values) in rows.outer_iter().enumerate() {
-            let values = values
-                .to_slice()
-                .map_or_else(|| Cow::Owned(values.to_vec()), Cow::Borrowed);
-            let parts = values.chunks(self.width).zip(mean.chunks(self.width));
-            for (panel, (values, mean)) in parts.enumerate() {
-                let line = &mut self.panels[panel * size + row * self.width..][..values.len()];
-                for (to, (value, mean)) in line.iter_mut().zip(values.iter().zip(mean)) {
-                    *to = value - mean;
-                }
-            }
-        }
-        self.arch.dispatch(Products(self));
     }
 
-    /// The sums, `[columns, columns]`; those above the diagonal are of no account.
-    pub(super) fn into_lower_half(self) -> Array2<f64> {
-        let (width, panels) = (self.width, self.columns.div_ceil(self.width));
-        Array2::from_shape_fn((self.columns, self.columns), |(i, j)| {
-            let panel = i / width * panels + j / width;
-            self.sums[(panel * width + i % width) * width + j % width]
-        })
+    /// The sums in the layout's shape; those above the diagonal are of no account.
+    pub(super) fn into_sums(self) -> Array4<f64> {
+        Array4::from_shape_vec(self.layout.shape(), self.sums).expect("as many as were made")
     }
 }
 
-struct Products<'a>(&'a mut Squares);
+struct Products<'a> {
+    rows: ArrayView2<'a, f64>,
+    mean: &'a [f64],
+    squares: &'a mut Squares,
+}
 
 impl WithSimd for Products<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        fill_panels(simd, self.rows, self.mean, &mut self.squares.panels);
         // As many columns as the registers hold sums of; a panel holds a whole number of them.
         match S::F64_LANES {
-            8 => self.add::<S, 8>(simd),
-            4 => self.add::<S, 4>(simd),
-            2 => self.add::<S, 4>(simd),
-            _ => self.add::<S, 1>(simd),
+            8 => self.squares.add_panels::<S, 8>(simd),
+            4 => self.squares.add_panels::<S, 4>(simd),
+            2 => self.squares.add_panels::<S, 4>(simd),
+            _ => self.squares.add_panels::<S, 1>(simd),
         }
     }
 }
 
-impl Products<'_> {
+/// The values of a row one after the other.
+pub(super) fn contiguous(row: ArrayView1<'_, f64>) -> Cow<'_, [f64]> {
+    row.to_slice()
+        .map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
+}
+
+/// Writes rows, less `mean`, into panels; columns beyond the last are of no account.
+#[inline(always)]
+fn fill_panels<S: Simd>(simd: S, rows: ArrayView2<'_, f64>, mean: &[f64], panels: &mut [f64]) {
+    let size = rows.nrows() * VECTORS;
+    let panels = S::as_mut_simd_f64s(panels).0;
+    for (row, values) in rows.outer_iter().enumerate() {
+        let values = contiguous(values);
+        let ((values, last), (mean, last_mean)) = (S::as_simd_f64s(&values), S::as_simd_f64s(mean));
+        let place = |vector| vector / VECTORS * size + row * VECTORS + vector % VECTORS;
+        for (vector, (values, mean)) in values.iter().zip(mean).enumerate() {
+            panels[place(vector)] = simd.sub_f64s(*values, *mean);
+        }
+        if !last.is_empty() {
+            let (last, mean) = (
+                simd.partial_load_f64s(last),
+                simd.partial_load_f64s(last_mean),
+            );
+            panels[place(values.len())] = simd.sub_f64s(last, mean);
+        }
+    }
+}
+
+impl Squares {
     #[inline(always)]
-    fn add<S: Simd, const P: usize>(self, simd: S) {
-        let Squares {
-            width,
-            sums,
-            panels,
-            rows,
-            ..
-        } = self.0;
-        let size = *rows * *width;
-        let count = panels.len() / size;
-        for (i, targets) in sums.chunks_exact_mut(count * *width * *width).enumerate() {
-            let first = &panels[i * size..(i + 1) * size];
-            for (j, target) in targets
-                .chunks_exact_mut(*width * *width)
-                .take(i + 1)
-                .enumerate()
-            {
-                let second = S::as_simd_f64s(&panels[j * size..(j + 1) * size]).0;
+    fn add_panels<S: Simd, const P: usize>(&mut self, simd: S) {
+        let (width, count) = (self.layout.width, self.layout.panels());
+        let size = self.rows * width;
+        let targets = self.sums.chunks_exact_mut(count * width * width);
+        for (i, targets) in targets.enumerate() {
+            let first = &self.panels[i * size..(i + 1) * size];
+            let targets = targets.chunks_exact_mut(width * width);
+            for (j, target) in targets.take(i + 1).enumerate() {
+                let second = S::as_simd_f64s(&self.panels[j * size..(j + 1) * size]).0;
                 let target = S::as_mut_simd_f64s(target).0;
                 let (second, _) = second.as_chunks::<VECTORS>();
                 let (target, _) = target.as_chunks_mut::<VECTORS>();
@@ -165,7 +214,6 @@ fn add_products<S: Simd, const P: usize>(
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{ArrayView1, s};
     use phenocoder_core::Seed;
 
     use super::*;
@@ -177,7 +225,8 @@ mod tests {
             let x = Array2::from_shape_fn((50, columns), |_| stream.normal());
             let mean: Vec<f64> = (0..columns).map(|_| stream.normal()).collect();
             let sums = |arch| {
-                let mut squares = Squares::on(arch, columns);
+                let layout = Layout::on(arch, columns);
+                let mut squares = Squares::new(layout);
                 squares.add(x.slice(s![..33, ..]), &mean);
                 // Rows that lie one value after the other in memory no more.
                 let turned = x
@@ -186,13 +235,13 @@ mod tests {
                     .as_standard_layout()
                     .into_owned();
                 squares.add(turned.t(), &mean);
-                squares.into_lower_half()
+                layout.symmetric(squares.into_sums())
             };
             let (vectors, scalars) = (sums(Arch::new()), sums(Arch::Scalar));
             let centered = &x - &ArrayView1::from(&mean);
             let whole = centered.t().dot(&centered);
             for i in 0..columns {
-                for j in 0..=i {
+                for j in 0..columns {
                     assert_eq!(vectors[[i, j]].to_bits(), scalars[[i, j]].to_bits());
                     assert!((vectors[[i, j]] - whole[[i, j]]).abs() < 1e-12);
                 }

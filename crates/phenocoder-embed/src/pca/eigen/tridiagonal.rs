@@ -1,5 +1,7 @@
 //! Leading eigenvectors of a symmetric tridiagonal matrix: values by bisection, vectors by inverse iteration.
 
+use std::array;
+
 use ndarray::{Array2, ArrayViewMut1, Axis, s};
 use phenocoder_core::Seed;
 use rayon::prelude::*;
@@ -11,6 +13,9 @@ use super::make_orthogonal;
 const CLUSTER: f64 = 1e-3;
 /// Rounds of inverse iteration; one or two are enough for a random start.
 const ROUNDS: usize = 3;
+
+/// Eigenvalues that are looked for side by side, so that no division waits for the one before.
+const LANES: usize = 8;
 
 pub(super) struct Tridiagonal {
     diagonal: Vec<f64>,
@@ -48,34 +53,41 @@ impl Tridiagonal {
     /// All of them walk down the same tree of halves, so they cannot get out of order.
     pub(super) fn largest_values(&self, k: usize) -> Vec<f64> {
         let m = self.diagonal.len();
-        let value = |place: usize| {
-            let (mut low, mut high) = (-self.size, self.size);
+        let values = |first: usize| {
+            let (mut low, mut high) = ([-self.size; LANES], [self.size; LANES]);
             for _ in 0..54 {
-                let middle = 0.5 * (low + high);
-                if self.count_below(middle) >= m - place {
-                    high = middle;
-                } else {
-                    low = middle;
+                let middle = array::from_fn(|lane| 0.5 * (low[lane] + high[lane]));
+                for (lane, below) in self.count_below(middle).into_iter().enumerate() {
+                    if below + (first + lane) >= m {
+                        high[lane] = middle[lane];
+                    } else {
+                        low[lane] = middle[lane];
+                    }
                 }
             }
-            0.5 * (low + high)
+            let value = move |lane| 0.5 * (low[lane] + high[lane]);
+            (0..LANES.min(k - first)).map(value)
         };
-        (0..k).into_par_iter().map(value).collect()
+        let groups = (0..k.div_ceil(LANES)).into_par_iter();
+        groups
+            .flat_map_iter(|group| values(group * LANES))
+            .collect()
     }
 
-    /// How many eigenvalues are below `x`: the negative pivots of `T − x` (Sylvester's law of inertia).
-    fn count_below(&self, x: f64) -> usize {
-        let mut pivot = 1.0;
-        let mut count = 0;
+    /// How many eigenvalues are below each `x`: the negative pivots of `T − x` (Sylvester's law of inertia).
+    fn count_below(&self, x: [f64; LANES]) -> [usize; LANES] {
+        let mut pivots = [1.0; LANES];
+        let mut counts = [0; LANES];
         let before = std::iter::once(&0.0).chain(&self.squares);
         for (d, square) in self.diagonal.iter().zip(before) {
-            pivot = d - x - square / pivot;
-            if pivot.abs() < self.least {
-                pivot = -self.least;
+            for lane in 0..LANES {
+                let pivot = d - x[lane] - square / pivots[lane];
+                let small = pivot.abs() < self.least;
+                pivots[lane] = if small { -self.least } else { pivot };
+                counts[lane] += usize::from(pivots[lane] < 0.0);
             }
-            count += usize::from(pivot < 0.0);
         }
-        count
+        counts
     }
 
     /// An orthonormal eigenvector for each of these falling eigenvalues, `[k, m]`.
