@@ -142,6 +142,14 @@ impl ClusterConfig {
         }
     }
 
+    /// The matrix with the latents.
+    fn latents(&self) -> Representation {
+        match &self.layer {
+            Some(layer) => Representation::Layer(layer.clone()),
+            None => Representation::X,
+        }
+    }
+
     /// What the settings say of batches.
     fn batches(&self) -> BatchSettings<'_> {
         BatchSettings {
@@ -201,13 +209,7 @@ pub fn cluster_cells(
     let _span = tracing::info_span!(STEP).entered();
     config.validate()?;
     let table = store.table(&config.table)?;
-    let latents: Array2<f64> = match &config.layer {
-        Some(layer) => table.layer(layer)?.to_dense_f64()?,
-        None => table
-            .x()?
-            .ok_or_else(|| Error::data(STEP, format!("table `{}` has no X", config.table)))?
-            .to_dense_f64()?,
-    };
+    let latents = config.latents().read(&table, &config.table, STEP)?;
     let batches = Batches::read(&table, config.batches(), STEP)?;
     let rows = Rows::new(latents, &batches, config, progress)?;
     let balanced = batches.batch.as_ref().filter(|_| config.balance_batches);

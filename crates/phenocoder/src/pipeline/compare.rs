@@ -30,12 +30,17 @@ pub enum Representation {
 }
 
 impl Representation {
-    /// Reads the matrix of the table called `name`.
-    pub(crate) fn read(&self, table: &Table, name: &str) -> Result<Array2<f64>> {
+    /// Reads the matrix of the table called `name` for a step, which errors name.
+    pub(crate) fn read(
+        &self,
+        table: &Table,
+        name: &str,
+        step: &'static str,
+    ) -> Result<Array2<f64>> {
         Ok(match self {
             Self::X => table
                 .x()?
-                .ok_or_else(|| Error::data(STEP, format!("table `{name}` has no X")))?
+                .ok_or_else(|| Error::data(step, format!("table `{name}` has no X")))?
                 .to_dense_f64()?,
             Self::Layer(layer) => table.layer(layer)?.to_dense_f64()?,
             Self::Obsm(entry) => table.obsm(entry)?,
@@ -207,7 +212,7 @@ pub fn evaluate_batches(
         .collect();
     let codes = |labels: &Categorical| labels_of(&labels.select(&kept));
     let (batches, labels) = (codes(&batches)?, codes(&labels)?);
-    let mut matrix = config.rows.read(&table, &config.table)?;
+    let mut matrix = config.rows.read(&table, &config.table, STEP)?;
     if kept.len() < matrix.nrows() {
         matrix = matrix.select(Axis(0), &kept);
     }
@@ -228,4 +233,25 @@ pub fn evaluate_batches(
         rows: kept.len(),
         left_out: table.n_obs() - kept.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use phenocoder_io::{ContainerVersion, TableData, WriteMode};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_missed_by_the_step_that_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.zarr");
+        let mut store = Store::create(path, ContainerVersion::V02).unwrap();
+        let data = TableData::new(vec!["cell".to_owned()], Vec::new(), None);
+        store.write_table("t", &data, WriteMode::Create).unwrap();
+        let table = store.table("t").unwrap();
+        for step in ["evaluate_batches", "cluster_cells"] {
+            let error = Representation::X.read(&table, "t", step).unwrap_err();
+            assert_eq!(error.to_string(), format!("{step}: table `t` has no X"));
+        }
+    }
 }

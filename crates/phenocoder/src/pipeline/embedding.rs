@@ -265,13 +265,11 @@ pub fn spatialgraph_embedding(
 /// The statistics as step 5 wrote them, of enough rows for a map.
 fn raw_statistics(table: &Table, config: &EmbeddingConfig, repeated: bool) -> Result<Array2<f64>> {
     let name = &config.table;
-    let raw = match repeated {
-        true => table.layer(RAW_LAYER)?,
-        false => table
-            .x()?
-            .ok_or_else(|| Error::data(STEP, format!("table `{name}` has no X")))?,
-    }
-    .to_dense_f64()?;
+    let statistics = match repeated {
+        true => Representation::Layer(RAW_LAYER.to_owned()),
+        false => Representation::X,
+    };
+    let raw = statistics.read(table, name, STEP)?;
     match raw.nrows() {
         n @ 0..3 => Err(Error::data(
             STEP,

@@ -383,8 +383,8 @@ fn compared(
         return Ok(None);
     };
     let name = &run.config.cluster.table;
-    let before = rows.before.read(table, name)?;
-    let after = rows.after.read(table, name)?;
+    let before = rows.before.read(table, name, STEP)?;
+    let after = rows.after.read(table, name, STEP)?;
     let heading = match rows.before {
         Representation::Obsm(_) => "components",
         _ => "latents",
