@@ -12,7 +12,7 @@ use super::correction::{
     PCA_ENTRY, Stage,
 };
 use super::graph::{GraphConfig, row_graph};
-use super::rows::{NeighborRows, RowsNote, obsm, remove_made};
+use super::rows::{Made, NeighborRows, RowsNote, obsm, remove_made};
 use crate::error::{Error, Result};
 
 const STEP: &str = "cluster_cells";
@@ -191,8 +191,9 @@ pub struct ClusterReport {
 /// `uns/neighbors` names what was used: as scanpy does (`use_rep`, which is `X` for a layer, too), and for
 /// [`NeighborRows::read`], with the correction.
 /// Entries of these names are replaced.
-/// What an earlier run of this step made and this one does not is removed; where another program searched neighbours since,
-/// no entry can be told from the user's and all stay.
+/// What an earlier run of this step made and this one does not is removed where it is still that, by its fingerprint; what
+/// another program put in its place stays, and so does everything where that searched neighbours since or where an earlier
+/// version of this step did.
 /// `obsm/X_umap` and the cluster column are the step's own: they are removed, too, where nothing is drawn or grouped.
 ///
 /// # Errors
@@ -227,13 +228,7 @@ pub fn cluster_cells(
         neighbors: Some(note.rows.clone()),
     };
     let mut data = table.read_all()?;
-    let is_of_latents = data.uns.contains_key("phenocoder");
-    remove_made(
-        &mut data,
-        STEP,
-        is_of_latents,
-        &[PCA_ENTRY, HARMONY_ENTRY, CORRECTED_ENTRY],
-    );
+    remove_made(&mut data, STEP);
     data = graph.add_to(data, &note, config.graph.metric, &config.column)?;
     data = rows.add_to(data);
     store.write_table(&config.table, &data, WriteMode::Replace)?;
@@ -283,20 +278,18 @@ impl Rows {
 
     /// What the table is to say of them.
     fn note(&self, batches: &Batches<'_>, config: &ClusterConfig) -> RowsNote {
-        let made: Vec<Representation> = self.made.iter().map(|(name, _)| obsm(name)).collect();
-        let latents = || match &config.layer {
-            Some(layer) => Representation::Layer(layer.clone()),
-            None => Representation::X,
-        };
-        let used = made.last().cloned().unwrap_or_else(latents);
+        let last = self.made.last();
+        let used = last.map_or_else(|| config.latents(), |(name, _)| obsm(name));
         let before = match (batches.stage(), config.n_components) {
             (Some(Stage::Components), Some(_)) => obsm(PCA_ENTRY),
-            _ => latents(),
+            _ => config.latents(),
         };
+        let made = self.made.iter();
+        let made = made.map(|(name, rows)| Made::new(obsm(name), rows));
         RowsNote {
             step: STEP.to_owned(),
             rows: batches.describe(used.clone(), before, used),
-            made,
+            made: made.collect(),
         }
     }
 

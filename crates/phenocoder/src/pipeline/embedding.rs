@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView1};
 use phenocoder_core::Progress;
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
-use phenocoder_io::{Matrix, NumericArray, NumericValues, Store, Table, Uns, WriteMode};
+use phenocoder_io::{Matrix, NumericArray, NumericValues, Store, Table, TableData, Uns, WriteMode};
 use serde::{Deserialize, Serialize};
 
 use super::compare::Representation;
@@ -15,7 +15,7 @@ use super::correction::{
     correction_or_penalty,
 };
 use super::graph::{GraphConfig, RowGraph, row_graph};
-use super::rows::{NeighborRows, RowsNote, obsm, remove_made};
+use super::rows::{Made, NeighborRows, RowsNote, obsm, remove_made};
 use crate::error::{Error, Result};
 
 const STEP: &str = "spatialgraph_embedding";
@@ -201,7 +201,7 @@ pub struct EmbeddingReport {
 ///
 /// [`NeighborRows::read`] tells what was used.
 /// Without `batch_key` nothing is corrected.
-/// What an earlier run made and this one does not is removed.
+/// What an earlier run made and this one does not is removed, where it is still that.
 ///
 /// # Errors
 ///
@@ -220,44 +220,26 @@ pub fn spatialgraph_embedding(
     let repeated = table.layers()?.iter().any(|name| name == RAW_LAYER);
     let raw = raw_statistics(&table, config, repeated)?;
     let batches = Batches::read(&table, config.batches(), STEP)?;
-    let correct = |stage: Stage, rows: &Array2<f64>| batches.correct(stage, rows.view(), progress);
-    let scaled = Scaler::fit(raw.view(), &config.scale)?.transform(raw.view())?;
-    let corrected = correct(Stage::Columns, &scaled)?;
-    let (x, uncorrected) = match corrected {
-        Some(corrected) => (corrected, Some(scaled)),
-        None => (scaled, None),
-    };
-    let pca = Pca::fit(x.view(), &PcaConfig::new(config.n_components))?;
-    let scores = pca.transform(x.view())?;
-    let corrected = correct(Stage::Components, &scores)?;
-    let rows = corrected.as_ref().unwrap_or(&scores);
+    let rows = Rows::new(&raw, &batches, config, progress)?;
     let balanced = batches.batch.as_ref().filter(|_| config.balance_batches);
-    let graph = row_graph(rows.view(), balanced, &config.graph, STEP, progress)
+    let graph = row_graph(rows.used().view(), balanced, &config.graph, STEP, progress)
         .map_err(|error| batches.named(error))?;
-    let note = note(&batches);
+    let note = rows.note(&batches);
     let report = EmbeddingReport {
         neighbors: Some(note.rows.clone()),
-        ..report(config, &raw, &pca, &graph)
+        ..report(config, &raw, &rows.pca, &graph)
     };
 
     let mut data = table.read_all()?;
-    remove_made(&mut data, STEP, repeated, &[HARMONY_ENTRY]);
+    remove_made(&mut data, STEP);
     if repeated {
         // Another step may have left its note since.
         data.layers.remove(SCALED_LAYER);
     }
     data = graph
         .add_to(data, &note, config.graph.metric, &config.column)?
-        .with_layer(RAW_LAYER, raw)
-        .with_obsm(PCA_ENTRY, scores)
-        .with_uns("pca", variance(&pca));
-    if let Some(scaled) = uncorrected {
-        data = data.with_layer(SCALED_LAYER, scaled);
-    }
-    if let Some(corrected) = corrected {
-        data = data.with_obsm(HARMONY_ENTRY, corrected);
-    }
-    data.x = Some(Matrix::from(x));
+        .with_layer(RAW_LAYER, raw);
+    data = rows.add_to(data);
     store.write_table(&config.table, &data, WriteMode::Replace)?;
     Ok(report)
 }
@@ -279,26 +261,81 @@ fn raw_statistics(table: &Table, config: &EmbeddingConfig, repeated: bool) -> Re
     }
 }
 
-/// What the table is to say of the rows in which neighbours are searched.
-fn note(batches: &Batches<'_>) -> RowsNote {
-    let (pca, harmony) = (obsm(PCA_ENTRY), obsm(HARMONY_ENTRY));
-    let scaled = Representation::Layer(SCALED_LAYER.to_owned());
-    let (rows, made) = match batches.stage() {
-        None => (
-            batches.describe(pca.clone(), pca.clone(), pca.clone()),
-            vec![pca],
-        ),
-        Some(Stage::Columns) => (
-            batches.describe(pca.clone(), scaled.clone(), Representation::X),
-            vec![pca, scaled],
-        ),
-        Some(Stage::Components) => (
-            batches.describe(harmony.clone(), pca.clone(), harmony.clone()),
-            vec![pca, harmony],
-        ),
-    };
-    let step = STEP.to_owned();
-    RowsNote { step, rows, made }
+/// The statistics on their way to what neighbours are searched in.
+struct Rows {
+    /// On one scale, before a correction of them, where one was made.
+    scaled: Option<Array2<f64>>,
+    /// What the components are computed from.
+    x: Array2<f64>,
+    pca: Pca,
+    scores: Array2<f64>,
+    /// What a correction made of the scores, where one did.
+    corrected: Option<Array2<f64>>,
+}
+
+impl Rows {
+    /// Scales, corrects, reduces and corrects, as far as the settings ask for it.
+    fn new(
+        raw: &Array2<f64>,
+        batches: &Batches<'_>,
+        config: &EmbeddingConfig,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let scaled = Scaler::fit(raw.view(), &config.scale)?.transform(raw.view())?;
+        let (x, scaled) = match batches.correct(Stage::Columns, scaled.view(), progress)? {
+            Some(corrected) => (corrected, Some(scaled)),
+            None => (scaled, None),
+        };
+        let pca = Pca::fit(x.view(), &PcaConfig::new(config.n_components))?;
+        let scores = pca.transform(x.view())?;
+        Ok(Self {
+            corrected: batches.correct(Stage::Components, scores.view(), progress)?,
+            scaled,
+            x,
+            pca,
+            scores,
+        })
+    }
+
+    /// The rows that neighbours are searched in.
+    fn used(&self) -> &Array2<f64> {
+        self.corrected.as_ref().unwrap_or(&self.scores)
+    }
+
+    /// What the table is to say of them.
+    fn note(&self, batches: &Batches<'_>) -> RowsNote {
+        let (pca, harmony) = (obsm(PCA_ENTRY), obsm(HARMONY_ENTRY));
+        let scaled = Representation::Layer(SCALED_LAYER.to_owned());
+        let mut made = vec![Made::new(pca.clone(), &self.scores)];
+        if let Some(rows) = &self.scaled {
+            made.push(Made::new(scaled.clone(), rows));
+            made.push(Made::new(Representation::X, &self.x));
+        }
+        if let Some(rows) = &self.corrected {
+            made.push(Made::new(harmony.clone(), rows));
+        }
+        let rows = match batches.stage() {
+            None => batches.describe(pca.clone(), pca.clone(), pca),
+            Some(Stage::Columns) => batches.describe(pca, scaled, Representation::X),
+            Some(Stage::Components) => batches.describe(harmony.clone(), pca, harmony),
+        };
+        let step = STEP.to_owned();
+        RowsNote { step, rows, made }
+    }
+
+    fn add_to(self, data: TableData) -> TableData {
+        let mut data = data
+            .with_obsm(PCA_ENTRY, self.scores)
+            .with_uns("pca", variance(&self.pca));
+        if let Some(scaled) = self.scaled {
+            data = data.with_layer(SCALED_LAYER, scaled);
+        }
+        if let Some(corrected) = self.corrected {
+            data = data.with_obsm(HARMONY_ENTRY, corrected);
+        }
+        data.x = Some(Matrix::from(self.x));
+        data
+    }
 }
 
 /// What the components explain, as scanpy keeps it.

@@ -1,5 +1,7 @@
 //! In which rows of a table neighbours were searched, as the table itself says it: `uns/neighbors/phenocoder`.
 
+use ndarray::Array2;
+use phenocoder_core::Fingerprint;
 use phenocoder_io::{Store, Table, TableData, Uns};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +21,8 @@ const NOTE: &str = "phenocoder";
 /// [`cluster_cells`](super::cluster_cells) and [`spatialgraph_embedding`](super::spatialgraph_embedding) return it in their
 /// reports and leave it in the table, where [`read`](Self::read) finds it again.
 /// [`evaluate_batches`](super::evaluate_batches) of `before` and of `after` tells what the correction did.
+/// With it the table keeps fingerprints of the matrices that the step wrote, so that one which another program put in their
+/// place, as scanpy's `pp.pca` does with `obsm/X_pca`, is not taken for them.
 ///
 /// # Examples
 ///
@@ -56,12 +60,14 @@ pub struct NeighborRows {
 }
 
 impl NeighborRows {
-    /// Reads what a table says.
+    /// Reads what a table says, and the matrices that the step wrote, to see that they are still there.
+    ///
+    /// Matrices that it only read, such as the latents, are not looked at.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the table is not there, [`Error::Data`] when it does not say it: neighbours were searched by
-    /// another program or not at all.
+    /// [`Error::Io`] when the table or a matrix is not there, [`Error::Data`] when the table does not say it (neighbours
+    /// were searched by another program or not at all) and when a matrix is not the one that the step wrote.
     pub fn read(store: &Store, table: &str) -> Result<Self> {
         Self::of(&store.table(table)?, table)
     }
@@ -78,11 +84,23 @@ impl NeighborRows {
                 format!("table `{name}` does not say in which rows its neighbours were searched");
             return Err(Error::data(STEP, problem));
         };
-        let read: Result<RowsNote, _> = serde_json::from_str(text);
-        read.map(|note| note.rows).map_err(|error| {
+        let unread = |error: serde_json::Error| {
             let entry = format!("`uns/{NEIGHBORS}/{NOTE}` of table `{name}`");
             Error::data(STEP, format!("{entry} cannot be read: {error}"))
-        })
+        };
+        let note: Value = serde_json::from_str(text).map_err(unread)?;
+        let rows = note.get("rows").cloned().unwrap_or_default();
+        let rows = serde_json::from_value(rows).map_err(unread)?;
+        for made in listed(&note) {
+            if made.fingerprint != fingerprint(&made.matrix.read(table, name, STEP)?) {
+                let (matrix, step) = (made.matrix, step_of(&note));
+                let problem = format!(
+                    "`{matrix}` of table `{name}` is not the one that {step} wrote: it was replaced since"
+                );
+                return Err(Error::data(STEP, problem));
+            }
+        }
+        Ok(rows)
     }
 
     /// What scanpy calls the matrix: it has no name for a layer.
@@ -95,13 +113,42 @@ impl NeighborRows {
 }
 
 /// What a step leaves in the table.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub(super) struct RowsNote {
     /// The step.
     pub(super) step: String,
     pub(super) rows: NeighborRows,
-    /// What the step made on its way to the rows, for its next run to remove.
-    pub(super) made: Vec<Representation>,
+    /// What the step wrote on its way to the rows, for its next run to remove.
+    pub(super) made: Vec<Made>,
+}
+
+/// A matrix that a step wrote, and what tells it from another one in its place.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Made {
+    matrix: Representation,
+    fingerprint: String,
+}
+
+impl Made {
+    pub(super) fn new(matrix: Representation, values: &Array2<f64>) -> Self {
+        let fingerprint = fingerprint(values);
+        Self {
+            matrix,
+            fingerprint,
+        }
+    }
+
+    /// Whether these are its values.
+    fn is(&self, values: Option<Array2<f64>>) -> bool {
+        values.is_some_and(|values| fingerprint(&values) == self.fingerprint)
+    }
+}
+
+/// Extents and bits of all values, whatever their order in memory.
+fn fingerprint(values: &Array2<f64>) -> String {
+    let extents = values.shape().iter().map(|&extent| extent as u64);
+    let bits = values.iter().map(|value| value.to_bits());
+    Fingerprint::new().numbers(extents).numbers(bits).finish()
 }
 
 impl RowsNote {
@@ -117,43 +164,44 @@ fn note(neighbors: &Uns) -> Option<&str> {
     neighbors.get(NOTE).and_then(Uns::as_text)
 }
 
-/// Removes what an earlier run of a step made on its way to its rows: what its note lists, and nothing else.
+/// Removes what an earlier run of a step wrote on its way to its rows: what its note lists, and only where it is still that.
 ///
-/// Steps of earlier versions left no note: in a table that they worked on (`is_ours`), these entries of `obsm` go.
-pub(super) fn remove_made(
-    data: &mut TableData,
-    step: &'static str,
-    is_ours: bool,
-    entries: &[&str],
-) {
-    let made = match data.uns.get(NEIGHBORS) {
-        Some(neighbors) => match note(neighbors) {
-            Some(text) => listed(text, step),
-            None if is_ours && is_of_a_step(neighbors) => {
-                entries.iter().map(|entry| obsm(entry)).collect()
-            }
-            None => Vec::new(),
-        },
-        None => Vec::new(),
-    };
-    for made in made {
-        match made {
+/// Steps of earlier versions left no note, and nothing tells what they wrote from what a user did: all of it stays.
+pub(super) fn remove_made(data: &mut TableData, step: &'static str) {
+    let text = data.uns.get(NEIGHBORS).and_then(note);
+    let note: Value = text
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    if step_of(&note) != step {
+        return;
+    }
+    for made in listed(&note) {
+        match &made.matrix {
             Representation::X => {}
             Representation::Layer(name) => {
-                data.layers.remove(&name);
+                let layer = data.layers.get(name);
+                if made.is(layer.and_then(|layer| layer.to_dense_f64().ok())) {
+                    data.layers.remove(name);
+                }
             }
             Representation::Obsm(name) => {
-                data.obsm.remove(&name);
+                if made.is(data.obsm_matrix(name)) {
+                    data.obsm.remove(name);
+                }
             }
         }
     }
 }
 
-/// What the note of a step lists; also of one whose settings only another version can read.
-fn listed(note: &str, step: &str) -> Vec<Representation> {
-    let note: Option<Value> = serde_json::from_str(note).ok();
-    let own = note.filter(|note| note.get("step").and_then(Value::as_str) == Some(step));
-    let made = own.and_then(|mut note| note.get_mut("made").map(Value::take));
+/// The step that left a note; also one whose settings only another version can read.
+fn step_of(note: &Value) -> &str {
+    let step = note.get("step").and_then(Value::as_str);
+    step.unwrap_or_default()
+}
+
+/// What a note lists; nothing where it has no fingerprints.
+fn listed(note: &Value) -> Vec<Made> {
+    let made = note.get("made").cloned();
     made.and_then(|made| serde_json::from_value(made).ok())
         .unwrap_or_default()
 }
@@ -161,13 +209,4 @@ fn listed(note: &str, step: &str) -> Vec<Representation> {
 /// An entry of `obsm`.
 pub(super) fn obsm(name: &str) -> Representation {
     Representation::Obsm(name.to_owned())
-}
-
-/// Whether a step searched the neighbours, and no other program, each of which tells more of it.
-fn is_of_a_step(neighbors: &Uns) -> bool {
-    const TOLD: [&str; 4] = ["method", "metric", "n_neighbors", "use_rep"];
-    match neighbors.get("params") {
-        Some(Uns::Dict(params)) => params.keys().map(String::as_str).eq(TOLD),
-        _ => false,
-    }
 }

@@ -20,9 +20,9 @@ use crate::small;
 use crate::stop::{StopAt, StopIn};
 
 /// Cells of both batches.
-const CELLS: usize = 360;
+pub(crate) const CELLS: usize = 360;
 /// The table.
-const TABLE: &str = "latents";
+pub(crate) const TABLE: &str = "latents";
 
 /// Cells of up to three kinds, 6 apart, in two batches, of which the second lies 3 higher in two latents.
 fn planted(folder: &Path, kind_of: impl Fn(usize) -> usize) -> Store {
@@ -55,7 +55,7 @@ fn planted(folder: &Path, kind_of: impl Fn(usize) -> usize) -> Store {
 }
 
 /// As many cells of each kind in either batch.
-fn balanced(folder: &Path) -> Store {
+pub(crate) fn balanced(folder: &Path) -> Store {
     planted(folder, |row| row % 3)
 }
 
@@ -78,7 +78,7 @@ fn graph() -> GraphConfig {
     GraphConfig::default().with_umap(None).with_leiden(None)
 }
 
-fn cells(correction: BatchCorrection) -> ClusterConfig {
+pub(crate) fn cells(correction: BatchCorrection) -> ClusterConfig {
     ClusterConfig::default()
         .with_table(TABLE)
         .with_batch_key(Some("batch".to_owned()))
@@ -87,7 +87,7 @@ fn cells(correction: BatchCorrection) -> ClusterConfig {
         .with_graph(graph())
 }
 
-fn samples(correction: BatchCorrection) -> EmbeddingConfig {
+pub(crate) fn samples(correction: BatchCorrection) -> EmbeddingConfig {
     EmbeddingConfig::default()
         .with_table(TABLE)
         .with_batch_key(Some("batch".to_owned()))
@@ -125,7 +125,7 @@ fn obsm(name: &str) -> Representation {
 }
 
 /// What the table says of its rows, which scanpy reads too.
-fn rows(store: &Store) -> NeighborRows {
+pub(crate) fn rows(store: &Store) -> NeighborRows {
     let rows = NeighborRows::read(store, TABLE).unwrap();
     let table = store.table(TABLE).unwrap();
     let neighbors = table.read_entry("uns/neighbors").unwrap();
@@ -139,12 +139,12 @@ fn rows(store: &Store) -> NeighborRows {
 }
 
 /// Changes the table.
-fn edit(store: &mut Store, change: impl Fn(TableData) -> TableData) {
+pub(crate) fn edit(store: &mut Store, change: impl Fn(TableData) -> TableData) {
     let data = change(store.table(TABLE).unwrap().read_all().unwrap());
     store.write_table(TABLE, &data, WriteMode::Replace).unwrap();
 }
 
-fn entries(store: &Store) -> Vec<String> {
+pub(crate) fn entries(store: &Store) -> Vec<String> {
     let mut keys = store.table(TABLE).unwrap().obsm_keys().unwrap();
     keys.sort_unstable();
     keys
@@ -251,71 +251,6 @@ fn without_a_batch_column_statistics_are_as_they_were() {
         none
     );
     assert_ne!(pca(&samples(BatchCorrection::Ridge { alpha: 1.0 })), none);
-}
-
-#[test]
-fn nothing_is_left_of_an_earlier_correction() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = balanced(folder.path());
-    let mut left = |config: &ClusterConfig| {
-        cluster_cells(&mut store, config, &NoProgress).unwrap();
-        entries(&store)
-    };
-    let harmony = cells(BatchCorrection::Harmony(HarmonyConfig::default()));
-    let reduced = harmony.clone().with_n_components(Some(3));
-    assert_eq!(left(&reduced), ["X_pca", "X_pca_harmony"]);
-    assert_eq!(left(&harmony), ["X_corrected"]);
-    let ridge = cells(BatchCorrection::Ridge { alpha: 1.0 });
-    assert_eq!(left(&ridge.with_n_components(Some(3))), ["X_pca"]);
-    assert_eq!(left(&cells(BatchCorrection::None)), [""; 0]);
-}
-
-#[test]
-fn components_of_the_user_stay_and_those_of_an_earlier_version_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = balanced(folder.path());
-    let plain = cells(BatchCorrection::None);
-    let components = Array2::<f64>::ones((CELLS, 2));
-    edit(&mut store, |data| {
-        data.with_uns("phenocoder", "a table of latents")
-            .with_obsm("X_pca", components.clone())
-    });
-    for _ in 0..2 {
-        cluster_cells(&mut store, &plain, &NoProgress).unwrap();
-        assert_eq!(entries(&store), ["X_pca"]);
-    }
-
-    // Neighbours of an earlier version, which told these four things, and of others, which tell more or less.
-    let neighbors = |params: &[(&str, Uns)]| {
-        let params = params
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()));
-        let params = Uns::Dict(params.collect());
-        Uns::Dict([("params".to_owned(), params)].into())
-    };
-    let own = vec![
-        ("use_rep", Uns::from("X_pca")),
-        ("method", Uns::from("umap")),
-        ("metric", Uns::from("euclidean")),
-        ("n_neighbors", Uns::Int(15)),
-    ];
-    let scanpys = [own.clone(), vec![("random_state", Uns::Int(0))]].concat();
-    for (params, left) in [
-        (scanpys, vec!["X_pca"]),
-        (own[..1].to_vec(), vec!["X_pca"]),
-        (own, vec![]),
-    ] {
-        edit(&mut store, |data| {
-            data.with_uns("neighbors", neighbors(&params))
-        });
-        let unknown = NeighborRows::read(&store, TABLE).unwrap_err().to_string();
-        assert!(
-            unknown.contains("table `latents` does not say"),
-            "{unknown}"
-        );
-        cluster_cells(&mut store, &plain, &NoProgress).unwrap();
-        assert_eq!(entries(&store), left);
-    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod mevae;
 mod one_by_one;
 mod pipeline;
 mod report;
+mod rows;
 mod search;
 mod small;
 mod stop;
