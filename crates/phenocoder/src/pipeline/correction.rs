@@ -7,9 +7,7 @@ use phenocoder_embed::batch::{
     BatchEffect, CombatConfig, Covariate, HarmonyConfig, center, combat, harmony, ridge_removal,
 };
 use phenocoder_io::Table;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use super::compare::Representation;
 use super::rows::NeighborRows;
@@ -313,17 +311,6 @@ impl<'a> Batches<'a> {
                 confounder_keys: settings.confounder_keys.to_vec(),
             },
         }
-    }
-}
-
-/// Reads a correction, or a number: the penalty of the ridge, which earlier settings had in its place.
-pub(super) fn correction_or_penalty<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BatchCorrection, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    match value.as_f64() {
-        Some(alpha) => Ok(BatchCorrection::Ridge { alpha }),
-        None => serde_json::from_value(value).map_err(D::Error::custom),
     }
 }
 

@@ -7,12 +7,11 @@ use phenocoder_core::Progress;
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
 use phenocoder_io::{Matrix, NumericArray, NumericValues, Store, Table, TableData, Uns, WriteMode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::compare::Representation;
 use super::correction::{
     BatchCorrection, BatchSettings, Batches, HARMONY_ENTRY, NEEDS_BATCHES, PCA_ENTRY, Stage,
-    correction_or_penalty,
 };
 use super::graph::{GraphConfig, RowGraph, row_graph};
 use super::rows::{Made, NeighborRows, RowsNote, obsm, remove_made};
@@ -27,7 +26,7 @@ pub const SCALED_LAYER: &str = "scaled_statistics";
 
 /// Settings of [`spatialgraph_embedding`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(try_from = "Written")]
 #[non_exhaustive]
 pub struct EmbeddingConfig {
     /// The table of statistics, one row per sample or subunit (default `phenocoder_samples`).
@@ -41,8 +40,7 @@ pub struct EmbeddingConfig {
     /// How the effect of the batch is taken away (default by a ridge regression of penalty 1); any other correction needs
     /// a batch column.
     ///
-    /// Earlier settings hold the penalty as `ridge_alpha`, which is still read; a number is the penalty of a ridge.
-    #[serde(alias = "ridge_alpha", deserialize_with = "correction_or_penalty")]
+    /// Earlier settings hold the penalty of a ridge as `ridge_alpha`, which is still read.
     pub correction: BatchCorrection,
     /// Balance batches among the neighbours too (default false).
     pub balance_batches: bool,
@@ -67,6 +65,73 @@ impl Default for EmbeddingConfig {
             column: "phenocoder_group".to_owned(),
             graph: GraphConfig::default(),
         }
+    }
+}
+
+/// Settings as they were written, by this version or an earlier one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    table: String,
+    scale: ScaleConfig,
+    batch_key: Option<String>,
+    confounder_keys: Vec<String>,
+    #[serde(deserialize_with = "given")]
+    correction: Option<BatchCorrection>,
+    #[serde(deserialize_with = "given")]
+    ridge_alpha: Option<f64>,
+    balance_batches: bool,
+    n_components: usize,
+    column: String,
+    graph: GraphConfig,
+}
+
+/// A value that may be left out, but is none where it is `null`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        let default = EmbeddingConfig::default();
+        Self {
+            table: default.table,
+            scale: default.scale,
+            batch_key: default.batch_key,
+            confounder_keys: default.confounder_keys,
+            correction: None,
+            ridge_alpha: None,
+            balance_batches: default.balance_batches,
+            n_components: default.n_components,
+            column: default.column,
+            graph: default.graph,
+        }
+    }
+}
+
+impl TryFrom<Written> for EmbeddingConfig {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let correction = match (written.correction, written.ridge_alpha) {
+            (Some(_), Some(_)) => {
+                return Err("`ridge_alpha` is the earlier form of `correction`: give one of them");
+            }
+            (Some(correction), None) => correction,
+            (None, Some(alpha)) => BatchCorrection::Ridge { alpha },
+            (None, None) => Self::default().correction,
+        };
+        Ok(Self {
+            table: written.table,
+            scale: written.scale,
+            batch_key: written.batch_key,
+            confounder_keys: written.confounder_keys,
+            correction,
+            balance_batches: written.balance_batches,
+            n_components: written.n_components,
+            column: written.column,
+            graph: written.graph,
+        })
     }
 }
 

@@ -424,6 +424,13 @@ fn settings_of_earlier_runs_are_read() {
     let default = read("{}").unwrap();
     assert_eq!(default.correction, BatchCorrection::Ridge { alpha: 1.0 });
     assert!(read(r#"{"ridge_alpha": 1.0, "correction": "none"}"#).is_err());
+    // A number is a penalty where earlier settings had it, and no correction.
+    let integer = read(r#"{"ridge_alpha": 2}"#).unwrap();
+    assert_eq!(integer.correction, BatchCorrection::Ridge { alpha: 2.0 });
+    for number in ["5", "0.5", "null"] {
+        let text = format!(r#"{{"correction": {number}}}"#);
+        assert!(read(&text).is_err(), "{text}");
+    }
     let message = read(r#"{"correction": {"ridgge": {"alpha": 1.0}}}"#).unwrap_err();
     assert!(message.to_string().contains("ridgge"), "{message}");
 }
