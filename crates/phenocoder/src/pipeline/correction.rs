@@ -202,6 +202,8 @@ pub(super) struct BatchSettings<'a> {
     pub(super) batch_key: Option<&'a String>,
     pub(super) confounder_keys: &'a [String],
     pub(super) correction: &'a BatchCorrection,
+    /// Neighbours of each row in each batch, where batches are balanced among them.
+    pub(super) balanced: Option<usize>,
 }
 
 /// The batch of each row of a table, and what is to be kept beside it.
@@ -227,6 +229,46 @@ impl<'a> Batches<'a> {
             batch: settings.batch_key.map(read).transpose()?,
             kept: kept.collect::<Result<_>>()?,
         })
+    }
+
+    /// The same of these rows, which become the rows of the table called `table`.
+    pub(super) fn select(&self, rows: &[usize], table: &'a str) -> Self {
+        let settings = BatchSettings {
+            table,
+            ..self.settings
+        };
+        Self {
+            settings,
+            step: self.step,
+            batch: self.batch.as_ref().map(|batch| batch.select(rows)),
+            kept: self.kept.iter().map(|labels| labels.select(rows)).collect(),
+        }
+    }
+
+    /// Refuses what the correction and the neighbours would refuse of these labels, whatever the rows hold.
+    pub(super) fn check(&self, progress: &dyn Progress) -> Result<()> {
+        let Some(batch) = &self.batch else {
+            return Ok(());
+        };
+        // Without columns there is nothing to learn but whether batches and confounders can be told apart.
+        if self.stage() == Some(Stage::Columns) {
+            let none = Array2::<f64>::zeros((batch.len(), 0));
+            self.correct(Stage::Columns, none.view(), progress)?;
+        }
+        let needed = self.settings.balanced.unwrap_or_default();
+        let mut sizes = batch.categories().iter().zip(batch.counts());
+        match sizes.find(|(_, rows)| (1..needed).contains(rows)) {
+            Some((name, rows)) => {
+                let batch = name.clone();
+                let error = EmbedError::SmallBatch {
+                    batch,
+                    rows,
+                    needed,
+                };
+                Err(self.named(error.into()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Where in the step something is taken from the rows, if anything is.
@@ -382,6 +424,42 @@ mod tests {
                 correction.correct(rows.view(), &batch, &[&kind], &phenocoder_core::NoProgress);
             let message = refused.unwrap_err().to_string();
             assert!(message.contains("confounder_keys"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_labels_alone_forbid_is_found_without_columns() {
+        let nothing = Array2::<f64>::zeros((4, 0));
+        let correct = |correction: &BatchCorrection, batch: &Categorical, kept: &[&Categorical]| {
+            correction.correct(nothing.view(), batch, kept, &phenocoder_core::NoProgress)
+        };
+        let batch = Categorical::from_labels(["a", "a", "b", "b"]);
+        let kind = Categorical::from_labels(["k", "l", "k", "l"]);
+        let lonely = Categorical::from_labels(["a", "b", "b", "b"]);
+        let ridge = BatchCorrection::Ridge { alpha: 1.0 };
+        let combat = BatchCorrection::Combat(CombatConfig::default());
+        let mean = BatchCorrection::Center(BatchEffect::Mean);
+        let spread = BatchCorrection::Center(BatchEffect::MeanAndVariance);
+        for correction in [&ridge, &combat, &mean, &spread] {
+            assert_eq!(correct(correction, &batch, &[]).unwrap(), nothing);
+        }
+        for correction in [&ridge, &combat] {
+            assert_eq!(correct(correction, &batch, &[&kind]).unwrap(), nothing);
+        }
+        let collinear = correct(&combat, &batch, &[&kind, &batch]);
+        assert!(
+            matches!(
+                collinear,
+                Err(Error::Embed(EmbedError::Collinear { covariate: 1, .. }))
+            ),
+            "{collinear:?}"
+        );
+        for correction in [&combat, &spread] {
+            let small = correct(correction, &lonely, &[]);
+            assert!(
+                matches!(small, Err(Error::Embed(EmbedError::SmallBatch { .. }))),
+                "{small:?}"
+            );
         }
     }
 

@@ -222,12 +222,13 @@ impl EmbeddingConfig {
     }
 
     /// What the settings say of batches.
-    fn batches(&self) -> BatchSettings<'_> {
+    pub(super) fn batches(&self) -> BatchSettings<'_> {
         BatchSettings {
             table: &self.table,
             batch_key: self.batch_key.as_ref(),
             confounder_keys: &self.confounder_keys,
             correction: &self.correction,
+            balanced: self.balance_batches.then_some(self.graph.within_batch),
         }
     }
 }

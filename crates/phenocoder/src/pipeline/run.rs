@@ -1,15 +1,17 @@
 //! All six steps.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use phenocoder_core::{Coords, Progress, Seed, Unit};
-use phenocoder_io::Store;
+use phenocoder_core::{Categorical, Coords, Progress, Seed, Unit};
+use phenocoder_io::{Store, Table};
 use phenocoder_patches::SelectConfig;
 use phenocoder_spatial::subunits::SubunitConfig;
 use phenocoder_spatial::summary::StatisticsConfig;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{ClusterConfig, ClusterReport, cluster_cells};
+use super::correction::{BatchSettings, Batches};
 use super::embedding::{EmbeddingConfig, EmbeddingReport, spatialgraph_embedding};
 use super::encode::{EncodeConfig, EncodeReport, encode};
 use super::fit::{Checkpoints, FitReport, TrainConfig, fit};
@@ -19,7 +21,7 @@ use super::graph::{EXACT_IN_BATCHES, NeighborMethod};
 use super::keys::StoreKeys;
 use super::source;
 use super::statistics::{
-    SpatialStatsConfig, SpatialStatsReport, constant_within, spatialgraph_stats,
+    SpatialStatsConfig, SpatialStatsReport, Units, constant_within, spatialgraph_stats,
 };
 use crate::error::{Error, Result};
 
@@ -288,8 +290,9 @@ pub struct PipelineReport {
 /// # Errors
 ///
 /// As the steps; [`Error::Config`] when the settings of the steps do not fit each other, [`Error::Data`] when `folder` cannot be
-/// made or holds a run already that is complete or of other settings or cells (the first that differs is named), or a column
-/// that a later step needs is not there.
+/// made or holds a run already that is complete or of other settings or cells (the first that differs is named), a column
+/// that a later step needs is not there, or batches are too small or a confounder follows from them.
+/// Where cells may be left out, it shows later which of them have labels and whether these can be corrected for.
 /// What earlier steps wrote stays: each step writes its own result whole or not at all.
 pub fn run(
     store: &mut Store,
@@ -298,7 +301,7 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<PipelineReport> {
     config.validate()?;
-    preflight(store, config)?;
+    preflight(store, config, progress)?;
     let files = RunFiles::new(folder);
     let cells = folder::cells_of(store, &config.dataset.keys)?;
     let goes_on = config.train.checkpoints == Checkpoints::Resume && files.config.exists();
@@ -379,8 +382,9 @@ fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// Finds out before any work what a later step would stumble on: columns that are not there or cannot describe a sample.
-fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
+/// Finds out before any work what a later step would stumble on: columns that are not there or cannot describe a sample,
+/// and batches that cannot be corrected for.
+fn preflight(store: &Store, config: &PipelineConfig, progress: &dyn Progress) -> Result<()> {
     let keys = &config.dataset.keys;
     let table = store.table(&keys.table)?;
     let samples = source::samples(&table, keys, STEP)?;
@@ -399,15 +403,64 @@ fn preflight(store: &Store, config: &PipelineConfig) -> Result<()> {
             format!("`obsm/{}` of row {row} is not finite", keys.spatial_key),
         ));
     }
-    let (cluster, embedding) = (&config.cluster, &config.embedding);
-    let of_cells = cluster.batch_key.iter().chain(&cluster.confounder_keys);
-    let of_samples = embedding.batch_key.iter().chain(&embedding.confounder_keys);
-    for key in of_cells.chain(of_samples) {
-        // Where cells may be left out, later steps find out whether all others have labels.
-        match config.encode.select == SelectConfig::default() {
-            true => source::full_labels(&table, &keys.table, key, STEP)?,
-            false => source::labels(&table, key)?,
-        };
+    check_batches(&table, config, &samples, &places, progress)
+}
+
+/// Finds out whether the batches of cells, and of samples or subunits, can be corrected for.
+fn check_batches(
+    table: &Table,
+    config: &PipelineConfig,
+    samples: &Categorical,
+    places: &Coords,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let settings = [config.cluster.batches(), config.embedding.batches()];
+    if config.encode.select != SelectConfig::default() {
+        // Where cells may be left out, later steps find out what the others are like.
+        for settings in settings {
+            for key in settings
+                .batch_key
+                .into_iter()
+                .chain(settings.confounder_keys)
+            {
+                source::labels(table, key)?;
+            }
+        }
+        return Ok(());
     }
-    Ok(())
+    let name = &config.dataset.keys.table;
+    let [of_cells, of_units] = settings.map(|settings| {
+        let settings = BatchSettings {
+            table: name,
+            ..settings
+        };
+        Batches::read(table, settings, STEP)
+    });
+    of_cells?.check(progress)?;
+    let of_units = of_units?;
+    if of_units.batch.is_none() {
+        return Ok(());
+    }
+    let subunits = config.subunit_statistics();
+    let units = Units::new(
+        places,
+        samples,
+        subunits.as_ref().unwrap_or(&config.samples),
+    )?
+    .of_row;
+    let mut first = BTreeMap::new();
+    for row in 0..units.len() {
+        if let Some(unit) = units.code(row) {
+            first.entry(unit).or_insert(row);
+        }
+    }
+    let first: Vec<usize> = first.into_values().collect();
+    match first.len() {
+        // They are not mapped.
+        0..3 => Ok(()),
+        _ => {
+            let of_units = of_units.select(&first, &config.embedding.table);
+            of_units.check(progress)
+        }
+    }
 }

@@ -263,15 +263,19 @@ impl Cells {
 }
 
 /// The unit of every cell, and the sample of every unit.
-struct Units {
-    of_row: Categorical,
+pub(super) struct Units {
+    pub(super) of_row: Categorical,
     /// Sample and grid position of each subunit by its name; none for whole samples.
     subunits: Option<BTreeMap<String, (String, String)>>,
     too_small: usize,
 }
 
 impl Units {
-    fn new(points: &Coords, samples: &Categorical, config: &SpatialStatsConfig) -> Result<Self> {
+    pub(super) fn new(
+        points: &Coords,
+        samples: &Categorical,
+        config: &SpatialStatsConfig,
+    ) -> Result<Self> {
         let Some(settings) = &config.subunits else {
             return Ok(Self {
                 of_row: samples.clone(),

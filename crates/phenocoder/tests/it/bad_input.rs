@@ -3,12 +3,14 @@
 use ndarray::Array2;
 use phenocoder::Error;
 use phenocoder::core::{Categorical, Column, NoProgress};
+use phenocoder::embed::batch::CombatConfig;
 use phenocoder::io::{Store, WriteMode};
 use phenocoder::patches::SplitConfig;
 use phenocoder::pipeline::{
-    PipelineConfig, StoreKeys, cluster_cells, encode, fit, generate_dataset, run,
-    spatialgraph_embedding, spatialgraph_stats,
+    BatchCorrection, ClusterConfig, PipelineConfig, StoreKeys, cluster_cells, encode, fit,
+    generate_dataset, run, spatialgraph_embedding, spatialgraph_stats,
 };
+use phenocoder::spatial::subunits::SubunitConfig;
 
 use crate::small;
 
@@ -53,6 +55,20 @@ fn set_positions(store: &mut Store, change: impl FnOnce(&mut Array2<f64>)) {
             &data.with_obsm("spatial_index", positions),
             WriteMode::Replace,
         )
+        .unwrap();
+}
+
+/// Adds a column to the table `cells`: what `label` makes of row and label of another column.
+fn add_column(store: &mut Store, name: &str, of: &str, label: impl Fn(usize, &str) -> String) {
+    let table = store.table("cells").unwrap();
+    let others = table.obs_column(of).unwrap().to_categorical();
+    let labels = others.labels().enumerate();
+    let labels = labels.map(|(row, other)| label(row, other.unwrap()));
+    let column = Column::Categorical(Categorical::from_labels(labels));
+    let data = table.read_all().unwrap();
+    let data = data.with_obs_column(name, column).unwrap();
+    store
+        .write_table("cells", &data, WriteMode::Replace)
         .unwrap();
 }
 
@@ -391,4 +407,72 @@ fn a_feature_table_without_a_cell_is_refused() {
     config.feature_tables = vec!["cells".to_owned(), "cells".to_owned()];
     let error = spatialgraph_stats(&mut store, &config, None, &NoProgress).unwrap_err();
     assert_names(&chain(&error), &["mean_DNA", "there twice"]);
+}
+
+/// One label for itself, and one for all others.
+fn alone(is_alone: bool) -> String {
+    ["rest", "alone"][usize::from(is_alone)].to_owned()
+}
+
+#[test]
+fn batches_of_cells_that_are_too_small_are_named_before_the_training() {
+    let combat = BatchCorrection::Combat(CombatConfig::default());
+    let corrected = ClusterConfig::default()
+        .with_correction(combat)
+        .with_balance_batches(false);
+    for (cluster, needed) in [(corrected, 2), (ClusterConfig::default(), 3)] {
+        let text = message(|store, config| {
+            add_column(store, "day", "batch", |row, _| alone(row == 7));
+            config.cluster = cluster.with_batch_key(Some("day".to_owned()));
+        });
+        let words = format!("batch `alone` has 1 rows, expected at least {needed}");
+        assert_names(&text, &["run: `obs/day` of table `cells`: ", &words]);
+    }
+}
+
+#[test]
+fn a_confounder_of_cells_that_is_the_batch_is_named_before_the_training() {
+    let text = message(|store, config| {
+        add_column(store, "day", "batch", |_, batch| batch.to_owned());
+        config.cluster = ClusterConfig::default()
+            .with_correction(BatchCorrection::Combat(CombatConfig::default()))
+            .with_batch_key(Some("batch".to_owned()))
+            .with_confounder_keys(["day"]);
+    });
+    assert_names(
+        &text,
+        &["`obs/day` of table `cells` follows from `obs/batch`"],
+    );
+}
+
+/// The message of a run whose samples, or cubes of them, are corrected for `batch`, which keeps `kept`.
+fn of_samples(batch: &str, kept: &[&str], subunits: Option<SubunitConfig>) -> String {
+    message(|store, config| {
+        add_column(store, "day", "batch", |_, batch| batch.to_owned());
+        add_column(store, "plate", "sample", |_, sample| {
+            alone(sample == "control_batch_1_1")
+        });
+        config.samples = (config.samples.clone()).with_obs_keys(["batch", "day", "plate"]);
+        config.embedding = (config.embedding.clone())
+            .with_correction(BatchCorrection::Combat(CombatConfig::default()))
+            .with_batch_key(Some(batch.to_owned()))
+            .with_confounder_keys(kept.iter().copied());
+        if let Some(subunits) = subunits {
+            *config = config.clone().with_subunits(subunits);
+        }
+    })
+}
+
+#[test]
+fn batches_of_samples_that_cannot_be_corrected_for_are_named_before_the_training() {
+    assert_names(
+        &of_samples("plate", &[], None),
+        &["`obs/plate` of table `phenocoder_samples`: batch `alone` has 1 rows"],
+    );
+    let words = |table: &str| format!("`obs/day` of table `{table}` follows from `obs/batch`");
+    let text = of_samples("batch", &["day"], None);
+    assert_names(&text, &[&words("phenocoder_samples")]);
+    let cubes = SubunitConfig::new(40.0);
+    let text = of_samples("batch", &["day"], Some(cubes));
+    assert_names(&text, &[&words("phenocoder_subunits")]);
 }
