@@ -56,8 +56,9 @@ pub struct FigureConfig {
     pub condition_key: Option<String>,
     /// A column of the samples' `obs` that shapes the map of samples.
     ///
-    /// The [page](crate::report) measures by it how batches mix among the cells; where none is named, by the batch column of
-    /// [`ClusterConfig`](super::ClusterConfig).
+    /// The [page](crate::report) compares conditions within its labels, where none is named within those of the batch column
+    /// of [`EmbeddingConfig`](super::EmbeddingConfig) or [`ClusterConfig`](super::ClusterConfig), and says so.
+    /// It also measures by it how batches mix among the cells; where none is named, by the latter.
     pub batch_key: Option<String>,
     /// What [`draw`] writes (default PNG).
     pub format: FigureFormat,

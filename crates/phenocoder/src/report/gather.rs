@@ -1,5 +1,7 @@
 //! What a run found beside its cells, as plain numbers, words and pictures.
 
+use std::collections::BTreeMap;
+
 use ndarray::{Array2, Axis};
 use phenocoder_core::{Categorical, Features, Progress};
 use phenocoder_embed::evaluate::labels_of;
@@ -51,6 +53,13 @@ pub(super) struct Make {
     pub(super) unread: Option<String>,
 }
 
+/// How the statistics of the samples differ between the conditions.
+pub(super) struct Comparison {
+    pub(super) found: GroupComparison,
+    /// Whether samples were compared within their batches, in words, where batches are known.
+    pub(super) within: Option<String>,
+}
+
 /// Name, value, what it says.
 pub(super) type Measure = (&'static str, f64, &'static str);
 
@@ -78,7 +87,7 @@ pub(super) struct Gathered {
     pub(super) agreement: Option<Part<Picture>>,
     pub(super) composition: Part<Make>,
     pub(super) interactions: Vec<(f64, Part<Picture>)>,
-    pub(super) comparison: Part<GroupComparison>,
+    pub(super) comparison: Part<Comparison>,
     pub(super) mixing: Part<Mixing>,
     pub(super) samples: Part<Picture>,
     /// What was made with what: name and value.
@@ -289,9 +298,8 @@ fn conditions(run: &Run<'_>, cells: &Cells, key: &str, n: usize) -> Result<Vec<O
 }
 
 /// Which statistics of the samples differ between the conditions, within the batches.
-fn comparison(run: &Run<'_>) -> Result<GroupComparison> {
-    let keys = &run.settings.figures;
-    let Some(key) = &keys.condition_key else {
+fn comparison(run: &Run<'_>) -> Result<Comparison> {
+    let Some(key) = &run.settings.figures.condition_key else {
         return Err(Error::data(
             STEP,
             "no column with the conditions of the samples was named",
@@ -299,19 +307,55 @@ fn comparison(run: &Run<'_>) -> Result<GroupComparison> {
     };
     let table = run.store.table(&run.config.samples.output)?;
     let conditions = source::labels(&table, key)?;
-    let blocks = match &keys.batch_key {
-        Some(key) => Some(source::labels(&table, key)?),
-        None => None,
-    };
+    let (blocks, within) = blocks(run, &table, &conditions)?;
     let values = Features::new(figures::statistics(&table)?, table.var_names()?)?;
     let settings = ComparisonConfig::new().with_seed(run.settings.seed.derive("comparison", 0));
-    Ok(compare_groups(
+    let found = compare_groups(
         &values,
         &conditions,
         blocks.as_ref(),
         &settings,
         run.progress,
-    )?)
+    )?;
+    Ok(Comparison { found, within })
+}
+
+/// The batches within which samples are compared, and what the page says of it.
+///
+/// Where none are named for the page, they are those that the samples, or else the cells, were corrected or balanced for.
+fn blocks(
+    run: &Run<'_>,
+    table: &Table,
+    conditions: &Categorical,
+) -> Result<(Option<Categorical>, Option<String>)> {
+    if let Some(key) = &run.settings.figures.batch_key {
+        let words = format!("Compared within each label of {key}.");
+        return Ok((Some(source::labels(table, key)?), Some(words)));
+    }
+    let of_samples = run.config.embedding.batch_key.as_ref();
+    let Some(key) = of_samples.or(run.config.cluster.batch_key.as_ref()) else {
+        return Ok((None, None));
+    };
+    let not = |why: &str| Some(format!("Not compared within the batches ({key}): {why}."));
+    if !table.obs_columns().contains(key) {
+        let why = "the table of samples has no such column, which `samples.obs_keys` can name";
+        return Ok((None, not(why)));
+    }
+    let batches = source::labels(table, key)?;
+    if !differ_within(conditions, &batches) {
+        let why = "each of them has samples of one condition, so what differs may be theirs";
+        return Ok((None, not(why)));
+    }
+    let words = format!("Compared within each label of {key}, the batches of the run.");
+    Ok((Some(batches), Some(words)))
+}
+
+/// Whether a batch has rows of two conditions.
+fn differ_within(conditions: &Categorical, batches: &Categorical) -> bool {
+    let mut first = BTreeMap::new();
+    let labels = conditions.labels().zip(batches.labels());
+    let mut known = labels.filter_map(|(condition, batch)| condition.zip(batch));
+    known.any(|(condition, batch)| *first.entry(batch).or_insert(condition) != condition)
 }
 
 /// Whether the neighbours of cells in latent space come from all batches: before a correction and, where there is one, after.

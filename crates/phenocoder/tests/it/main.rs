@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod comparison;
 mod correction;
 mod golden;
 mod mevae;

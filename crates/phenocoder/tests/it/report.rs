@@ -26,16 +26,16 @@ use serde_json::Value;
 use crate::small;
 
 /// A run of small tissue with what a page is made of.
-struct Done {
+pub(crate) struct Done {
     store: Store,
-    config: PipelineConfig,
+    pub(crate) config: PipelineConfig,
     report: PipelineReport,
     out: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl Done {
-    fn new(change: impl Fn(&Path, PipelineConfig) -> PipelineConfig) -> Self {
+    pub(crate) fn new(change: impl Fn(&Path, PipelineConfig) -> PipelineConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (path, keys) = small::tissue(folder.path());
         let config = change(&path, small::config(keys));
@@ -51,7 +51,7 @@ impl Done {
         }
     }
 
-    fn write(&self, settings: &ReportConfig) -> (String, ReportFile) {
+    pub(crate) fn write(&self, settings: &ReportConfig) -> (String, ReportFile) {
         let files = RunFiles::new(&self.out);
         let written = write_report(
             &self.store,

@@ -125,8 +125,8 @@ pub(super) fn interactions(radii: &[(f64, Part<Picture>)]) -> String {
 
 /// The statistics that differ most between the conditions.
 pub(super) fn comparison(material: &Material<'_>) -> String {
-    let compared = match &material.gathered.comparison {
-        Ok(compared) => compared,
+    let (compared, within) = match &material.gathered.comparison {
+        Ok(comparison) => (&comparison.found, &comparison.within),
         Err(why) => return missing(why),
     };
     let mut known: Vec<&Difference> = compared
@@ -145,14 +145,13 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         .first()
         .map_or(f64::NAN, |d| 1.0 / d.arrangements.max(1) as f64);
     known.truncate(DIFFERENCES);
-    let keys = &material.run.settings.figures;
-    let within = match &keys.batch_key {
-        Some(key) => format!(" Compared within each label of {}.", escape(key)),
+    let within = match within {
+        Some(words) => format!(" {}", escape(words)),
         None => String::new(),
     };
     let more = match compared.rows_left_out {
         0 => String::new(),
-        n => format!(" {n} samples without a group were left out."),
+        n => format!(" {n} samples without a condition or a batch were left out."),
     };
     format!(
         "<p>{} of {} statistics differ at a false discovery rate of 5 % (samples are compared, not cells).{within}{more}</p>{}\
