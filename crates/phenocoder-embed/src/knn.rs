@@ -205,7 +205,7 @@ pub fn nearest_neighbors(
     progress: &dyn Progress,
 ) -> Result<Neighbors> {
     let points = Points::new(x, metric)?;
-    let found = search(&points, &points, k, Some, "neighbours", progress)?;
+    let found = search(&points, None, &points, k, Some, "neighbours", progress)?;
     Ok(found.into_neighbors(k))
 }
 
@@ -227,7 +227,15 @@ pub fn query_neighbors(
     crate::matrix::check_columns(query, reference.ncols())?;
     let reference = Points::new(reference, metric)?;
     let query = Points::new(query, metric)?;
-    let found = search(&query, &reference, k, |_| None, "neighbours", progress)?;
+    let found = search(
+        &query,
+        None,
+        &reference,
+        k,
+        |_| None,
+        "neighbours",
+        progress,
+    )?;
     Ok(found.into_neighbors(k))
 }
 

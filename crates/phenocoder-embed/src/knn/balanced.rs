@@ -3,6 +3,7 @@
 use ndarray::ArrayView2;
 use phenocoder_core::{Categorical, Progress};
 
+use super::groups::parted;
 use super::search::{Gathered, Points, search};
 use super::{Metric, Neighbors};
 use crate::matrix::{check_columns, full_codes};
@@ -57,24 +58,29 @@ pub fn batch_balanced_neighbors(
     Error::check_enough(METHOD, "batches or neighbours within a batch", 2, found)?;
     let k = found - 1;
     let points = Points::new(x, metric)?;
+    let parts = parted(&points);
     let mut gathered = Gathered::new(x.nrows(), metric);
     for (name, members) in &batches {
-        let others: Vec<usize> = batches
-            .iter()
-            .filter(|(other, _)| other != name)
-            .flat_map(|(_, rows)| rows.iter().copied())
-            .collect();
+        let (others, parts) = without(&parts, members);
         let reference = points.select(members);
         let row_of = |index: u32| members[index as usize] as u32;
         let stage = format!("neighbours in `{name}`");
         if within_batch > 1 {
             let each = within_batch - 1;
-            let own = search(&reference, &reference, each, Some, &stage, progress)?;
+            let own = search(&reference, None, &reference, each, Some, &stage, progress)?;
             gathered.add(members.iter().copied(), each, &own, row_of);
         }
         if !others.is_empty() {
             let query = points.select(&others);
-            let found = search(&query, &reference, within_batch, |_| None, &stage, progress)?;
+            let found = search(
+                &query,
+                Some(&parts),
+                &reference,
+                within_batch,
+                |_| None,
+                &stage,
+                progress,
+            )?;
             gathered.add(others.into_iter(), within_batch, &found, row_of);
         }
     }
@@ -121,11 +127,20 @@ pub fn batch_balanced_query(
     Error::check_enough(METHOD, "rows", 1, reference.nrows())?;
     let points = Points::new(reference, metric)?;
     let query = Points::new(query, metric)?;
+    let parts = parted(&query);
     let mut gathered = Gathered::new(query.nrows(), metric);
     for (name, members) in &batches {
         let reference = points.select(members);
         let stage = format!("neighbours in `{name}`");
-        let found = search(&query, &reference, within_batch, |_| None, &stage, progress)?;
+        let found = search(
+            &query,
+            Some(&parts),
+            &reference,
+            within_batch,
+            |_| None,
+            &stage,
+            progress,
+        )?;
         let row_of = |index: u32| members[index as usize] as u32;
         gathered.add(0..query.nrows(), within_batch, &found, row_of);
     }
@@ -153,5 +168,36 @@ fn rows_of_batches(
             needed: within_batch,
         }),
         None => Ok(batches),
+    }
+}
+
+/// The rows of these parts but for the `members` of a batch, which rise, part after part, and the places of each part among
+/// them.
+fn without(parts: &[Vec<u32>], members: &[usize]) -> (Vec<usize>, Vec<Vec<u32>>) {
+    let is_other = |row: &usize| members.binary_search(row).is_err();
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    for part in parts {
+        let first = rows.len() as u32;
+        rows.extend(part.iter().map(|&row| row as usize).filter(is_other));
+        let end = rows.len() as u32;
+        if first < end {
+            places.push((first..end).collect());
+        }
+    }
+    (rows, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_without_a_batch_are_those_of_all_rows_without_its_members() {
+        let parts = [vec![4, 0], vec![1, 3], vec![5, 2]];
+        let (rows, places) = without(&parts, &[0, 1, 3]);
+        assert_eq!(rows, [4, 5, 2]);
+        assert_eq!(places, [vec![0], vec![1, 2]]);
+        let (rows, places) = without(&parts, &[0, 1, 2, 3, 4, 5]);
+        assert!(rows.is_empty() && places.is_empty());
     }
 }

@@ -322,8 +322,11 @@ pub(super) fn scale_to_one(extent: f64, columns: usize) -> Result<f64> {
 }
 
 /// Finds the `k` nearest rows of `reference`, except `exclude(row)`, for each row of `query`.
+///
+/// `parts` of the query are made where there are none: whoever searches for the same rows again keeps them.
 pub(super) fn search(
     query: &Points,
+    parts: Option<&[Vec<u32>]>,
     reference: &Points,
     k: usize,
     exclude: impl Fn(usize) -> Option<usize> + Sync,
@@ -341,9 +344,11 @@ pub(super) fn search(
     progress.start(stage, Some(n as u64));
     let rough = Rough::new(reference, &frame, n);
     progress.check()?;
-    let own = (!std::ptr::eq(query, reference)).then(|| parted(query));
+    let is_other = parts.is_none() && !std::ptr::eq(query, reference);
+    let own = is_other.then(|| parted(query));
     progress.check()?;
-    let order = own.as_ref().unwrap_or(&rough.groups.members);
+    let order = parts.or(own.as_deref());
+    let order = order.unwrap_or(&rough.groups.members);
     let blocks = Blocks {
         query,
         reference,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::ArrayView2;
 use phenocoder_core::Progress;
 
+use super::groups::parted;
 use super::search::{Gathered, Points, search};
 use super::{Metric, Neighbors};
 use crate::matrix::check_columns;
@@ -38,6 +39,8 @@ use crate::{ConfigError, Error, Result};
 #[derive(Debug, Clone)]
 pub struct NeighborSearch {
     query: Points,
+    /// The rows of the query, near ones together.
+    parts: Vec<Vec<u32>>,
     k: usize,
     gathered: Gathered,
     /// The first row of each block and the row behind its last.
@@ -53,8 +56,10 @@ impl NeighborSearch {
     /// 32-bit numbers, [`Error::Overflow`] for values whose sums are beyond any number.
     pub fn new(query: ArrayView2<'_, f64>, k: usize, metric: Metric) -> Result<Self> {
         ConfigError::check(k > 0, "k", "at least 1", k)?;
+        let points = Points::new(query, metric)?;
         Ok(Self {
-            query: Points::new(query, metric)?,
+            parts: parted(&points),
+            query: points,
             k,
             gathered: Gathered::new(query.nrows(), metric),
             blocks: BTreeMap::new(),
@@ -96,7 +101,8 @@ impl NeighborSearch {
         )?;
         let block = Points::new(rows, self.query.metric())?;
         let each = self.k.min(rows.nrows());
-        let found = search(&self.query, &block, each, |_| None, "neighbours", progress)?;
+        let (query, parts) = (&self.query, Some(self.parts.as_slice()));
+        let found = search(query, parts, &block, each, |_| None, "neighbours", progress)?;
         let name = |index: u32| first_index + index;
         self.gathered.add(0..self.query.nrows(), each, &found, name);
         self.gathered.keep(self.k);
