@@ -63,6 +63,8 @@ pub enum NeighborMethod {
 /// assert!(recall(&found, &exact)? > 0.9);
 /// # Ok::<(), phenocoder::Error>(())
 /// ```
+// Not an `HnswConfig` with a width: that holds the distance, of which the graph has one already, and serde cannot take apart
+// the fields of a flattened struct where unknown ones are refused.
 #[cfg(feature = "hnsw")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
