@@ -4,13 +4,16 @@
 //! difference stays, trains a small network, and measures its latents without correction and after each one.
 //! The program fails when a correction mixes the batches too little or the types too much.
 //! With `--store` it measures a table of yours, which is only read, and fails for nothing.
+//! Of a table of samples that was corrected already, it takes what was before that; cells without batch or label are left
+//! out of everything, and counted.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use phenocoder::core::{Categorical, NoProgress, Seed};
+use ndarray::Axis;
+use phenocoder::core::{Categorical, Column, NoProgress, Seed};
 use phenocoder::datasets::{TissueConfig, write_tissue};
 use phenocoder::embed::batch::{BatchEffect, CombatConfig, HarmonyConfig};
 use phenocoder::embed::evaluate::labels_of;
@@ -26,7 +29,7 @@ use phenocoder::model::train::FitConfig;
 use phenocoder::patches::ScalingMode;
 use phenocoder::pipeline::{
     BatchCorrection, ClusterConfig, EvaluationConfig, GraphConfig, NeighborRows, PipelineConfig,
-    Representation, cluster_cells, encode, evaluate_batches, fit, generate_dataset,
+    Representation, SCALED_LAYER, cluster_cells, encode, evaluate_batches, fit, generate_dataset,
 };
 
 /// What a correction must add to iLISI, at least.
@@ -88,13 +91,13 @@ struct Row {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let folder = tempfile::tempdir()?;
-    let store = match &arguments.store {
+    let (store, origin) = match &arguments.store {
         Some(path) => arguments.copy_table(path, folder.path())?,
-        None => arguments.encode_tissue(folder.path())?,
+        None => (arguments.encode_tissue(folder.path())?, "X".to_owned()),
     };
     let mut comparison = Comparison { store, arguments };
     let groups = comparison.rows()?;
-    println!("{}", comparison.heading()?);
+    println!("{}", comparison.heading(&origin)?);
     println!(
         "| correction | iLISI | kBET | silhouette by batch | variance between batches | cLISI | silhouette by label | connectivity |"
     );
@@ -127,16 +130,45 @@ fn check(group: &[Row]) -> anyhow::Result<()> {
 }
 
 impl Arguments {
-    /// Copies what is measured into a store of its own: the matrix, the batches and the labels.
-    fn copy_table(&self, path: &Path, folder: &Path) -> anyhow::Result<Store> {
+    /// Copies what is measured into a store of its own: the matrix, the batches and the labels of all rows that have both.
+    ///
+    /// Returns the store, and in words what was copied.
+    fn copy_table(&self, path: &Path, folder: &Path) -> anyhow::Result<(Store, String)> {
         let table = Store::open(path)?.table(&self.table)?;
-        let mut data = TableData::new(table.obs_names()?, table.var_names()?, table.x()?);
-        for key in [&self.batch_key, &self.label_key] {
-            data = data.with_obs_column(key, table.obs_column(key)?)?;
+        let (batch_key, label_key) = (&self.batch_key, &self.label_key);
+        let batches = table.obs_column(batch_key)?.to_categorical();
+        let labels = table.obs_column(label_key)?.to_categorical();
+        let rows: Vec<usize> = (0..table.n_obs())
+            .filter(|&row| batches.code(row).is_some() && labels.code(row).is_some())
+            .collect();
+        let n = table.n_obs() - rows.len();
+        ensure!(
+            !rows.is_empty(),
+            "no row has a `{batch_key}` and a `{label_key}`"
+        );
+
+        // Of samples, a correction of columns leaves its result in X.
+        let is_corrected = table.layers()?.iter().any(|name| name == SCALED_LAYER);
+        let (matrix, mut origin) = match is_corrected {
+            true => (
+                table.layer(SCALED_LAYER)?,
+                format!("layers/{SCALED_LAYER}, for X is corrected"),
+            ),
+            false => (table.x()?.context("no X")?, "X".to_owned()),
+        };
+        if n > 0 {
+            origin += &format!("; {n} rows without `{batch_key}` or `{label_key}` are left out");
+        }
+        let matrix = matrix.to_dense_f64()?.select(Axis(0), &rows);
+        let names = table.obs_names()?;
+        let names = rows.iter().map(|&row| names[row].clone()).collect();
+        let mut data = TableData::new(names, table.var_names()?, Some(matrix.into()));
+        for (key, labels) in [(batch_key, batches), (label_key, labels)] {
+            data = data.with_obs_column(key, Column::Categorical(labels.select(&rows)))?;
         }
         let mut store = Store::create(folder.join("store.zarr"), ContainerVersion::V02)?;
         store.write_table(&self.table, &data, WriteMode::Create)?;
-        Ok(store)
+        Ok((store, origin))
     }
 
     /// Makes synthetic tissue and the latents of its cells.
@@ -224,12 +256,13 @@ impl Comparison {
         Ok([corrected, lists, maps])
     }
 
-    fn heading(&self) -> anyhow::Result<String> {
+    /// What is measured, of which matrix.
+    fn heading(&self, origin: &str) -> anyhow::Result<String> {
         let table = self.store.table(&self.arguments.table)?;
         let batches = self.labels(&self.arguments.batch_key)?;
         let labels = self.labels(&self.arguments.label_key)?;
         Ok(format!(
-            "{} rows of table `{}`, {} batches (`{}`), {} labels (`{}`)\n",
+            "{} rows of table `{}` ({origin}), {} batches (`{}`), {} labels (`{}`)\n",
             table.n_obs(),
             self.arguments.table,
             batches.without_unused().categories().len(),
