@@ -271,6 +271,23 @@ fn one_batch_is_a_plain_search() {
 }
 
 #[test]
+fn balanced_neighbors_are_those_of_the_same_rows_as_new_ones_without_oneself() {
+    const ROWS: usize = 1500;
+    let mut stream = Seed::new(3).stream("rows", 0);
+    let x = Array2::from_shape_fn((ROWS, 3), |_| stream.normal());
+    let batch = Categorical::from_labels((0..ROWS).map(|row| ["a", "b", "c"][row % 7 % 3]));
+    let (x, euclidean) = (x.view(), Metric::Euclidean);
+    let found = batch_balanced_neighbors(x, &batch, 4, euclidean, &NoProgress).unwrap();
+    let queried = batch_balanced_query(x, &batch, x, 4, euclidean, &NoProgress).unwrap();
+    for row in 0..ROWS {
+        let others = queried.row(row).filter(|&(index, _)| index != row);
+        let others: Vec<(usize, f64)> = others.collect();
+        let found: Vec<(usize, f64)> = found.row(row).collect();
+        assert_eq!(found, others, "row {row}");
+    }
+}
+
+#[test]
 fn neighbors_made_elsewhere_are_checked() {
     assert!(Neighbors::new(array![[0]], array![[0.0, 1.0]]).is_err());
     assert!(Neighbors::new(array![[0, 1]], array![[1.0, 0.5]]).is_err());
