@@ -420,7 +420,7 @@ fn settings_of_earlier_runs_are_read() {
         embedding
     );
 
-    let read = serde_json::from_str::<EmbeddingConfig>;
+    let read = |text: &str| serde_json::from_str::<EmbeddingConfig>(text);
     let default = read("{}").unwrap();
     assert_eq!(default.correction, BatchCorrection::Ridge { alpha: 1.0 });
     assert!(read(r#"{"ridge_alpha": 1.0, "correction": "none"}"#).is_err());

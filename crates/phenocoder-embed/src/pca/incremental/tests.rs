@@ -32,10 +32,10 @@ fn difference(a: &Pca, b: &Pca) -> f64 {
     let of = |a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>| {
         (&a - &b).fold(0.0_f64, |m, d| m.max(d.abs()))
     };
-    let variances = |pca: &Pca| ndarray::Array1::from(pca.explained_variance().to_vec());
+    let variances = |pca: &Pca| Array1::from(pca.explained_variance().to_vec());
     let (u, v) = (variances(a), variances(b));
     assert_eq!(a.components().dim(), b.components().dim());
-    let shares = |pca: &Pca| ndarray::Array1::from(pca.explained_variance_ratio());
+    let shares = |pca: &Pca| Array1::from(pca.explained_variance_ratio());
     let components = (&a.components() - &b.components()).fold(0.0_f64, |m, d| m.max(d.abs()));
     [
         of(a.mean(), b.mean()),
