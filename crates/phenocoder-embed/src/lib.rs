@@ -79,7 +79,9 @@
 //! [`batch::Harmony`], [`pca::Pca`], [`pca::IncrementalPca`], [`cluster::KMeans`], [`cluster::GaussianMixture`],
 //! [`umap::Umap`], [`evaluate::KnnClassifier`], [`evaluate::LogisticRegression`], [`evaluate::RandomForest`] and
 //! `knn::HnswIndex`) is written and read back by serde, to the bit where the format keeps all digits.
-//! Between processors with different vector units, matrix products may round differently in the last digit.
+//! Neighbours, graphs, maps and clusters of the same matrix have the same bits on every processor; what matrix products of
+//! ndarray go into (scores of components, corrections, regressions) may differ in the last digit between processors with
+//! other vector units.
 //!
 //! # References
 //!
