@@ -36,7 +36,7 @@ const DISTANCES: usize = 50;
 const COLUMNS: usize = 32;
 const NEIGHBORS: usize = 14;
 
-/// Seconds of CPU time that can be measured to 5 %: the clock has ticks of 10 ms.
+/// Seconds of CPU time from which on growth is told: a shorter run is a single cold call, much of it start-up.
 const LONG: f64 = 0.2;
 
 /// The exit status when a bar is missed; that of errors is 1.
