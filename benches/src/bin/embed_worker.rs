@@ -5,15 +5,14 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array1, Array2};
 use ndarray_npy::NpzReader;
 use phenocoder_benches::task::measure;
 use phenocoder_core::{Categorical, CsrGraph, NoProgress};
 use phenocoder_embed::cluster::{LeidenConfig, leiden};
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph, trim};
 use phenocoder_embed::knn::{
-    HnswConfig, HnswIndex, Metric, Neighbors, batch_balanced_neighbors, nearest_neighbors,
-    query_neighbors, recall,
+    HnswConfig, HnswIndex, Metric, Neighbors, batch_balanced_neighbors, nearest_neighbors, recall,
 };
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::umap::{UmapConfig, layout};
@@ -22,7 +21,7 @@ const EUCLIDEAN: Metric = Metric::Euclidean;
 /// As in `embed.py`.
 const COMPONENTS: usize = 30;
 const WITHIN_BATCH: usize = 3;
-const JUDGED: usize = 1000;
+const JUDGED: usize = 2000;
 /// Rows that an approximate search keeps in view.
 const WIDTH: usize = 100;
 
@@ -74,20 +73,11 @@ impl RowsOfTask {
                 || self.balanced(),
                 |(found, _)| Ok(vec![found.distances().sum()]),
             ),
-            "UMAP" => measure(
-                || {
-                    map_of(&graph_of(&nearest_neighbors(
-                        x,
-                        k,
-                        EUCLIDEAN,
-                        &NoProgress,
-                    )?)?)
-                },
-                |map| self.kept(&map),
-            ),
+            "UMAP" => self.map_of_rows(1),
+            "UMAP, two pulls" => self.map_of_rows(2),
             "UMAP, layout alone" => {
                 let graph = graph_of(&self.neighbors)?;
-                measure(|| map_of(&graph), |map| self.kept(&map))
+                measure(|| map_of(&graph, 1), places)
             }
             "Leiden" => {
                 let graph = graph_of(&self.neighbors)?;
@@ -109,19 +99,14 @@ impl RowsOfTask {
         Ok((found, graph))
     }
 
-    /// The share of the neighbours of the first rows that are their neighbours on the map.
-    fn kept(&self, map: &Array2<f64>) -> Result<Vec<f64>> {
-        let judged = JUDGED.min(map.nrows());
-        let k = self.neighbors.k() + 1;
-        let query = map.slice(s![..judged, ..]);
-        let near = query_neighbors(map.view(), query, k, EUCLIDEAN, &NoProgress)?;
-        let kept = |row: usize| {
-            let near = near.indices().row(row).to_vec();
-            let indices = self.neighbors.row(row);
-            indices.filter(|&(i, _)| near.contains(&(i as u32))).count()
+    /// From rows to their map, whose edges draw each of their nodes so many times.
+    fn map_of_rows(&self, pulls: usize) -> Result<()> {
+        let (x, k) = (self.x.view(), self.neighbors.k());
+        let task = || {
+            let neighbors = nearest_neighbors(x, k, EUCLIDEAN, &NoProgress)?;
+            map_of(&graph_of(&neighbors)?, pulls)
         };
-        let all = (judged * self.neighbors.k()) as f64;
-        Ok(vec![(0..judged).map(kept).sum::<usize>() as f64 / all])
+        measure(task, places)
     }
 }
 
@@ -129,6 +114,12 @@ fn graph_of(neighbors: &Neighbors) -> Result<CsrGraph> {
     Ok(fuzzy_graph(neighbors, &FuzzyConfig::default())?)
 }
 
-fn map_of(graph: &CsrGraph) -> Result<Array2<f64>> {
-    Ok(layout(graph, &UmapConfig::default(), &NoProgress)?)
+fn map_of(graph: &CsrGraph, pulls: usize) -> Result<Array2<f64>> {
+    let config = UmapConfig::default().with_edge_pulls(pulls);
+    Ok(layout(graph, &config, &NoProgress)?)
+}
+
+/// Where the first rows lie, one after the other: `embed.py` judges the map by them.
+fn places(map: Array2<f64>) -> Result<Vec<f64>> {
+    Ok(map.into_iter().take(2 * JUDGED).collect())
 }
