@@ -409,3 +409,6 @@ fn falling(values: &[f64]) -> Vec<usize> {
     order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
     order
 }
+
+#[cfg(test)]
+mod tests;
