@@ -10,11 +10,13 @@ use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph, trim};
 use phenocoder_embed::knn::{Metric, Neighbors, batch_balanced_neighbors, nearest_neighbors};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
+use phenocoder_embed::umap::UmapConfig;
 use phenocoder_testdata::{Csv, find, max_relative_error, read_npy};
 use serde_json::Value;
 
 use crate::golden::{
-    assert_maps_as_good, coo, graph_difference, judged, max_difference, note, read_by,
+    bars_of_maps, coo, graph_difference, judged, maps_of_three_seeds, max_difference, median, note,
+    of_runs, read_by,
 };
 
 const ROWS: usize = 113;
@@ -78,7 +80,7 @@ fn neighbors_of(distances: &CsrGraph) -> Neighbors {
 fn no_file_of_the_two_runs_is_left_out() {
     let read = read_by(&[
         neighbors_were_asked_for_as_the_reference_has_it,
-        maps_of_both_runs_are_as_good_as_those_of_the_reference,
+        maps_of_both_runs_are_as_good_as_those_of_umap_learn,
         scaling_of_both_runs_is_reproduced,
         ridge_removal_of_the_well_is_reproduced,
         components_of_both_runs_are_reproduced_with_their_signs,
@@ -147,15 +149,28 @@ fn the_chain_from_the_statistics_reaches_the_graph_and_the_components_of_the_ref
     }
 }
 
-/// The reference holds one run of its map and not three.
+/// The reference holds one map, and `tests/data/make_organoid_maps.py` draws two more.
+///
+/// Of so few rows the trustworthiness of our maps differs between seeds by more than the bar leaves room for, so the
+/// median of three is held to it; the objective is on every seed.
 #[test]
-fn maps_of_both_runs_are_as_good_as_those_of_the_reference() {
+fn maps_of_both_runs_are_as_good_as_those_of_umap_learn() {
+    let golden: Value = serde_json::from_str(include_str!("../data/organoid_maps.json")).unwrap();
     for name in ["plain", "bbknn"] {
         let Some(run) = run(name) else { return };
         let graph = run.graph("connectivities_coo.csv");
         let scores = run.single("X_pca.npy");
-        let (entropy, trust) = judged(&graph, &scores, &run.single("X_umap.npy"));
-        assert_maps_as_good(name, &graph, &scores, vec![entropy], &[trust]);
+        let entropies = of_runs(&golden[name], "objective");
+        let trust = of_runs(&golden[name], "trustworthiness");
+        let (entropy, trusted) = judged(&graph, &scores, &run.single("X_umap.npy"));
+        assert!((entropy - entropies[0]).abs() < 1e-6 * entropy, "{name}");
+        assert!((trusted - trust[0]).abs() < 1e-6, "{name}");
+
+        let (most, least) = bars_of_maps(entropies, &trust);
+        let maps = maps_of_three_seeds(&graph, &scores, &UmapConfig::default());
+        assert!(maps.iter().all(|map| map.0 <= most), "{name} {maps:?}");
+        let trusted = median(maps.iter().map(|map| map.1).collect());
+        assert!(trusted >= least, "{name}, at least {least}: {maps:?}");
     }
 }
 

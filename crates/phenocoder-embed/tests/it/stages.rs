@@ -158,7 +158,8 @@ fn maps_are_as_good_as_those_of_umap_learn() {
         let graph = graph_of(&scores);
         let trust: Vec<f64> = of(&set["trust"]);
         assert_eq!((scores.nrows(), trust.len()), (300, 5));
-        assert_maps_as_good(name, &graph, &scores, of(&set["cross_entropies"]), &trust);
+        let (config, entropies) = (UmapConfig::default(), of(&set["cross_entropies"]));
+        assert_maps_as_good(name, &graph, &scores, &config, entropies, &trust);
     });
 }
 
