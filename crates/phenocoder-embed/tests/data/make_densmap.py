@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import numpy as np
 import umap
+from umap.umap_ import fuzzy_simplicial_set
 
 warnings.filterwarnings("ignore")
 rng = np.random.default_rng(12)
@@ -24,6 +25,13 @@ x = np.round(x * 1024).astype(int)
 
 def correlation(a, b):
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def radii_in_graph(places):
+    """Of squared distances, as those of the rows are; umap-learn's own radii of a map are not."""
+    found = fuzzy_simplicial_set(places, 15, np.random.RandomState(0), "euclidean", return_dists=True)
+    weights, distances = found[0].toarray().astype(float), found[3].toarray().astype(float)
+    return np.log(1e-8 + (weights * distances**2).sum(axis=1) / weights.sum(axis=1))
 
 
 def run(seed):
@@ -41,6 +49,7 @@ def run(seed):
     return radii, {
         "correlation": correlation(radii, map_radii),
         "correlation_of_edges": correlation(radii, of_edges),
+        "correlation_in_graph": correlation(radii, radii_in_graph(places)),
         "objective": float((together + apart).sum()),
     }
 

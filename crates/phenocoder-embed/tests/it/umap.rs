@@ -9,7 +9,7 @@ use phenocoder_embed::knn::{Metric, Neighbors, nearest_neighbors, query_neighbor
 use phenocoder_embed::umap::{Umap, UmapConfig};
 use serde_json::Value;
 
-use crate::golden::{graph_difference, matrix, max_difference, of, undirected};
+use crate::golden::{graph_difference, matrix, max_difference, of, of_runs, undirected};
 
 /// Rows that the map does not know, and rows of the supervised graphs.
 const HELD_OUT: usize = 60;
@@ -130,9 +130,13 @@ fn new_rows_land_as_near_to_their_own_as_those_of_umap_learn() {
             purity += told.probabilities[[row, label as usize]] / 600.0;
         }
     }
-    let expected = |name: &str| golden[name].as_f64().unwrap();
-    let limit = 1.05 * expected("distance_to_neighbors");
+    let theirs = |name: &str| {
+        let runs = of_runs(&golden["new_rows"], name);
+        assert_eq!(runs.len(), 10);
+        runs.iter().sum::<f64>() / 10.0
+    };
+    let limit = 1.01 * theirs("distance_to_neighbors");
     assert!(distance <= limit, "{distance}, at most {limit}");
-    let limit = 0.95 * expected("purity");
+    let limit = 0.99 * theirs("purity");
     assert!(purity >= limit, "{purity}, at least {limit}");
 }
