@@ -7,11 +7,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use ndarray::{Array2, Array4};
+use ndarray::{Array2, Array3, Array4, array};
 use phenocoder_core::{Categorical, Seed};
 use phenocoder_plot::{
-    AxesStyle, BarsConfig, ColorBy, Curve, CurvesConfig, Figure, HeatMapConfig, MontageConfig,
-    SampleMapConfig, ScatterConfig, bars, curves, heat_map, montage, sample_map, scatter,
+    AxesStyle, BarsConfig, ColorBy, ContactSheetConfig, Curve, CurvesConfig, Figure,
+    GroupedBarsConfig, HeatMapConfig, Interval, IntervalsConfig, MontageConfig, Rgb,
+    SampleMapConfig, ScatterConfig, SheetRow, bars, contact_sheet, curves, grouped_bars, heat_map,
+    intervals, montage, sample_map, scatter,
 };
 
 #[expect(clippy::print_stdout, reason = "an example says where its files lie")]
@@ -32,6 +34,10 @@ fn main() -> anyhow::Result<()> {
         ("samples", samples()?),
         ("patches", patches()?),
         ("composition", composition()?),
+        ("measures", measures()?),
+        ("ranges", ranges()?),
+        ("effects", effects()?),
+        ("typical_and_odd", typical_and_odd()?),
     ] {
         for extension in ["png", "svg"] {
             figure.write(folder.join(name).with_extension(extension))?;
@@ -219,4 +225,86 @@ fn composition() -> phenocoder_plot::Result<Figure> {
         Some(&Categorical::from_labels(samples)),
         &config,
     )
+}
+
+/// Measures before and after a correction.
+fn measures() -> phenocoder_plot::Result<Figure> {
+    let values = array![[0.21, 0.84], [0.35, 0.91], [0.97, 0.95], [1.0, f64::NAN]];
+    let config = GroupedBarsConfig::default()
+        .with_title("Batches before and after a correction")
+        .with_annotate(2);
+    let names = ["iLISI", "kBET", "cLISI", "connectivity"];
+    grouped_bars(values.view(), &names, &["before", "after"], &config)
+}
+
+/// From which brightness to which each channel reaches.
+fn ranges() -> phenocoder_plot::Result<Figure> {
+    let mut draw = Seed::new(7).stream("ranges", 0);
+    let most = [4_000.0, 900.0, 60_000.0];
+    let values = Array2::from_shape_fn((12, 3), |(sample, channel)| {
+        let low = most[channel] * draw.uniform_in(0.02, 0.1);
+        let high = most[channel] * draw.uniform_in(0.6, 1.0);
+        Interval::new(low, high).with_marked((sample, channel) == (4, 1))
+    });
+    let names: Vec<String> = (1..=12).map(|i| format!("sample {i}")).collect();
+    let config = IntervalsConfig::default()
+        .with_title("Ranges of the channels")
+        .with_value_label("brightness")
+        .with_reference(0.0)
+        .with_legend("as measured", "widened");
+    intervals(
+        values.view(),
+        &names,
+        &["DNA", "actin", "membrane"],
+        &config,
+    )
+}
+
+/// Effects of a treatment.
+fn effects() -> phenocoder_plot::Result<Figure> {
+    let mut draw = Seed::new(8).stream("effects", 0);
+    let mut found: Vec<f64> = (0..16).map(|_| 1.6 * draw.normal()).collect();
+    found.sort_by(|a, b| b.abs().total_cmp(&a.abs()));
+    let values = Array2::from_shape_fn((found.len(), 1), |(row, _)| {
+        Interval::effect(found[row]).with_marked(row < 5)
+    });
+    let names: Vec<String> = (1..=16).map(|i| format!("statistic {i}")).collect();
+    let config = IntervalsConfig::default()
+        .with_title("Differences between the conditions")
+        .with_value_label("Hedges’ g")
+        .with_reference(0.0)
+        .with_legend("q above 0.05", "q up to 0.05");
+    intervals(values.view(), &names, &[""], &config)
+}
+
+/// Typical and odd cells of three clusters.
+fn typical_and_odd() -> phenocoder_plot::Result<Figure> {
+    let mut draw = Seed::new(9).stream("cells", 0);
+    let mut cell = |size: f64| {
+        let wide = size * draw.uniform_in(0.8, 1.2);
+        let far = |y: usize, x: usize| {
+            let (y, x) = (y as f64 - 15.5, x as f64 - 15.5);
+            (y * y / (size * size) + x * x / (wide * wide)).sqrt()
+        };
+        Some(Array3::from_shape_fn((32, 32, 3), |(y, x, c)| {
+            let reach = [0.5, 1.0, 1.0][c];
+            (255.0 / (1.0 + (8.0 * (far(y, x) - reach)).exp())) as u8
+        }))
+    };
+    let rows: Vec<SheetRow> = (0..3)
+        .map(|cluster| {
+            let size = 5.0 + 3.0 * f64::from(cluster);
+            let mut tiles: Vec<_> = (0..4).map(|_| cell(size)).collect();
+            tiles.extend([cell(0.6 * size), cell(1.4 * size), None]);
+            SheetRow::new(format!("cluster {cluster}"), tiles).with_note("120 cells")
+        })
+        .collect();
+    let columns = [vec!["typical"; 4], vec!["odd"; 3]].concat();
+    let config = ContactSheetConfig::default()
+        .with_title("Cells of each cluster")
+        .with_key(vec![
+            ("membrane".to_owned(), Rgb(0, 255, 255)),
+            ("DNA".to_owned(), Rgb(255, 0, 0)),
+        ]);
+    contact_sheet(&rows, &columns, &config)
 }

@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::axis::Axis;
 use crate::color::{Rgb, category_color};
 use crate::error::ConfigError;
-use crate::font::{self, Weight};
-use crate::layout::{self, LABEL_SIZE, TICK_SIZE};
+use crate::layout::{self, Rows};
 use crate::scatter::category_legend;
-use crate::scene::{Anchor, Frame, Item, Scene, Shape, Text};
+use crate::scene::{Frame, Item, Scene};
 use crate::{Figure, Result};
 
 /// Settings of [`bars`].
@@ -128,11 +127,8 @@ pub fn bars(
     let mut scene = Scene::new(config.size, &config.title);
     let mut area = layout::below_title(&mut scene, &config.title);
     if groups.is_some() {
-        let mut legend = category_legend(&config.legend_title, categories.categories());
-        for entry in &mut legend.entries {
-            entry.sign = layout::Sign::Marker(Shape::Square);
-        }
-        area = layout::legends(&mut scene, &area, &[legend]);
+        let legend = category_legend(&config.legend_title, categories.categories());
+        area = layout::legends(&mut scene, &area, &[legend.with_squares()]);
     }
     let bars = count(categories, groups, config.fractions);
     let length = |bar: &Bar<'_>| bar.parts.iter().map(|(_, part)| part).sum::<f64>();
@@ -209,55 +205,28 @@ fn draw(
     label: &str,
     colors: usize,
 ) {
-    let widest = bars
-        .iter()
-        .map(|bar| font::width(bar.name, TICK_SIZE, Weight::Regular).min(170.0))
-        .fold(0.0, f64::max);
-    let left = widest + 10.0;
-    let below = TICK_SIZE + LABEL_SIZE + 20.0;
-    let frame = Frame::new(
-        area.x + left,
-        area.y,
-        (area.width - left - 8.0).max(1.0),
-        (area.height - below).max(1.0),
-    );
-    for tick in axis.ticks((frame.width / 80.0).clamp(2.0, 8.0) as usize) {
-        if let Some(t) = axis.position(tick.value) {
-            let x = frame.x + t * frame.width;
-            scene.line(vec![(x, frame.y), (x, frame.bottom())], Rgb::GRID, 1.0);
-            let at = (x, frame.bottom() + TICK_SIZE + 5.0);
-            scene.text(Text::new(at, tick.label, TICK_SIZE).anchored(Anchor::Middle));
-        }
-    }
-    let pitch = frame.height / bars.len() as f64;
-    let thickness = (pitch * 0.74).min(34.0);
-    let size = TICK_SIZE.min(pitch).max(7.0);
-    let every = (size / pitch).ceil().max(1.0) as usize;
+    let names: Vec<&str> = bars.iter().map(|bar| bar.name).collect();
+    let rows = Rows::new(area, &names);
+    let frame = rows.frame;
+    layout::value_ticks(scene, &frame, axis);
+    let thickness = rows.thickness(34.0);
     for (i, bar) in bars.iter().enumerate() {
-        let middle = frame.y + (i as f64 + 0.5) * pitch;
+        let top = rows.middle(i) - thickness / 2.0;
         let mut start = 0.0;
         for &(code, part) in &bar.parts {
             let (Some(from), Some(to)) = (axis.position(start), axis.position(start + part)) else {
                 continue;
             };
             start += part;
+            let (x, width) = (frame.x + from * frame.width, (to - from) * frame.width);
             scene.push(Item::Rect {
-                frame: Frame::new(
-                    frame.x + from * frame.width,
-                    middle - thickness / 2.0,
-                    (to - from) * frame.width,
-                    thickness,
-                ),
+                frame: Frame::new(x, top, width, thickness),
                 fill: Some(category_color(code, colors)),
                 stroke: None,
             });
         }
-        if i % every == 0 {
-            let name = font::fit_middle(bar.name, size, Weight::Regular, widest + 1.0);
-            let at = (frame.x - 7.0, middle + size * 0.36);
-            scene.text(Text::new(at, name, size).anchored(Anchor::End));
-        }
     }
+    rows.names(scene, &names);
     scene.line(
         vec![(frame.x, frame.y), (frame.x, frame.bottom())],
         Rgb::AXIS,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A colour in sRGB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rgb(
     /// Red.
     pub u8,

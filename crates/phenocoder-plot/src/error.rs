@@ -17,6 +17,20 @@ pub enum Error {
     /// A setting is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// An interval ends before it begins.
+    #[error(
+        "row `{row}`, panel `{panel}`: the interval from {low} to {high} ends before it begins"
+    )]
+    Interval {
+        /// The name of the row.
+        row: String,
+        /// The name of the panel.
+        panel: String,
+        /// Where it was said to begin.
+        low: f64,
+        /// Where it was said to end.
+        high: f64,
+    },
     /// The path's extension names no format that can be written.
     #[error("`{}`: expected the extension `png` or `svg`", path.display())]
     Extension {

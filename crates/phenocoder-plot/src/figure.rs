@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io, process};
 
+use crate::layout::{self, TITLE_ROOM};
 use crate::scene::{Item, Scene};
 use crate::{Error, Result, raster, svg};
 
@@ -36,6 +37,11 @@ pub struct Figure {
 impl Figure {
     pub(crate) fn new(scene: Scene) -> Self {
         Self { scene }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn scene(&self) -> &Scene {
+        &self.scene
     }
 
     /// The width and the height at scale 1, in points of 1/96 inch.
@@ -81,6 +87,39 @@ impl Figure {
                 },
             ],
         })
+    }
+
+    /// This picture below a heading, which readers that cannot see it are told as well; it grows by the heading's room.
+    ///
+    /// It is for pictures without a heading of their own: that of a picture that has one would stand below the other.
+    /// An empty heading changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use phenocoder_plot::{Curve, CurvesConfig, curves};
+    ///
+    /// let loss = [Curve::over_epochs("training", vec![3.0, 2.0])];
+    /// let figure = curves(&loss, &CurvesConfig::default())?;
+    /// let headed = figure.clone().with_title("Training");
+    /// assert!(headed.size().1 > figure.size().1);
+    /// assert!(headed.to_svg()?.contains("<title>Training</title>"));
+    /// # Ok::<(), phenocoder_plot::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_title(self, title: &str) -> Self {
+        if title.is_empty() {
+            return self;
+        }
+        let below = self.scene;
+        let width = layout::width_with_title(below.width, title);
+        let mut scene = Scene::new((width, below.height + TITLE_ROOM), title);
+        layout::below_title(&mut scene, title);
+        scene.push(Item::Group {
+            offset: (0.0, TITLE_ROOM),
+            items: below.items,
+        });
+        Self::new(scene)
     }
 
     /// The picture as a PNG file with `scale` pixels per point: 1 for a screen, 2 for a slide, 4 for print.

@@ -9,6 +9,8 @@ pub(crate) const TITLE_SIZE: f64 = 17.0;
 pub(crate) const LABEL_SIZE: f64 = 14.0;
 pub(crate) const TICK_SIZE: f64 = 12.0;
 pub(crate) const MARGIN: f64 = 18.0;
+/// What a heading takes above a picture.
+pub(crate) const TITLE_ROOM: f64 = TITLE_SIZE + 14.0;
 
 const TICK_LENGTH: f64 = 5.0;
 const ENTRY_HEIGHT: f64 = 20.0;
@@ -34,8 +36,18 @@ pub(crate) fn below_title(scene: &mut Scene, title: &str) -> Frame {
     }
     let text = font::fit(title, TITLE_SIZE, Weight::Bold, whole.width);
     scene.text(Text::new((whole.x, whole.y + TITLE_SIZE * 0.8), text, TITLE_SIZE).bold());
-    let used = TITLE_SIZE + 14.0;
-    Frame::new(whole.x, whole.y + used, whole.width, whole.height - used)
+    Frame::new(
+        whole.x,
+        whole.y + TITLE_ROOM,
+        whole.width,
+        whole.height - TITLE_ROOM,
+    )
+}
+
+/// The width of a picture that is sized by what it shows: at least that of its heading, up to 720 points.
+pub(crate) fn width_with_title(width: f64, title: &str) -> f64 {
+    let title = font::width(title, TITLE_SIZE, Weight::Bold) + 2.0 * MARGIN;
+    width.max(title.min(720.0))
 }
 
 /// Writes in the middle of an empty picture why there is nothing to see.
@@ -46,6 +58,72 @@ pub(crate) fn note(scene: &mut Scene, frame: &Frame, text: &str) {
             .anchored(Anchor::Middle)
             .colored(Rgb::MUTED),
     );
+}
+
+/// Draws the grid and the numbers of an axis of values that lies below `frame`.
+pub(crate) fn value_ticks(scene: &mut Scene, frame: &Frame, axis: &Axis) {
+    for tick in axis.ticks((frame.width / 80.0).clamp(2.0, 8.0) as usize) {
+        if let Some(t) = axis.position(tick.value) {
+            let x = frame.x + t * frame.width;
+            scene.line(vec![(x, frame.y), (x, frame.bottom())], Rgb::GRID, 1.0);
+            let at = (x, frame.bottom() + TICK_SIZE + 5.0);
+            scene.text(Text::new(at, tick.label, TICK_SIZE).anchored(Anchor::Middle));
+        }
+    }
+}
+
+/// Named rows of equal height, with their names at the left and room for an axis of values below them.
+pub(crate) struct Rows {
+    /// Where the rows are drawn.
+    pub(crate) frame: Frame,
+    pitch: f64,
+    widest: f64,
+}
+
+impl Rows {
+    const NAME_MAX: f64 = 170.0;
+
+    /// Lays out rows of these names within `area`.
+    pub(crate) fn new(area: &Frame, names: &[&str]) -> Self {
+        let widest = names
+            .iter()
+            .map(|name| font::width(name, TICK_SIZE, Weight::Regular).min(Self::NAME_MAX))
+            .fold(0.0, f64::max);
+        let left = widest + 10.0;
+        let below = TICK_SIZE + LABEL_SIZE + 20.0;
+        let frame = Frame::new(
+            area.x + left,
+            area.y,
+            (area.width - left - 8.0).max(1.0),
+            (area.height - below).max(1.0),
+        );
+        Self {
+            frame,
+            pitch: frame.height / names.len().max(1) as f64,
+            widest,
+        }
+    }
+
+    /// The middle of a row.
+    pub(crate) fn middle(&self, row: usize) -> f64 {
+        self.frame.y + (row as f64 + 0.5) * self.pitch
+    }
+
+    /// How thick a row's bars are together, at most `most`.
+    pub(crate) fn thickness(&self, most: f64) -> f64 {
+        (self.pitch * 0.74).min(most)
+    }
+
+    /// Writes the names, leaving out some where there are more than can be read.
+    pub(crate) fn names(&self, scene: &mut Scene, names: &[&str]) {
+        let size = TICK_SIZE.min(self.pitch).max(7.0);
+        let every = (size / self.pitch).ceil().max(1.0) as usize;
+        for (row, name) in names.iter().enumerate().step_by(every) {
+            let name = font::fit_middle(name, size, Weight::Regular, self.widest + 1.0);
+            let at = (self.frame.x - 7.0, self.middle(row) + size * 0.36);
+            scene.text(Text::new(at, name, size).anchored(Anchor::End));
+        }
+    }
 }
 
 /// How an axis is drawn.
@@ -216,6 +294,16 @@ pub(crate) struct Entry {
 pub(crate) struct Legend {
     pub(crate) title: String,
     pub(crate) entries: Vec<Entry>,
+}
+
+impl Legend {
+    /// The same entries with the sign of bars.
+    pub(crate) fn with_squares(mut self) -> Self {
+        for entry in &mut self.entries {
+            entry.sign = Sign::Marker(Shape::Square);
+        }
+        self
+    }
 }
 
 /// Draws legends at the right of `outer`, one below the other, and returns what is left of it.

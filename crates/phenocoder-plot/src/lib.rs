@@ -28,8 +28,11 @@
 //! | Which groups of cells are neighbors? | [`heat_map`] |
 //! | How do the samples differ? | [`sample_map`] |
 //! | How many cells of each kind are there? | [`bars`] |
+//! | What are the numbers before and after? | [`grouped_bars`] |
+//! | From where to where does it reach, and how large is the effect? | [`intervals`] |
+//! | What do cells of each group look like? | [`contact_sheet`] |
 //!
-//! Two pictures stand in one with [`Figure::beside`]; pixels become a file as they are with [`png_rgb8`] and [`png_grey8`].
+//! Two pictures stand in one with [`Figure::beside`], and one gets a heading with [`Figure::with_title`]; pixels become a file as they are with [`png_rgb8`] and [`png_grey8`].
 //!
 //! # Colors
 //!
@@ -47,11 +50,14 @@
 mod axis;
 mod bars;
 mod color;
+mod contact_sheet;
 mod curves;
 mod error;
 mod figure;
 mod font;
+mod grouped_bars;
 mod heat_map;
+mod intervals;
 mod layout;
 mod montage;
 mod raster;
@@ -62,10 +68,13 @@ mod svg;
 
 pub use bars::{BarsConfig, bars};
 pub use color::{ColorMap, Rgb, category_color};
+pub use contact_sheet::{ContactSheetConfig, SheetRow, contact_sheet};
 pub use curves::{Curve, CurvesConfig, curves};
 pub use error::{ConfigError, Error, Result};
 pub use figure::Figure;
+pub use grouped_bars::{GroupedBarsConfig, grouped_bars};
 pub use heat_map::{HeatMapConfig, heat_map};
+pub use intervals::{Interval, IntervalsConfig, intervals};
 pub use montage::{Contrast, MontageConfig, montage};
 pub use raster::{png_grey8, png_rgb8};
 pub use sample_map::{SampleMapConfig, sample_map};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::color::Rgb;
 use crate::error::ConfigError;
 use crate::font::{self, Weight};
-use crate::layout::{LABEL_SIZE, MARGIN, TICK_SIZE, TITLE_SIZE};
+use crate::layout::{self, LABEL_SIZE, MARGIN, TICK_SIZE, TITLE_ROOM};
 use crate::scene::{Anchor, Frame, Item, Scene, Text};
 use crate::{Figure, Result};
 
@@ -143,7 +143,7 @@ pub fn montage<S: AsRef<str>>(
     let title_room = if config.title.is_empty() {
         0.0
     } else {
-        TITLE_SIZE + 14.0
+        TITLE_ROOM
     };
     let head = 2.0 * TICK_SIZE + 16.0;
     let size = if nothing {
@@ -154,12 +154,11 @@ pub fn montage<S: AsRef<str>>(
             2.0 * MARGIN + title_room + head + shown as f64 * (tile_height + GAP) - GAP,
         )
     };
-    let title_width = font::width(&config.title, TITLE_SIZE, Weight::Bold) + 2.0 * MARGIN;
-    let size = (size.0.max(title_width.min(720.0)), size.1);
+    let size = (layout::width_with_title(size.0, &config.title), size.1);
     let mut scene = Scene::new(size, &config.title);
-    let area = crate::layout::below_title(&mut scene, &config.title);
+    let area = layout::below_title(&mut scene, &config.title);
     if nothing {
-        crate::layout::note(&mut scene, &area, "no patches");
+        layout::note(&mut scene, &area, "no patches");
         return Ok(Figure::new(scene));
     }
     for (channel, name) in channel_names.iter().enumerate() {

@@ -53,6 +53,19 @@ fn lengths_that_do_not_match_are_named() {
         shape(heat_map(matrix.view(), &["a", "b"], &["a", "b"], &config)).contains("row_names")
     );
     assert!(shape(heat_map(matrix.view(), &["a"], &["a"], &config)).contains("column_names"));
+    let of_bars = |rows: &[&str], series: &[&str]| {
+        let config = GroupedBarsConfig::default();
+        shape(grouped_bars(matrix.view(), rows, series, &config))
+    };
+    assert!(of_bars(&["a", "b"], &["a", "b"]).contains("row_names"));
+    assert!(of_bars(&["a"], &["a"]).contains("series_names"));
+    let ranges = Array2::from_elem((1, 2), Interval::new(0.0, 1.0));
+    let of_ranges = |rows: &[&str], panels: &[&str]| {
+        let config = IntervalsConfig::default();
+        shape(intervals(ranges.view(), rows, panels, &config))
+    };
+    assert!(of_ranges(&[], &["a", "b"]).contains("row_names"));
+    assert!(of_ranges(&["a"], &["a"]).contains("panel_names"));
 }
 
 #[test]
@@ -87,6 +100,14 @@ fn settings_out_of_range_are_named() {
     let draw = |config| setting(montage(patches.view(), patches.view(), &["c"], &config));
     assert!(draw(MontageConfig::default().with_tile(0.0)).contains("tile"));
     assert!(draw(MontageConfig::default().with_max_patches(0)).contains("max_patches"));
+    let draw = |config| setting(grouped_bars(matrix.view(), &["a"], &["a"], &config));
+    assert!(draw(GroupedBarsConfig::default().with_annotate(40)).contains("annotate"));
+    assert!(draw(GroupedBarsConfig::default().with_size(1.0, 1.0)).contains("size"));
+    let draw = |config| setting(ranges(&config));
+    assert!(draw(IntervalsConfig::default().with_reference(f64::INFINITY)).contains("reference"));
+    assert!(draw(IntervalsConfig::default().with_size(1.0, 1.0)).contains("size"));
+    let draw = |config| setting(sheet(&config));
+    assert!(draw(ContactSheetConfig::default().with_tile(1e9)).contains("tile"));
 }
 
 #[test]
@@ -107,4 +128,10 @@ fn a_misspelt_setting_is_refused_and_missing_ones_take_their_default() {
         .with_title("a")
         .with_legend(LegendPlace::OnData);
     assert_eq!(config, expected);
+    let config = ContactSheetConfig::default().with_key(vec![("DNA".to_owned(), Rgb(0, 190, 255))]);
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(
+        serde_json::from_str::<ContactSheetConfig>(&text).unwrap(),
+        config
+    );
 }

@@ -176,3 +176,20 @@ fn bars_are_as_long_as_their_counts() {
         pixels.count(category_color(0, 2)) as f64 / pixels.count(category_color(1, 2)) as f64;
     assert!((2.9..3.1).contains(&ratio), "{ratio}");
 }
+
+#[test]
+fn a_heading_stands_above_the_whole_picture() {
+    let figure = bars(&thirds(9), None, &BarsConfig::default()).unwrap();
+    let plain = draw(&figure);
+    let headed = draw(&figure.clone().with_title("Nine rows"));
+    let room = headed.height - plain.height;
+    assert!(room > 20, "{room}");
+    // The heading reaches into the picture's margin.
+    let (row, margin) = (3 * plain.width, 18);
+    let below = headed.data[(room + margin) * row..].iter();
+    let same = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= 2;
+    assert!(below.zip(&plain.data[margin * row..]).all(same));
+    let above = &headed.data[..(room + margin) * row];
+    assert!(above.iter().any(|&v| v < 100), "the heading");
+    assert_eq!(figure.clone().with_title(""), figure);
+}

@@ -53,6 +53,18 @@ fn pictures_without_data_say_so() {
         &bars(&none, None, &BarsConfig::default()).unwrap(),
         "no rows",
     );
+    let unknown = array![[f64::NAN]];
+    let config = GroupedBarsConfig::default();
+    says(
+        &grouped_bars(unknown.view(), &["a"], &["b"], &config).unwrap(),
+        "no values",
+    );
+    let unknown = array![[Interval::new(f64::NAN, f64::INFINITY)]];
+    let config = IntervalsConfig::default();
+    says(
+        &intervals(unknown.view(), &["a"], &["b"], &config).unwrap(),
+        "no values",
+    );
 }
 
 #[test]

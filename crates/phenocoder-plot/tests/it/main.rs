@@ -11,7 +11,7 @@ mod missing;
 mod pixels;
 mod svg;
 
-use ndarray::{Array2, Array4, array};
+use ndarray::{Array2, Array3, Array4, array};
 use phenocoder_core::{Categorical, Seed};
 use phenocoder_plot::*;
 
@@ -56,6 +56,24 @@ fn cloud(n: usize) -> Array2<f64> {
 
 fn thirds(n: usize) -> Categorical {
     Categorical::from_labels((0..n).map(|i| ["a", "b", "c"][i % 3]))
+}
+
+/// A range and an effect in two panels.
+fn ranges(config: &IntervalsConfig) -> Result<Figure> {
+    let values = array![[
+        Interval::new(1.0, 3.0),
+        Interval::effect(-2.0).with_marked(true)
+    ]];
+    intervals(values.view(), &["a"], &["range", "effect"], config)
+}
+
+/// Two tiles of three in one row.
+fn sheet(config: &ContactSheetConfig) -> Result<Figure> {
+    let tile = Some(Array3::from_shape_fn((5, 5, 3), |(y, x, c)| {
+        (40 * y + 10 * x + c) as u8
+    }));
+    let rows = [SheetRow::new("row", vec![tile.clone(), None, tile]).with_note("note")];
+    contact_sheet(&rows, &["left", "left", "right"], config)
 }
 
 /// One picture of each kind.
@@ -110,6 +128,22 @@ fn one_of_each() -> Vec<(&'static str, Figure)> {
             .unwrap(),
         ),
         ("bars", bars(&kinds, None, &BarsConfig::default()).unwrap()),
+        (
+            "grouped bars",
+            grouped_bars(
+                matrix.view(),
+                &["x", "y"],
+                &["u", "v", "w"],
+                &GroupedBarsConfig::default().with_annotate(1),
+            )
+            .unwrap()
+            .with_title("grouped bars"),
+        ),
+        ("intervals", ranges(&IntervalsConfig::default()).unwrap()),
+        (
+            "contact sheet",
+            sheet(&ContactSheetConfig::default()).unwrap(),
+        ),
         (
             "stacked bars",
             bars(
