@@ -81,13 +81,14 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    const NAME_MAX: f64 = 170.0;
+    const NAME_MAX: f64 = 260.0;
 
     /// Lays out rows of these names within `area`.
     pub(crate) fn new(area: &Frame, names: &[&str]) -> Self {
+        let most = Self::NAME_MAX.min(0.4 * area.width);
         let widest = names
             .iter()
-            .map(|name| font::width(name, TICK_SIZE, Weight::Regular).min(Self::NAME_MAX))
+            .map(|name| font::width(name, TICK_SIZE, Weight::Regular).min(most))
             .fold(0.0, f64::max);
         let left = widest + 10.0;
         let below = TICK_SIZE + LABEL_SIZE + 20.0;

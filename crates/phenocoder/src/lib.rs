@@ -33,7 +33,7 @@
 //! | How are they arranged? | [`spatial`], [`pipeline::spatialgraph_stats`] |
 //! | Which samples differ? | [`pipeline::spatialgraph_embedding`] |
 //! | Is it biology or batch? | [`pipeline::BatchCorrection`] takes the batch away, [`pipeline::evaluate_batches`] measures what is left |
-//! | How do I see it? | [`plot`], [`pipeline::figures`] |
+//! | How do I see it? | [`plot`], [`report::figures`] |
 //! | How do I show it? | [`report`]: a run as one HTML page |
 //! | What can I try it on? | [`datasets`] |
 //!
@@ -42,7 +42,7 @@
 //! * `io`, `patches`, `model`, `spatial`, `embed`, `plot`: one crate each, re-exported under its name.
 //! * `train`: training beside encoding.
 //! * `pipeline`: the six steps over a store; switches on all of the above.
-//! * `report`: a run as one HTML page.
+//! * `report`: a run as one HTML page, and its pictures as files.
 //! * `hnsw`: approximate neighbours of many rows (`embed::knn::HnswIndex`), and in the steps (`pipeline::NeighborMethod`).
 //! * `progress`: progress bars in the terminal.
 //! * `object-store`: stores on servers (S3, Google Cloud Storage, Azure, HTTP).

@@ -11,7 +11,8 @@
 //!
 //! [`BatchCorrection`] takes the effect of batches from the cells of step 4 and the samples of step 6, [`NeighborRows`] names
 //! the rows before and after it, and [`evaluate_batches`] measures what that did.
-//! [`run`] does all six; [`figures`] draws what came out, and [`report`](crate::report) puts it on one page.
+//! [`run`] does all six; [`report`](crate::report) puts what came out on one page, or draws it picture by picture by the
+//! columns that [`figures`] names.
 //! [`CellLibrary`] finds the cells of one or many tables of latents that look most like a cell or a patch.
 //! Every configuration can be written as JSON and read back; unknown fields are refused.
 //! A table appears in the store whole or not at all, so a killed run leaves the store as it was before the step.

@@ -12,6 +12,7 @@
 //! * Names of samples, labels and columns are text, whatever they contain.
 //! * Colours are those of [`plot`](crate::plot), chosen for every kind of colour vision; above 8 labels points also differ in
 //!   shape. The map can be used by mouse, touch and keyboard.
+//! * What it shows as pictures can be had as files of their own, PNG and SVG: see [`figures`].
 //! * The file is no larger than [`ReportConfig::max_bytes`], as far as leaving out pictures and cells can do it: what had to
 //!   be left out for that is said on the page and in [`ReportFile::notes`].
 //!
@@ -28,6 +29,7 @@
 
 mod cells;
 mod data;
+pub mod figures;
 mod gallery;
 mod gather;
 mod html;
@@ -50,7 +52,7 @@ use gather::{Gathered, Run};
 use page::{Limits, Material, Page};
 
 const STEP: &str = "report";
-/// What [`write_report`] tells as progress: cells, walks, the other sections, the page.
+/// What [`write_report`] tells as progress: cells, walks, the other sections, the page or its pictures.
 const STAGES: u64 = 4;
 
 /// A part of the page, or why there is none.
@@ -70,6 +72,11 @@ fn part<T>(result: Result<T>, progress: &dyn Progress) -> Result<Part<T>> {
         } => problem,
         error => error.to_string(),
     }))
+}
+
+/// A part of the page that something else is made of.
+fn known<T>(part: &Part<T>) -> Result<&T> {
+    part.as_ref().map_err(|why| Error::data(STEP, why.clone()))
 }
 
 /// The colours that channels have in pictures of cells.
@@ -302,22 +309,9 @@ fn compose(run: &Run<'_>) -> Result<Page> {
         progress: &within,
         ..*run
     };
-    let patches = part(
-        PatchSet::open(&run.files.patches).map_err(Error::from),
-        run.progress,
-    )?;
-    let cells = part(Cells::read(&run, &patches), run.progress)?;
-    shown.advance(1);
-    let walks = match &cells {
-        Ok(cells) => part(traversal::walks(&run, cells, &patches), run.progress)?,
-        Err(why) => Err(why.clone()),
-    };
-    shown.advance(1);
-    let gathered = Gathered::new(&run, &cells)?;
-    shown.advance(1);
+    let material = material(&run, shown)?;
     let most = run.settings.max_bytes;
     let mut limits = Limits::new(run.settings);
-    let material = Material::new(run, gathered, cells, walks, patches);
     loop {
         within.check()?;
         let page = material.compose(&limits)?;
@@ -325,6 +319,24 @@ fn compose(run: &Run<'_>) -> Result<Page> {
             return Ok(page);
         }
     }
+}
+
+/// Reads everything that the page and its pictures are made of; tells `shown` of three pieces of work.
+fn material<'a>(run: &Run<'a>, shown: &dyn Progress) -> Result<Material<'a>> {
+    let patches = part(
+        PatchSet::open(&run.files.patches).map_err(Error::from),
+        run.progress,
+    )?;
+    let cells = part(Cells::read(run, &patches), run.progress)?;
+    shown.advance(1);
+    let walks = match &cells {
+        Ok(cells) => part(traversal::walks(run, cells, &patches), run.progress)?,
+        Err(why) => Err(why.clone()),
+    };
+    shown.advance(1);
+    let gathered = Gathered::new(run, &cells)?;
+    shown.advance(1);
+    Ok(Material::new(*run, gathered, cells, walks, patches))
 }
 
 /// Writes the page of the run in `folder` as `report.html` there, by the `config.json` and the `report.json` of it.
@@ -338,15 +350,21 @@ pub fn write_report_of_folder(
     settings: &ReportConfig,
     progress: &dyn Progress,
 ) -> Result<ReportFile> {
+    let (files, config, report) = run_of_folder(folder)?;
+    let path = files.html.clone();
+    write_report(store, &config, &report, &files, settings, &path, progress)
+}
+
+/// What the run in `folder` left there.
+fn run_of_folder(folder: &Path) -> Result<(RunFiles, PipelineConfig, PipelineReport)> {
     let files = RunFiles::new(folder);
     let missing = |path: &Path| {
         let path = path.display();
         Error::data(STEP, format!("`{path}` cannot be read: no complete run"))
     };
-    let config: PipelineConfig = read_json(&files.config).ok_or_else(|| missing(&files.config))?;
-    let report: PipelineReport = read_json(&files.report).ok_or_else(|| missing(&files.report))?;
-    let path = files.html.clone();
-    write_report(store, &config, &report, &files, settings, &path, progress)
+    let config = read_json(&files.config).ok_or_else(|| missing(&files.config))?;
+    let report = read_json(&files.report).ok_or_else(|| missing(&files.report))?;
+    Ok((files, config, report))
 }
 
 #[cfg(test)]

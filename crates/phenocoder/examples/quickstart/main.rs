@@ -20,11 +20,12 @@ use phenocoder::embed::cluster::LeidenConfig;
 use phenocoder::io::{Store, copy_store};
 use phenocoder::model::train::FitConfig;
 use phenocoder::patches::SplitConfig;
-use phenocoder::pipeline::figures::{FigureConfig, draw};
+use phenocoder::pipeline::figures::FigureConfig;
 use phenocoder::pipeline::{
     Checkpoints, CoordinateOrder, PipelineConfig, RunFiles, StoreKeys, run,
 };
 use phenocoder::progress::Bars;
+use phenocoder::report::figures::draw;
 use phenocoder::report::{ReportConfig, write_report};
 use phenocoder::spatial::subunits::SubunitConfig;
 
@@ -320,25 +321,20 @@ fn main() -> anyhow::Result<()> {
     println!("model      {}", files.model.display());
     println!("statistics {}", files.samples.display());
     println!("training   tensorboard --logdir {}", files.logs.display());
-    let pictures = draw(
-        &store,
-        &config,
-        &report,
-        &files,
-        &figures,
-        &out.join("figures"),
-        progress,
-    )?;
-
-    for picture in pictures {
-        println!("picture    {}", picture.display());
-    }
     let name = arguments.store.as_deref().and_then(Path::file_stem);
     let title = name.map_or("Synthetic tissue".into(), |name| name.to_string_lossy());
     let page = ReportConfig::new()
         .with_title(title)
         .with_figures(figures.clone())
         .with_seed(Seed::new(arguments.seed));
+    let pictures = out.join("figures");
+    let drawn = draw(&store, &config, &report, &files, &page, &pictures, progress)?;
+    for picture in drawn.paths {
+        println!("picture    {}", picture.display());
+    }
+    for missing in drawn.missing {
+        println!("no picture {}: {}", missing.name, missing.why);
+    }
     let page = write_report(
         &store,
         &config,

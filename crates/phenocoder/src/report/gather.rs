@@ -17,7 +17,7 @@ use phenocoder_spatial::composition::{Composition, composition};
 use sha2::{Digest as _, Sha256};
 
 use super::cells::Cells;
-use super::{Part, ReportConfig, STEP, part};
+use super::{Part, ReportConfig, STEP, known, part};
 use crate::error::{Error, Result};
 use crate::pipeline::{
     DatasetManifest, NeighborRows, PipelineConfig, PipelineReport, Representation, RunFiles,
@@ -38,9 +38,15 @@ pub(super) struct Run<'a> {
     pub(super) progress: &'a dyn Progress,
 }
 
-/// A picture as SVG and the words below it.
+/// A picture of the page.
 pub(super) struct Picture {
+    /// The name of its file, where it becomes one.
+    pub(super) name: String,
+    /// Its heading there; on the page the section says what it is.
+    pub(super) title: String,
+    pub(super) figure: Figure,
     pub(super) svg: String,
+    /// The words below it.
     pub(super) caption: String,
 }
 
@@ -109,11 +115,12 @@ impl Gathered {
         let mut interactions = Vec::new();
         for &radius in &config.samples.statistics.radii {
             let figure = figures::interactions(store, config, radius).and_then(|figure| {
+                let title = format!("Neighbours within {radius}");
                 let caption = format!(
                     "Rows: labels of the cells ({}). Columns: labels of their neighbours within {radius}. Mean over the samples.",
                     config.samples.label_key
                 );
-                Picture::new(&figure, caption)
+                Picture::new(&interactions_name(radius), title, figure, caption)
             });
             interactions.push((radius, part(figure, progress)?));
         }
@@ -148,12 +155,33 @@ impl Gathered {
 }
 
 impl Picture {
-    fn new(figure: &Figure, caption: impl Into<String>) -> Result<Self> {
+    fn new(
+        name: &str,
+        title: impl Into<String>,
+        figure: Figure,
+        caption: impl Into<String>,
+    ) -> Result<Self> {
         Ok(Self {
+            name: file_name(name),
+            title: title.into(),
             svg: figure.to_svg()?,
+            figure,
             caption: caption.into(),
         })
     }
+}
+
+/// The name with letters, digits, points and hyphens alone: parts of losses have names of their models'.
+fn file_name(name: &str) -> String {
+    let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    name.chars()
+        .map(|c| if kept(c) { c } else { '_' })
+        .collect()
+}
+
+/// What the picture of the neighbours within a radius is called.
+pub(super) fn interactions_name(radius: f64) -> String {
+    format!("interactions_{radius}")
 }
 
 fn manifest(files: &RunFiles) -> Result<DatasetManifest> {
@@ -192,7 +220,7 @@ fn loss(record: &TrainingRecord, part: Option<&str>) -> Result<Picture> {
         let values = record.epochs.iter().map(held_out).collect();
         lines.push(Curve::over_epochs("validation", values));
     }
-    let (title, caption) = match part {
+    let (what, caption) = match part {
         None => (
             "loss",
             "What is minimized: the sum of its parts by their weights.",
@@ -208,12 +236,14 @@ fn loss(record: &TrainingRecord, part: Option<&str>) -> Result<Picture> {
         Some(name) => (name, "A part of the loss."),
     };
     let mut settings = CurvesConfig::default()
-        .with_labels("epoch", title)
+        .with_labels("epoch", what)
         .with_size(520.0, 340.0);
     if part.is_none() && record.best_epoch > 0 && record.epochs.len() > 1 {
         settings = settings.with_mark(record.best_epoch as f64, "kept");
     }
-    Picture::new(&curves(&lines, &settings)?, caption)
+    let name = part.map_or("training".to_owned(), |part| format!("training_{part}"));
+    let title = format!("Training: {what}");
+    Picture::new(&name, title, curves(&lines, &settings)?, caption)
 }
 
 fn learning_rate(record: &TrainingRecord) -> Result<Picture> {
@@ -227,13 +257,16 @@ fn learning_rate(record: &TrainingRecord) -> Result<Picture> {
         .with_log_y(true)
         .with_size(520.0, 340.0);
     let rate = curves(&[Curve::over_epochs("learning rate", rates)], &settings)?;
-    Picture::new(&rate, "How far each step of the training goes.")
+    let caption = "How far each step of the training goes.";
+    Picture::new("learning_rate", "Training: learning rate", rate, caption)
 }
 
 fn montage(run: &Run<'_>) -> Result<Picture> {
     let figure = figures::patches(run.config, run.files, run.progress)?;
     Picture::new(
-        &figure,
+        "montage",
+        "Cells and their reconstructions",
+        figure,
         "Patches beside what the network makes of their latents, channel by channel.",
     )
 }
@@ -252,18 +285,14 @@ fn agreement(run: &Run<'_>, cells: &Cells, key: &str) -> Result<Picture> {
         .with_annotate(n <= 12 && k <= 12)
         .with_size(560.0, 460.0);
     let figure = heat_map(both.fractions.view(), &both.units, &both.labels, &settings)?;
-    Picture::new(
-        &figure,
-        format!(
-            "Of the cells of each label of {}, the share in each cluster.",
-            figures::words(key)
-        ),
-    )
+    let words = figures::words(key);
+    let caption = format!("Of the cells of each label of {words}, the share in each cluster.");
+    let title = format!("Clusters of the labels of {words}");
+    Picture::new("agreement", title, figure, caption)
 }
 
 fn clusters(cells: &Cells) -> Result<&Categorical> {
-    let found = cells.clusters.as_ref();
-    found.map_err(|why| Error::data(STEP, why.clone()))
+    known(&cells.clusters)
 }
 
 /// The share of each cluster in every sample, samples of a condition side by side.
@@ -543,14 +572,12 @@ fn samples(run: &Run<'_>) -> Result<Picture> {
         return Err(Error::data(STEP, "no map of the samples was made"));
     }
     let figure = figures::samples(run.store, run.config, &run.settings.figures)?;
-    let what = match run.config.subunits {
-        Some(_) => "subunits",
-        None => "samples",
+    let (title, what) = match run.config.subunits {
+        Some(_) => ("Subunits", "subunits"),
+        None => ("Samples", "samples"),
     };
-    Picture::new(
-        &figure,
-        format!("Near each other: {what} whose cells are arranged alike."),
-    )
+    let caption = format!("Near each other: {what} whose cells are arranged alike.");
+    Picture::new("samples", title, figure, caption)
 }
 
 /// What was made with what.

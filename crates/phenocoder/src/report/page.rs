@@ -197,7 +197,7 @@ impl<'a> Material<'a> {
     }
 
     /// Rows, columns and channels of a patch.
-    fn extent(&self) -> (usize, usize, usize) {
+    pub(super) fn extent(&self) -> (usize, usize, usize) {
         match (&self.patches, &self.walks) {
             (Ok(patches), _) => {
                 let shape = patches.shape();
@@ -212,7 +212,7 @@ impl<'a> Material<'a> {
     }
 
     /// The channels of the tiles with their colours.
-    fn channels(&self, tiles: &Tiles) -> Vec<Channel> {
+    pub(super) fn channels(&self, tiles: &Tiles) -> Vec<Channel> {
         let names = self.gathered.manifest.as_ref().ok().map(|m| &m.channels);
         let color = |channel: usize, name: &str| {
             if let ChannelColors::Named(named) = &self.run.settings.channels
@@ -261,7 +261,7 @@ impl<'a> Material<'a> {
     }
 
     /// The cells that are shown, and those with a picture in the order of their tiles.
-    fn choose(&self, cells: &Cells, limits: &Limits) -> (Shown, Vec<usize>) {
+    pub(super) fn choose(&self, cells: &Cells, limits: &Limits) -> (Shown, Vec<usize>) {
         let settings = self.run.settings;
         // One of each cluster, then the next of each: what does not fit is missing everywhere alike.
         let mut first = Vec::new();
@@ -296,7 +296,12 @@ impl<'a> Material<'a> {
     }
 
     /// The patches of these rows as tiles.
-    fn read_tiles(&self, cells: &Cells, order: &[usize], tiles: &mut Tiles) -> Result<()> {
+    pub(super) fn read_tiles(
+        &self,
+        cells: &Cells,
+        order: &[usize],
+        tiles: &mut Tiles,
+    ) -> Result<()> {
         let Ok(patches) = &self.patches else {
             return Ok(());
         };

@@ -1,7 +1,7 @@
 //! The sections of the page.
 
-mod arrangement;
-mod quality;
+pub(super) mod arrangement;
+pub(super) mod quality;
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::Part;
 use super::gather::Picture;
 use super::html::{absent, count, escape, figure, number, percent};
 use super::page::{Material, Shown};
-use super::traversal::STEPS;
+use super::traversal::{STEPS, step_name};
 
 /// A part of the page with a heading.
 pub(super) struct Section {
@@ -396,15 +396,7 @@ fn latents(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
     }
     let mut out = "<div class=\"channels\"></div><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Walks along latents\"><table class=\"walks\"><thead><tr><th scope=\"col\">latent</th>".to_owned();
     for step in STEPS {
-        let _ = match step {
-            0.0 => write!(out, "<th scope=\"col\">mean</th>"),
-            step => write!(
-                out,
-                "<th scope=\"col\">{}{} sd</th>",
-                if step > 0.0 { "+" } else { "" },
-                number(step)
-            ),
-        };
+        let _ = write!(out, "<th scope=\"col\">{}</th>", step_name(step));
     }
     out.push_str("</tr></thead><tbody>");
     for (i, (latent, spread)) in walks.latents.iter().enumerate() {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ndarray::{Array2, Array3, ArrayView3};
 use phenocoder_plot::{png_grey8, png_rgb8};
 
+use super::data::Channel;
 use crate::error::Result;
 
 /// Tiles with a longer side are shrunk.
@@ -87,10 +88,32 @@ impl Tiles {
         Ok(images)
     }
 
+    /// A tile `[y, x, 3]` as the page shows it at first: the channels that are on, added up in their colours.
+    pub(super) fn mixed(&self, tile: usize, channels: &[Channel]) -> Array3<u8> {
+        let on: Vec<(usize, [u8; 3])> = channels
+            .iter()
+            .enumerate()
+            .filter(|(_, channel)| channel.on)
+            .map(|(i, channel)| (i, channel.color))
+            .collect();
+        let single = on.len() == 1;
+        Array3::from_shape_fn((self.height, self.width, 3), |(y, x, plane)| {
+            let light = |&(channel, color): &(usize, [u8; 3])| {
+                let color = if single { 255 } else { color[plane] };
+                f64::from(self.pixel(tile, y, x, channel)) / 255.0 * f64::from(color)
+            };
+            on.iter().map(light).sum::<f64>().min(255.0).round() as u8
+        })
+    }
+
     /// A pixel of the image of all tiles; 0 beyond the last tile.
     fn value(&self, columns: usize, y: usize, x: usize, channel: usize) -> u8 {
         let tile = y / self.height * columns + x / self.width;
-        let (y, x) = (y % self.height, x % self.width);
+        self.pixel(tile, y % self.height, x % self.width, channel)
+    }
+
+    /// A pixel of a tile; 0 beyond the last tile.
+    fn pixel(&self, tile: usize, y: usize, x: usize, channel: usize) -> u8 {
         let place = ((tile * self.height + y) * self.width + x) * self.channels + channel;
         self.values.get(place).copied().unwrap_or(0)
     }
@@ -156,6 +179,31 @@ mod tests {
             images
                 .iter()
                 .all(|image| image.starts_with("data:image/png;base64,iVBOR"))
+        );
+    }
+
+    #[test]
+    fn channels_that_are_on_are_added_up_in_their_colors() {
+        let mut tiles = Tiles::new((1, 1, 3), 48);
+        let values = [1.0, 0.4, 1.0];
+        tiles.push(Array3::from_shape_fn((1, 1, 3), |(.., c)| values[c]).view());
+        let channel = |color, on| Channel {
+            name: String::new(),
+            color,
+            on,
+        };
+        let first = channel([200, 0, 10], true);
+        let channels = [
+            first.clone(),
+            channel([100, 50, 0], true),
+            channel([0, 0, 99], false),
+        ];
+        let mixed = tiles.mixed(0, &channels);
+        assert_eq!(mixed.into_raw_vec_and_offset().0, [240, 20, 10]);
+        // A channel alone is grey.
+        assert_eq!(
+            tiles.mixed(0, &[first]).into_raw_vec_and_offset().0,
+            [255; 3]
         );
     }
 

@@ -11,6 +11,7 @@ use phenocoder_patches::UnseenPolicy;
 
 use super::cells::Cells;
 use super::gather::Run;
+use super::html::number;
 use super::{Part, STEP};
 use crate::error::{Error, Result};
 use crate::pipeline::{ModelManifest, PipelineConfig};
@@ -18,6 +19,15 @@ use crate::pipeline::{ModelManifest, PipelineConfig};
 /// How far the latent is moved, in standard deviations of the cells.
 pub(super) const STEPS: [f64; 7] = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0];
 const BATCH: usize = 64;
+
+/// What a step is called.
+pub(super) fn step_name(step: f64) -> String {
+    match step {
+        0.0 => "mean".to_owned(),
+        step if step > 0.0 => format!("+{} sd", number(step)),
+        step => format!("{} sd", number(step)),
+    }
+}
 
 /// Decoded walks, one after the other.
 #[derive(Debug)]

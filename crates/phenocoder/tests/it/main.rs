@@ -7,6 +7,7 @@
 mod bad_input;
 mod comparison;
 mod correction;
+mod figures;
 mod golden;
 mod mevae;
 mod one_by_one;

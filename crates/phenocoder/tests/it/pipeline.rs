@@ -6,12 +6,14 @@ use std::path::Path;
 use phenocoder::core::{CancelToken, NoProgress, Progress};
 use phenocoder::datasets::{TissueConfig, write_tissue};
 use phenocoder::io::{Matrix, PatchSet, TableData, WriteMode};
-use phenocoder::pipeline::figures::{FigureConfig, draw};
+use phenocoder::pipeline::figures::FigureConfig;
 use phenocoder::pipeline::{
     Checkpoints, DatasetManifest, EncodeConfig, PipelineConfig, RAW_LAYER, RunFiles,
     SMOOTHED_LAYER, SmoothingConfig, cluster_cells, encode, fit, generate_dataset, run,
     spatialgraph_embedding, spatialgraph_stats,
 };
+use phenocoder::report::ReportConfig;
+use phenocoder::report::figures::draw;
 use phenocoder::spatial::subunits::SubunitConfig;
 use sha2::{Digest as _, Sha256};
 
@@ -464,13 +466,14 @@ fn one_and_two_threads_and_a_second_run_write_the_same_bytes() {
             let report = run(&mut store, &config, &out, &NoProgress).unwrap();
             let files = RunFiles::new(&out);
             let figures = FigureConfig::new().with_truth_key(Some("true_type".to_owned()));
+            let settings = ReportConfig::new().with_figures(figures);
             let pictures = out.join("figures");
             draw(
                 &store,
                 &config,
                 &report,
                 &files,
-                &figures,
+                &settings,
                 &pictures,
                 &NoProgress,
             )

@@ -13,7 +13,7 @@ use crate::report::html::{Cell, absent, count, escape, folded, number, percent, 
 use crate::report::page::Material;
 
 /// Rows of the comparison of groups that are seen at first.
-const DIFFERENCES: usize = 30;
+pub(in crate::report) const DIFFERENCES: usize = 30;
 
 /// One bar per sample, and the numbers.
 pub(super) fn composition(make: &Make) -> String {
@@ -129,16 +129,7 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         Ok(comparison) => (&comparison.found, &comparison.within),
         Err(why) => return missing(why),
     };
-    let mut known: Vec<&Difference> = compared
-        .differences
-        .iter()
-        .filter(|d| !d.p_value.is_nan())
-        .collect();
-    known.sort_by(|a, b| {
-        let p = a.p_value.total_cmp(&b.p_value);
-        p.then(b.explained.total_cmp(&a.explained))
-            .then(a.name.cmp(&b.name))
-    });
+    let mut known = ranked(compared);
     let found = known.iter().filter(|d| d.p_adjusted <= 0.05).count();
     let all = known.len();
     let least = known
@@ -165,6 +156,18 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         escape(&size_of_difference(&compared.groups)),
         number(least),
     )
+}
+
+/// The statistics of which something can be told, the most certain difference first.
+pub(in crate::report) fn ranked(compared: &GroupComparison) -> Vec<&Difference> {
+    let known = compared.differences.iter();
+    let mut known: Vec<&Difference> = known.filter(|d| !d.p_value.is_nan()).collect();
+    known.sort_by(|a, b| {
+        let p = a.p_value.total_cmp(&b.p_value);
+        p.then(b.explained.total_cmp(&a.explained))
+            .then(a.name.cmp(&b.name))
+    });
+    known
 }
 
 /// What the column between the means and p holds.
@@ -215,7 +218,7 @@ fn effect(g: f64) -> Cell {
 }
 
 /// The radius and the name of a statistic, from the name of its column.
-fn statistic(column: &str) -> (f64, String) {
+pub(in crate::report) fn statistic(column: &str) -> (f64, String) {
     const GROUPS: [&str; 6] = [
         "interactions",
         "centrality",

@@ -45,11 +45,12 @@ fn course(fit: &FitReport) -> String {
     )
 }
 
-/// How many cells each step left out, by reason.
-pub(super) fn left_out(material: &Material<'_>) -> String {
-    let report = material.run.report;
-    let (patches, latents) = (&report.dataset.extract, &report.encode.select);
-    let reasons = [
+/// What became of the cells, and of how many, with the patches for training and with the latents.
+pub(in crate::report) fn fates(
+    patches: &ExtractReport,
+    latents: &ExtractReport,
+) -> [(&'static str, usize, usize); 6] {
+    [
         ("kept", patches.kept, latents.kept),
         (
             "the patch reaches over the border",
@@ -72,12 +73,18 @@ pub(super) fn left_out(material: &Material<'_>) -> String {
             patches.dropped_sampling,
             latents.dropped_sampling,
         ),
-    ];
+    ]
+}
+
+/// How many cells each step left out, by reason.
+pub(super) fn left_out(material: &Material<'_>) -> String {
+    let report = material.run.report;
+    let (patches, latents) = (&report.dataset.extract, &report.encode.select);
     let bar = |n: usize, all: usize| {
         let share = n as f64 / all.max(1) as f64;
         Cell::share(&count(n), share, n as f64)
     };
-    let rows: Vec<Vec<Cell>> = reasons
+    let rows: Vec<Vec<Cell>> = fates(patches, latents)
         .into_iter()
         .map(|(why, a, b)| {
             vec![

@@ -1,0 +1,225 @@
+//! The pictures of a run as files: all that the page draws, by names that stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phenocoder::Error;
+use phenocoder::core::{CancelToken, NoProgress};
+use phenocoder::pipeline::RunFiles;
+use phenocoder::pipeline::figures::{FigureConfig, FigureFormat};
+use phenocoder::report::ReportConfig;
+use phenocoder::report::figures::{DrawnFigures, all, draw, draw_of_folder};
+
+use crate::report::{Done, sections, settings};
+
+/// The pictures of a run, by names.
+fn drawn(done: &Done, settings: &ReportConfig) -> DrawnFigures {
+    draw(
+        &done.store,
+        &done.config,
+        &done.report,
+        &RunFiles::new(&done.out),
+        settings,
+        &done.out.join("figures"),
+        &NoProgress,
+    )
+    .unwrap()
+}
+
+#[test]
+fn every_section_with_a_figure_has_it_as_a_file() {
+    // A picture, small pictures, bars of shares, bars in tables.
+    const DRAWN: [&str; 5] = [
+        "<svg",
+        "<canvas",
+        "class=\"bar\"",
+        "class=\"share\"",
+        "class=\"effect\"",
+    ];
+    let done = Done::new(|_, mut config| {
+        config.samples.statistics.radii = vec![12.5, 15.0];
+        config
+    });
+    let (page, _) = done.write(&settings());
+    let found = all(
+        &done.store,
+        &done.config,
+        &done.report,
+        &RunFiles::new(&done.out),
+        &settings(),
+        &NoProgress,
+    )
+    .unwrap();
+    assert!(found.missing.is_empty(), "{:?}", found.missing);
+    let sections = sections(&page);
+    assert_eq!(sections.len(), 12);
+    for &(id, body) in &sections {
+        let figures = found.figures.iter().filter(|figure| figure.section == id);
+        let n = figures.count();
+        let is_drawn = DRAWN.iter().any(|sign| body.contains(sign));
+        assert_eq!(n > 0, is_drawn, "{id}");
+        assert!(n >= body.matches("<svg").count(), "{id}");
+    }
+    for figure in &found.figures {
+        let known = sections.iter().any(|(id, _)| *id == figure.section);
+        assert!(known, "{} is in {}", figure.name, figure.section);
+    }
+    let names: Vec<&str> = found.figures.iter().map(|f| f.name.as_str()).collect();
+    let epochs = &done.report.fit.record.epochs;
+    let parts = epochs[0].train.parts.keys();
+    let parts: Vec<String> = parts.map(|part| format!("training_{part}")).collect();
+    assert!(parts.contains(&"training_kl".to_owned()), "{parts:?}");
+    let mut expected = vec![
+        "cells",
+        "gallery",
+        "agreement",
+        "composition",
+        "interactions_12.5",
+        "interactions_15",
+        "comparison",
+        "samples",
+        "batches",
+        "latents",
+        "training",
+    ];
+    expected.extend(parts.iter().map(String::as_str));
+    expected.extend([
+        "learning_rate",
+        "montage",
+        "left_out",
+        "scaling",
+        "saturation",
+    ]);
+    assert_eq!(names, expected);
+    // Whoever does not see it is told what it is, and whoever does reads that once.
+    for figure in &found.figures {
+        let svg = figure.figure.to_svg().unwrap();
+        let title = svg.split_once("<title>").unwrap().1;
+        let title = title.split_once("</title>").unwrap().0;
+        assert!(!title.is_empty(), "{}", figure.name);
+        let headings = svg.matches(&format!(">{title}</text>")).count();
+        assert!(headings <= 1, "{}: {headings}", figure.name);
+    }
+}
+
+#[test]
+fn pictures_are_written_in_the_formats_asked_for() {
+    let done = Done::new(|_, mut config| {
+        config.samples.statistics.radii = vec![12.5, 15.0];
+        config
+    });
+    let mut both = settings();
+    both.figures = both.figures.with_format(FigureFormat::Both);
+    let DrawnFigures { paths, missing, .. } = drawn(&done, &both);
+    assert!(missing.is_empty(), "{missing:?}");
+    let names: Vec<&str> = paths
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(
+        names[..4],
+        ["cells.png", "cells.svg", "gallery.png", "gallery.svg"]
+    );
+    for name in [
+        "interactions_12.5.png",
+        "interactions_12.5.svg",
+        "interactions_15.svg",
+    ] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    let different: BTreeSet<&&str> = names.iter().collect();
+    assert_eq!(different.len(), names.len());
+    for path in &paths {
+        let bytes = std::fs::read(path).unwrap();
+        match path.extension().unwrap().to_str() {
+            Some("png") => assert!(bytes.starts_with(b"\x89PNG"), "{path:?}"),
+            _ => assert!(bytes.starts_with(b"<svg"), "{path:?}"),
+        }
+    }
+    let figures = done.out.join("figures");
+    let text = |name: &str| std::fs::read_to_string(figures.join(name)).unwrap();
+    // The numbers are those of the page.
+    let cells = done.store.table("phenocoder").unwrap();
+    let samples = cells.obs_column("sample").unwrap().to_categorical();
+    let sample = &samples.categories()[0];
+    assert!(text("composition.svg").contains(&format!("{sample} · ")));
+    assert!(text("batches.svg").contains(">iLISI</text>"));
+    assert!(text("left_out.svg").contains(">320</text>"));
+    assert!(text("latents.svg").contains(">mean</text>"));
+    assert!(text("gallery.svg").contains(">typical</text>"));
+    // By what lies in the folder they are the same.
+    let again = done.out.join("again");
+    let by_folder = draw_of_folder(&done.out, &done.store, &both, &again, &NoProgress).unwrap();
+    assert_eq!(by_folder.paths.len(), paths.len());
+    for (a, b) in paths.iter().zip(&by_folder.paths) {
+        assert!(
+            std::fs::read(a).unwrap() == std::fs::read(b).unwrap(),
+            "{a:?}"
+        );
+    }
+}
+
+#[test]
+fn figures_that_cannot_be_made_are_named_with_the_reason_of_the_page() {
+    let done = Done::new(|_, config| config);
+    let files = RunFiles::new(&done.out);
+    std::fs::remove_file(&files.model).unwrap();
+    std::fs::remove_dir_all(&files.patches).unwrap();
+    let DrawnFigures { paths, missing, .. } = drawn(&done, &ReportConfig::new());
+    let missing: BTreeMap<&str, &str> = missing
+        .iter()
+        .map(|one| (one.name.as_str(), one.why.as_str()))
+        .collect();
+    let names: Vec<&str> = missing.keys().copied().collect();
+    assert_eq!(
+        names,
+        [
+            "batches",
+            "comparison",
+            "gallery",
+            "latents",
+            "montage",
+            "scaling"
+        ]
+    );
+    assert_eq!(
+        missing["comparison"],
+        "no column with the conditions of the samples was named"
+    );
+    for name in ["cells", "composition", "training", "left_out", "saturation"] {
+        let path = done.out.join("figures").join(format!("{name}.png"));
+        assert!(paths.contains(&path), "{name}");
+    }
+    let stop = CancelToken::new();
+    stop.cancel();
+    let settings = ReportConfig::new();
+    let stopped = all(
+        &done.store,
+        &done.config,
+        &done.report,
+        &files,
+        &settings,
+        &stop,
+    );
+    assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
+    let nowhere = done.out.join("nowhere");
+    let none = draw_of_folder(&nowhere, &done.store, &settings, &done.out, &NoProgress);
+    assert!(none.unwrap_err().to_string().contains("no complete run"));
+}
+
+#[test]
+fn the_map_that_is_drawn_shows_as_many_cells_as_that_of_the_page() {
+    let done = Done::new(|_, mut config| {
+        config.cluster.graph = config.cluster.graph.with_leiden(None);
+        config.samples.label_key = "true_type".to_owned();
+        config
+    });
+    let points = |settings: &ReportConfig| {
+        let figures = FigureConfig::new().with_format(FigureFormat::Svg);
+        let settings = settings.clone().with_figures(figures);
+        drawn(&done, &settings);
+        let svg = std::fs::read_to_string(done.out.join("figures/cells.svg")).unwrap();
+        svg.matches("<circle").count()
+    };
+    assert_eq!(points(&ReportConfig::new()), 320);
+    assert_eq!(points(&ReportConfig::new().with_max_cells(100)), 100);
+}
