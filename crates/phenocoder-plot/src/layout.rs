@@ -335,7 +335,7 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
         + 6.0;
     let titles = shown
         .iter()
-        .map(|legend| font::width(&legend.title, LABEL_SIZE, Weight::Bold).min(ENTRY_MAX))
+        .map(|legend| heading_room(&legend.title).min(ENTRY_MAX))
         .fold(0.0, f64::max);
     let width = (column_width * columns as f64).max(titles);
     let x0 = outer.right() - width;
@@ -387,6 +387,14 @@ fn left_of(outer: &Frame, width: f64) -> Frame {
     Frame::new(outer.x, outer.y, left, outer.height)
 }
 
+/// What a heading at the right of a picture takes.
+///
+/// Text in SVG is drawn with the font that the viewer has: in the margin there is room for a wider one.
+fn heading_room(heading: &str) -> f64 {
+    let width = font::width(heading, LABEL_SIZE, Weight::Bold);
+    width.max(WIDER * width - MARGIN)
+}
+
 /// The lines of the heading of a colour bar; what does not fit into them is cut.
 fn heading_lines(heading: &str) -> Vec<String> {
     let mut lines = font::wrap(heading, LABEL_SIZE, Weight::Bold, HEADING_MAX);
@@ -429,11 +437,9 @@ pub(crate) fn color_bar(
             font::width(&fixed(range.0, 2), TICK_SIZE, Weight::Regular),
             f64::max,
         );
-    // Text in SVG is drawn with the font that the viewer has: in the margin there is room for a wider one.
     let of_heading = heading
         .iter()
-        .map(|line| font::width(line, LABEL_SIZE, Weight::Bold))
-        .map(|width| width.max(WIDER * width - MARGIN))
+        .map(|line| heading_room(line))
         .fold(0.0, f64::max);
     let width = (BAR_WIDTH + 9.0 + labels).max(of_heading);
     let x0 = outer.right() - width;
