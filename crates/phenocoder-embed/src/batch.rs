@@ -8,6 +8,7 @@
 //! | [`harmony()`] | what batches differ by in each of many soft clusters | what clusters differ by |
 //!
 //! All learn from one matrix and can be applied to new rows of the same batches; Harmony's result to those of any batch.
+//! Rows with NaN or infinity are refused, those of a fit and new ones, and so is a result beyond any number.
 //! Batches that differ in what is biology, too, lose that difference unless it is passed as a covariate or confounder.
 
 mod center;
@@ -17,8 +18,8 @@ mod ridge;
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, ArrayView2};
-use phenocoder_core::Categorical;
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use phenocoder_core::{Cancelled, Categorical, Progress};
 use serde::{Deserialize, Serialize};
 
 pub use center::{Centering, center};
@@ -30,6 +31,24 @@ pub use ridge::{RidgeRemoval, RidgeResult, ridge_removal};
 
 use crate::matrix::full_codes;
 use crate::{Error, Result};
+
+/// Rows after which a fit asks whether to stop.
+const ROWS: usize = 1024;
+
+/// Looks at every row, and asks on the way whether to stop.
+fn each_row<'a>(
+    x: ArrayView2<'a, f64>,
+    progress: &dyn Progress,
+    mut look: impl FnMut(usize, ArrayView1<'a, f64>),
+) -> Result<(), Cancelled> {
+    for row in 0..x.nrows() {
+        if row.is_multiple_of(ROWS) {
+            progress.check()?;
+        }
+        look(row, x.index_axis_move(Axis(0), row));
+    }
+    Ok(())
+}
 
 /// What a batch is taken to have done to its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,21 +119,26 @@ impl Batches {
     /// The mean of each batch, `[batches, p]`.
     ///
     /// Summed as differences from the batch's first row, so that the mean of equal values is that value to the bit.
-    fn means(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+    fn means(
+        &self,
+        x: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>, Cancelled> {
         let mut sums = Array2::<f64>::zeros((self.len(), x.ncols()));
         let mut first = vec![None; self.len()];
-        for (row, &code) in x.outer_iter().zip(&self.codes) {
-            let origin = *first[code].get_or_insert(row);
-            for ((sum, &value), &start) in sums.row_mut(code).iter_mut().zip(row).zip(origin) {
+        each_row(x, progress, |row, values| {
+            let code = self.codes[row];
+            let origin = *first[code].get_or_insert(values);
+            for ((sum, &value), &start) in sums.row_mut(code).iter_mut().zip(values).zip(origin) {
                 *sum += value - start;
             }
-        }
+        })?;
         for ((mut sum, &count), origin) in sums.outer_iter_mut().zip(&self.counts).zip(first) {
             for (sum, &start) in sum.iter_mut().zip(origin.iter().flatten()) {
                 *sum = start + *sum / count as f64;
             }
         }
-        sums
+        Ok(sums)
     }
 
     /// The mean of all rows from the means of the batches.
@@ -165,6 +189,7 @@ fn places(
 #[cfg(test)]
 mod tests {
     use ndarray::array;
+    use phenocoder_core::NoProgress;
 
     use super::*;
 
@@ -182,7 +207,7 @@ mod tests {
             (&[1, 0, 1, 1][..], &[1, 3][..])
         );
         let x = array![[0.1, 1.0], [0.7, 5.0], [0.1, 2.0], [0.1, 6.0]];
-        let means = batches.means(x.view());
+        let means = batches.means(x.view(), &NoProgress).unwrap();
         assert_eq!(means, array![[0.7, 5.0], [0.1, 3.0]]);
         assert_eq!(batches.grand_mean(means.view())[1], 3.5);
         assert!(matches!(

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use phenocoder_core::{CsrGraph, Progress, Seed, Stream};
 use rayon::prelude::*;
 
-use crate::matrix::dot;
+use crate::matrix::{dot, make_orthogonal};
 use crate::{Error, Result};
 
 const METHOD: &str = "eigenvectors of a graph";
@@ -14,8 +14,6 @@ const DENSE: usize = 256;
 /// The length of `A v − λ v` that ends the rounds, and the largest number of them.
 const RESIDUAL: f64 = 1e-9;
 const ROUNDS: usize = 300;
-/// Entries of a vector that one task changes.
-const ENTRIES: usize = 1024;
 
 /// The eigenvalues of largest magnitude, falling by it, of an undirected graph's matrix, and their vectors of length 1,
 /// `[count, n]`.
@@ -156,17 +154,8 @@ fn orthonormalize(vector: &mut [f64], others: &[Vec<f64>], stream: &mut Stream) 
     // More than one new draw is needed only by chance of rounding.
     for _ in 0..8 {
         let before = dot(vector, vector).sqrt();
-        // Twice is enough (Giraud, Langou & Rozložník 2005, doi:10.1007/s00211-005-0615-4).
         for _ in 0..2 {
-            let shares: Vec<f64> = others.par_iter().map(|other| dot(other, vector)).collect();
-            let parts = vector.par_chunks_mut(ENTRIES).enumerate();
-            parts.for_each(|(part, values)| {
-                for (share, other) in shares.iter().zip(others) {
-                    for (value, along) in values.iter_mut().zip(&other[part * ENTRIES..]) {
-                        *value -= share * along;
-                    }
-                }
-            });
+            make_orthogonal(vector, others);
         }
         let after = dot(vector, vector).sqrt();
         if after > 1e-12 * before {
@@ -231,7 +220,7 @@ mod tests {
 
     #[test]
     fn vectors_of_several_tasks_are_orthonormalized_as_by_one_loop() {
-        let n = 2 * ENTRIES + 7;
+        let n = (1 << 16) + 7;
         let mut stream = Seed::new(9).stream("vectors", 0);
         let mut others: Vec<Vec<f64>> = Vec::new();
         for _ in 0..4 {

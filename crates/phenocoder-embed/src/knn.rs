@@ -224,7 +224,7 @@ pub fn query_neighbors(
     metric: Metric,
     progress: &dyn Progress,
 ) -> Result<Neighbors> {
-    crate::matrix::check_columns(query, reference.ncols())?;
+    crate::matrix::check_columns("query", query, reference.ncols())?;
     let reference = Points::new(reference, metric)?;
     let query = Points::new(query, metric)?;
     let found = search(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2, ArrayViewMut1};
 use phenocoder_core::{Categorical, ShapeError};
 use rayon::prelude::*;
 
@@ -21,6 +21,14 @@ pub(crate) fn check_finite(x: ArrayView2<'_, f64>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Hands on what a method makes of finite values, unless some of it is beyond any number.
+pub(crate) fn within_numbers(method: &'static str, made: Array2<f64>) -> Result<Array2<f64>> {
+    match check_finite(made.view()) {
+        Ok(()) => Ok(made),
+        Err(_) => Err(Error::Overflow { method }),
+    }
 }
 
 /// Refuses an array of another shape.
@@ -60,13 +68,13 @@ pub(crate) fn check_divisors<'a>(
     Ok(())
 }
 
-/// Refuses a matrix with another number of columns than a method was fitted on.
-pub(crate) fn check_columns(x: ArrayView2<'_, f64>, expected: usize) -> Result<()> {
+/// Refuses a matrix with another number of columns than a method was fitted on; `what` is its name.
+pub(crate) fn check_columns(what: &str, x: ArrayView2<'_, f64>, expected: usize) -> Result<()> {
     if x.ncols() == expected {
         return Ok(());
     }
     Err(ShapeError::Array {
-        what: "x".to_owned(),
+        what: what.to_owned(),
         expected: format!("[n, {expected}]"),
         found: x.shape().to_vec(),
     }
@@ -122,6 +130,48 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
         rest += u * v;
     }
     (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest
+}
+
+/// Brings a row to length 1; a row of zeros stays one.
+pub(crate) fn to_unit_length(mut row: ArrayViewMut1<'_, f64>) {
+    // By the largest first, so that no square is infinite.
+    let largest = row.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    if largest > 0.0 {
+        row /= largest;
+        let length = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+        row /= length;
+    }
+}
+
+/// Takes from `x` what lies along the others, which are of its length and orthonormal.
+///
+/// Once leaves what the rounding of the first products makes; twice is enough (Giraud, Langou & Rozložník 2005,
+/// doi:10.1007/s00211-005-0615-4).
+pub(crate) fn make_orthogonal<V: AsRef<[f64]> + Sync>(x: &mut [f64], others: &[V]) {
+    // Entries that one task changes, and products from which tasks are worth their while.
+    const ENTRIES: usize = 1024;
+    const WORTH: usize = 1 << 17;
+    let own: &[f64] = x;
+    let share = |other: &V| dot(other.as_ref(), own);
+    let apart = others.len().saturating_mul(own.len()) >= WORTH;
+    let shares: Vec<f64> = if apart {
+        others.par_iter().map(share).collect()
+    } else {
+        others.iter().map(share).collect()
+    };
+    let take = |(part, values): (usize, &mut [f64])| {
+        for (share, other) in shares.iter().zip(others) {
+            let along = &other.as_ref()[part * ENTRIES..];
+            for (value, along) in values.iter_mut().zip(along) {
+                *value -= share * along;
+            }
+        }
+    };
+    if apart {
+        x.par_chunks_mut(ENTRIES).enumerate().for_each(take);
+    } else {
+        x.chunks_mut(ENTRIES).enumerate().for_each(take);
+    }
 }
 
 /// As many sums as `length` over the rows `0..rows`; `add` adds what a range of rows contributes.
@@ -227,6 +277,63 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_matrix_of_another_width_is_named() {
+        let query = Array2::<f64>::zeros((3, 2));
+        assert!(check_columns("query", query.view(), 2).is_ok());
+        let error = check_columns("query", query.view(), 4).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("query") && message.contains("[n, 4]"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_is_beyond_any_number_is_not_handed_on() {
+        let made = ndarray::array![[1.0, f64::MAX]];
+        assert_eq!(within_numbers("it", made.clone()).unwrap(), made);
+        for beyond in [f64::INFINITY, f64::NAN] {
+            let error = within_numbers("it", ndarray::array![[1.0, beyond]]).unwrap_err();
+            assert_eq!(error, Error::Overflow { method: "it" });
+        }
+    }
+
+    #[test]
+    fn rows_of_any_size_have_length_one_and_zeros_stay() {
+        for (row, expected) in [
+            ([3.0, -4.0], [0.6, -0.8]),
+            ([3e200, -4e200], [0.6, -0.8]),
+            ([3e-200, -4e-200], [0.6, -0.8]),
+            ([0.0, 0.0], [0.0, 0.0]),
+        ] {
+            let mut found = row;
+            to_unit_length(ArrayViewMut1::from(&mut found[..]));
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-15, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_along_others_goes_whether_tasks_share_the_work_or_not() {
+        // The last of them is a sum of unit vectors, so that it has a part in every entry.
+        for (length, count) in [(5, 2), (3000, 70)] {
+            let mut others = vec![vec![0.0; length]; count];
+            for (i, other) in others.iter_mut().enumerate() {
+                other[i] = 1.0;
+            }
+            let rest = (length - count + 1) as f64;
+            others[count - 1][count - 1..].fill(1.0 / rest.sqrt());
+            let mut x: Vec<f64> = (0..length).map(|i| (i % 7) as f64).collect();
+            make_orthogonal(&mut x, &others);
+            assert!(x.iter().any(|value| value.abs() > 0.5));
+            for other in &others {
+                assert!(dot(other, &x).abs() < 1e-12 * length as f64);
+            }
+        }
     }
 
     #[test]

@@ -313,7 +313,7 @@ impl Pca {
     ///
     /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity.
     pub fn transform(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-        check_columns(x, self.mean.len())?;
+        check_columns("x", x, self.mean.len())?;
         check_finite(x)?;
         let centered = Centered::new(x, self.mean());
         Ok(centered.times(self.components.t(), &NoProgress)?)
@@ -329,7 +329,7 @@ impl Pca {
     ///
     /// [`Error::Shape`] when there is not one column per component.
     pub fn inverse_transform(&self, scores: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-        check_columns(scores, self.n_components())?;
+        check_columns("scores", scores, self.n_components())?;
         Ok(scores.dot(&self.components) + self.mean())
     }
 

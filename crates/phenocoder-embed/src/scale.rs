@@ -214,7 +214,7 @@ impl Scaler {
     ///
     /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for a value that the policy does not allow.
     pub fn transform(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-        check_columns(x, self.mean.len())?;
+        check_columns("x", x, self.mean.len())?;
         let mut scaled = x.to_owned();
         for (column, mut values) in scaled.axis_iter_mut(Axis(1)).enumerate() {
             if self.zeroed.binary_search(&column).is_ok() {

@@ -326,7 +326,7 @@ pub fn layout_from(
     check_undirected(graph)?;
     check_finite(start)?;
     ShapeError::check_len("start", graph.n_nodes(), start.nrows())?;
-    check_columns(start, config.n_components)?;
+    check_columns("start", start, config.n_components)?;
     run(
         graph,
         spectral::fill_box(start.to_owned()),
@@ -419,7 +419,7 @@ impl Umap {
     /// number of columns than `n_components`, [`Error::NotFinite`] for NaN.
     pub fn from_embedding(embedding: Array2<f64>, config: &UmapConfig) -> Result<Self> {
         config.validate()?;
-        check_columns(embedding.view(), config.n_components)?;
+        check_columns("embedding", embedding.view(), config.n_components)?;
         check_finite(embedding.view())?;
         for &value in &embedding {
             ConfigError::check(

@@ -6,14 +6,16 @@ mod shrink;
 mod tests;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
-use phenocoder_core::{Categorical, ShapeError};
+use phenocoder_core::{Categorical, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::{BatchEffect, Batches, places};
-use crate::matrix::{check_columns, check_divisors, check_finite};
+use crate::matrix::{check_columns, check_divisors, check_finite, within_numbers};
 use crate::{ConfigError, Error, Result};
 
 use design::{Encoding, Fit};
+
+const METHOD: &str = "ComBat";
 
 /// Something known of every row whose effect is not the batch's and stays.
 #[derive(Debug, Clone, Copy)]
@@ -200,50 +202,24 @@ impl Combat {
     /// infinity in `x` or in the numbers of a covariate (its position is then the column),
     /// [`Error::SmallBatch`] for a batch of one row whose variance is asked for, [`Error::Collinear`] for a covariate
     /// that the batches and the covariates before it tell already, so that its effect cannot be told from theirs,
-    /// [`Error::NotConverged`] when `iterations` do not suffice, [`Error::Overflow`] when squares are infinite.
+    /// [`Error::NotConverged`] when `iterations` do not suffice, [`Error::Overflow`] when squares are infinite,
+    /// [`Error::Cancelled`] when the caller stops it.
     pub fn fit(
         x: ArrayView2<'_, f64>,
         batch: &Categorical,
         covariates: &[Covariate<'_>],
         config: &CombatConfig,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         config.validate()?;
         check_finite(x)?;
         let batches = Batches::new(batch, x.nrows(), config.effect.rows_needed())?;
         let encodings: Vec<Encoding> = covariates.iter().map(Encoding::new).collect();
         let columns = design::columns(&encodings, covariates, x.nrows())?;
-        let fit = Fit::new(x, &batches, &encodings, columns)?;
-        let shape = (batches.len(), x.ncols());
-        let (mut shifts, mut scales) = (Array2::zeros(shape), Array2::ones(shape));
-        if batches.len() > 1 {
-            let spread: Vec<f64> = fit.variances.iter().map(|v| v.sqrt()).collect();
-            let varying: Vec<usize> = (0..x.ncols()).filter(|&c| spread[c] > 0.0).collect();
-            for (code, &rows) in batches.counts.iter().enumerate() {
-                let rows = rows as f64;
-                let own = fit.intercepts.row(code);
-                for (column, shift) in shifts.row_mut(code).iter_mut().enumerate() {
-                    *shift = own[column] - fit.grand[column];
-                }
-                let means: Vec<f64> = varying
-                    .iter()
-                    .map(|&c| shifts[[code, c]] / spread[c])
-                    .collect();
-                let variances: Option<Vec<f64>> = match config.effect {
-                    BatchEffect::Mean => None,
-                    BatchEffect::MeanAndVariance => Some(
-                        varying
-                            .iter()
-                            .map(|&c| fit.squares[[code, c]] / fit.variances[c] / (rows - 1.0))
-                            .collect(),
-                    ),
-                };
-                let shrunk = shrink::shrink(&means, variances.as_deref(), rows, config)?;
-                for (&column, (mean, variance)) in varying.iter().zip(shrunk) {
-                    shifts[[code, column]] = spread[column] * mean;
-                    scales[[code, column]] = variance.sqrt();
-                }
-            }
-        }
+        progress.start(METHOD, None);
+        let fit = Fit::new(x, &batches, &encodings, columns, progress)?;
+        let (shifts, scales) = effects(&fit, &batches.counts, config, progress)?;
+        progress.finish();
         Ok(Self {
             batches: batches.names,
             covariates: encodings,
@@ -279,15 +255,17 @@ impl Combat {
     /// # Errors
     ///
     /// [`Error::UnknownCategory`] for a batch or a covariate's category that the fit did not see,
-    /// [`Error::MissingLabel`] for a row without one, [`Error::NotFinite`] for NaN or infinity in the numbers of a
-    /// covariate, [`Error::Shape`] when the columns, labels or covariates differ in number or a covariate in kind.
+    /// [`Error::MissingLabel`] for a row without one, [`Error::NotFinite`] for NaN or infinity in `x` or in the numbers of
+    /// a covariate (its position is then the column), [`Error::Shape`] when the columns, labels or covariates differ in
+    /// number or a covariate in kind, [`Error::Overflow`] when a result is beyond any number.
     pub fn apply(
         &self,
         x: ArrayView2<'_, f64>,
         batch: &Categorical,
         covariates: &[Covariate<'_>],
     ) -> Result<Array2<f64>> {
-        check_columns(x, self.grand.len())?;
+        check_columns("x", x, self.grand.len())?;
+        check_finite(x)?;
         let places = places(&self.batches, batch, "batch", x.nrows())?;
         let columns = design::columns(&self.covariates, covariates, x.nrows())?;
         let mut result = x.to_owned();
@@ -306,7 +284,7 @@ impl Combat {
                 }
             }
         }
-        Ok(result)
+        within_numbers(METHOD, result)
     }
 
     /// What is expected of a row of no batch.
@@ -317,17 +295,59 @@ impl Combat {
     }
 }
 
+/// How far each of the batches of so many rows moved each column, and how many times the spread it has there.
+fn effects(
+    fit: &Fit,
+    counts: &[usize],
+    config: &CombatConfig,
+    progress: &dyn Progress,
+) -> Result<(Array2<f64>, Array2<f64>)> {
+    let shape = fit.intercepts.dim();
+    let (mut shifts, mut scales) = (Array2::zeros(shape), Array2::ones(shape));
+    if counts.len() < 2 {
+        return Ok((shifts, scales));
+    }
+    let spread: Vec<f64> = fit.variances.iter().map(|v| v.sqrt()).collect();
+    let varying: Vec<usize> = (0..shape.1).filter(|&c| spread[c] > 0.0).collect();
+    for (code, &rows) in counts.iter().enumerate() {
+        let rows = rows as f64;
+        let own = fit.intercepts.row(code);
+        for (column, shift) in shifts.row_mut(code).iter_mut().enumerate() {
+            *shift = own[column] - fit.grand[column];
+        }
+        let means: Vec<f64> = varying
+            .iter()
+            .map(|&c| shifts[[code, c]] / spread[c])
+            .collect();
+        let variances: Option<Vec<f64>> = match config.effect {
+            BatchEffect::Mean => None,
+            BatchEffect::MeanAndVariance => Some(
+                varying
+                    .iter()
+                    .map(|&c| fit.squares[[code, c]] / fit.variances[c] / (rows - 1.0))
+                    .collect(),
+            ),
+        };
+        let shrunk = shrink::shrink(&means, variances.as_deref(), rows, config, progress)?;
+        for (&column, (mean, variance)) in varying.iter().zip(shrunk) {
+            shifts[[code, column]] = spread[column] * mean;
+            scales[[code, column]] = variance.sqrt();
+        }
+    }
+    Ok((shifts, scales))
+}
+
 /// Takes from every column how its batch moved and spread it: [`Combat`] fitted and applied to one matrix.
 ///
 /// # Errors
 ///
-/// As [`Combat::fit`].
+/// As [`Combat::fit`] and [`Combat::apply`].
 ///
 /// # Examples
 ///
 /// ```
 /// use ndarray::Array2;
-/// use phenocoder_core::{Categorical, Seed};
+/// use phenocoder_core::{Categorical, NoProgress, Seed};
 /// use phenocoder_embed::batch::{CombatConfig, Covariate, combat};
 ///
 /// // Treated rows are 3 higher, rows of the second batch 5, and in it fewer rows are treated.
@@ -338,7 +358,8 @@ impl Combat {
 /// });
 /// let batch = Categorical::from_labels((0..60).map(|i| if i < 30 { "a" } else { "b" }));
 /// let covariate = Covariate::Numbers(&treated);
-/// let corrected = combat(x.view(), &batch, &[covariate], &CombatConfig::default())?;
+/// let config = CombatConfig::default();
+/// let corrected = combat(x.view(), &batch, &[covariate], &config, &NoProgress)?;
 ///
 /// let mean = |rows: [usize; 4]| rows.map(|i| corrected.row(i).sum()).iter().sum::<f64>() / 32.0;
 /// let (untreated_a, untreated_b) = (mean([21, 23, 25, 27]), mean([31, 33, 35, 37]));
@@ -353,6 +374,7 @@ pub fn combat(
     batch: &Categorical,
     covariates: &[Covariate<'_>],
     config: &CombatConfig,
+    progress: &dyn Progress,
 ) -> Result<Array2<f64>> {
-    Combat::fit(x, batch, covariates, config)?.apply(x, batch, covariates)
+    Combat::fit(x, batch, covariates, config, progress)?.apply(x, batch, covariates)
 }

@@ -2,16 +2,18 @@
 
 use nalgebra::{Cholesky, DMatrix};
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Categorical, ShapeError};
+use phenocoder_core::{Categorical, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use super::{Batches, places};
-use crate::matrix::{check_columns, check_finite};
+use super::{Batches, each_row, places};
+use crate::matrix::{check_columns, check_finite, within_numbers};
 use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "ridge removal";
 /// The most categories of batch and confounders together: every pair of them has a number, half a gigabyte in all.
 const MOST: usize = 8192;
+/// What the categories before it leave of a category, as a share of itself: below this, half of all digits are rounding.
+const LEAST_PIVOT: f64 = 1e-8;
 
 /// What [`ridge_removal`] returns.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +31,10 @@ pub struct RidgeResult {
 /// `β = (ZᵀZ + αI)⁻¹ ZᵀX`.
 /// Only the batch's share `Z_batch β_batch` is taken away, so what the confounders explain stays.
 /// Park et al. 2020, doi:10.1126/science.aay3224.
-/// Categories without rows have no part in it, and no effect.
-/// Cost: for `n` rows, `p` columns and `c` categories with rows, `O(n p + c³ + c² p)` time and `O(c² + c p)` memory.
+/// Categories without rows have no part in it, and are unknown to it afterwards.
+/// Batches and confounders together tell everything twice (the sum of either is 1 in every row), so that only `α`
+/// parts them: choose it well above 1e-8 of the rows of a category; 1 is usual.
+/// Cost: for `n` rows, `p` columns and `c` categories with rows, `O(n p + c³ + c² p)` time and `O(c² + c p)` memory besides the result.
 ///
 /// # Differences from bbknn's `ridge_regression`
 ///
@@ -41,7 +45,7 @@ pub struct RidgeResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct RidgeRemoval {
-    categories: Vec<String>,
+    batches: Vec<String>,
     /// One row per batch.
     #[serde(with = "crate::stored")]
     effects: Array2<f64>,
@@ -51,7 +55,7 @@ pub struct RidgeRemoval {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parts {
-    categories: Vec<String>,
+    batches: Vec<String>,
     #[serde(with = "crate::stored")]
     effects: Array2<f64>,
 }
@@ -60,16 +64,10 @@ impl TryFrom<Parts> for RidgeRemoval {
     type Error = Error;
 
     fn try_from(parts: Parts) -> Result<Self> {
-        let Parts {
-            categories,
-            effects,
-        } = parts;
-        ShapeError::check_len("categories", effects.nrows(), categories.len())?;
+        let Parts { batches, effects } = parts;
+        ShapeError::check_len("batches", effects.nrows(), batches.len())?;
         check_finite(effects.view())?;
-        Ok(Self {
-            categories,
-            effects,
-        })
+        Ok(Self { batches, effects })
     }
 }
 
@@ -79,22 +77,26 @@ impl RidgeRemoval {
     /// # Errors
     ///
     /// [`Error::Config`] when `alpha` is not positive, [`Error::Shape`] when labels and rows differ in number,
-    /// [`Error::MissingLabel`] for a row without a batch or confounder, [`Error::NotFinite`] for NaN in `x`,
+    /// [`Error::MissingLabel`] for a row without a batch or confounder, [`Error::NotFinite`] for NaN or infinity in `x`,
     /// [`Error::TooMany`] for more than 8,192 categories with rows, of batch and confounders together,
-    /// [`Error::Overflow`] where an effect is beyond any number.
+    /// [`Error::Singular`] when `alpha` is so small beside the number of rows that batches and confounders cannot be told
+    /// apart in double precision, [`Error::Overflow`] where an effect is beyond any number, [`Error::Cancelled`] when the
+    /// caller stops it.
     pub fn fit(
         x: ArrayView2<'_, f64>,
         batch: &Categorical,
         confounders: &[&Categorical],
         alpha: f64,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         let positive = alpha > 0.0 && alpha.is_finite();
         ConfigError::check(positive, "alpha", "a positive number", alpha)?;
         check_finite(x)?;
-        let (factors, width) = factors(batch, confounders, x.nrows())?;
+        let (batches, factors, width) = factors(batch, confounders, x.nrows())?;
+        progress.start(METHOD, None);
         let mut gram = DMatrix::<f64>::from_diagonal_element(width, width, alpha);
         let mut moments = DMatrix::<f64>::zeros(width, x.ncols());
-        for (row, values) in x.outer_iter().enumerate() {
+        each_row(x, progress, |row, values| {
             for codes in &factors {
                 let i = codes[row];
                 for others in &factors {
@@ -104,64 +106,77 @@ impl RidgeRemoval {
                     moments[(i, column)] += value;
                 }
             }
-        }
-        let beta = Cholesky::new(gram)
-            .ok_or(Error::Singular { method: METHOD })?
-            .solve(&moments);
-        if !beta.iter().all(|effect| effect.is_finite()) {
-            return Err(Error::Overflow { method: METHOD });
-        }
-        let sizes = batch.counts();
-        let with_rows = (0..sizes.len()).filter(|&code| sizes[code] > 0);
-        let mut effects = Array2::<f64>::zeros((sizes.len(), x.ncols()));
-        for (place, code) in with_rows.enumerate() {
-            for (column, effect) in effects.row_mut(code).iter_mut().enumerate() {
-                *effect = beta[(place, column)];
-            }
-        }
-        Ok(Self {
-            categories: batch.categories().to_vec(),
-            effects,
-        })
+        })?;
+        let beta = solve(gram, &moments)?;
+        progress.check()?;
+        let shape = (batches.len(), x.ncols());
+        let effects = Array2::from_shape_fn(shape, |place| beta[place]);
+        let effects = within_numbers(METHOD, effects)?;
+        progress.finish();
+        Ok(Self { batches, effects })
     }
 
-    /// The effect of each batch (in the order of its categories, 0 of one without rows) on each column, `[batches, p]`.
+    /// The batches, in the order of the rows of [`effects`](Self::effects).
+    #[must_use]
+    pub fn batches(&self) -> &[String] {
+        &self.batches
+    }
+
+    /// The effect of each batch on each column, `[batches, p]`.
     #[must_use]
     pub fn effects(&self) -> ArrayView2<'_, f64> {
         self.effects.view()
     }
 
-    /// Takes the effect of its batch from every row.
+    /// Takes the effect of its batch from every row, of the fit or new.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownCategory`] for a batch that the fit did not see, [`Error::MissingLabel`] for a row without one,
-    /// [`Error::Shape`] when the columns or labels differ in number.
+    /// [`Error::Shape`] when the columns or labels differ in number, [`Error::NotFinite`] for NaN or infinity in `x`,
+    /// [`Error::Overflow`] when a result is beyond any number.
     pub fn apply(&self, x: ArrayView2<'_, f64>, batch: &Categorical) -> Result<RidgeResult> {
-        check_columns(x, self.effects.ncols())?;
-        let known = places(&self.categories, batch, "batch", x.nrows())?;
+        check_columns("x", x, self.effects.ncols())?;
+        check_finite(x)?;
+        let known = places(&self.batches, batch, "batch", x.nrows())?;
         let mut explained = Array2::zeros(x.raw_dim());
         for (mut row, effect) in explained.outer_iter_mut().zip(known) {
             row.assign(&self.effects.row(effect));
         }
         Ok(RidgeResult {
-            residual: &x - &explained,
+            residual: within_numbers(METHOD, &x - &explained)?,
             explained,
         })
     }
 }
 
-/// The category of each row by batch and by each confounder, numbered through, and how many there are; only those with
-/// rows count.
+/// The solution of `gram β = moments`, where the pivots say that it is more than rounding.
+fn solve(gram: DMatrix<f64>, moments: &DMatrix<f64>) -> Result<DMatrix<f64>> {
+    let singular = Error::Singular { method: METHOD };
+    let diagonal = gram.diagonal();
+    let Some(factor) = Cholesky::new(gram) else {
+        return Err(singular);
+    };
+    let roots = factor.l_dirty().diagonal();
+    let mut pivots = roots.iter().zip(diagonal.iter());
+    if pivots.any(|(root, whole)| root * root < LEAST_PIVOT * whole) {
+        return Err(singular);
+    }
+    Ok(factor.solve(moments))
+}
+
+/// The batches; the category of each row by batch and by each confounder, numbered through; and how many there are.
+/// Only those with rows count.
 fn factors(
     batch: &Categorical,
     confounders: &[&Categorical],
     rows: usize,
-) -> Result<(Vec<Vec<usize>>, usize)> {
-    let labels = confounders.iter().map(|&labels| (labels, "confounder"));
-    let (mut factors, mut width) = (Vec::new(), 0_usize);
-    for (labels, what) in std::iter::once((batch, "batch")).chain(labels) {
-        let groups = Batches::of(labels, what, rows)?;
+) -> Result<(Vec<String>, Vec<Vec<usize>>, usize)> {
+    let batches = Batches::of(batch, "batch", rows)?;
+    let mut width = batches.len();
+    let mut factors = vec![batches.codes];
+    for labels in confounders {
+        let groups = Batches::of(labels, "confounder", rows)?;
         factors.push(groups.codes.iter().map(|code| width + code).collect());
         width += groups.len();
     }
@@ -173,7 +188,7 @@ fn factors(
             found: width,
         });
     }
-    Ok((factors, width))
+    Ok((batches.names, factors, width))
 }
 
 /// Takes from every column what a ridge regression ascribes to the batches: [`RidgeRemoval`] fitted and applied to one
@@ -181,19 +196,21 @@ fn factors(
 ///
 /// # Errors
 ///
-/// As [`RidgeRemoval::fit`].
+/// As [`RidgeRemoval::fit`] and [`RidgeRemoval::apply`].
 ///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
-/// use phenocoder_core::Categorical;
+/// use phenocoder_core::{Categorical, NoProgress};
 /// use phenocoder_embed::batch::ridge_removal;
 ///
-/// let x = array![[1.0], [1.0], [5.0], [5.0]];
-/// let batch = Categorical::from_labels(["a", "a", "b", "b"]);
-/// let result = ridge_removal(x.view(), &batch, &[], 1e-9)?;
-/// assert!(result.residual.iter().all(|v| v.abs() < 1e-8));
+/// let x = array![[1.0], [2.0], [1.0], [5.0], [4.0], [7.0]];
+/// let batch = Categorical::from_labels(["a", "a", "a", "b", "b", "b"]);
+/// let result = ridge_removal(x.view(), &batch, &[], 1.0, &NoProgress)?;
+/// // Of three rows and a penalty of 1, three quarters of the mean are the batch's.
+/// assert_eq!(result.explained, array![[1.0], [1.0], [1.0], [4.0], [4.0], [4.0]]);
+/// assert_eq!(result.residual, array![[0.0], [1.0], [0.0], [1.0], [0.0], [3.0]]);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 pub fn ridge_removal(
@@ -201,13 +218,15 @@ pub fn ridge_removal(
     batch: &Categorical,
     confounders: &[&Categorical],
     alpha: f64,
+    progress: &dyn Progress,
 ) -> Result<RidgeResult> {
-    RidgeRemoval::fit(x, batch, confounders, alpha)?.apply(x, batch)
+    RidgeRemoval::fit(x, batch, confounders, alpha, progress)?.apply(x, batch)
 }
 
 #[cfg(test)]
 mod tests {
     use ndarray::array;
+    use phenocoder_core::{CancelToken, NoProgress};
 
     use super::*;
 
@@ -217,15 +236,15 @@ mod tests {
         let x = array![[-1.0], [1.0], [-1.0], [1.0]];
         let batch = Categorical::from_labels(["a", "a", "b", "b"]);
         let kind = Categorical::from_labels(["k", "l", "k", "l"]);
-        let result = ridge_removal(x.view(), &batch, &[&kind], 1.0).unwrap();
+        let result = ridge_removal(x.view(), &batch, &[&kind], 1.0, &NoProgress).unwrap();
         assert!(result.explained.iter().all(|v| v.abs() < 1e-12));
     }
 
     #[test]
     fn new_rows_of_a_known_batch_are_corrected_and_of_an_unknown_one_refused() {
         let x = array![[0.0], [4.0]];
-        let fitted =
-            RidgeRemoval::fit(x.view(), &Categorical::from_labels(["a", "b"]), &[], 1.0).unwrap();
+        let batch = Categorical::from_labels(["a", "b"]);
+        let fitted = RidgeRemoval::fit(x.view(), &batch, &[], 1.0, &NoProgress).unwrap();
         let new = fitted
             .apply(array![[7.0]].view(), &Categorical::from_labels(["b"]))
             .unwrap();
@@ -245,16 +264,79 @@ mod tests {
         let names: Vec<String> = (0..200_000).map(|i| format!("{i:06}")).collect();
         let batch = Categorical::new(vec![7, 7, 150_000, 150_000], names.clone()).unwrap();
         let kind = Categorical::new(vec![3, 199_999, 3, 199_999], names).unwrap();
-        let fitted = RidgeRemoval::fit(x.view(), &batch, &[&kind], 1.0).unwrap();
+        let fitted = RidgeRemoval::fit(x.view(), &batch, &[&kind], 1.0, &NoProgress).unwrap();
         let found = fitted.apply(x.view(), &batch).unwrap();
         let batch = Categorical::from_labels(["a", "a", "b", "b"]);
         let kind = Categorical::from_labels(["k", "l", "k", "l"]);
-        let expected = ridge_removal(x.view(), &batch, &[&kind], 1.0).unwrap();
+        let expected = ridge_removal(x.view(), &batch, &[&kind], 1.0, &NoProgress).unwrap();
         assert_eq!(found, expected);
-        let effects = fitted.effects();
-        assert_eq!(effects.dim(), (200_000, 2));
-        assert!(effects.row(8).iter().all(|&effect| effect == 0.0));
-        assert!(effects.row(7).iter().all(|&effect| effect != 0.0));
+        assert_eq!(fitted.batches(), ["000007", "150000"]);
+        assert_eq!(fitted.effects().dim(), (2, 2));
+        assert!(fitted.effects().iter().all(|&effect| effect != 0.0));
+    }
+
+    #[test]
+    fn a_batch_that_had_no_rows_is_unknown() {
+        // As a table has it of which some rows were taken.
+        let batch = Categorical::from_labels(["a", "b", "c", "a"]);
+        let x = array![[0.0], [4.0], [9.0], [2.0]];
+        let rows = [0, 1, 3];
+        let some = x.select(ndarray::Axis(0), &rows);
+        let known = batch.select(&rows);
+        assert_eq!(known.categories(), ["a", "b", "c"]);
+        let fitted = RidgeRemoval::fit(some.view(), &known, &[], 1.0, &NoProgress).unwrap();
+        assert_eq!(fitted.batches(), ["a", "b"]);
+        assert!(fitted.apply(some.view(), &known).is_ok());
+        assert!(matches!(
+            fitted.apply(x.view(), &batch),
+            Err(Error::UnknownCategory { category, .. }) if category == "c"
+        ));
+    }
+
+    #[test]
+    fn a_penalty_that_rounding_swallows_is_refused() {
+        let batch = Categorical::from_labels((0..10_000).map(|i| ["a", "b", "c"][i % 3]));
+        let kind = Categorical::from_labels((0..10_000).map(|i| ["k", "l", "m", "n"][i % 4]));
+        let x = Array2::from_shape_fn((10_000, 1), |(i, _)| (i % 3 + i % 4) as f64);
+        let of = |alpha| RidgeRemoval::fit(x.view(), &batch, &[&kind], alpha, &NoProgress);
+        for alpha in [1e-7, 1e-9, 1e-11, 1e-12, 1e-14] {
+            let error = of(alpha).unwrap_err();
+            assert_eq!(error, Error::Singular { method: METHOD }, "{alpha}");
+        }
+        // Between batches the effect is 1, and what is in all of them is shared with the kinds.
+        let (usual, small) = (of(1.0).unwrap(), of(1e-4).unwrap());
+        for (effects, allowed) in [(usual.effects(), 1e-3), (small.effects(), 1e-6)] {
+            let steps = [
+                effects[[1, 0]] - effects[[0, 0]],
+                effects[[2, 0]] - effects[[1, 0]],
+            ];
+            for step in steps {
+                assert!((step - 1.0).abs() < allowed, "{effects}");
+            }
+        }
+        // Batches alone are told apart by any penalty.
+        assert!(RidgeRemoval::fit(x.view(), &batch, &[], 1e-14, &NoProgress).is_ok());
+    }
+
+    #[test]
+    fn new_rows_that_are_no_numbers_or_become_none_are_refused() {
+        let (x, batch) = (array![[-1.7e308]], Categorical::from_labels(["a"]));
+        let fitted = RidgeRemoval::fit(x.view(), &batch, &[], 1.0, &NoProgress).unwrap();
+        for wrong in [f64::NAN, f64::INFINITY] {
+            let found = fitted.apply(array![[wrong]].view(), &batch);
+            assert!(matches!(found, Err(Error::NotFinite { row: 0, .. })));
+        }
+        let far = fitted.apply(array![[1.7e308]].view(), &batch);
+        assert_eq!(far.unwrap_err(), Error::Overflow { method: METHOD });
+    }
+
+    #[test]
+    fn the_fit_stops_when_asked() {
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        let (x, batch) = (array![[0.0], [4.0]], Categorical::from_labels(["a", "b"]));
+        let found = RidgeRemoval::fit(x.view(), &batch, &[], 1.0, &stopped);
+        assert!(matches!(found, Err(Error::Cancelled(_))));
     }
 
     #[test]
@@ -262,13 +344,13 @@ mod tests {
         let rows = MOST + 1;
         let each = Categorical::from_labels((0..rows).map(|row| row.to_string()));
         let x = Array2::zeros((rows, 1));
-        let error = ridge_removal(x.view(), &each, &[], 1.0).unwrap_err();
+        let error = ridge_removal(x.view(), &each, &[], 1.0, &NoProgress).unwrap_err();
         assert_eq!(
             error.to_string(),
             "ridge removal has room for 8192 categories, found 8193"
         );
         let half = Categorical::from_labels((0..rows).map(|row| (row / 2).to_string()));
-        let error = ridge_removal(x.view(), &half, &[&half], 1.0).unwrap_err();
+        let error = ridge_removal(x.view(), &half, &[&half], 1.0, &NoProgress).unwrap_err();
         assert!(matches!(error, Error::TooMany { found: 8194, .. }));
     }
 
@@ -276,11 +358,11 @@ mod tests {
     fn effects_beyond_any_number_are_refused() {
         let x = array![[1.7e308], [1.7e308]];
         let batch = Categorical::from_labels(["a", "a"]);
-        let error = ridge_removal(x.view(), &batch, &[], 1.0).unwrap_err();
+        let error = ridge_removal(x.view(), &batch, &[], 1.0, &NoProgress).unwrap_err();
         assert!(matches!(error, Error::Overflow { .. }));
         for wrong in [f64::NAN, f64::INFINITY] {
             let parts = Parts {
-                categories: vec!["a".to_owned()],
+                batches: vec!["a".to_owned()],
                 effects: array![[wrong]],
             };
             assert!(RidgeRemoval::try_from(parts).is_err());
@@ -291,11 +373,13 @@ mod tests {
     fn bad_input_is_refused() {
         let x = array![[0.0], [4.0]];
         let batch = Categorical::from_labels(["a", "b"]);
-        assert!(ridge_removal(x.view(), &batch, &[], 0.0).is_err());
-        assert!(ridge_removal(array![[f64::NAN], [0.0]].view(), &batch, &[], 1.0).is_err());
+        assert!(ridge_removal(x.view(), &batch, &[], 0.0, &NoProgress).is_err());
+        let nan = array![[f64::NAN], [0.0]];
+        assert!(ridge_removal(nan.view(), &batch, &[], 1.0, &NoProgress).is_err());
         let missing = Categorical::from_optional_labels([Some("a"), None]);
-        let error = ridge_removal(x.view(), &missing, &[], 1.0).unwrap_err();
+        let error = ridge_removal(x.view(), &missing, &[], 1.0, &NoProgress).unwrap_err();
         assert!(matches!(error, Error::MissingLabel { row: 1, .. }));
-        assert!(ridge_removal(x.view(), &Categorical::from_labels(["a"]), &[], 1.0).is_err());
+        let short = Categorical::from_labels(["a"]);
+        assert!(ridge_removal(x.view(), &short, &[], 1.0, &NoProgress).is_err());
     }
 }

@@ -150,7 +150,7 @@ impl KMeans {
     /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`]
     /// for rows whose squared distances from the centers are beyond any number.
     pub fn assign(&self, x: ArrayView2<'_, f64>) -> Result<Vec<u32>> {
-        check_columns(x, self.centers.ncols())?;
+        check_columns("x", x, self.centers.ncols())?;
         check_finite(x)?;
         let x = x.as_standard_layout();
         let (labels, cost) = nearest_centers(x.view(), &self.centers);

@@ -327,7 +327,7 @@ impl GaussianMixture {
     /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`]
     /// for rows so far away that no component has a density there.
     pub fn probabilities(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-        check_columns(x, self.components.means().ncols())?;
+        check_columns("x", x, self.components.means().ncols())?;
         check_finite(x)?;
         let x = x.as_standard_layout();
         Ok(self.components.expect(x.view())?.1)
@@ -434,7 +434,7 @@ impl Run {
             Gaussians::fit(x, probabilities, config.covariance, config.regularization)
         };
         let mut components = if let Some(start) = &config.start {
-            check_columns(start.means.view(), x.ncols())?;
+            check_columns("start.means", start.means.view(), x.ncols())?;
             Gaussians::new(config.covariance, start.clone())?
         } else {
             let clusters = KMeansConfig::new(config.n_components)

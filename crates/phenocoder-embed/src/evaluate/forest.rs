@@ -272,7 +272,7 @@ impl RandomForest {
     /// [`Error::Shape`] for another number of columns than the fitted rows have, [`Error::NotFinite`] for NaN or
     /// infinity, [`Error::Cancelled`] when the caller stops it.
     pub fn predict(&self, x: ArrayView2<'_, f64>, progress: &dyn Progress) -> Result<Prediction> {
-        check_columns(x, self.importances.len())?;
+        check_columns("x", x, self.importances.len())?;
         check_finite(x)?;
         let x = x.as_standard_layout();
         let k = self.classes.len();

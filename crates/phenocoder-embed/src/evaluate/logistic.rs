@@ -272,7 +272,7 @@ impl LogisticRegression {
     /// [`Error::Shape`] for another number of columns than the fitted rows have, [`Error::NotFinite`] for NaN or
     /// infinity, [`Error::Overflow`] when a score is infinite.
     pub fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Prediction> {
-        check_columns(x, self.coefficients.ncols())?;
+        check_columns("x", x, self.coefficients.ncols())?;
         check_finite(x)?;
         let mut functions = Vec::with_capacity(self.coefficients.len() + self.intercepts.len());
         for (w, &b) in self.coefficients.outer_iter().zip(&self.intercepts) {

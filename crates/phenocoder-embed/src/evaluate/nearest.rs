@@ -208,7 +208,7 @@ impl KnnClassifier {
     /// [`Error::Shape`] for another number of columns than the fitted rows have, [`Error::NotFinite`] for NaN or
     /// infinity, [`Error::Cancelled`] when the caller stops it.
     pub fn predict(&self, x: ArrayView2<'_, f64>, progress: &dyn Progress) -> Result<Prediction> {
-        check_columns(x, self.x.ncols())?;
+        check_columns("x", x, self.x.ncols())?;
         let KnnConfig { k, metric, weights } = self.config;
         let neighbors = query_neighbors(self.x.view(), x, k, metric, progress)?;
         let mut shares = Array2::<f64>::zeros((x.nrows(), self.classes.len()));

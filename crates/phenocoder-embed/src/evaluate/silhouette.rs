@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_groups, ranked, values_of};
 use crate::knn::Metric;
-use crate::matrix::{check_finite, dot, squared_distance};
+use crate::matrix::{check_finite, dot, squared_distance, to_unit_length};
 use crate::{Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
@@ -167,14 +167,7 @@ fn samples(
     order.sort_by_key(|&row| groups[row]);
     let mut sorted = x.select(Axis(0), &order);
     if config.metric == Metric::Cosine {
-        for mut row in sorted.outer_iter_mut() {
-            let largest = row.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-            if largest > 0.0 {
-                row /= largest;
-                let length = row.iter().map(|v| v * v).sum::<f64>().sqrt();
-                row /= length;
-            }
-        }
+        sorted.outer_iter_mut().for_each(to_unit_length);
     }
     let sorted = Sorted {
         values: sorted.as_slice().unwrap_or_default(),

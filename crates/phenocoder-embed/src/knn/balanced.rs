@@ -122,7 +122,7 @@ pub fn batch_balanced_query(
     metric: Metric,
     progress: &dyn Progress,
 ) -> Result<Neighbors> {
-    check_columns(query, reference.ncols())?;
+    check_columns("query", query, reference.ncols())?;
     let batches = rows_of_batches(batch, reference.nrows(), within_batch)?;
     Error::check_enough(METHOD, "rows", 1, reference.nrows())?;
     let points = Points::new(reference, metric)?;

@@ -283,7 +283,7 @@ impl HnswIndex {
         width: usize,
         progress: &dyn Progress,
     ) -> Result<Neighbors> {
-        check_columns(query, self.points.ncols())?;
+        check_columns("query", query, self.points.ncols())?;
         let query = Points::new(query, self.config.metric)?;
         self.search(&query, |_| None, k, width, progress)
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::groups::{Groups, NONE, parted};
 use super::panels::Panels;
 use super::{Metric, Neighbors};
-use crate::matrix::{check_finite, dot, squared_distance};
+use crate::matrix::{check_finite, dot, squared_distance, to_unit_length};
 use crate::{ConfigError, Error, Result};
 
 /// Rows of the query that are compared at once.
@@ -115,14 +115,7 @@ impl Points {
             return Err(OVERFLOW);
         }
         if metric == Metric::Cosine {
-            for mut row in exact.outer_iter_mut() {
-                let largest = row.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-                if largest > 0.0 {
-                    row /= largest;
-                    let length = row.iter().map(|v| v * v).sum::<f64>().sqrt();
-                    row /= length;
-                }
-            }
+            exact.outer_iter_mut().for_each(to_unit_length);
         }
         Ok(Self {
             exact,

@@ -82,7 +82,7 @@ impl NeighborSearch {
         first_index: u32,
         progress: &dyn Progress,
     ) -> Result<()> {
-        check_columns(rows, self.query.ncols())?;
+        check_columns("rows", rows, self.query.ncols())?;
         if rows.nrows() == 0 {
             return Ok(());
         }

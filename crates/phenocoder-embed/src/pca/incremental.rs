@@ -254,7 +254,7 @@ impl IncrementalPca {
     ) -> Result<()> {
         let (m, p) = block.dim();
         if self.rows > 0 {
-            check_columns(block, self.mean.len())?;
+            check_columns("block", block, self.mean.len())?;
         }
         if m == 0 {
             return Ok(());

@@ -46,16 +46,21 @@ fn every_correction_mixes_planted_batches_and_keeps_kinds_apart() {
     for (name, corrected) in [
         (
             "combat",
-            combat(view, &batch, &[], &CombatConfig::default()).unwrap(),
+            combat(view, &batch, &[], &CombatConfig::default(), &NoProgress).unwrap(),
         ),
-        ("means", center(view, &batch, BatchEffect::Mean).unwrap()),
+        (
+            "means",
+            center(view, &batch, BatchEffect::Mean, &NoProgress).unwrap(),
+        ),
         (
             "spreads",
-            center(view, &batch, BatchEffect::MeanAndVariance).unwrap(),
+            center(view, &batch, BatchEffect::MeanAndVariance, &NoProgress).unwrap(),
         ),
         (
             "ridge",
-            ridge_removal(view, &batch, &[], 1.0).unwrap().residual,
+            ridge_removal(view, &batch, &[], 1.0, &NoProgress)
+                .unwrap()
+                .residual,
         ),
         ("Harmony, form one", by_harmony(HarmonyForm::One)),
         ("Harmony, form two", by_harmony(HarmonyForm::Two)),

@@ -129,7 +129,7 @@ fn the_chain_from_the_statistics_reaches_the_graph_and_the_components_of_the_ref
         let scaler = Scaler::fit(raw.view(), &config).unwrap();
         let mut x = scaler.transform(raw.view()).unwrap();
         if name == "bbknn" {
-            let result = ridge_removal(x.view(), &run.wells(), &[], 1.0).unwrap();
+            let result = ridge_removal(x.view(), &run.wells(), &[], 1.0, &NoProgress).unwrap();
             x = result.residual;
         }
         let error = max_difference(&x, &run.matrix("X_after.npy"));
@@ -199,7 +199,7 @@ fn scaling_of_both_runs_is_reproduced() {
 fn ridge_removal_of_the_well_is_reproduced() {
     let Some(run) = run("bbknn") else { return };
     let scaled = run.matrix("X_scaled.npy");
-    let result = ridge_removal(scaled.view(), &run.wells(), &[], 1.0).unwrap();
+    let result = ridge_removal(scaled.view(), &run.wells(), &[], 1.0, &NoProgress).unwrap();
     let error = max_difference(&result.residual, &run.matrix("X_ridge_residual.npy")).max(
         max_difference(&result.explained, &run.matrix("X_explained.npy")),
     );

@@ -255,7 +255,7 @@ fn ridge_removal_equals_bbknn() {
             ("ridge_batch_conf", "bc", vec![&other]),
         ] {
             assert_eq!(set.entry(entry), "npz", "{name}");
-            let result = ridge_removal(x.view(), &batch, &confounders, 1.0).unwrap();
+            let result = ridge_removal(x.view(), &batch, &confounders, 1.0, &NoProgress).unwrap();
             let residual = set.matrix(&format!("e_ridge_{case}_residual"));
             let explained = set.matrix(&format!("e_ridge_{case}_explained"));
             let error = max_difference(&result.residual, &residual)

@@ -53,7 +53,7 @@ fn scaled(set: &Value) -> Array2<f64> {
 fn components(set: &Value) -> (Array2<f64>, Pca, Array2<f64>) {
     let scaled = scaled(set);
     let (batch, kind) = (labels(set, "batch"), labels(set, "kind"));
-    let residual = ridge_removal(scaled.view(), &batch, &[&kind], 1.0)
+    let residual = ridge_removal(scaled.view(), &batch, &[&kind], 1.0, &NoProgress)
         .unwrap()
         .residual;
     let pca = Pca::fit(residual.view(), &PcaConfig::new(COMPONENTS)).unwrap();
@@ -169,7 +169,7 @@ fn batches_of_one_spread_filled_gaps_and_numbers_told_are_those_of_the_peers() {
     let space = &golden["space"];
     let x = rows(space);
     let batch = labels(space, "batch");
-    let found = center(x.view(), &batch, BatchEffect::MeanAndVariance).unwrap();
+    let found = center(x.view(), &batch, BatchEffect::MeanAndVariance, &NoProgress).unwrap();
     let error = max_difference(&found, &matrix(&space["of_one_spread"]));
     assert!(error < 1e-10, "{error:e}");
     let (_, _, scores) = components(space);

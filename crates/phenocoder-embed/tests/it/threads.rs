@@ -82,7 +82,8 @@ fn hash_everything(threads: usize) -> Vec<u8> {
         add(&mut neighbors.distances().iter().copied());
         add(&mut neighbors.indices().iter().map(|&i| f64::from(i)));
         let batch = Categorical::from_labels((0..700).map(|i| if i % 3 == 0 { "a" } else { "b" }));
-        let corrected = combat(x.view(), &batch, &[], &CombatConfig::default()).unwrap();
+        let corrected =
+            combat(x.view(), &batch, &[], &CombatConfig::default(), &NoProgress).unwrap();
         add(&mut corrected.iter().copied());
         // Blocks of more rows than one task has.
         let tall = Array2::from_shape_fn((2600, 3), |(i, _)| (i % 5) as f64 + stream.normal());

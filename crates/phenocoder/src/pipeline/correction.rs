@@ -146,16 +146,16 @@ impl BatchCorrection {
         progress.check()?;
         Ok(match self {
             Self::None => rows.to_owned(),
-            Self::Ridge { alpha } => ridge_about_mean(rows, batch, kept, *alpha)?,
+            Self::Ridge { alpha } => ridge_about_mean(rows, batch, kept, *alpha, progress)?,
             Self::Combat(config) => {
                 let kept: Vec<Covariate<'_>> = kept
                     .iter()
                     .map(|labels| Covariate::Categories(labels))
                     .collect();
-                combat(rows, batch, &kept, config)?
+                combat(rows, batch, &kept, config, progress)?
             }
             Self::Harmony(config) => harmony(rows, &[batch], config, progress)?.corrected,
-            Self::Center(effect) => center(rows, batch, *effect)?,
+            Self::Center(effect) => center(rows, batch, *effect, progress)?,
         })
     }
 
@@ -175,14 +175,15 @@ fn ridge_about_mean(
     batch: &Categorical,
     kept: &[&Categorical],
     alpha: f64,
+    progress: &dyn Progress,
 ) -> Result<Array2<f64>> {
     let mean = rows.mean_axis(Axis(0));
-    let explained = match mean.filter(|mean| mean.iter().all(|v| v.is_finite())) {
-        Some(mean) => ridge_removal((&rows - &mean).view(), batch, kept, alpha)?.explained,
+    let removed = match mean.filter(|mean| mean.iter().all(|v| v.is_finite())) {
+        Some(mean) => ridge_removal((&rows - &mean).view(), batch, kept, alpha, progress)?,
         // It names the value that is no number.
-        None => ridge_removal(rows, batch, kept, alpha)?.explained,
+        None => ridge_removal(rows, batch, kept, alpha, progress)?,
     };
-    Ok(&rows - &explained)
+    Ok(&rows - &removed.explained)
 }
 
 /// Where in a step a correction acts.

@@ -1,10 +1,11 @@
 //! The regression of all columns on the batches and the covariates.
 
-use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Categorical, ShapeError};
+use ndarray::{Array2, ArrayView2, Axis};
+use phenocoder_core::{Categorical, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use super::{Batches, Covariate, Error, Result, places};
+use super::{Batches, Covariate, Error, METHOD, Result, places};
+use crate::batch::each_row;
 use crate::matrix::dot;
 
 /// How a covariate becomes columns.
@@ -150,10 +151,11 @@ impl Fit {
         batches: &Batches,
         encodings: &[Encoding],
         known: Array2<f64>,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         let (n, p) = x.dim();
-        let means = batches.means(x);
-        let known_means = batches.means(known.view());
+        let means = batches.means(x, progress)?;
+        let known_means = batches.means(known.view(), progress)?;
         let deviation = |row: usize, column: usize| {
             known[[row, column]] - known_means[[batches.codes[row], column]]
         };
@@ -161,11 +163,21 @@ impl Fit {
         let centered: Vec<Vec<f64>> = (0..known.ncols())
             .map(|column| (0..n).map(|row| deviation(row, column)).collect())
             .collect();
-        let slopes = Self::slopes(x, batches, &means, encodings, &known, &centered)?;
+        let (basis, upper) = orthonormal(encodings, &known, &centered, progress)?;
+        let mut slopes = Array2::<f64>::zeros((basis.len(), p));
+        each_row(x, progress, |row, values| {
+            let own = means.row(batches.codes[row]);
+            for (direction, mut products) in basis.iter().zip(slopes.outer_iter_mut()) {
+                for ((sum, value), mean) in products.iter_mut().zip(values).zip(own) {
+                    *sum += direction[row] * (value - mean);
+                }
+            }
+        })?;
+        solve_upper(&upper, &mut slopes);
         let mut squares = Array2::<f64>::zeros(means.raw_dim());
         let (mut total, mut largest) = (vec![0.0; p], vec![0.0_f64; p]);
         let mut explained = vec![0.0; p];
-        for (row, values) in x.outer_iter().enumerate() {
+        each_row(x, progress, |row, values| {
             let code = batches.codes[row];
             explained.fill(0.0);
             for (covariate, slopes) in centered.iter().zip(slopes.outer_iter()) {
@@ -180,12 +192,12 @@ impl Fit {
                 largest[column] = largest[column].max(value.abs());
                 squares[[code, column]] += residual * residual;
             }
-        }
+        })?;
         let mut variances = Vec::with_capacity(p);
         for column in 0..p {
             let variance = squares.column(column).sum() / n.max(1) as f64;
             if !variance.is_finite() {
-                return Err(Error::Overflow { method: "ComBat" });
+                return Err(Error::Overflow { method: METHOD });
             }
             let rounding = 4.0 * f64::EPSILON * largest[column];
             let noise = f64::max(1e-24 * total[column] / n.max(1) as f64, rounding * rounding);
@@ -205,70 +217,65 @@ impl Fit {
             variances,
         })
     }
+}
 
-    /// The covariates' effects, by modified Gram–Schmidt, each column twice.
-    fn slopes(
-        x: ArrayView2<'_, f64>,
-        batches: &Batches,
-        means: &Array2<f64>,
-        encodings: &[Encoding],
-        known: &Array2<f64>,
-        centered: &[Vec<f64>],
-    ) -> Result<Array2<f64>> {
-        let (q, p) = (centered.len(), x.ncols());
-        let mut basis: Vec<Vec<f64>> = Vec::with_capacity(q);
-        let mut upper = Array2::<f64>::zeros((q, q));
-        for (column, covariate) in centered.iter().enumerate() {
-            let mut rest = covariate.clone();
-            for _ in 0..2 {
-                for (i, direction) in basis.iter().enumerate() {
-                    let product = dot(direction, &rest);
-                    upper[[i, column]] += product;
-                    for (value, part) in rest.iter_mut().zip(direction) {
-                        *value -= product * part;
-                    }
-                }
-            }
-            let (left, before) = (dot(&rest, &rest).sqrt(), dot(covariate, covariate).sqrt());
-            let whole = known
-                .column(column)
-                .iter()
-                .map(|v| v * v)
-                .sum::<f64>()
-                .sqrt();
-            if !whole.is_finite() {
-                return Err(Error::Overflow { method: "ComBat" });
-            }
-            if left <= f64::max(RANK * before, 1e-3 * RANK * whole) {
-                let (covariate, category) = Encoding::column(encodings, column);
-                return Err(Error::Collinear {
-                    covariate,
-                    category,
-                });
-            }
-            for value in &mut rest {
-                *value /= left;
-            }
-            upper[[column, column]] = left;
-            basis.push(rest);
-        }
-        let mut slopes = Array2::<f64>::zeros((q, p));
-        for (direction, mut products) in basis.iter().zip(slopes.outer_iter_mut()) {
-            for (row, values) in x.outer_iter().enumerate() {
-                let own = means.row(batches.codes[row]);
-                for ((sum, value), mean) in products.iter_mut().zip(values).zip(own) {
-                    *sum += direction[row] * (value - mean);
+/// An orthonormal basis of the covariates' columns and the upper triangle that makes these of it, by modified
+/// Gram–Schmidt, each column twice.
+fn orthonormal(
+    encodings: &[Encoding],
+    known: &Array2<f64>,
+    centered: &[Vec<f64>],
+    progress: &dyn Progress,
+) -> Result<(Vec<Vec<f64>>, Array2<f64>)> {
+    let q = centered.len();
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(q);
+    let mut upper = Array2::<f64>::zeros((q, q));
+    for (column, covariate) in centered.iter().enumerate() {
+        progress.check()?;
+        let mut rest = covariate.clone();
+        for _ in 0..2 {
+            for (i, direction) in basis.iter().enumerate() {
+                let product = dot(direction, &rest);
+                upper[[i, column]] += product;
+                for (value, part) in rest.iter_mut().zip(direction) {
+                    *value -= product * part;
                 }
             }
         }
-        for i in (0..q).rev() {
-            let (mut rest, solved) = slopes.view_mut().split_at(ndarray::Axis(0), i + 1);
-            let mut own = rest.row_mut(i);
-            for (j, slope) in solved.outer_iter().enumerate() {
-                own.scaled_add(-upper[[i, i + 1 + j]], &slope);
-            }
-            own /= upper[[i, i]];
+        let (left, before) = (dot(&rest, &rest).sqrt(), dot(covariate, covariate).sqrt());
+        let whole = known
+            .column(column)
+            .iter()
+            .map(|v| v * v)
+            .sum::<f64>()
+            .sqrt();
+        if !whole.is_finite() {
+            return Err(Error::Overflow { method: METHOD });
         }
-        Ok(slopes)
+        if left <= f64::max(RANK * before, 1e-3 * RANK * whole) {
+            let (covariate, category) = Encoding::column(encodings, column);
+            return Err(Error::Collinear {
+                covariate,
+                category,
+            });
+        }
+        for value in &mut rest {
+            *value /= left;
+        }
+        upper[[column, column]] = left;
+        basis.push(rest);
+    }
+    Ok((basis, upper))
+}
+
+/// Puts the solution of `upper s = products` in place of the products.
+fn solve_upper(upper: &Array2<f64>, products: &mut Array2<f64>) {
+    for i in (0..products.nrows()).rev() {
+        let (mut rest, solved) = products.view_mut().split_at(Axis(0), i + 1);
+        let mut own = rest.row_mut(i);
+        for (j, slope) in solved.outer_iter().enumerate() {
+            own.scaled_add(-upper[[i, i + 1 + j]], &slope);
+        }
+        own /= upper[[i, i]];
     }
 }

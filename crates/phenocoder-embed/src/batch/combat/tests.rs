@@ -1,5 +1,5 @@
 use ndarray::{Array2, array, s};
-use phenocoder_core::Seed;
+use phenocoder_core::{CancelToken, NoProgress, Seed};
 use proptest::prelude::*;
 
 use super::*;
@@ -27,7 +27,7 @@ fn two_columns_without_noise_in_their_spread_equal_those_worked_out_by_hand() {
     // Both batches have variance 2 in both columns; means of the first column 1 and 5, of the second 3 and 3.
     let x = array![[0.0, 2.0], [2.0, 4.0], [4.0, 2.0], [6.0, 4.0]];
     let batch = Categorical::from_labels(["a", "a", "b", "b"]);
-    let fitted = Combat::fit(x.view(), &batch, &[], &CombatConfig::default()).unwrap();
+    let fitted = Combat::fit(x.view(), &batch, &[], &CombatConfig::default(), &NoProgress).unwrap();
     // v = 1; ĝ of batch a = (−2, 0), ḡ = −1, t² = 1; d̂ = 2 for all, so d = 2:
     // g = (2 ĝ + 2 ḡ) / (2 + 2) = (−1.5, −0.5).
     let shifts = array![[-1.5, -0.5], [1.5, 0.5]];
@@ -55,7 +55,14 @@ fn the_batch_goes_and_the_covariate_stays() {
         Categorical::from_labels(&kind),
     );
     let covariates = [Covariate::Categories(&treatment)];
-    let result = combat(x.view(), &labels, &covariates, &CombatConfig::default()).unwrap();
+    let result = combat(
+        x.view(),
+        &labels,
+        &covariates,
+        &CombatConfig::default(),
+        &NoProgress,
+    )
+    .unwrap();
     let mean = |x: &Array2<f64>, b: &str, k: &str| {
         let rows: Vec<usize> = (0..45).filter(|&i| batch[i] == b && kind[i] == k).collect();
         x.select(Axis(0), &rows).mean().unwrap()
@@ -67,9 +74,9 @@ fn the_batch_goes_and_the_covariate_stays() {
     }
     // Only the mean: the spread of the second batch stays.
     let config = CombatConfig::default().with_effect(BatchEffect::Mean);
-    let moved = combat(x.view(), &labels, &covariates, &config).unwrap();
+    let moved = combat(x.view(), &labels, &covariates, &config, &NoProgress).unwrap();
     assert!((mean(&moved, "b", "k") - mean(&moved, "a", "k")).abs() < 1.2);
-    let fitted = Combat::fit(x.view(), &labels, &covariates, &config).unwrap();
+    let fitted = Combat::fit(x.view(), &labels, &covariates, &config, &NoProgress).unwrap();
     assert!(fitted.scales().iter().all(|&scale| scale == 1.0));
 }
 
@@ -82,7 +89,14 @@ fn rows_of_the_fit_and_new_ones_are_corrected_alike_and_the_fit_can_be_written()
         Categorical::from_labels(&kind),
     );
     let covariates = [Covariate::Categories(&treatment), Covariate::Numbers(&ages)];
-    let fitted = Combat::fit(x.view(), &labels, &covariates, &CombatConfig::default()).unwrap();
+    let fitted = Combat::fit(
+        x.view(),
+        &labels,
+        &covariates,
+        &CombatConfig::default(),
+        &NoProgress,
+    )
+    .unwrap();
     assert_eq!(fitted.batches(), ["a", "b", "c"]);
     let all = fitted.apply(x.view(), &labels, &covariates).unwrap();
     // The rows of one batch only, with categories of their own.
@@ -137,7 +151,14 @@ fn what_was_not_fitted_is_refused() {
         Categorical::from_labels(&kind),
     );
     let covariates = [Covariate::Categories(&treatment)];
-    let fitted = Combat::fit(x.view(), &labels, &covariates, &CombatConfig::default()).unwrap();
+    let fitted = Combat::fit(
+        x.view(),
+        &labels,
+        &covariates,
+        &CombatConfig::default(),
+        &NoProgress,
+    )
+    .unwrap();
     let row = x.slice(s![..1, ..]);
     let (a, k) = (
         Categorical::from_labels(["a"]),
@@ -171,6 +192,7 @@ fn what_was_not_fitted_is_refused() {
         &labels,
         &[Covariate::Numbers(&[0.5; 45])],
         &CombatConfig::default(),
+        &NoProgress,
     );
     assert!(matches!(
         numbers,
@@ -182,12 +204,54 @@ fn what_was_not_fitted_is_refused() {
 }
 
 #[test]
+fn new_rows_that_are_no_numbers_or_become_none_are_refused() {
+    let x = array![[0.0, 2.0], [2.0, 4.0], [4.0, 2.0], [6.0, 4.0]];
+    let batch = Categorical::from_labels(["a", "a", "b", "b"]);
+    let config = CombatConfig::default();
+    let fitted = Combat::fit(x.view(), &batch, &[], &config, &NoProgress).unwrap();
+    let row = Categorical::from_labels(["b"]);
+    for wrong in [f64::NAN, f64::NEG_INFINITY] {
+        let found = fitted.apply(array![[0.0, wrong]].view(), &row, &[]);
+        assert!(matches!(
+            found,
+            Err(Error::NotFinite {
+                row: 0,
+                column: 1,
+                ..
+            })
+        ));
+    }
+    let wide = Combat {
+        scales: array![[1.0, 1.0], [0.5, 1.0]],
+        ..fitted
+    };
+    let far = wide.apply(array![[1.7e308, 0.0]].view(), &row, &[]);
+    assert_eq!(far.unwrap_err(), Error::Overflow { method: METHOD });
+}
+
+#[test]
+fn the_fit_stops_when_asked() {
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    let (x, batch, _) = planted(8);
+    let labels = Categorical::from_labels(&batch);
+    let found = Combat::fit(x.view(), &labels, &[], &CombatConfig::default(), &stopped);
+    assert!(matches!(found, Err(Error::Cancelled(_))));
+}
+
+#[test]
 fn bad_input_is_refused() {
     let (x, batch, kind) = planted(4);
     let labels = Categorical::from_labels(&batch);
     let treatment = Categorical::from_labels(&kind);
     let fit = |x: &Array2<f64>, batch: &Categorical, covariates: &[Covariate<'_>]| {
-        Combat::fit(x.view(), batch, covariates, &CombatConfig::default())
+        Combat::fit(
+            x.view(),
+            batch,
+            covariates,
+            &CombatConfig::default(),
+            &NoProgress,
+        )
     };
     let mut nan = x.clone();
     nan[[3, 2]] = f64::NAN;
@@ -232,7 +296,7 @@ fn bad_input_is_refused() {
         Err(Error::SmallBatch { rows: 1, .. })
     ));
     let moved = CombatConfig::default().with_effect(BatchEffect::Mean);
-    assert!(Combat::fit(x.view(), &lone, &[], &moved).is_ok());
+    assert!(Combat::fit(x.view(), &lone, &[], &moved, &NoProgress).is_ok());
     assert!(matches!(
         fit(&(&x * 1e200), &labels, &[]),
         Err(Error::Overflow { .. })
@@ -248,7 +312,7 @@ fn bad_input_is_refused() {
         CombatConfig::default().with_iterations(0),
     ] {
         assert!(matches!(
-            combat(x.view(), &labels, &[], &config),
+            combat(x.view(), &labels, &[], &config, &NoProgress),
             Err(Error::Config(_))
         ));
     }
@@ -256,7 +320,7 @@ fn bad_input_is_refused() {
         .with_iterations(1)
         .with_tolerance(1e-14);
     assert!(matches!(
-        combat(x.view(), &labels, &[], &few),
+        combat(x.view(), &labels, &[], &few, &NoProgress),
         Err(Error::NotConverged { .. })
     ));
 }
@@ -267,7 +331,14 @@ fn a_covariate_that_the_batches_tell_is_named() {
     let labels = Categorical::from_labels(&batch);
     let treatment = Categorical::from_labels(&kind);
     let fit = |covariates: &[Covariate<'_>]| {
-        Combat::fit(x.view(), &labels, covariates, &CombatConfig::default()).unwrap_err()
+        Combat::fit(
+            x.view(),
+            &labels,
+            covariates,
+            &CombatConfig::default(),
+            &NoProgress,
+        )
+        .unwrap_err()
     };
     // The batch under another name, after a covariate that is well.
     let plate = Categorical::from_labels(batch.iter().map(|b| if *b == "c" { "p2" } else { "p1" }));
@@ -297,13 +368,36 @@ fn a_covariate_that_the_batches_tell_is_named() {
         }
     );
     let days = [Covariate::Numbers(&dates[..])];
-    assert!(Combat::fit(x.view(), &labels, &days, &CombatConfig::default()).is_ok());
+    assert!(
+        Combat::fit(
+            x.view(),
+            &labels,
+            &days,
+            &CombatConfig::default(),
+            &NoProgress
+        )
+        .is_ok()
+    );
     // A covariate of one category is no covariate.
     let one = Categorical::from_labels(["same"; 45]);
-    let none = combat(x.view(), &labels, &[], &CombatConfig::default()).unwrap();
+    let none = combat(
+        x.view(),
+        &labels,
+        &[],
+        &CombatConfig::default(),
+        &NoProgress,
+    )
+    .unwrap();
     let with = [Covariate::Categories(&one)];
     assert_eq!(
-        combat(x.view(), &labels, &with, &CombatConfig::default()).unwrap(),
+        combat(
+            x.view(),
+            &labels,
+            &with,
+            &CombatConfig::default(),
+            &NoProgress
+        )
+        .unwrap(),
         none
     );
 }
@@ -313,14 +407,14 @@ fn columns_without_residuals_do_not_touch_the_others() {
     let (x, batch, _) = planted(6);
     let labels = Categorical::from_labels(&batch);
     let config = CombatConfig::default();
-    let alone = combat(x.view(), &labels, &[], &config).unwrap();
+    let alone = combat(x.view(), &labels, &[], &config, &NoProgress).unwrap();
     let mut wide = Array2::zeros((45, 9));
     wide.slice_mut(s![.., ..7]).assign(&x);
     wide.column_mut(7).fill(0.1);
     for i in 0..45 {
         wide[[i, 8]] = if batch[i] == "b" { 0.7 } else { 0.1 };
     }
-    let result = combat(wide.view(), &labels, &[], &config).unwrap();
+    let result = combat(wide.view(), &labels, &[], &config, &NoProgress).unwrap();
     assert_eq!(result.slice(s![.., ..7]), alone);
     assert_eq!(result.column(7), wide.column(7));
     // What the batch explains fully goes.
@@ -334,20 +428,23 @@ fn degenerate_sizes_give_numbers() {
     let (x, batch, _) = planted(7);
     let config = CombatConfig::default();
     let one = Categorical::from_labels(["a"; 45]);
-    assert_eq!(combat(x.view(), &one, &[], &config).unwrap(), x);
+    assert_eq!(
+        combat(x.view(), &one, &[], &config, &NoProgress).unwrap(),
+        x
+    );
     let labels = Categorical::from_labels(&batch);
-    let column = combat(x.slice(s![.., ..1]), &labels, &[], &config).unwrap();
+    let column = combat(x.slice(s![.., ..1]), &labels, &[], &config, &NoProgress).unwrap();
     assert!(column.iter().all(|value| value.is_finite()));
     // No column, no row.
     assert_eq!(
-        combat(x.slice(s![.., ..0]), &labels, &[], &config)
+        combat(x.slice(s![.., ..0]), &labels, &[], &config, &NoProgress)
             .unwrap()
             .dim(),
         (45, 0)
     );
     let nobody = Categorical::from_labels([""; 0]);
     assert_eq!(
-        combat(x.slice(s![..0, ..]), &nobody, &[], &config)
+        combat(x.slice(s![..0, ..]), &nobody, &[], &config, &NoProgress)
             .unwrap()
             .dim(),
         (0, 7)
@@ -360,7 +457,7 @@ fn degenerate_sizes_give_numbers() {
             still[[i, c]] = c as f64;
         }
     }
-    let result = combat(still.view(), &labels, &[], &config).unwrap();
+    let result = combat(still.view(), &labels, &[], &config, &NoProgress).unwrap();
     assert!(result.iter().all(|value| value.is_finite()));
 }
 
@@ -377,7 +474,7 @@ proptest! {
             x.view(),
             &Categorical::from_labels(&batch),
             &[Covariate::Categories(&treatment)],
-            &config,
+            &config, &NoProgress
         ).unwrap();
         let renamed = Categorical::from_labels(order.iter().map(|&i| match batch[i] {
             "a" => "z",
@@ -386,7 +483,7 @@ proptest! {
         }));
         let kinds = Categorical::from_labels(order.iter().map(|&i| if kind[i] == "k" { "2" } else { "1" }));
         let scaled = x.select(Axis(0), &order) * 1e3;
-        let other = combat(scaled.view(), &renamed, &[Covariate::Categories(&kinds)], &config).unwrap();
+        let other = combat(scaled.view(), &renamed, &[Covariate::Categories(&kinds)], &config, &NoProgress).unwrap();
         let expected = result.select(Axis(0), &order) * 1e3;
         prop_assert!(difference(&other, &expected) < 1e-7);
     }

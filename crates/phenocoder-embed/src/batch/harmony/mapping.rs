@@ -81,6 +81,11 @@ impl Harmony {
         })
     }
 
+    /// The numbers of clusters and of columns.
+    pub(super) fn dim(&self) -> (usize, usize) {
+        self.sums.dim()
+    }
+
     /// The number of clusters.
     #[must_use]
     pub fn n_clusters(&self) -> usize {
@@ -146,7 +151,7 @@ impl Harmony {
         batches: &[&Categorical],
         progress: &dyn Progress,
     ) -> Result<Array2<f64>> {
-        check_columns(x, self.sums.ncols())?;
+        check_columns("x", x, self.sums.ncols())?;
         check_finite(x)?;
         check_batches(batches)?;
         let levels = Levels::new(batches, x.nrows(), 1)?;

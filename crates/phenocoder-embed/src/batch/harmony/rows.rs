@@ -1,10 +1,11 @@
 //! Rows of numbers, and sums of them by level.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut1};
 use rayon::prelude::*;
 
 use super::METHOD;
 use super::levels::Levels;
+use crate::matrix::to_unit_length;
 use crate::{Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
@@ -93,19 +94,7 @@ impl Rows {
     /// Every row at unit length; a row of zeros stays one.
     pub(super) fn to_unit(&self) -> Self {
         let mut unit = self.clone();
-        unit.each(|_, row| {
-            // By the largest first, so that no square is infinite.
-            let largest = row.iter().fold(0.0, |m, v| f64::max(m, v.abs()));
-            if largest > 0.0 {
-                for value in row.iter_mut() {
-                    *value /= largest;
-                }
-                let length = row.iter().map(|v| v * v).sum::<f64>().sqrt();
-                for value in row.iter_mut() {
-                    *value /= length;
-                }
-            }
-        });
+        unit.each(|_, row| to_unit_length(ArrayViewMut1::from(row)));
         unit
     }
 

@@ -83,13 +83,13 @@ pub fn batch_variance(x: ArrayView2<'_, f64>, batches: &[u32]) -> Result<f64> {
 ///
 /// ```
 /// use ndarray::array;
-/// use phenocoder_core::Categorical;
+/// use phenocoder_core::{Categorical, NoProgress};
 /// use phenocoder_embed::batch::{BatchEffect, center};
 /// use phenocoder_embed::evaluate::mixing::batch_variance_removed;
 ///
 /// let before = array![[0.0], [2.0], [4.0], [6.0]];
 /// let batch = Categorical::from_labels(["a", "a", "b", "b"]);
-/// let after = center(before.view(), &batch, BatchEffect::Mean)?;
+/// let after = center(before.view(), &batch, BatchEffect::Mean, &NoProgress)?;
 /// assert_eq!(batch_variance_removed(before.view(), after.view(), &[0, 0, 1, 1])?, 1.0);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
