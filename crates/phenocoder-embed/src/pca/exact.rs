@@ -1,11 +1,12 @@
 //! All eigenvectors that are asked for, to rounding.
 
-use ndarray::{Array2, ArrayView1, Axis};
-use phenocoder_core::Progress;
+use ndarray::{Array2, ArrayView1};
+use phenocoder_core::{Cancelled, Progress};
 
 use super::METHOD;
-use super::eigen::{leading_eigenvectors, make_orthogonal};
+use super::eigen::leading_eigenvectors;
 use super::product::Centered;
+use crate::matrix::{dot, make_orthogonal};
 use crate::{Error, Result};
 
 /// What a solver finds.
@@ -20,18 +21,23 @@ pub(super) struct Directions {
 
 impl Directions {
     /// Makes the components orthonormal and gives them their signs; rows that are missing or zero are filled.
-    pub(super) fn new(squares: Vec<f64>, mut components: Array2<f64>, total: f64) -> Self {
-        orthonormalize(&mut components);
+    pub(super) fn new(
+        squares: Vec<f64>,
+        components: Array2<f64>,
+        total: f64,
+        progress: &dyn Progress,
+    ) -> Result<Self, Cancelled> {
+        let mut components = orthonormal(components, progress)?;
         for mut component in components.outer_iter_mut() {
             if largest_entry(component.view()) < 0.0 {
                 component.mapv_inplace(|v| -v);
             }
         }
-        Self {
+        Ok(Self {
             squares,
             components,
             total,
-        }
+        })
     }
 
     /// Those of a matrix of inner products of columns.
@@ -42,7 +48,7 @@ impl Directions {
     ) -> Result<Self> {
         let total = finite_total(inner.diag().sum())?;
         let (squares, vectors) = leading_eigenvectors(inner, k, progress)?;
-        Ok(Self::new(squares, vectors, total))
+        Ok(Self::new(squares, vectors, total, progress)?)
     }
 
     /// Those of the smaller of `aᵀ a` and `a aᵀ`.
@@ -62,8 +68,8 @@ impl Directions {
         let total = finite_total(inner.diag().sum())?;
         let (squares, vectors) = leading_eigenvectors(inner, k, progress)?;
         let components = Centered::plain(all.view()).transposed_times(vectors.t(), progress)?;
-        let components = components.t().as_standard_layout().into_owned();
-        Ok(Self::new(squares, components, total))
+        let components = components.reversed_axes();
+        Ok(Self::new(squares, components, total, progress)?)
     }
 }
 
@@ -76,26 +82,28 @@ pub(super) fn finite_total(total: f64) -> Result<f64> {
     }
 }
 
-/// Makes the rows orthonormal in their order; a row that the ones before it span is replaced by another direction.
-fn orthonormalize(rows: &mut Array2<f64>) {
+/// The rows made orthonormal in their order; a row that the ones before it span is replaced by another direction.
+fn orthonormal(rows: Array2<f64>, progress: &dyn Progress) -> Result<Array2<f64>, Cancelled> {
     let (k, p) = rows.dim();
+    let mut values: Vec<f64> = rows.iter().copied().collect();
     let scale = rows
         .outer_iter()
         .map(|row| row.dot(&row).sqrt())
         .fold(0.0, f64::max);
     let mut axis = 0;
     for i in 0..k {
-        let (done, mut rest) = rows.view_mut().split_at(Axis(0), i);
-        let mut row = rest.row_mut(0);
+        progress.check()?;
+        let (done, rest) = values.split_at_mut(i * p);
+        let done: Vec<&[f64]> = done.chunks_exact(p).collect();
+        let row = &mut rest[..p];
         let mut least = scale * 1e-8;
         loop {
-            // Twice is enough (Giraud, Langou & Rozložník 2005, doi:10.1007/s00211-005-0615-4).
             for _ in 0..2 {
-                make_orthogonal(&mut row, done.view());
+                make_orthogonal(row, &done);
             }
-            let norm = row.dot(&row).sqrt();
+            let norm = dot(row, row).sqrt();
             if norm > least {
-                row /= norm;
+                row.iter_mut().for_each(|value| *value /= norm);
                 break;
             }
             // One of the p unit vectors stands out of fewer than p directions by at least 1/√p of its length.
@@ -105,6 +113,7 @@ fn orthonormalize(rows: &mut Array2<f64>) {
             least = 0.5 / (p as f64).sqrt();
         }
     }
+    Ok(Array2::from_shape_vec((k, p), values).expect("as many values as before"))
 }
 
 /// The entry of largest size, the first of several.

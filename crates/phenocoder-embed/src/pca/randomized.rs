@@ -31,7 +31,7 @@ impl Directions {
         let mut components = Array2::zeros((k, p));
         let mut squares = vec![0.0; k];
         if total == 0.0 {
-            return Ok(Self::new(squares, components, total));
+            return Ok(Self::new(squares, components, total, progress)?);
         }
         let width = k.saturating_add(projection.oversamples).min(n).min(p);
         let mut stream = projection.seed.stream("random projection", 0);
@@ -51,7 +51,7 @@ impl Directions {
             .slice_mut(found_rows)
             .assign(&vectors.dot(&span.t()));
         squares[..found.len()].copy_from_slice(&found);
-        Ok(Self::new(squares, components, total))
+        Ok(Self::new(squares, components, total, progress)?)
     }
 }
 

@@ -1,5 +1,5 @@
 use ndarray::array;
-use phenocoder_core::{CancelToken, Seed};
+use phenocoder_core::{CancelToken, Cancelled, Seed};
 use proptest::prelude::*;
 
 use super::*;
@@ -148,6 +148,81 @@ fn settings_out_of_range_are_refused() {
     }
     let most = PcaConfig::new(1).with_power_iterations(1000);
     assert!(most.validate().is_ok());
+}
+
+#[test]
+fn the_total_variance_is_that_of_all_columns() {
+    let x = random(30, 4);
+    let pca = fit(&x, 1, PcaSolver::Auto);
+    let expected: f64 = x.var_axis(Axis(0), 1.0).sum();
+    assert!((pca.total_variance() - expected).abs() < 1e-12 * expected);
+    let share = pca.explained_variance()[0] / pca.total_variance();
+    assert_eq!(pca.explained_variance_ratio(), [share]);
+}
+
+#[test]
+fn variances_beyond_the_digits_of_the_largest_are_zero() {
+    // The second deviation is 1e-9 of the first.
+    let x = Array2::from_shape_fn((100, 2), |(i, j)| match j {
+        0 => 1e8 * (i % 2) as f64,
+        _ => 0.1 * (i / 2 % 2) as f64,
+    });
+    for solver in [PcaSolver::Covariance, PcaSolver::Gram] {
+        let pca = fit(&x, 2, solver);
+        assert!(pca.explained_variance()[0] > 2e15);
+        assert_eq!(pca.explained_variance()[1], 0.0);
+        let product = pca.components().dot(&pca.components().t());
+        assert!(
+            (&product - &Array2::<f64>::eye(2))
+                .iter()
+                .all(|d| d.abs() < 1e-12)
+        );
+    }
+}
+
+#[test]
+fn scores_and_rows_that_are_no_numbers_are_refused() {
+    let pca = fit(
+        &array![[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]],
+        1,
+        PcaSolver::Auto,
+    );
+    let far = array![[1.7e308, 1.7e308]];
+    let overflow = Error::Overflow { method: METHOD };
+    assert_eq!(pca.transform(far.view()), Err(overflow));
+    for wrong in [f64::NAN, f64::INFINITY] {
+        let error = pca.inverse_transform(array![[wrong]].view()).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::NotFinite {
+                row: 0,
+                column: 0,
+                ..
+            }
+        ));
+    }
+    let wide = pca
+        .inverse_transform(array![[1.0, 2.0]].view())
+        .unwrap_err();
+    assert!(wide.to_string().contains("scores"), "{wide}");
+    let (mean, components) = (vec![1e308], array![[1.0]]);
+    let parts = Parts {
+        mean,
+        components,
+        variance: vec![1.0],
+        total_variance: 1.0,
+    };
+    let shifted = Pca::try_from(parts).unwrap();
+    let beyond = shifted.inverse_transform(array![[1e308]].view());
+    assert_eq!(beyond, Err(Error::Overflow { method: METHOD }));
+}
+
+#[test]
+fn directions_stop_being_made_orthonormal_when_asked() {
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    let found = Directions::new(vec![1.0], Array2::eye(1), 1.0, &stopped);
+    assert_eq!(found.err(), Some(Cancelled));
 }
 
 #[test]

@@ -257,7 +257,7 @@ impl Rows {
         let reduced = match config.n_components {
             Some(n) => {
                 let x = columns.as_ref().unwrap_or(&latents).view();
-                Some(Pca::fit(x, &PcaConfig::new(n))?.transform(x)?)
+                Some(Pca::fit_with(x, &PcaConfig::new(n), progress)?.transform(x)?)
             }
             None => None,
         };

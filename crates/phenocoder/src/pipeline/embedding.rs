@@ -352,7 +352,7 @@ impl Rows {
             Some(corrected) => (corrected, Some(scaled)),
             None => (scaled, None),
         };
-        let pca = Pca::fit(x.view(), &PcaConfig::new(config.n_components))?;
+        let pca = Pca::fit_with(x.view(), &PcaConfig::new(config.n_components), progress)?;
         let scores = pca.transform(x.view())?;
         Ok(Self {
             corrected: batches.correct(Stage::Components, scores.view(), progress)?,

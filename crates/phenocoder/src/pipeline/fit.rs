@@ -662,7 +662,8 @@ fn write_images(
     if latents.nrows() < 3 || latents.ncols() < 2 {
         return Ok(());
     }
-    let plane = Pca::fit(latents.view(), &PcaConfig::new(2))?.transform(latents.view())?;
+    let pca = Pca::fit_with(latents.view(), &PcaConfig::new(2), progress)?;
+    let plane = pca.transform(latents.view())?;
     let names = config.conditions.iter().map(String::as_str);
     for name in names.chain(config.conditions.is_empty().then_some("dataset")) {
         let labels = data.table.column(name)?.select(&shown);

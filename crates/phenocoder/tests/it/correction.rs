@@ -291,8 +291,19 @@ fn whoever_stops_a_correction_or_the_neighbours_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = balanced(folder.path());
     let harmony = cells(BatchCorrection::Harmony(HarmonyConfig::default()));
-    for stage in ["Harmony", "neighbours"] {
-        let stopped = cluster_cells(&mut store, &harmony, &StopAt::new(stage));
+    let reduced = harmony.clone().with_n_components(Some(2));
+    let ridge = cells(BatchCorrection::Ridge { alpha: 1.0 });
+    let combat = cells(BatchCorrection::Combat(CombatConfig::default()));
+    let means = cells(BatchCorrection::Center(BatchEffect::Mean));
+    for (stage, config) in [
+        ("Harmony", &harmony),
+        ("neighbours", &harmony),
+        ("principal components", &reduced),
+        ("ridge removal", &ridge),
+        ("ComBat", &combat),
+        ("centring of batches", &means),
+    ] {
+        let stopped = cluster_cells(&mut store, config, &StopAt::new(stage));
         assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
     }
     let config = evaluation(&Representation::X);

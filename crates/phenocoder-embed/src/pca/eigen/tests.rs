@@ -84,6 +84,10 @@ fn the_search_stops_when_asked() {
     stopped.cancel();
     let found = leading_eigenvectors(Array2::eye(7), 2, &stopped);
     assert_eq!(found, Err(Cancelled));
+    // Also where vectors are turned back.
+    let reduced = Reduced::new(with_spectrum(&[3.0, 2.0, 1.0], 1), &NoProgress).unwrap();
+    let mut vectors = Array2::eye(3);
+    assert_eq!(reduced.turn_back(&mut vectors, &stopped), Err(Cancelled));
 }
 
 proptest! {

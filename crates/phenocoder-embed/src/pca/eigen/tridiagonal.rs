@@ -2,11 +2,11 @@
 
 use std::array;
 
-use ndarray::{Array2, ArrayViewMut1, Axis, s};
-use phenocoder_core::Seed;
+use ndarray::Array2;
+use phenocoder_core::{Cancelled, Progress, Seed};
 use rayon::prelude::*;
 
-use super::make_orthogonal;
+use crate::matrix::{dot, make_orthogonal};
 
 /// Eigenvalues that differ by less than this share of the matrix' size are of one cluster, whose vectors are made
 /// orthogonal (Dhillon & Parlett 2004, doi:10.1016/j.laa.2003.12.028, on why; the share is LAPACK's in `dstein`).
@@ -51,7 +51,11 @@ impl Tridiagonal {
     /// The `k` largest eigenvalues, falling, to `ε` of the matrix' size.
     ///
     /// All of them walk down the same tree of halves, so they cannot get out of order.
-    pub(super) fn largest_values(&self, k: usize) -> Vec<f64> {
+    pub(super) fn largest_values(
+        &self,
+        k: usize,
+        progress: &dyn Progress,
+    ) -> Result<Vec<f64>, Cancelled> {
         let m = self.diagonal.len();
         let values = |first: usize| {
             let (mut low, mut high) = ([-self.size; LANES], [self.size; LANES]);
@@ -68,10 +72,13 @@ impl Tridiagonal {
             let value = move |lane| 0.5 * (low[lane] + high[lane]);
             (0..LANES.min(k - first)).map(value)
         };
-        let groups = (0..k.div_ceil(LANES)).into_par_iter();
-        groups
-            .flat_map_iter(|group| values(group * LANES))
-            .collect()
+        let of_group = |group: usize| -> Result<Vec<f64>, Cancelled> {
+            progress.check()?;
+            Ok(values(group * LANES).collect())
+        };
+        let groups = (0..k.div_ceil(LANES)).into_par_iter().map(of_group);
+        let groups: Vec<Vec<f64>> = groups.collect::<Result<_, Cancelled>>()?;
+        Ok(groups.concat())
     }
 
     /// How many eigenvalues are below each `x`: the negative pivots of `T − x` (Sylvester's law of inertia).
@@ -91,39 +98,44 @@ impl Tridiagonal {
     }
 
     /// An orthonormal eigenvector for each of these falling eigenvalues, `[k, m]`.
-    pub(super) fn vectors(&self, values: &[f64]) -> Array2<f64> {
-        let mut vectors = Array2::<f64>::zeros((values.len(), self.diagonal.len()));
+    pub(super) fn vectors(
+        &self,
+        values: &[f64],
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>, Cancelled> {
+        let m = self.diagonal.len();
+        let mut vectors = vec![0.0; values.len() * m];
         let mut cluster = 0;
         for (i, &value) in values.iter().enumerate() {
+            progress.check()?;
             if i > 0 && values[i - 1] - value > CLUSTER * self.size {
                 cluster = i;
             }
-            let (done, mut rest) = vectors.view_mut().split_at(Axis(0), i);
-            let done = done.slice(s![cluster.., ..]);
-            let mut x = rest.row_mut(0);
+            let (done, rest) = vectors.split_at_mut(i * m);
+            let done: Vec<&[f64]> = done[cluster * m..].chunks_exact(m).collect();
+            let x = &mut rest[..m];
             let factors = Factors::new(self, value);
             let mut stream = Seed::new(0).stream("start of inverse iteration", i as u64);
-            x.mapv_inplace(|_| stream.uniform_in(-1.0, 1.0));
+            x.fill_with(|| stream.uniform_in(-1.0, 1.0));
             for _ in 0..ROUNDS {
-                make_orthogonal(&mut x, done);
-                factors.solve(&mut x);
-                normalize(&mut x);
+                make_orthogonal(x, &done);
+                factors.solve(x);
+                normalize(x);
             }
-            // Twice is enough (Giraud, Langou & Rozložník 2005, doi:10.1007/s00211-005-0615-4).
             for _ in 0..2 {
-                make_orthogonal(&mut x, done);
-                normalize(&mut x);
+                make_orthogonal(x, &done);
+                normalize(x);
             }
         }
-        vectors
+        Ok(Array2::from_shape_vec((values.len(), m), vectors).expect("one vector for each value"))
     }
 }
 
-fn normalize(x: &mut ArrayViewMut1<'_, f64>) {
+fn normalize(x: &mut [f64]) {
     let largest = x.iter().fold(0.0_f64, |l, v| l.max(v.abs()));
-    *x /= largest;
-    let length = x.dot(x).sqrt();
-    *x /= length;
+    x.iter_mut().for_each(|v| *v /= largest);
+    let length = dot(x, x).sqrt();
+    x.iter_mut().for_each(|v| *v /= length);
 }
 
 /// `T − x` as a product of triangular matrices, by elimination with exchanges of neighbouring rows.
@@ -174,7 +186,7 @@ impl Factors {
         Self { lines, steps }
     }
 
-    fn solve(&self, x: &mut ArrayViewMut1<'_, f64>) {
+    fn solve(&self, x: &mut [f64]) {
         for (i, &(share, exchanged)) in self.steps.iter().enumerate() {
             if exchanged {
                 x.swap(i, i + 1);
@@ -194,6 +206,7 @@ impl Factors {
 #[cfg(test)]
 mod tests {
     use ndarray::ArrayView1;
+    use phenocoder_core::{CancelToken, NoProgress};
 
     use super::*;
 
@@ -220,8 +233,8 @@ mod tests {
     fn check(diagonal: Vec<f64>, off: Vec<f64>) -> Vec<f64> {
         let m = diagonal.len();
         let matrix = Tridiagonal::new(diagonal, off);
-        let values = matrix.largest_values(m);
-        let vectors = matrix.vectors(&values);
+        let values = matrix.largest_values(m, &NoProgress).unwrap();
+        let vectors = matrix.vectors(&values, &NoProgress).unwrap();
         for (value, vector) in values.iter().zip(vectors.outer_iter()) {
             let error = residual(&matrix, *value, vector);
             assert!(error < 1e-13 * matrix.size * m as f64, "{value}: {error:e}");
@@ -232,6 +245,16 @@ mod tests {
             .fold(0.0_f64, |l, v| l.max(v.abs()));
         assert!(error < 1e-11, "{error:e}");
         values
+    }
+
+    #[test]
+    fn every_part_of_the_search_stops_when_asked() {
+        let matrix = Tridiagonal::new(vec![2.0; 9], vec![-1.0; 8]);
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        assert_eq!(matrix.largest_values(3, &stopped), Err(Cancelled));
+        let values = matrix.largest_values(3, &NoProgress).unwrap();
+        assert_eq!(matrix.vectors(&values, &stopped), Err(Cancelled));
     }
 
     #[test]

@@ -174,6 +174,31 @@ fn negative_sums_of_squares_are_refused() {
 }
 
 #[test]
+fn products_that_no_columns_have_are_refused() {
+    let state = in_blocks(&random(9, 3, 1), &[], &IncrementalPcaConfig::new(2));
+    let read = |values: &[f64]| {
+        let mut value = serde_json::to_value(&state).unwrap();
+        value["kept"]["values"] = serde_json::json!(values);
+        serde_json::from_value::<IncrementalPca>(value)
+    };
+    assert!(read(&[1.0, 0.5, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 4.0]).is_ok());
+    // Two equal columns, but for rounding.
+    assert!(read(&[1.0, 1.0 + 1e-15, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 4.0]).is_ok());
+    // Squares that are too small for numbers, beside a product that is not.
+    assert!(read(&[0.0, 1e-160, 0.0, 1e-160, 1.0, 0.0, 0.0, 0.0, 4.0]).is_ok());
+    let far = 1.7e308;
+    for wrong in [
+        [1.0, 0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 4.0],
+        [1.0, 5.0, 0.0, 5.0, 1.0, 0.0, 0.0, 0.0, 4.0],
+        [1.0, far, far, far, 1.0, far, far, far, 1.0],
+        [0.0, 0.5, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 4.0],
+    ] {
+        let error = read(&wrong).unwrap_err();
+        assert!(error.to_string().contains("symmetric"), "{error}");
+    }
+}
+
+#[test]
 fn rows_are_not_counted_beyond_what_a_double_holds() {
     let state = in_blocks(&random(9, 3, 1), &[], &IncrementalPcaConfig::new(2));
     let mut value = serde_json::to_value(&state).unwrap();
