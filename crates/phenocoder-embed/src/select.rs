@@ -4,7 +4,7 @@ mod seurat;
 mod spread;
 
 use ndarray::ArrayView2;
-use phenocoder_core::Progress;
+use phenocoder_core::{Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, Error, Result};
@@ -76,17 +76,63 @@ impl VariableConfig {
 }
 
 /// What [`variable_features`] returns: one entry per column.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It can be written; NaN becomes `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct VariableFeatures {
     /// Whether the column is selected.
     pub selected: Vec<bool>,
-    /// [`VariableFlavor::Spread`]: the median; [`VariableFlavor::Seurat`]: `ln(1 + mean)` of the counts.
+    /// [`VariableFlavor::Spread`]: the median; [`VariableFlavor::Seurat`]: `ln(1 + mean)` of the counts, NaN where there
+    /// is none.
+    #[serde(with = "crate::stored::gaps")]
     pub means: Vec<f64>,
     /// [`VariableFlavor::Spread`]: the spread; [`VariableFlavor::Seurat`]: `ln(variance / mean)` of the counts.
+    #[serde(with = "crate::stored::gaps")]
     pub dispersions: Vec<f64>,
     /// What columns are ranked by; NaN for those that cannot be selected.
+    #[serde(with = "crate::stored::gaps")]
     pub normalized: Vec<f64>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    selected: Vec<bool>,
+    #[serde(with = "crate::stored::gaps")]
+    means: Vec<f64>,
+    #[serde(with = "crate::stored::gaps")]
+    dispersions: Vec<f64>,
+    #[serde(with = "crate::stored::gaps")]
+    normalized: Vec<f64>,
+}
+
+impl TryFrom<Parts> for VariableFeatures {
+    type Error = ShapeError;
+
+    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+        let Parts {
+            selected,
+            means,
+            dispersions,
+            normalized,
+        } = parts;
+        for (what, numbers) in [
+            ("means", &means),
+            ("dispersions", &dispersions),
+            ("normalized", &normalized),
+        ] {
+            ShapeError::check_len(what, selected.len(), numbers.len())?;
+        }
+        Ok(Self {
+            selected,
+            means,
+            dispersions,
+            normalized,
+        })
+    }
 }
 
 impl VariableFeatures {
@@ -107,7 +153,8 @@ impl VariableFeatures {
 /// standard deviation (`n − 1` in the denominator).
 /// NaN is a gap; a column of which less than half is there, or that does not vary, is not selected.
 /// By falling spread, of equal ones the first first, a column is selected unless its correlation with a selected one
-/// is too large, positive or negative (Pearson's, over rows where both are there, at least three of them).
+/// is too large, positive or negative (Pearson's, over rows where both are there: at least ten, or all where there are
+/// fewer rows, and never fewer than three; of less, or of a column that does not vary there, it is taken for 0).
 /// Spreads depend on units: bring columns to one unit before, or take them relative to the median.
 /// Cost: `O(s p n)` with `s` columns selected.
 ///
@@ -118,7 +165,8 @@ impl VariableFeatures {
 /// deviation of those of its bin, and is 1 where it is alone there (Satija, Farrell, Gennert, Schier & Regev 2015,
 /// doi:10.1038/nbt.3192).
 /// Selected are those between the bounds of both, or the `n_top` highest.
-/// Only for logarithms of counts: with negative means there is no dispersion (NaN, which counts as 0 at the bounds).
+/// Only for logarithms of counts: with negative means there is no dispersion (NaN, which counts as 0 at the bounds), and
+/// with a mean of −1, as of values below −38 throughout, none of either (NaN); such columns are not selected.
 /// Cost: `O(n p)`.
 ///
 /// # Differences from scanpy's `pp.highly_variable_genes`
@@ -126,6 +174,7 @@ impl VariableFeatures {
 /// `Spread` has no counterpart.
 /// `Seurat` is that of `flavor="seurat"`, with normalized dispersions in double precision.
 /// The variance of a column of one value is 0 here; there it is what rounding leaves.
+/// A mean of −1 is minus infinity there.
 /// NaN is refused, where that fails.
 ///
 /// # Shapes

@@ -33,9 +33,37 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Array2<f
     Array2::from_shape_vec(shape, values).map_err(D::Error::custom)
 }
 
+/// How numbers are written of which some are missing: `serde(with = "crate::stored::gaps")`, `null` for NaN.
+pub(crate) mod gaps {
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(numbers: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        let there = |&number: &f64| (!number.is_nan()).then_some(number);
+        let numbers: Vec<Option<f64>> = numbers.iter().map(there).collect();
+        numbers.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+        let numbers: Vec<Option<f64>> = Vec::deserialize(from)?;
+        let number = |there: Option<f64>| there.unwrap_or(f64::NAN);
+        Ok(numbers.into_iter().map(number).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Gaps(#[serde(with = "crate::stored::gaps")] Vec<f64>);
+
+    #[test]
+    fn numbers_with_gaps_survive_json() {
+        let text = serde_json::to_string(&Gaps(vec![0.1, f64::NAN, -2.0])).unwrap();
+        assert_eq!(text, "[0.1,null,-2.0]");
+        let Gaps(read) = serde_json::from_str(&text).unwrap();
+        assert!(read[0] == 0.1 && read[1].is_nan() && read[2] == -2.0);
+    }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Holder(#[serde(with = "crate::stored")] Array2<f64>);

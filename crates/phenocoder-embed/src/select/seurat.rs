@@ -100,13 +100,10 @@ pub(super) fn select(
         .into_par_iter()
         .map(|column| {
             progress.check()?;
-            Ok(mean_and_dispersion(x.column(column)))
+            mean_and_dispersion(x.column(column))
         })
         .collect();
     let (means, dispersions): (Vec<f64>, Vec<f64>) = found?.into_iter().unzip();
-    if means.iter().any(|m| !m.is_finite()) || dispersions.contains(&f64::INFINITY) {
-        return Err(Error::Overflow { method: METHOD });
-    }
     let normalized = normalize(&means, &dispersions, config.n_bins);
     let selected = match n_top {
         Some(n) => highest(&normalized, n),
@@ -120,17 +117,25 @@ pub(super) fn select(
     })
 }
 
-/// `ln(1 + mean)` and `ln(variance / mean)` of the counts whose logarithms these are.
-fn mean_and_dispersion(column: ArrayView1<'_, f64>) -> (f64, f64) {
+/// `ln(1 + mean)` and `ln(variance / mean)` of the counts whose logarithms these are, NaN for what there is not.
+fn mean_and_dispersion(column: ArrayView1<'_, f64>) -> Result<(f64, f64)> {
     let (_, mean, variance) = moments(column.iter().map(|&v| libm::expm1(v)));
     let mean = if mean == 0.0 { 1e-12 } else { mean };
     let ratio = variance / mean;
-    let dispersion = if ratio == 0.0 {
-        f64::NAN
+    if !(mean.is_finite() && ratio.is_finite()) {
+        return Err(Error::Overflow { method: METHOD });
+    }
+    let log_mean = if mean > -1.0 {
+        libm::log1p(mean)
     } else {
-        libm::log(ratio)
+        f64::NAN
     };
-    (libm::log1p(mean), dispersion)
+    let dispersion = if ratio > 0.0 {
+        libm::log(ratio)
+    } else {
+        f64::NAN
+    };
+    Ok((log_mean, dispersion))
 }
 
 /// Dispersions less the mean of their bin, over its deviation; 1 for the only one of a bin.

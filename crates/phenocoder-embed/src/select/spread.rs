@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{METHOD, VariableFeatures, moments};
 use crate::matrix::median;
+use crate::scale::{NanPolicy, check_allowed};
 use crate::{ConfigError, Error, Result};
 
+/// Rows that two columns must share to be compared, where there are as many: of few, unlike columns correlate too.
+const SHARED: usize = 10;
 /// The standard deviation of a normal distribution over its median absolute deviation, 1 / Φ⁻¹(3/4).
 const NORMAL: f64 = 1.482_602_218_505_602;
 
@@ -89,11 +92,7 @@ pub(super) fn select(
     n_top: Option<usize>,
     progress: &dyn Progress,
 ) -> Result<VariableFeatures> {
-    for ((row, column), &value) in x.indexed_iter() {
-        if value.is_infinite() {
-            return Err(Error::NotFinite { row, column, value });
-        }
-    }
+    check_allowed(x, NanPolicy::ImputeMean)?;
     let columns: Result<Vec<Column>> = (0..x.ncols())
         .into_par_iter()
         .map(|column| {
@@ -165,24 +164,29 @@ impl Column {
         })
     }
 
-    /// Pearson's correlation over rows where both are there; 0 for fewer than three, or where one does not vary.
+    /// Pearson's correlation over rows where both are there; 0 for too few, or where one does not vary.
     fn correlation(&self, other: &Self) -> f64 {
         let both = || {
             let pairs = self.values.iter().zip(&other.values);
             pairs.filter(|(a, b)| !(a.is_nan() || b.is_nan()))
         };
-        let (mut n, mut a_sum, mut b_sum) = (0.0, 0.0, 0.0);
-        for (a, b) in both() {
-            (n, a_sum, b_sum) = (n + 1.0, a_sum + a, b_sum + b);
+        let Some((&a_first, &b_first)) = both().next() else {
+            return 0.0;
+        };
+        // Less the first, so that the rounding of a mean does not make equal values vary.
+        let moved = || both().map(|(a, b)| (a - a_first, b - b_first));
+        let (mut n, mut a_sum, mut b_sum) = (0, 0.0, 0.0);
+        for (a, b) in moved() {
+            (n, a_sum, b_sum) = (n + 1, a_sum + a, b_sum + b);
         }
-        let (a_mean, b_mean) = (a_sum / n, b_sum / n);
+        let (a_mean, b_mean) = (a_sum / n as f64, b_sum / n as f64);
         let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
-        for (a, b) in both() {
+        for (a, b) in moved() {
             let (a, b) = (a - a_mean, b - b_mean);
             (aa, bb, ab) = (aa + a * a, bb + b * b, ab + a * b);
         }
         let size = aa.sqrt() * bb.sqrt();
-        if n >= 3.0 && size > 0.0 {
+        if n >= SHARED.min(self.values.len()).max(3) && size > 0.0 {
             (ab / size).clamp(-1.0, 1.0)
         } else {
             0.0
