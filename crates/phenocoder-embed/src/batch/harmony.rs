@@ -13,7 +13,7 @@ use phenocoder_core::{Categorical, Progress, Seed, WithinStage};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{KMeansConfig, kmeans};
-use crate::matrix::check_finite;
+use crate::matrix::{check_amounts, check_finite, check_shape};
 use crate::{ConfigError, Error, Result};
 
 use clusters::Clusters;
@@ -331,6 +331,7 @@ impl HarmonyConfig {
 
 /// What [`harmony`] brings down, in its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ObjectiveParts")]
 #[non_exhaustive]
 pub struct HarmonyObjective {
     /// `Σ R D`: how far rows are from their clusters.
@@ -339,6 +340,39 @@ pub struct HarmonyObjective {
     pub entropy: f64,
     /// `σ Σ_kb O_kb θ_b ln q_kb`: how uneven the batches of the clusters are.
     pub diversity: f64,
+}
+
+/// What was written, before it is known to be numbers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObjectiveParts {
+    distances: f64,
+    entropy: f64,
+    diversity: f64,
+}
+
+impl TryFrom<ObjectiveParts> for HarmonyObjective {
+    type Error = ConfigError;
+
+    fn try_from(parts: ObjectiveParts) -> Result<Self, ConfigError> {
+        let ObjectiveParts {
+            distances,
+            entropy,
+            diversity,
+        } = parts;
+        for (name, value) in [
+            ("distances", distances),
+            ("entropy", entropy),
+            ("diversity", diversity),
+        ] {
+            ConfigError::check(value.is_finite(), name, "a finite number", value)?;
+        }
+        Ok(Self {
+            distances,
+            entropy,
+            diversity,
+        })
+    }
 }
 
 impl HarmonyObjective {
@@ -350,12 +384,15 @@ impl HarmonyObjective {
 }
 
 /// The result of [`harmony`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ResultParts")]
 #[non_exhaustive]
 pub struct HarmonyResult {
     /// The rows without the effects of their batches, `[n, d]`.
+    #[serde(with = "crate::stored")]
     pub corrected: Array2<f64>,
     /// How much each row belongs to each cluster, `[n, K]`; every row sums to 1.
+    #[serde(with = "crate::stored")]
     pub memberships: Array2<f64>,
     /// The objective at the start and before every correction.
     pub objective: Vec<HarmonyObjective>,
@@ -363,6 +400,47 @@ pub struct HarmonyResult {
     pub converged: bool,
     /// What new rows are brought there by.
     pub model: Harmony,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResultParts {
+    #[serde(with = "crate::stored")]
+    corrected: Array2<f64>,
+    #[serde(with = "crate::stored")]
+    memberships: Array2<f64>,
+    objective: Vec<HarmonyObjective>,
+    converged: bool,
+    model: Harmony,
+}
+
+impl TryFrom<ResultParts> for HarmonyResult {
+    type Error = Error;
+
+    fn try_from(parts: ResultParts) -> Result<Self> {
+        let ResultParts {
+            corrected,
+            memberships,
+            objective,
+            converged,
+            model,
+        } = parts;
+        let (rows, (clusters, columns)) = (corrected.nrows(), model.dim());
+        check_shape("corrected", &[rows, columns], corrected.shape())?;
+        check_shape("memberships", &[rows, clusters], memberships.shape())?;
+        check_finite(corrected.view())?;
+        for shares in memberships.outer_iter() {
+            check_amounts("memberships", &shares.to_vec())?;
+        }
+        Ok(Self {
+            corrected,
+            memberships,
+            objective,
+            converged,
+            model,
+        })
+    }
 }
 
 /// Takes from the rows of every cluster what their batches differ by there: an effect need not be the same for all

@@ -401,6 +401,40 @@ fn what_was_learned_is_read_back_and_refused_when_broken() {
 }
 
 #[test]
+fn a_result_is_read_back_and_refused_when_broken() {
+    let (x, batch) = few();
+    let result = plain(&x, &[&batch]).unwrap();
+    let text = serde_json::to_string(&result).unwrap();
+    let read: HarmonyResult = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, result);
+    let good: Value = serde_json::from_str(&text).unwrap();
+    for (place, wrong) in [
+        ("/corrected/shape", serde_json::json!([1, x.len()])),
+        ("/memberships/values/0", serde_json::json!(-0.5)),
+        ("/objective/0/entropy", Value::Null),
+        ("/model/sigma", serde_json::json!(0.0)),
+    ] {
+        let mut broken = good.clone();
+        *broken.pointer_mut(place).unwrap() = wrong;
+        let refused = serde_json::from_value::<HarmonyResult>(broken);
+        assert!(refused.is_err(), "{place}");
+    }
+    let mut more = good;
+    more["objective"][0]["more"] = Value::from(1.0);
+    assert!(serde_json::from_value::<HarmonyResult>(more).is_err());
+    let parts = |entropy| ObjectiveParts {
+        distances: 1.0,
+        entropy,
+        diversity: 0.5,
+    };
+    assert!(HarmonyObjective::try_from(parts(-2.0)).is_ok());
+    for wrong in [f64::NAN, f64::NEG_INFINITY] {
+        let error = HarmonyObjective::try_from(parts(wrong)).unwrap_err();
+        assert_eq!(error.setting, "entropy");
+    }
+}
+
+#[test]
 fn settings_are_read_back_and_what_is_not_written_is_that_of_the_form() {
     let read = |text: &str| serde_json::from_str::<HarmonyConfig>(text);
     for form in [HarmonyForm::One, HarmonyForm::Two] {
