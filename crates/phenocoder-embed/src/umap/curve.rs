@@ -2,17 +2,52 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ConfigError;
+
 /// The curve `1 / (1 + a d^(2b))` that turns a distance on the map into a membership.
+///
+/// One that does not fall is not read from a file.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 pub struct Curve {
-    /// How soon the curve falls.
+    /// How soon the curve falls; positive.
     pub a: f64,
-    /// How steeply it falls.
+    /// How steeply it falls; positive.
     pub b: f64,
 }
 
+/// What was written, before it is known to fall.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    a: f64,
+    b: f64,
+}
+
+impl TryFrom<Parts> for Curve {
+    type Error = ConfigError;
+
+    fn try_from(Parts { a, b }: Parts) -> Result<Self, ConfigError> {
+        let curve = Self { a, b };
+        curve.validate()?;
+        Ok(curve)
+    }
+}
+
 impl Curve {
+    /// Checks that the curve falls.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] when `a` or `b` is not a positive number.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (value, setting) in [(self.a, "a"), (self.b, "b")] {
+            let falls = value > 0.0 && value.is_finite();
+            ConfigError::check(falls, setting, "a positive number", value)?;
+        }
+        Ok(())
+    }
+
     /// The curve closest (least squares at 300 distances from 0 to three times `spread`) to the one that is 1 up to
     /// `min_dist` and falls as `exp(−(d − min_dist) / spread)` from there.
     ///

@@ -17,7 +17,7 @@ use super::power::{each, powers};
 use super::{MOST, UmapConfig, start};
 use crate::fuzzy::check_undirected;
 use crate::knn::Neighbors;
-use crate::matrix::{squared_distance, sum_rows};
+use crate::matrix::{check_finite, squared_distance, sum_rows};
 use crate::{ConfigError, Error, Result};
 
 /// Keeps the logarithm of a mean squared distance finite (the published implementation).
@@ -102,16 +102,53 @@ impl DensityConfig {
 }
 
 /// The result of [`layout_with_density`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct DensityMap {
     /// The positions, `[n, n_components]`.
+    #[serde(with = "crate::stored")]
     pub map: Array2<f64>,
     /// The local radius of each node among the rows: [`local_radii`].
+    #[serde(with = "crate::stored::gaps")]
     pub radii: Vec<f64>,
     /// The local radius of each node on the map, over all its edges, weighted by the map's memberships; NaN for a node
     /// without edges.
+    #[serde(with = "crate::stored::gaps")]
     pub map_radii: Vec<f64>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    #[serde(with = "crate::stored")]
+    map: Array2<f64>,
+    #[serde(with = "crate::stored::gaps")]
+    radii: Vec<f64>,
+    #[serde(with = "crate::stored::gaps")]
+    map_radii: Vec<f64>,
+}
+
+impl TryFrom<Parts> for DensityMap {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts {
+            map,
+            radii,
+            map_radii,
+        } = parts;
+        check_finite(map.view())?;
+        for (radii, what) in [(&radii, "radii"), (&map_radii, "map_radii")] {
+            ShapeError::check_len(what, map.nrows(), radii.len())?;
+        }
+        Ok(Self {
+            map,
+            radii,
+            map_radii,
+        })
+    }
 }
 
 /// Draws a graph of memberships so that dense groups lie dense on the map.

@@ -23,7 +23,9 @@ const MARGIN: f64 = 1e-12;
 ///
 /// [`Error::Shape`](crate::Error::Shape) when the map has not one row per node,
 /// [`Error::NotSymmetric`](crate::Error::NotSymmetric) or [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a graph
-/// that is not one of memberships, [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
+/// that is not one of memberships, [`Error::Config`](crate::Error::Config) for a curve that does not fall,
+/// [`Error::NotFinite`](crate::Error::NotFinite) for NaN in the map, [`Error::Cancelled`](crate::Error::Cancelled) when the
+/// caller stops it.
 pub fn cross_entropy(
     graph: &CsrGraph,
     map: ArrayView2<'_, f64>,
@@ -32,6 +34,7 @@ pub fn cross_entropy(
 ) -> Result<f64> {
     ShapeError::check_len("map", graph.n_nodes(), map.nrows())?;
     check_undirected(graph)?;
+    curve.validate()?;
     check_finite(map)?;
     let map = map.as_standard_layout();
     let n = map.nrows();

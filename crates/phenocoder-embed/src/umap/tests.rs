@@ -399,6 +399,24 @@ fn the_curve_does_not_depend_on_the_unit_of_length() {
 }
 
 #[test]
+fn a_curve_that_does_not_fall_is_neither_read_nor_judged_by() {
+    let curve = Curve::fit(1.0, 0.1);
+    let text = serde_json::to_string(&curve).unwrap();
+    assert_eq!(serde_json::from_str::<Curve>(&text).unwrap(), curve);
+    let error = serde_json::from_str::<Curve>(r#"{"a": -1.5, "b": 1.0}"#).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("`a` is -1.5, expected a positive"), "{told}");
+    for text in [r#"{"a": 1.0, "b": 0.0}"#, r#"{"a": 1, "b": 1, "c": 1}"#] {
+        assert!(serde_json::from_str::<Curve>(text).is_err(), "{text}");
+    }
+    let (graph, map) = (CsrGraph::empty(2), Array2::zeros((2, 2)));
+    for (a, b) in [(0.0, 1.0), (1.0, f64::NAN), (f64::INFINITY, 1.0)] {
+        let judged = cross_entropy(&graph, map.view(), Curve { a, b }, &NoProgress);
+        assert!(matches!(judged, Err(Error::Config(_))), "{a} {b}");
+    }
+}
+
+#[test]
 fn parts_of_very_weak_edges_still_have_a_place() {
     // Two triangles, one of weights whose product is below the smallest number.
     let triangle = |first: u32| [first + 1, first + 2, first, first + 2, first, first + 1];

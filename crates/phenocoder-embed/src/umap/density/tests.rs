@@ -172,6 +172,26 @@ fn a_node_without_edges_has_no_radius() {
 }
 
 #[test]
+fn a_map_without_some_radii_survives_json_and_one_that_lost_others_is_refused() {
+    let drawn = DensityMap {
+        map: array![[0.1, 0.2], [0.3, 0.4]],
+        radii: vec![0.7, f64::NAN],
+        map_radii: vec![f64::NAN, -0.3],
+    };
+    let text = serde_json::to_string(&drawn).unwrap();
+    let read: DensityMap = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.map, drawn.map);
+    assert!(read.radii[0] == 0.7 && read.radii[1].is_nan());
+    assert!(read.map_radii[0].is_nan() && read.map_radii[1] == -0.3);
+    for (there, wrong) in [("[0.7,null]", "[0.7]"), ("[null,-0.3]", "[null,-0.3,1.0]")] {
+        let wrong = text.replace(there, wrong);
+        assert_ne!(wrong, text);
+        let error = serde_json::from_str::<DensityMap>(&wrong).unwrap_err();
+        assert!(error.to_string().contains("radii"), "{error}");
+    }
+}
+
+#[test]
 fn edges_of_rows_that_are_no_neighbours_do_not_count() {
     // Row 2 is a neighbour of row 1 in one direction only, and none of row 0.
     let graph = CsrGraph::new(
