@@ -1,12 +1,16 @@
 //! The nearest rows of each row.
 
 mod balanced;
+mod found;
 mod groups;
 #[cfg(feature = "hnsw")]
 mod hnsw;
 mod panels;
+mod points;
 mod recall;
+mod rough;
 mod search;
+mod sieve;
 mod stream;
 
 use ndarray::{Array2, ArrayView2};
@@ -21,7 +25,8 @@ pub use stream::NeighborSearch;
 
 use crate::matrix::check_shape;
 use crate::{Error, Result};
-use search::{Points, search};
+use points::Points;
+use search::search;
 
 /// How far two rows are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,8 +3,10 @@
 use ndarray::ArrayView2;
 use phenocoder_core::{Categorical, Progress};
 
+use super::found::Gathered;
 use super::groups::parted;
-use super::search::{Gathered, Points, search};
+use super::points::Points;
+use super::search::search;
 use super::{Metric, Neighbors};
 use crate::matrix::{check_columns, full_codes};
 use crate::{ConfigError, Error, Result};

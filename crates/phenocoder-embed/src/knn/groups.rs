@@ -7,7 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::panels::{Panels, Tiles};
-use super::search::{Frame, Points};
+use super::points::{Frame, Points};
 use crate::matrix::{dot, squared_distance};
 
 /// Rows in a group at most, where a query is worth groups.

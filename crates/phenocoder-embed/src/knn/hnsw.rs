@@ -8,7 +8,8 @@ use phenocoder_core::{Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::search::{Found, OVERFLOW, Points, by_key};
+use super::found::{Found, by_key};
+use super::points::{OVERFLOW, Points};
 use super::{Metric, Neighbors};
 use crate::matrix::check_columns;
 use crate::{ConfigError, Error, Result};

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use ndarray::ArrayView2;
 use phenocoder_core::Progress;
 
+use super::found::Gathered;
 use super::groups::parted;
-use super::search::{Gathered, Points, search};
+use super::points::Points;
+use super::search::search;
 use super::{Metric, Neighbors};
 use crate::matrix::check_columns;
 use crate::{ConfigError, Error, Result};

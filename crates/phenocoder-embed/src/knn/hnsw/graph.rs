@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::Result;
 use crate::knn::Metric;
-use crate::knn::search::{Points, scale_to_one};
+use crate::knn::points::{Points, scale_to_one};
 
 /// Numbers that are summed side by side; rows are filled up with zeros to a multiple.
 const LANES: usize = 8;
