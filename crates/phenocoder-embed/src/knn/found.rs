@@ -15,6 +15,27 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// What was found for the rows in this order, `k` for each.
+    pub(super) fn in_order<'a>(
+        order: &[u32],
+        found: impl Iterator<Item = &'a [(f64, u32)]>,
+        k: usize,
+        metric: Metric,
+    ) -> Self {
+        let (mut indices, mut keys) = (vec![0; order.len() * k], vec![0.0; order.len() * k]);
+        for (&row, nearest) in order.iter().zip(found) {
+            let from = row as usize * k;
+            for (i, &(key, index)) in nearest.iter().enumerate() {
+                (indices[from + i], keys[from + i]) = (index, key);
+            }
+        }
+        Self {
+            indices,
+            keys,
+            metric,
+        }
+    }
+
     fn distance(metric: Metric, key: f64) -> f64 {
         match metric {
             Metric::Euclidean => key.sqrt(),

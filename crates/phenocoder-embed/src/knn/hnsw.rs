@@ -2,6 +2,7 @@
 
 mod build;
 mod graph;
+mod singles;
 
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{Progress, Seed, ShapeError};
@@ -9,12 +10,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::found::{Found, by_key};
+use super::groups::parted;
 use super::points::{OVERFLOW, Points};
 use super::{Metric, Neighbors};
 use crate::matrix::check_columns;
 use crate::{ConfigError, Error, Result};
 use build::{build, layer_sizes};
-use graph::{Layer, Met, Vectors};
+use graph::{Layer, Vectors, Walk};
 
 const METHOD: &str = "approximate index";
 /// Rows per task, which share the memory of a walk.
@@ -112,8 +114,9 @@ impl HnswConfig {
 /// Take it where [`nearest_neighbors`](super::nearest_neighbors) would take too long: from about 100,000 rows on.
 /// [`recall`](super::recall) on some of the rows, against [`query_neighbors`](super::query_neighbors), tells what share of
 /// the neighbours is found; a larger `width` finds more.
-/// Distances are exact, walks compare single precision; a search that meets too few rows looks at all of them, so there
-/// are always `k`.
+/// Walks compare distances in single precision; of the rows in view, those that may be among the `k` nearest as far as it
+/// can tell are measured in double precision, so what comes out is exact distances.
+/// A search that meets too few rows looks at all of them, so there are always `k`.
 /// Of rows that single precision does not tell apart, a search measures the first 2,048 only (the first `width` where
 /// that is more), so that many equal rows do not take time in their square; of equally distant rows the first still
 /// comes first.
@@ -264,8 +267,8 @@ impl HnswIndex {
     /// [`Error::TooManyNeighbors`] when there are not `k` other rows, [`Error::Config`] when `k` is 0,
     /// [`Error::Cancelled`] when the caller stops it.
     pub fn neighbors(&self, k: usize, width: usize, progress: &dyn Progress) -> Result<Neighbors> {
-        let itself = |row: usize| Some(row as u32);
-        self.search(&self.points, itself, k, width, progress)
+        let (order, nodes) = (self.vectors.order(), self.vectors.nodes());
+        self.search(&self.points, order, Some(&nodes), k, width, progress)
     }
 
     /// Finds `k` near rows of the index for every row of `query`; most of them are the nearest.
@@ -286,81 +289,85 @@ impl HnswIndex {
     ) -> Result<Neighbors> {
         check_columns("query", query, self.points.ncols())?;
         let query = Points::new(query, self.config.metric)?;
-        self.search(&query, |_| None, k, width, progress)
+        let order = parted(&query).concat();
+        self.search(&query, &order, None, k, width, progress)
     }
 
+    /// Searches for rows in an order in which near ones follow each other, so that their walks meet what is still at hand;
+    /// `nodes` are theirs where they are the rows of the index.
     fn search(
         &self,
         query: &Points,
-        exclude: impl Fn(usize) -> Option<u32> + Sync,
+        order: &[u32],
+        nodes: Option<&[u32]>,
         k: usize,
         width: usize,
         progress: &dyn Progress,
     ) -> Result<Neighbors> {
         ConfigError::check(k > 0, "k", "at least 1", k)?;
-        let n = query.nrows();
-        let excludes = (0..n).any(|row| exclude(row).is_some());
-        let available = self.n_rows() - usize::from(excludes);
+        let available = self.n_rows() - usize::from(nodes.is_some());
         if k > available {
             return Err(Error::TooManyNeighbors { k, available });
         }
-        let (mut indices, mut keys) = (vec![0; n * k], vec![0.0; n * k]);
-        progress.start("approximate neighbours", Some(n as u64));
-        indices
-            .par_chunks_mut(ROWS * k)
-            .zip(keys.par_chunks_mut(ROWS * k))
-            .enumerate()
-            .try_for_each(|(task, (indices, keys))| {
+        progress.start("approximate neighbours", Some(query.nrows() as u64));
+        let width = width.min(self.n_rows()).max(k + 1);
+        let found: Vec<Vec<(f64, u32)>> = order
+            .par_chunks(ROWS)
+            .map(|rows| {
                 progress.check()?;
-                let mut met = Met::new(self.vectors.len());
-                let rows = indices.len() / k;
-                let answers = indices.chunks_mut(k).zip(keys.chunks_mut(k));
-                for (row, (indices, keys)) in (task * ROWS..).zip(answers) {
-                    let found = self.nearest(query.row(row), exclude(row), k, width, &mut met);
-                    for (place, (key, index)) in indices.iter_mut().zip(keys).zip(found) {
-                        (*place.0, *place.1) = (index, key);
-                    }
+                let mut walk = Walk::new(self.vectors.len());
+                let mut found = Vec::with_capacity(rows.len() * k);
+                for &row in rows {
+                    let values = query.row(row as usize);
+                    let own = nodes.map(|nodes| (row, nodes[row as usize]));
+                    found.extend(self.nearest(values, own, k, width, &mut walk));
                 }
-                progress.advance(rows as u64);
-                Ok::<(), Error>(())
-            })?;
+                progress.advance(rows.len() as u64);
+                Ok(found)
+            })
+            .collect::<Result<_>>()?;
         progress.finish();
-        if !keys.iter().all(|key| key.is_finite()) {
+        let nearest = found.iter().flat_map(|task| task.chunks(k));
+        let found = Found::in_order(order, nearest, k, self.config.metric);
+        if !found.keys.iter().all(|key| key.is_finite()) {
             return Err(OVERFLOW);
         }
-        let metric = self.config.metric;
-        let found = Found {
-            indices,
-            keys,
-            metric,
-        };
         Ok(found.into_neighbors(k))
     }
 
-    /// The `k` nearest of the rows found for one row, with their exact keys.
+    /// The `k` nearest of the rows found for one row, with their exact keys; `own` is its place in the index and its node
+    /// there.
     fn nearest(
         &self,
         query: &[f64],
-        excluded: Option<u32>,
+        own: Option<(u32, u32)>,
         k: usize,
         width: usize,
-        met: &mut Met,
+        walk: &mut Walk,
     ) -> Vec<(f64, u32)> {
-        let width = width.min(self.n_rows()).max(k + 1);
-        let others = |row: &u32| Some(*row) != excluded;
+        let others = |row: &u32| own.is_none_or(|(own, _)| *row != own);
         let measured = |row: u32| {
             let key = self.points.order_key(query, self.points.row(row as usize));
             (key, row)
         };
         let single = self.vectors.single(query);
+        let doubt = self.vectors.doubt(&single, query);
+        // What is in the index begins where it is.
+        let (start, first) = own.map_or((0, 0), |(_, node)| (node, self.layers.len() - 1));
+        let layers = &self.layers[first..];
         let mut rows = Vec::with_capacity(width);
-        for near in self.vectors.search(&self.layers, &single, width, met) {
-            if rows.len() >= width {
+        let mut cutoff = f32::INFINITY;
+        for near in self.vectors.search(layers, &single, start, width, walk) {
+            let (least, most) = doubt.bounds(near.key());
+            if rows.len() >= width || least > cutoff {
                 break;
             }
-            let same = self.vectors.rows(near.node).iter().copied();
+            let same = self.vectors.rows(near.node()).iter().copied();
             let same = same.filter(others).take(MOST_OF_NODE.max(width));
             rows.extend(same.map(measured));
+            if rows.len() >= k {
+                cutoff = cutoff.min(most);
+            }
         }
         if rows.len() < k {
             let all = 0..self.n_rows() as u32;

@@ -11,7 +11,7 @@ pub(super) const OVERFLOW: Error = Error::Overflow {
     method: "neighbours",
 };
 /// The relative rounding error of single precision, 2⁻²⁴.
-const UNIT: f32 = 5.960_464_5e-8;
+pub(super) const UNIT: f32 = 5.960_464_5e-8;
 
 /// Rows in double precision.
 #[derive(Debug, Clone, PartialEq)]

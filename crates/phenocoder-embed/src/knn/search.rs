@@ -59,20 +59,9 @@ pub(super) fn search(
             Ok(found)
         })
         .collect::<Result<_>>()?;
-    let (mut indices, mut keys) = (vec![0_u32; n * k], vec![0.0; n * k]);
-    let found = found.iter().flat_map(|block| block.chunks(k));
-    for (&row, nearest) in order.iter().flatten().zip(found) {
-        let from = row as usize * k;
-        for (i, &(key, index)) in nearest.iter().enumerate() {
-            (indices[from + i], keys[from + i]) = (index, key);
-        }
-    }
     progress.finish();
-    Ok(Found {
-        indices,
-        keys,
-        metric: query.metric(),
-    })
+    let found = found.iter().flat_map(|block| block.chunks(k));
+    Ok(Found::in_order(&order.concat(), found, k, query.metric()))
 }
 
 /// A search whose query is taken in blocks of rows.

@@ -3,7 +3,7 @@
 use phenocoder_core::Progress;
 use rayon::prelude::*;
 
-use super::graph::{Layer, Met, Near, Vectors};
+use super::graph::{Layer, Near, Vectors, Walk};
 use super::{HnswConfig, METHOD};
 use crate::{Error, Result};
 
@@ -34,16 +34,19 @@ pub(super) fn build(
     let largest = (vectors.len() / BATCHES).max(1);
     let mut graph = Layer::new(2 * config.links, vectors.len());
     let mut upper: Vec<Layer> = Vec::new();
+    // Walks from nodes near each other meet the same ones; nothing else depends on the order in a batch.
+    let places = vectors.places();
     progress.start(METHOD, Some(vectors.len() as u64));
     progress.advance(1);
     for size in layer_sizes(vectors.len(), config.links) {
         while graph.len() < size {
             let batch = (graph.len() / GROWTH).clamp(1, largest);
-            let nodes = graph.len()..(graph.len() + batch).min(size);
-            let steps = nodes.len() as u64;
-            let found = search_links(vectors, &upper, &graph, nodes, config, progress)?;
+            let first = graph.len() as u32;
+            let mut nodes: Vec<u32> = (first..).take(batch.min(size - graph.len())).collect();
+            nodes.sort_unstable_by_key(|&node| places[node as usize]);
+            let found = search_links(vectors, &upper, &graph, &nodes, config, progress)?;
             link(vectors, &mut graph, &found);
-            progress.advance(steps);
+            progress.advance(nodes.len() as u64);
         }
         if size < vectors.len() {
             upper.push(thinned(vectors, &graph, config.links));
@@ -54,38 +57,37 @@ pub(super) fn build(
     Ok(upper)
 }
 
-/// The links of each of the next nodes, to nodes that are there.
+/// These next nodes with their links to nodes that are there.
 fn search_links(
     vectors: &Vectors,
     upper: &[Layer],
     graph: &Layer,
-    nodes: std::ops::Range<usize>,
+    nodes: &[u32],
     config: &HnswConfig,
     progress: &dyn Progress,
-) -> Result<Vec<Vec<Near>>> {
+) -> Result<Vec<(u32, Vec<Near>)>> {
     nodes
-        .into_par_iter()
+        .par_iter()
         .map_init(
-            || Met::new(graph.len()),
-            |met, node| {
+            || Walk::new(graph.len()),
+            |walk, &node| {
                 progress.check()?;
                 let layers = upper.iter().chain([graph]);
-                let vector = vectors.of(node as u32);
-                let near = vectors.search(layers, vector, config.build_width, met);
-                Ok::<_, Error>(vectors.diverse(&near, config.links))
+                let vector = vectors.of(node);
+                let near = vectors.search(layers, vector, 0, config.build_width, walk);
+                Ok::<_, Error>((node, vectors.diverse(near, config.links)))
             },
         )
         .collect()
 }
 
 /// Adds nodes with the links found, and the links back.
-fn link(vectors: &Vectors, graph: &mut Layer, found: &[Vec<Near>]) {
-    let first = graph.len();
-    graph.grow(first + found.len());
+fn link(vectors: &Vectors, graph: &mut Layer, found: &[(u32, Vec<Near>)]) {
+    graph.grow(graph.len() + found.len());
     let mut back: Vec<(u32, Near)> = Vec::new();
-    for (node, links) in (first as u32..).zip(found) {
-        graph.set(node, links.iter().map(|near| near.node));
-        let backward = |near: &Near| (near.node, Near { node, ..*near });
+    for (node, links) in found {
+        graph.set(*node, links.iter().map(|near| near.node()));
+        let backward = |near: &Near| (near.node(), near.with_node(*node));
         back.extend(links.iter().map(backward));
     }
     back.par_sort_unstable();
@@ -112,14 +114,14 @@ fn joined(
 ) -> Vec<u32> {
     let links = graph.links(node);
     if links.len() + new.len() <= graph.most() {
-        let new = new.map(|near| near.node);
+        let new = new.map(|near| near.node());
         return links.iter().copied().chain(new).collect();
     }
     let mut candidates = vectors.measured(node, links);
     candidates.extend(new);
     candidates.sort_unstable();
     let diverse = vectors.diverse(&candidates, graph.most());
-    diverse.into_iter().map(|near| near.node).collect()
+    diverse.into_iter().map(|near| near.node()).collect()
 }
 
 /// The graph as it is, with fewer links of each node.
@@ -132,7 +134,7 @@ fn thinned(vectors: &Vectors, graph: &Layer, most: usize) -> Layer {
     let mut layer = Layer::new(most, graph.len());
     layer.grow(graph.len());
     for (node, links) in (0..).zip(links) {
-        layer.set(node, links.into_iter().map(|near| near.node));
+        layer.set(node, links.into_iter().map(|near| near.node()));
     }
     layer
 }

@@ -6,41 +6,67 @@ use phenocoder_core::{GraphError, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
+use super::singles::{Line, Singles, numbers};
 use crate::Result;
 use crate::knn::Metric;
-use crate::knn::points::{Points, scale_to_one};
+use crate::knn::groups::parted;
+use crate::knn::points::{Points, UNIT, scale_to_one};
 
-/// Numbers that are summed side by side; rows are filled up with zeros to a multiple.
-const LANES: usize = 8;
+/// What becomes of a distance whose square is below the smallest normal numbers: those of single precision, and, scaled,
+/// those of double precision.
+const TINY: f64 = 1e-17;
+/// Nodes taken whose distances from a candidate are measured at once.
+const TOGETHER: usize = 8;
 
 /// A node and its squared distance from what is looked for; the nearer one is less, and of equally near ones the first.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Near {
-    pub(super) key: f32,
-    pub(super) node: u32,
-}
+///
+/// The bits of numbers that are not negative rise with the numbers, and the bit of the sign is free: the distance, the node
+/// and whether a walk has followed its links are one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Near(u64);
 
-impl Ord for Near {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key
-            .total_cmp(&other.key)
-            .then(self.node.cmp(&other.node))
+impl Near {
+    const FOLLOWED: u64 = 1;
+
+    fn new(key: f32, node: u32) -> Self {
+        Self(u64::from(key.to_bits()) << 33 | u64::from(node) << 1)
+    }
+
+    pub(super) fn key(self) -> f32 {
+        f32::from_bits((self.0 >> 33) as u32)
+    }
+
+    pub(super) fn node(self) -> u32 {
+        (self.0 >> 1) as u32
+    }
+
+    /// Another node at the same distance.
+    pub(super) fn with_node(self, node: u32) -> Self {
+        Self::new(self.key(), node)
+    }
+
+    fn is_followed(self) -> bool {
+        self.0 & Self::FOLLOWED != 0
     }
 }
 
-impl PartialOrd for Near {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// How far a distance in single precision may be from the one in double precision.
+pub(super) struct Doubt {
+    per_length: f32,
+    constant: f32,
 }
 
-impl PartialEq for Near {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
+impl Doubt {
+    /// What the distance is at least and at most, of which this is the square in single precision.
+    ///
+    /// Either vector is rounded, which moves it by a unit of its length, and the other is at most the distance longer;
+    /// differences, squares and sums add a unit for each line and a few more.
+    pub(super) fn bounds(&self, square: f32) -> (f32, f32) {
+        let distance = square.sqrt();
+        let error = self.per_length * distance + self.constant;
+        (distance - error, distance + error)
     }
 }
-
-impl Eq for Near {}
 
 /// The links of each node of one layer, at most so many.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,35 +144,78 @@ impl Serialize for Layer {
     }
 }
 
-/// The nodes that a walk has met.
+/// The memory of a walk.
 #[derive(Debug)]
-pub(super) struct Met {
+pub(super) struct Walk {
+    /// Whether each node has been met.
     bits: Vec<u64>,
-    nodes: Vec<u32>,
+    /// Those that have.
+    met: Vec<u32>,
+    /// The squared distances of those met last.
+    keys: Vec<f32>,
+    /// The nearest so far, nearest first.
+    beam: Vec<Near>,
 }
 
-impl Met {
+impl Walk {
     pub(super) fn new(nodes: usize) -> Self {
         Self {
             bits: vec![0; nodes.div_ceil(64)],
-            nodes: Vec::new(),
+            met: Vec::new(),
+            keys: Vec::new(),
+            beam: Vec::new(),
         }
     }
 
-    /// Whether the node is met for the first time.
-    fn insert(&mut self, node: u32) -> bool {
-        let (word, bit) = (node as usize / 64, 1 << (node % 64));
-        let new = self.bits[word] & bit == 0;
-        if new {
-            self.bits[word] |= bit;
-            self.nodes.push(node);
+    /// Takes the nodes that are met for the first time.
+    fn meet(&mut self, nodes: &[u32]) {
+        let mut count = self.met.len();
+        self.met.resize(count + nodes.len(), 0);
+        for &node in nodes {
+            // Whether a node is new cannot be foreseen, so nothing branches on it.
+            let (word, place) = (&mut self.bits[node as usize / 64], node % 64);
+            self.met[count] = node;
+            count += usize::from(*word >> place & 1 == 0);
+            *word |= 1 << place;
         }
-        new
+        self.met.truncate(count);
     }
 
-    fn clear(&mut self) {
-        for node in self.nodes.drain(..) {
+    /// Goes along the links of a layer from `start` for the up to `width` nodes nearest to `query`, which the beam has then
+    /// (algorithm 2).
+    fn run(&mut self, singles: &Singles, layer: &Layer, query: &[Line], start: u32, width: usize) {
+        for node in self.met.drain(..) {
             self.bits[node as usize / 64] = 0;
+        }
+        self.beam.clear();
+        // The links of all before `from` have been followed.
+        let mut from = 0;
+        let mut links: &[u32] = &[start];
+        loop {
+            let known = self.met.len();
+            self.meet(links);
+            singles.measure(query, &self.met[known..], &mut self.keys);
+            for (&node, &key) in self.met[known..].iter().zip(&self.keys) {
+                let near = Near::new(key, node);
+                if self.beam.len() == width {
+                    if self.beam.last().is_some_and(|last| near > *last) {
+                        continue;
+                    }
+                    self.beam.pop();
+                }
+                let at = self.beam.partition_point(|other| *other < near);
+                self.beam.insert(at, near);
+                from = from.min(at);
+            }
+            let Some(step) = self.beam[from..]
+                .iter()
+                .position(|near| !near.is_followed())
+            else {
+                return;
+            };
+            from += step;
+            links = layer.links(self.beam[from].node());
+            self.beam[from].0 |= Near::FOLLOWED;
         }
     }
 }
@@ -158,12 +227,14 @@ impl Met {
 pub(super) struct Vectors {
     metric: Metric,
     center: Vec<f64>,
-    scale: f64,
-    width: usize,
-    values: Vec<f32>,
+    /// What distances of rows are multiplied by, where they are not cosines.
+    pub(super) scale: f64,
+    singles: Singles,
     /// The rows of node `i` are `rows[starts[i]..starts[i + 1]]`, rising.
     starts: Vec<usize>,
     rows: Vec<u32>,
+    /// The rows in an order in which near ones follow each other.
+    order: Vec<u32>,
 }
 
 impl Vectors {
@@ -174,6 +245,9 @@ impl Vectors {
             Metric::Euclidean => {
                 let center = middle(points);
                 let scale = scale_to_one(points.extent(&center), points.ncols())?;
+                // Beyond the cap, single precision would tell rows apart of which the squares of double precision are
+                // all 0.
+                let scale = scale.min(libm::exp2(470.0));
                 (center, scale)
             }
             Metric::Cosine => (vec![0.0; points.ncols()], 1.0),
@@ -183,24 +257,21 @@ impl Vectors {
             metric,
             center,
             scale,
-            width: columns.next_multiple_of(LANES),
-            values: Vec::new(),
+            singles: Singles::new(columns, n),
             starts: vec![0],
             rows: Vec::with_capacity(n),
+            order: parted(points).concat(),
         };
-        let mut singles = Vec::with_capacity(n * vectors.width);
+        let mut all = Singles::new(columns, n);
         for row in 0..n {
-            vectors.extend_single(points.row(row), &mut singles);
+            all.push(vectors.rounded(points.row(row)));
         }
-        let width = vectors.width;
-        let of = |row: u32| &singles[row as usize * width..(row as usize + 1) * width];
         let mut order: Vec<u32> = (0..n as u32).collect();
-        order.par_sort_unstable_by(|&a, &b| compare(of(a), of(b)).then(a.cmp(&b)));
-        let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| of(a) == of(b)).collect();
-        vectors.values.reserve_exact(groups.len() * width);
+        order.par_sort_unstable_by(|&a, &b| compare(all.row(a), all.row(b)).then(a.cmp(&b)));
+        let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| all.row(a) == all.row(b)).collect();
         vectors.starts.reserve_exact(groups.len());
         for place in seed.stream("hnsw/order", 0).permutation(groups.len()) {
-            vectors.values.extend_from_slice(of(groups[place][0]));
+            vectors.singles.extend(all.row(groups[place][0]));
             vectors.rows.extend_from_slice(groups[place]);
             vectors.starts.push(vectors.rows.len());
         }
@@ -214,52 +285,83 @@ impl Vectors {
 
     /// A number that changes when a node is another vector or stands for other rows (FNV-1a, a number at a time).
     pub(super) fn fingerprint(&self) -> u64 {
-        let bits = self.values.iter().map(|value| value.to_bits());
+        let bits = self.singles.numbers().map(f32::to_bits);
         let numbers = bits.chain(self.rows.iter().copied());
         numbers.fold(0xcbf2_9ce4_8422_2325, |hash: u64, number| {
             (hash ^ u64::from(number)).wrapping_mul(0x0000_0100_0000_01b3)
         })
     }
 
-    pub(super) fn of(&self, node: u32) -> &[f32] {
-        let start = node as usize * self.width;
-        &self.values[start..start + self.width]
+    pub(super) fn of(&self, node: u32) -> &[Line] {
+        self.singles.row(node)
     }
 
     pub(super) fn rows(&self, node: u32) -> &[u32] {
         &self.rows[self.starts[node as usize]..self.starts[node as usize + 1]]
     }
 
-    /// A row in single precision, as the vectors are.
-    pub(super) fn single(&self, row: &[f64]) -> Vec<f32> {
-        let mut single = Vec::with_capacity(self.width);
-        self.extend_single(row, &mut single);
-        single
+    /// The rows in an order in which near ones follow each other.
+    pub(super) fn order(&self) -> &[u32] {
+        &self.order
     }
 
-    fn extend_single(&self, row: &[f64], to: &mut Vec<f32>) {
-        let end = to.len() + self.width;
+    /// The node of each row.
+    pub(super) fn nodes(&self) -> Vec<u32> {
+        let mut nodes = vec![0; self.order.len()];
+        for node in 0..self.len() as u32 {
+            for &row in self.rows(node) {
+                nodes[row as usize] = node;
+            }
+        }
+        nodes
+    }
+
+    /// Where each node lies in the order of the rows.
+    pub(super) fn places(&self) -> Vec<u32> {
+        let (nodes, mut places) = (self.nodes(), vec![0; self.len()]);
+        for (place, &row) in (0..).zip(&self.order) {
+            places[nodes[row as usize] as usize] = place;
+        }
+        places
+    }
+
+    /// What is not known of distances from a row, of which `single` is the vector.
+    pub(super) fn doubt(&self, single: &[Line], row: &[f64]) -> Doubt {
+        let squares = numbers(single).map(|value| f64::from(value).powi(2));
+        let columns = row.len() as f64;
+        let (length, floor) = match self.metric {
+            Metric::Euclidean => (squares.sum::<f64>().sqrt(), TINY),
+            // All other rows are as far from a row of zeros, whatever its vector is.
+            Metric::Cosine if row.iter().all(|&v| v == 0.0) => (f64::INFINITY, TINY),
+            // What is left of 1 when a dot product is taken from it is uncertain by that of all its terms.
+            Metric::Cosine => (1.0, (4.0 * f64::EPSILON * (columns + 16.0)).sqrt()),
+        };
+        Doubt {
+            per_length: UNIT * (single.len() as f32 + 12.0),
+            constant: 3.0 * UNIT * length as f32 + floor as f32,
+        }
+    }
+
+    /// A row in single precision, as the vectors are.
+    pub(super) fn single(&self, row: &[f64]) -> Vec<Line> {
+        self.singles.single(self.rounded(row))
+    }
+
+    fn rounded(&self, row: &[f64]) -> impl Iterator<Item = f32> {
         // Adding 0 leaves no −0, so that equal vectors have equal bits.
         let centered = row.iter().zip(&self.center);
-        to.extend(centered.map(|(v, c)| ((v - c) * self.scale) as f32 + 0.0));
-        if self.metric == Metric::Cosine {
-            // A row of zeros is as far from all others as what is at a right angle to them.
-            to.push(f32::from(row.iter().all(|&v| v == 0.0)));
-        }
-        to.resize(end, 0.0);
-    }
-
-    fn between(&self, a: u32, b: u32) -> f32 {
-        squared_distance(self.of(a), self.of(b))
+        let values = centered.map(|(v, c)| ((v - c) * self.scale) as f32 + 0.0);
+        // A row of zeros is as far from all others as what is at a right angle to them.
+        let zero = || f32::from(row.iter().all(|&v| v == 0.0));
+        values.chain((self.metric == Metric::Cosine).then(zero))
     }
 
     /// The links of a node with their distances, nearest first.
     pub(super) fn measured(&self, node: u32, links: &[u32]) -> Vec<Near> {
-        let near = |&end: &u32| Near {
-            key: self.between(node, end),
-            node: end,
-        };
-        let mut measured: Vec<Near> = links.iter().map(near).collect();
+        let mut keys = Vec::with_capacity(links.len());
+        self.singles.measure(self.of(node), links, &mut keys);
+        let pairs = keys.iter().zip(links);
+        let mut measured: Vec<Near> = pairs.map(|(&key, &end)| Near::new(key, end)).collect();
         measured.sort_unstable();
         measured
     }
@@ -268,78 +370,45 @@ impl Vectors {
     /// algorithm 4): one is taken when it is nearer to the node than to all that were taken before.
     pub(super) fn diverse(&self, candidates: &[Near], most: usize) -> Vec<Near> {
         let mut taken: Vec<Near> = Vec::with_capacity(most);
+        let mut nodes: Vec<u32> = Vec::with_capacity(most);
+        let mut keys = Vec::with_capacity(TOGETHER);
         for candidate in candidates {
             if taken.len() == most {
                 break;
             }
-            let apart = |other: &Near| self.between(candidate.node, other.node) > candidate.key;
-            if taken.iter().all(apart) {
+            let vector = self.of(candidate.node());
+            // Most of those that are not taken lie near one of the first.
+            let apart = nodes.chunks(TOGETHER).all(|nodes| {
+                self.singles.measure(vector, nodes, &mut keys);
+                keys.iter().all(|&key| key > candidate.key())
+            });
+            if apart {
                 taken.push(*candidate);
+                nodes.push(candidate.node());
             }
         }
         taken
     }
 
-    /// The up to `width` nodes of the last layer that a search finds nearest to `query`, nearest first (algorithm 5).
+    /// The up to `width` nodes of the last layer that a search from node `start` of the first finds nearest to `query`,
+    /// nearest first (algorithm 5).
     ///
     /// Every layer begins with the nodes of the layer before it.
-    pub(super) fn search<'a>(
+    pub(super) fn search<'a, 'w>(
         &self,
         layers: impl IntoIterator<Item = &'a Layer>,
-        query: &[f32],
+        query: &[Line],
+        mut start: u32,
         width: usize,
-        met: &mut Met,
-    ) -> Vec<Near> {
+        walk: &'w mut Walk,
+    ) -> &'w [Near] {
         let mut layers = layers.into_iter().peekable();
-        let mut start = 0;
         while let Some(layer) = layers.next() {
-            if layers.peek().is_none() {
-                return self.walk(layer, query, start, width, met);
-            }
-            let nearest = self.walk(layer, query, start, 1, met);
-            start = nearest.first().map_or(start, |near| near.node);
+            let width = if layers.peek().is_none() { width } else { 1 };
+            walk.run(&self.singles, layer, query, start, width);
+            start = walk.beam.first().map_or(start, |near| near.node());
         }
-        Vec::new()
-    }
-
-    /// The up to `width` nodes of a layer that a walk along its links from `start` finds nearest to `query`, nearest first
-    /// (algorithm 2).
-    fn walk(
-        &self,
-        layer: &Layer,
-        query: &[f32],
-        start: u32,
-        width: usize,
-        met: &mut Met,
-    ) -> Vec<Near> {
-        let near = |node: u32| Near {
-            key: squared_distance(query, self.of(node)),
-            node,
-        };
-        // With each node, whether its links have been followed; all before `from` have.
-        let mut beam = Vec::with_capacity((width + 1).min(layer.len()));
-        beam.push((near(start), false));
-        met.insert(start);
-        let mut from = 0;
-        while let Some(step) = beam[from..].iter().position(|(_, followed)| !followed) {
-            from += step;
-            beam[from].1 = true;
-            for &node in layer.links(beam[from].0.node) {
-                if !met.insert(node) {
-                    continue;
-                }
-                let candidate = near(node);
-                if beam.len() >= width && beam.last().is_some_and(|last| candidate > last.0) {
-                    continue;
-                }
-                let at = beam.partition_point(|(other, _)| *other < candidate);
-                beam.insert(at, (candidate, false));
-                beam.truncate(width);
-                from = from.min(at);
-            }
-        }
-        met.clear();
-        beam.into_iter().map(|(near, _)| near).collect()
+        &walk.beam
     }
 }
 
@@ -358,26 +427,7 @@ fn middle(points: &Points) -> Vec<f64> {
     bounds.map(|(low, high)| low / 2.0 + high / 2.0).collect()
 }
 
-fn compare(a: &[f32], b: &[f32]) -> Ordering {
-    let mut pairs = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
+fn compare(a: &[Line], b: &[Line]) -> Ordering {
+    let mut pairs = numbers(a).zip(numbers(b)).map(|(a, b)| a.total_cmp(&b));
     pairs.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-}
-
-/// The squared distance of vectors filled up to a multiple of [`LANES`], summed in an order that is the same everywhere.
-#[inline]
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    for (u, v) in a
-        .as_chunks::<LANES>()
-        .0
-        .iter()
-        .zip(b.as_chunks::<LANES>().0)
-    {
-        for lane in 0..LANES {
-            let difference = u[lane] - v[lane];
-            sums[lane] += difference * difference;
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }

@@ -137,6 +137,52 @@ fn rows_that_single_precision_does_not_tell_apart_are_ordered_exactly() {
 }
 
 #[test]
+fn no_distance_is_outside_what_single_precision_leaves_open() {
+    let mut far = normal(60, 40, 3);
+    far.row_mut(7).fill(1e9);
+    let mut zeros = normal(60, 5, 1);
+    zeros.row_mut(3).fill(0.0);
+    zeros.row_mut(4).fill(0.0);
+    let sets = [
+        normal(60, 1, 2),
+        normal(60, 40, 3) + 1e3,
+        far,
+        zeros,
+        normal(60, 3, 1) * 1e-161,
+        normal(60, 2, 1) * 1e140,
+    ];
+    for x in &sets {
+        for metric in [Metric::Euclidean, Metric::Cosine] {
+            let points = Points::new(x.view(), metric).unwrap();
+            let vectors = Vectors::new(&points, Seed::new(1)).unwrap();
+            let nodes = vectors.nodes();
+            let length = |key: f64| match metric {
+                Metric::Euclidean => vectors.scale * key.sqrt(),
+                Metric::Cosine => (2.0 * key).sqrt(),
+            };
+            for i in 0..60 {
+                let doubt = vectors.doubt(vectors.of(nodes[i]), points.row(i));
+                for near in vectors.measured(nodes[i], &nodes) {
+                    let (least, most) = doubt.bounds(near.key());
+                    for &row in vectors.rows(near.node()) {
+                        let key = points.order_key(points.row(i), points.row(row as usize));
+                        let length = length(key);
+                        assert!(
+                            f64::from(least) <= length,
+                            "{metric:?} {i} {row}: {least} {length}"
+                        );
+                        assert!(
+                            length <= f64::from(most),
+                            "{metric:?} {i} {row}: {most} {length}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn of_very_many_rows_at_one_node_the_first_are_measured() {
     // All but the last differ by less than single precision can tell.
     let x = Array2::from_shape_fn(
