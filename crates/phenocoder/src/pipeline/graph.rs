@@ -30,7 +30,7 @@ pub enum NeighborMethod {
     #[default]
     Exact,
     /// By an index that finds most of the nearest, with the feature `hnsw`, in time that grows little faster than the rows;
-    /// of 20,000 rows it takes longer than the exact search.
+    /// up to 200,000 rows of 32 columns, the most that were measured, it saved no time worth the neighbours that it misses.
     #[cfg(feature = "hnsw")]
     Hnsw(HnswSearch),
 }
