@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, Error, Result};
 
-pub use kmeans::{KMeans, KMeansConfig, kmeans};
+pub use kmeans::{KMeans, KMeansConfig, KMeansStart, kmeans};
 pub use leiden::{LeidenConfig, LeidenObjective, leiden, quality};
 pub use mixture::{Covariance, GaussianMixture, MixtureConfig, MixtureStart, gaussian_mixture};
 pub use stability::{Stability, leiden_stability, stability};

@@ -52,14 +52,28 @@ pub fn labels_of(labels: &Categorical) -> Result<Vec<u32>> {
     Ok(codes.into_iter().map(|code| code as u32).collect())
 }
 
-/// Refuses classes that do not rise.
+/// Classes of which a table of all pairs takes 2 GiB; more of them are no classes but numbers of rows.
+const MOST_CLASSES: usize = 16_384;
+
+/// Refuses so many different labels that memory for each row and label would be beyond any machine.
+fn check_few(classes: usize) -> Result<(), ConfigError> {
+    let expected = "at most 16384 different ones";
+    ConfigError::check(classes <= MOST_CLASSES, "labels", expected, classes)
+}
+
+/// Refuses classes that do not rise, or are too many.
+fn check_classes(classes: &[u32]) -> Result<(), ConfigError> {
+    check_few(classes.len())?;
+    check_rising(classes)
+}
+
+/// Refuses labels that do not rise, and names the first.
 fn check_rising(classes: &[u32]) -> Result<(), ConfigError> {
-    ConfigError::check(
-        classes.is_sorted_by(|a, b| a < b),
-        "classes",
-        "rising labels",
-        format_args!("{classes:?}"),
-    )
+    let fall = classes.windows(2).find(|pair| pair[0] >= pair[1]);
+    fall.map_or(Ok(()), |pair| {
+        let found = format!("{} before {}", pair[0], pair[1]);
+        ConfigError::check(false, "classes", "rising labels", found)
+    })
 }
 
 /// Refuses a single group.
@@ -76,7 +90,7 @@ fn values_of(labels: &[u32]) -> Vec<u32> {
 }
 
 /// Labels numbered `0..count` by rising value, and their counts.
-fn ranked(labels: &[u32]) -> (Vec<usize>, Vec<usize>) {
+pub(crate) fn ranked(labels: &[u32]) -> (Vec<usize>, Vec<usize>) {
     let values = values_of(labels);
     let mut counts = vec![0; values.len()];
     let ranks = labels
@@ -88,4 +102,21 @@ fn ranked(labels: &[u32]) -> (Vec<usize>, Vec<usize>) {
         })
         .collect();
     (ranks, counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_classes_that_do_not_rise_are_named_and_no_others() {
+        assert_eq!(check_classes(&[]), Ok(()));
+        assert_eq!(check_classes(&[1, 5, 9]), Ok(()));
+        let error = check_classes(&[1, 5, 5, 9, 7]).unwrap_err();
+        assert_eq!((error.setting, &error.found[..]), ("classes", "5 before 5"));
+        let many: Vec<u32> = (0..=MOST_CLASSES as u32).collect();
+        let error = check_classes(&many).unwrap_err();
+        assert_eq!((error.setting, &error.found[..]), ("labels", "16385"));
+        assert_eq!(check_classes(&many[1..]), Ok(()));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut1};
+use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut1};
 use phenocoder_core::{Categorical, ShapeError};
 use rayon::prelude::*;
 
@@ -91,6 +91,13 @@ pub(crate) fn full_codes(
     (0..rows)
         .map(|row| labels.code(row).ok_or(Error::MissingLabel { what, row }))
         .collect()
+}
+
+/// A row of a matrix in standard layout.
+#[inline]
+pub(crate) fn row_of(x: &ArrayRef2<f64>, row: usize) -> &[f64] {
+    let values = x.row(row).to_slice();
+    values.expect("rows in standard layout lie in one piece")
 }
 
 /// The squared Euclidean distance, summed in an order that is the same everywhere.

@@ -6,19 +6,22 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Written<'a, T> {
     shape: (usize, usize),
-    values: Vec<&'a f64>,
+    values: Vec<&'a T>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Read {
+struct Read<T> {
     shape: (usize, usize),
-    values: Vec<f64>,
+    values: Vec<T>,
 }
 
-pub(crate) fn serialize<S: Serializer>(matrix: &Array2<f64>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<T: Serialize, S: Serializer>(
+    matrix: &Array2<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
     let written = Written {
         shape: matrix.dim(),
         values: matrix.iter().collect(),
@@ -26,7 +29,9 @@ pub(crate) fn serialize<S: Serializer>(matrix: &Array2<f64>, to: S) -> Result<S:
     written.serialize(to)
 }
 
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Array2<f64>, D::Error> {
+pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Array2<T>, D::Error> {
     let Read { shape, values } = Read::deserialize(from)?;
     let expected = shape.0.saturating_mul(shape.1);
     ShapeError::check_len("values", expected, values.len()).map_err(D::Error::custom)?;

@@ -6,12 +6,30 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Clustering;
-use crate::matrix::{check_columns, check_finite, squared_distance, sum_rows};
+use crate::matrix::{check_columns, check_finite, check_shape, row_of, squared_distance, sum_rows};
 use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "k-means";
 /// Rows per task.
 const ROWS: usize = 1024;
+
+/// The centers that [`kmeans`] begins with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KMeansStart {
+    /// A center for each cluster, `[k, p]`.
+    #[serde(with = "crate::stored")]
+    pub centers: Array2<f64>,
+}
+
+impl KMeansStart {
+    /// Begins with these centers.
+    #[must_use]
+    pub fn new(centers: Array2<f64>) -> Self {
+        Self { centers }
+    }
+}
 
 /// Settings of [`kmeans`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +48,9 @@ pub struct KMeansConfig {
     /// k-means++.
     #[serde(default)]
     pub local_trials: Option<usize>,
+    /// What to begin with; by default rows that lie apart.
+    #[serde(default)]
+    pub start: Option<KMeansStart>,
     /// The source of chance.
     #[serde(default)]
     pub seed: Seed,
@@ -52,6 +73,7 @@ impl KMeansConfig {
             iterations: default_iterations(),
             restarts: default_restarts(),
             local_trials: None,
+            start: None,
             seed: Seed::default(),
         }
     }
@@ -70,10 +92,17 @@ impl KMeansConfig {
         self
     }
 
-    /// Sets the number of rows drawn for each center of a start.
+    /// Sets the number of rows drawn for each center of a start; `None` is the default.
     #[must_use]
-    pub fn with_local_trials(mut self, local_trials: usize) -> Self {
-        self.local_trials = Some(local_trials);
+    pub fn with_local_trials(mut self, local_trials: impl Into<Option<usize>>) -> Self {
+        self.local_trials = local_trials.into();
+        self
+    }
+
+    /// Begins with these centers, once, and not with rows drawn; `None` is the default.
+    #[must_use]
+    pub fn with_start(mut self, start: impl Into<Option<KMeansStart>>) -> Self {
+        self.start = start.into();
         self
     }
 
@@ -88,13 +117,19 @@ impl KMeansConfig {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] when a number is 0.
+    /// A [`ConfigError`] when a number is 0, or when the start has another number of clusters.
     pub fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::check(self.n_clusters > 0, "n_clusters", "at least 1", 0)?;
         ConfigError::check(self.iterations > 0, "iterations", "at least 1", 0)?;
         ConfigError::check(self.restarts > 0, "restarts", "at least 1", 0)?;
         let trials = self.local_trials.unwrap_or(1);
-        ConfigError::check(trials > 0, "local_trials", "at least 1", 0)
+        ConfigError::check(trials > 0, "local_trials", "at least 1", 0)?;
+        let Some(start) = &self.start else {
+            return Ok(());
+        };
+        let found = start.centers.nrows();
+        let same = found == self.n_clusters;
+        ConfigError::check(same, "start", "as many centers as n_clusters", found)
     }
 
     /// The rows drawn for each center of a start.
@@ -168,7 +203,8 @@ impl KMeans {
 /// Starts lie apart (k-means++, Arthur & Vassilvitskii 2007, <https://dl.acm.org/doi/10.5555/1283383.1283494>): for each
 /// center a few rows are drawn with a chance in proportion to the squared distance from the centers before, and the one
 /// that leaves the least sum of squared distances is taken.
-/// There are fewer clusters than asked for when there are fewer different rows.
+/// [`KMeansConfig::with_start`] begins with given centers instead, and draws nothing.
+/// There are fewer clusters than asked for when there are fewer different rows, or when a cluster loses all of its rows.
 /// The centers are the means of their clusters; where the largest number of rounds ends the search, labels may be one
 /// step behind, and another center may be nearer to a row by now.
 /// Cost: `O(n k p)` per round; a start takes about as long as `2 + ln k` rounds.
@@ -180,6 +216,7 @@ impl KMeans {
 /// # Differences from scikit-learn's `KMeans`
 ///
 /// Rounds go on until no row changes its cluster, not until centers move little.
+/// Given centers, both do the same rounds.
 /// A cluster that loses all of its rows is left out, where scikit-learn moves its center to the row that is furthest from
 /// its own; among several starts the best is kept, so that the loss is rarely seen.
 /// There are 4 starts, not one.
@@ -188,7 +225,7 @@ impl KMeans {
 ///
 /// [`Error::TooFew`] when there are fewer rows than clusters, [`Error::NotFinite`] for NaN or infinity,
 /// [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Config`] for a setting outside its
-/// range, [`Error::Cancelled`] when the caller stops it.
+/// range, [`Error::Shape`] for a start of other columns, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
@@ -211,10 +248,20 @@ pub fn kmeans(
     config.validate()?;
     check_finite(x)?;
     Error::check_enough(METHOD, "rows", config.n_clusters, x.nrows())?;
+    if let Some(KMeansStart { centers }) = &config.start {
+        check_shape("start", &[config.n_clusters, x.ncols()], centers.shape())?;
+        check_finite(centers.view())?;
+    }
     let x = x.as_standard_layout();
-    progress.start(METHOD, Some(config.restarts as u64));
+    // A given start leaves nothing to chance.
+    let runs = if config.start.is_some() {
+        1
+    } else {
+        config.restarts
+    };
+    progress.start(METHOD, Some(runs as u64));
     let mut best: Option<(f64, Vec<u32>)> = None;
-    for restart in 0..config.restarts {
+    for restart in 0..runs {
         let (cost, labels) = rounds(x.view(), config, restart, progress)?;
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
             best = Some((cost, labels));
@@ -242,7 +289,10 @@ pub(super) fn rounds(
     restart: usize,
     progress: &dyn Progress,
 ) -> Result<(f64, Vec<u32>)> {
-    let mut centers = spread_start(x, config, restart, progress)?;
+    let mut centers = match &config.start {
+        Some(start) => start.centers.as_standard_layout().into_owned(),
+        None => spread_start(x, config, restart, progress)?,
+    };
     let (mut labels, mut cost) = nearest_centers(x, &centers);
     for _ in 0..config.iterations {
         progress.check()?;
@@ -309,13 +359,12 @@ fn spread_start(
 
 /// The squared distances to the nearest start when a row becomes one too, and their sum.
 fn nearest_starts(x: ArrayView2<'_, f64>, distances: &[f64], start: usize) -> (Vec<f64>, f64) {
-    let row = |i: usize| x.row(i).to_slice().unwrap_or_default();
-    let start = row(start);
+    let start = row_of(&x, start);
     let nearer: Vec<f64> = distances
         .par_iter()
         .with_min_len(ROWS)
         .enumerate()
-        .map(|(i, distance)| distance.min(squared_distance(row(i), start)))
+        .map(|(i, distance)| distance.min(squared_distance(row_of(&x, i), start)))
         .collect();
     let total = nearer.iter().sum();
     (nearer, total)
@@ -354,13 +403,7 @@ fn cost_of(x: ArrayView2<'_, f64>, labels: &[u32], centers: &Array2<f64>) -> f64
         .par_iter()
         .with_min_len(ROWS)
         .enumerate()
-        .map(|(i, &label)| {
-            let (row, center) = (x.row(i), centers.row(label as usize));
-            squared_distance(
-                row.to_slice().unwrap_or_default(),
-                center.to_slice().unwrap_or_default(),
-            )
-        })
+        .map(|(i, &label)| squared_distance(row_of(&x, i), row_of(centers, label as usize)))
         .collect();
     squares.iter().sum()
 }
@@ -368,14 +411,13 @@ fn cost_of(x: ArrayView2<'_, f64>, labels: &[u32], centers: &Array2<f64>) -> f64
 /// The nearest center of each row, the first of several, and the sum of squared distances.
 fn nearest_centers(x: ArrayView2<'_, f64>, centers: &Array2<f64>) -> (Vec<u32>, f64) {
     let centers = centers.as_standard_layout();
-    let row = |i: usize| x.row(i).to_slice().unwrap_or_default();
     let nearest: Vec<(u32, f64)> = (0..x.nrows())
         .into_par_iter()
         .with_min_len(ROWS)
         .map(|i| {
-            let mut best = (0, f64::INFINITY);
-            for (c, center) in centers.outer_iter().enumerate() {
-                let distance = squared_distance(row(i), center.to_slice().unwrap_or_default());
+            let (row, mut best) = (row_of(&x, i), (0, f64::INFINITY));
+            for c in 0..centers.nrows() {
+                let distance = squared_distance(row, row_of(&centers, c));
                 if distance < best.1 {
                     best = (c as u32, distance);
                 }
@@ -489,7 +531,9 @@ mod tests {
         for (clusters, trials) in [(1, 2), (2, 2), (3, 3), (7, 3), (8, 4), (100, 6)] {
             assert_eq!(KMeansConfig::new(clusters).trials(), trials, "{clusters}");
         }
-        assert_eq!(KMeansConfig::new(100).with_local_trials(1).trials(), 1);
+        let plain = KMeansConfig::new(100).with_local_trials(1);
+        assert_eq!(plain.trials(), 1);
+        assert_eq!(plain.with_local_trials(None).trials(), 6);
     }
 
     #[test]
@@ -519,6 +563,47 @@ mod tests {
         move_centers(x.view(), &labels, &mut centers);
         let expected = array![[2499.0, 4998.0], [2500.0, 5000.0], [7.0, 7.0]];
         assert_eq!(centers, expected);
+    }
+
+    #[test]
+    fn rounds_begin_with_the_centers_that_are_given() {
+        // At first the second center takes all rows but one.
+        let x = array![[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]];
+        let begin =
+            |centers: Array2<f64>| KMeansConfig::new(2).with_start(KMeansStart::new(centers));
+        let one = begin(array![[0.0], [1.0]]).with_iterations(1);
+        let found = kmeans(x.view(), &one, &NoProgress).unwrap();
+        // Centers 0 and 7.2 after the first move, which take three rows each.
+        assert_eq!(found.clustering.labels, [0, 0, 0, 1, 1, 1]);
+        assert_eq!(found.centers, array![[1.0], [11.0]]);
+        // Memory of columns side by side means the same, and the seed and the number of runs do not matter.
+        let plane = Array2::from_shape_fn((40, 3), |(i, j)| ((i * 7 + j * 5) % 11) as f64);
+        let centers = plane.select(Axis(0), &[3, 4]);
+        let mut by_columns = Array2::<f64>::zeros((3, 2)).reversed_axes();
+        by_columns.assign(&centers);
+        let find = |config: &KMeansConfig| kmeans(plane.view(), config, &NoProgress).unwrap();
+        let expected = find(&begin(centers));
+        let config = begin(by_columns).with_seed(Seed::new(9)).with_restarts(7);
+        assert_eq!(find(&config), expected);
+        let text = serde_json::to_string(&config).unwrap();
+        let read: KMeansConfig = serde_json::from_str(&text).unwrap();
+        assert_eq!(find(&read), expected);
+        assert_eq!(config.with_start(None).start, None);
+    }
+
+    #[test]
+    fn starts_that_do_not_fit_are_refused() {
+        let x = array![[0.0], [1.0], [2.0]];
+        let begin = |centers: Array2<f64>| {
+            let config = KMeansConfig::new(2).with_start(KMeansStart::new(centers));
+            kmeans(x.view(), &config, &NoProgress)
+        };
+        assert!(matches!(begin(array![[0.0]]), Err(Error::Config(_))));
+        assert!(matches!(begin(Array2::zeros((2, 2))), Err(Error::Shape(_))));
+        assert!(matches!(
+            begin(array![[0.0], [f64::NAN]]),
+            Err(Error::NotFinite { row: 1, .. })
+        ));
     }
 
     #[test]

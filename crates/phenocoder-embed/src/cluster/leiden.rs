@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Clustering;
+use crate::evaluate::ranked;
 use crate::fuzzy::check_undirected;
 use crate::{ConfigError, Result};
 
@@ -12,6 +13,8 @@ use crate::{ConfigError, Result};
 const RANDOMNESS: f64 = 0.01;
 /// What a move must gain to be made, relative to the total weight of the graph: above the rounding of sums.
 const LEAST_GAIN: f64 = 1e-13;
+/// How many nodes are looked at before the caller is asked again whether to stop.
+const PATIENCE: usize = 1 << 16;
 
 /// What a clustering is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -191,7 +194,9 @@ pub fn quality(graph: &CsrGraph, labels: &[u32], config: &LeidenConfig) -> Resul
     config.validate()?;
     check_undirected(graph)?;
     phenocoder_core::ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
-    let clustering = Clustering::new(&compact(labels).0, 0.0);
+    // Labels may be any numbers; ranks are below the number of nodes, which 32 bits can name.
+    let ranks: Vec<u32> = ranked(labels).0.into_iter().map(|r| r as u32).collect();
+    let clustering = Clustering::new(&ranks, 0.0);
     Ok(Network::new(graph, config).quality(&clustering.labels))
 }
 
@@ -389,7 +394,7 @@ fn pass(
     loop {
         progress.check()?;
         let network = level.as_ref().unwrap_or(base);
-        move_nodes(network, &mut communities, stream);
+        move_nodes(network, &mut communities, stream, progress)?;
         let (compacted, count) = compact(&communities);
         communities = compacted;
         for (label, &node) in labels.iter_mut().zip(&member) {
@@ -398,7 +403,7 @@ fn pass(
         if count == network.len() {
             break;
         }
-        let (refined, refined_count) = refine(network, &communities, count, stream);
+        let (refined, refined_count) = refine(network, &communities, count, stream, progress)?;
         // When the refinement merges nothing, the communities themselves become the nodes.
         let (groups, groups_count) = if refined_count == network.len() {
             (communities.clone(), count)
@@ -419,7 +424,12 @@ fn pass(
 }
 
 /// Moves nodes to the community that gains most until no node can gain, visiting those whose neighbours moved again.
-fn move_nodes(network: &Network, communities: &mut [u32], stream: &mut Stream) {
+fn move_nodes(
+    network: &Network,
+    communities: &mut [u32],
+    stream: &mut Stream,
+    progress: &dyn Progress,
+) -> Result<()> {
     let n = network.len();
     let least = LEAST_GAIN * network.total;
     let (mut mass, mut size) = (vec![0.0; n], vec![0_u32; n]);
@@ -438,7 +448,9 @@ fn move_nodes(network: &Network, communities: &mut [u32], stream: &mut Stream) {
         .collect();
     let mut waiting = vec![true; n];
     let mut tally = Tally::new(n);
+    let mut visits = 0_usize;
     while let Some(node) = queue.pop_front() {
+        ask(&mut visits, progress)?;
         let node = node as usize;
         waiting[node] = false;
         let own = communities[node];
@@ -486,6 +498,16 @@ fn move_nodes(network: &Network, communities: &mut [u32], stream: &mut Stream) {
             }
         }
     }
+    Ok(())
+}
+
+/// Counts a visit, and asks now and then whether to stop.
+fn ask(visits: &mut usize, progress: &dyn Progress) -> Result<()> {
+    *visits += 1;
+    if visits.is_multiple_of(PATIENCE) {
+        progress.check()?;
+    }
+    Ok(())
 }
 
 /// Splits communities into well connected, connected parts, starting from single nodes.
@@ -494,7 +516,8 @@ fn refine(
     communities: &[u32],
     count: usize,
     stream: &mut Stream,
-) -> (Vec<u32>, usize) {
+    progress: &dyn Progress,
+) -> Result<(Vec<u32>, usize)> {
     let n = network.len();
     let members = Members::new(communities, count);
     let mut refined: Vec<u32> = (0..n as u32).collect();
@@ -504,6 +527,7 @@ fn refine(
     let mut outside = vec![0.0; n];
     let mut tally = Tally::new(n);
     let mut choices: Vec<(u32, f64)> = Vec::new();
+    let mut visits = 0_usize;
     for community in 0..count {
         let nodes = members.of(community);
         if nodes.len() == 1 {
@@ -523,6 +547,7 @@ fn refine(
         let mut order: Vec<u32> = nodes.to_vec();
         stream.shuffle(&mut order);
         for node in order {
+            ask(&mut visits, progress)?;
             let node = node as usize;
             let own_mass = network.mass[node];
             if !alone[node] || !well_connected(own_mass, outside[node]) {
@@ -555,7 +580,7 @@ fn refine(
             tally.clear();
         }
     }
-    compact(&refined)
+    Ok(compact(&refined))
 }
 
 /// One of the choices, or none with the weight of gain 0, by `exp(gain / θ)`.

@@ -176,10 +176,10 @@ impl MixtureConfig {
         self
     }
 
-    /// Begins with these components, once, and not with k-means.
+    /// Begins with these components, once, and not with k-means; `None` is the default.
     #[must_use]
-    pub fn with_start(mut self, start: MixtureStart) -> Self {
-        self.start = Some(start);
+    pub fn with_start(mut self, start: impl Into<Option<MixtureStart>>) -> Self {
+        self.start = start.into();
         self
     }
 
@@ -219,13 +219,48 @@ impl MixtureConfig {
 
 /// The result of [`gaussian_mixture`]: components, which tell the cluster of new rows too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 pub struct GaussianMixture {
     components: Gaussians,
+    /// Its quality is the mean log-likelihood.
     clustering: Clustering,
-    log_likelihood: f64,
     iterations: usize,
     converged: bool,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    components: Gaussians,
+    clustering: Clustering,
+    iterations: usize,
+    converged: bool,
+}
+
+impl TryFrom<Parts> for GaussianMixture {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts {
+            components,
+            clustering,
+            iterations,
+            converged,
+        } = parts;
+        let clusters = clustering.n_clusters;
+        let possible = clusters <= components.weights().len();
+        let expected = "at most the number of components";
+        ConfigError::check(possible, "n_clusters", expected, clusters)?;
+        let quality = clustering.quality;
+        ConfigError::check(quality.is_finite(), "quality", "a finite number", quality)?;
+        Ok(Self {
+            components,
+            clustering,
+            iterations,
+            converged,
+        })
+    }
 }
 
 impl GaussianMixture {
@@ -268,7 +303,7 @@ impl GaussianMixture {
     /// The mean logarithm of the density at the rows of the fit.
     #[must_use]
     pub fn log_likelihood(&self) -> f64 {
-        self.log_likelihood
+        self.clustering.quality
     }
 
     /// The number of rounds made.
@@ -304,7 +339,7 @@ impl GaussianMixture {
     }
 
     fn deviance(&self) -> f64 {
-        -2.0 * self.rows() * self.log_likelihood
+        -2.0 * self.rows() * self.log_likelihood()
     }
 
     /// The likeliest component of each row, the first of several.
@@ -477,7 +512,6 @@ impl Run {
         GaussianMixture {
             components: self.components.select(&order),
             clustering,
-            log_likelihood: self.log_likelihood,
             iterations: self.iterations,
             converged: self.converged,
         }

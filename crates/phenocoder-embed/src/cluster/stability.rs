@@ -1,8 +1,9 @@
 //! Whether clusters are found again.
 
 use ndarray::Array2;
-use phenocoder_core::{CsrGraph, NoProgress, Progress, Seed};
+use phenocoder_core::{CsrGraph, Progress, Seed};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::leiden::{Network, best_run};
 use super::{Clustering, LeidenConfig};
@@ -13,10 +14,12 @@ use crate::{Error, Result};
 const METHOD: &str = "the stability of clusters";
 
 /// The result of [`stability`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Stability {
     /// The adjusted Rand index of each pair of runs, `[runs, runs]`; 1 on the diagonal.
+    #[serde(with = "crate::stored")]
     pub agreement: Array2<f64>,
     /// Its mean over pairs of different runs.
     pub mean: f64,
@@ -38,7 +41,8 @@ pub struct Stability {
 ///
 /// # Errors
 ///
-/// [`Error::TooFew`] for fewer than two runs, [`Error::Shape`] when they have different numbers of rows.
+/// [`Error::TooFew`] for fewer than two runs, [`Error::Shape`] when they have different numbers of rows,
+/// [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
@@ -49,19 +53,15 @@ pub struct Stability {
 ///
 /// let x = array![[0.0], [0.1], [5.0], [5.1], [9.0], [9.1]];
 /// let run = |seed| kmeans(x.view(), &KMeansConfig::new(3).with_seed(Seed::new(seed)), &NoProgress);
-/// let found = stability(&[run(0)?.clustering, run(1)?.clustering])?;
+/// let found = stability(&[run(0)?.clustering, run(1)?.clustering], &NoProgress)?;
 /// assert_eq!(found.mean, 1.0);
 /// assert_eq!(found.per_cluster, [1.0; 3]);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
-pub fn stability(runs: &[Clustering]) -> Result<Stability> {
-    compare(runs, &NoProgress)
-}
-
-/// What [`stability`] says, unless the caller stops it.
-fn compare(runs: &[Clustering], progress: &dyn Progress) -> Result<Stability> {
+pub fn stability(runs: &[Clustering], progress: &dyn Progress) -> Result<Stability> {
     let count = runs.len();
     Error::check_enough(METHOD, "runs", 2, count)?;
+    progress.start(METHOD, Some((count * (count - 1) / 2) as u64));
     let groups: Vec<Ranked> = runs.iter().map(|run| Ranked::new(&run.labels)).collect();
     let mut agreement = Array2::eye(count);
     let (mut sum, mut per_cluster) = (0.0, Vec::new());
@@ -79,8 +79,10 @@ fn compare(runs: &[Clustering], progress: &dyn Progress) -> Result<Stability> {
                     *mean += overlap / (count - 1) as f64;
                 }
             }
+            progress.advance(1);
         }
     }
+    progress.finish();
     Ok(Stability {
         agreement,
         mean: sum / (count * (count - 1) / 2) as f64,
@@ -129,14 +131,13 @@ pub fn leiden_stability(
         .par_iter()
         .map(|&seed| best_run(&network, &config.clone().with_seed(seed), progress))
         .collect();
-    let found = runs.and_then(|runs| compare(&runs, progress));
     progress.finish();
-    found
+    stability(&runs?, progress)
 }
 
 #[cfg(test)]
 mod tests {
-    use phenocoder_core::CancelToken;
+    use phenocoder_core::{CancelToken, NoProgress};
     use proptest::prelude::*;
 
     use super::*;
@@ -144,6 +145,10 @@ mod tests {
 
     fn run(labels: &[u32]) -> Clustering {
         Clustering::new(labels, 0.0)
+    }
+
+    fn compared(runs: &[Clustering]) -> Result<Stability> {
+        stability(runs, &NoProgress)
     }
 
     #[test]
@@ -154,7 +159,9 @@ mod tests {
             run(&[0, 0, 1, 1, 1, 1]),
             run(&[0, 0, 0, 0, 0, 0]),
         ];
-        let found = stability(&runs).unwrap();
+        let found = compared(&runs).unwrap();
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Stability>(&text).unwrap(), found);
         assert_eq!(found.n_clusters, [2, 2, 1]);
         // Best overlaps 2/4 and 2/4 in the second, 4/6 and 2/6 in the third.
         let expected = [(0.5 + 2.0 / 3.0) / 2.0, (0.5 + 1.0 / 3.0) / 2.0];
@@ -179,7 +186,7 @@ mod tests {
             labels: vec![0, 0, u32::MAX, u32::MAX],
             ..made.clone()
         };
-        let found = stability(&[far, made]).unwrap();
+        let found = compared(&[far, made]).unwrap();
         assert_eq!((found.mean, found.per_cluster), (1.0, vec![1.0; 2]));
     }
 
@@ -187,7 +194,7 @@ mod tests {
     fn comparisons_can_be_stopped() {
         let stopped = CancelToken::new();
         stopped.cancel();
-        let result = compare(&[run(&[0, 1]), run(&[0, 0])], &stopped);
+        let result = stability(&[run(&[0, 1]), run(&[0, 0])], &stopped);
         assert!(matches!(result, Err(Error::Cancelled(_))));
         // As can more runs than can be counted.
         let graph = CsrGraph::empty(4);
@@ -201,13 +208,13 @@ mod tests {
     fn too_few_runs_and_runs_of_other_rows_are_refused() {
         for runs in [&[][..], &[run(&[0, 1])]] {
             assert!(matches!(
-                stability(runs),
+                compared(runs),
                 Err(Error::TooFew { what: "runs", .. })
             ));
         }
-        let result = stability(&[run(&[0, 1]), run(&[0])]);
+        let result = compared(&[run(&[0, 1]), run(&[0])]);
         assert!(matches!(result, Err(Error::Shape(_))));
-        assert_eq!(stability(&[run(&[]), run(&[])]).unwrap().mean, 1.0);
+        assert_eq!(compared(&[run(&[]), run(&[])]).unwrap().mean, 1.0);
         let one_way = CsrGraph::new(vec![0, 1, 1], vec![1], vec![1.0]).unwrap();
         let (config, seeds) = (LeidenConfig::default(), [Seed::new(0), Seed::new(1)]);
         let find = |graph: &CsrGraph, config: &LeidenConfig, seeds: &[Seed]| {
@@ -255,7 +262,7 @@ mod tests {
             .map(|&seed| leiden(&ring, &config.clone().with_seed(seed), &NoProgress).unwrap())
             .collect();
         let found = leiden_stability(&ring, &config, &seeds, &NoProgress).unwrap();
-        assert_eq!(found, stability(&runs).unwrap());
+        assert_eq!(found, compared(&runs).unwrap());
         assert!(found.mean < 0.9, "{found:?}");
     }
 
@@ -266,7 +273,7 @@ mod tests {
             order in Just((0..30).collect::<Vec<usize>>()).prop_shuffle(),
         ) {
             let clusterings: Vec<Clustering> = runs.iter().map(|labels| run(labels)).collect();
-            let found = stability(&clusterings).unwrap();
+            let found = compared(&clusterings).unwrap();
             // The numbers of clusters of one size depend on the order of rows; here they are kept.
             let moved: Vec<Clustering> = clusterings
                 .iter()
@@ -275,9 +282,9 @@ mod tests {
                     ..clustering.clone()
                 })
                 .collect();
-            prop_assert_eq!(&stability(&moved).unwrap(), &found);
+            prop_assert_eq!(&compared(&moved).unwrap(), &found);
             prop_assert!(found.per_cluster.iter().all(|v| (0.0..=1.0 + 1e-12).contains(v)));
-            let same = stability(&std::array::from_fn::<_, 3, _>(|_| clusterings[0].clone())).unwrap();
+            let same = compared(&std::array::from_fn::<_, 3, _>(|_| clusterings[0].clone())).unwrap();
             prop_assert_eq!(same.per_cluster, vec![1.0; clusterings[0].n_clusters]);
             prop_assert_eq!(same.mean, 1.0);
         }

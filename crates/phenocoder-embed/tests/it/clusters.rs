@@ -4,13 +4,16 @@
 use ndarray::Array2;
 use phenocoder_core::{CsrGraph, NoProgress, Seed};
 use phenocoder_embed::cluster::{
-    Covariance, KMeansConfig, LeidenConfig, LeidenObjective, MixtureConfig, MixtureStart,
-    gaussian_mixture, kmeans, leiden, quality,
+    Covariance, KMeansConfig, KMeansStart, LeidenConfig, LeidenObjective, MixtureConfig,
+    MixtureStart, gaussian_mixture, kmeans, leiden, quality,
 };
 use phenocoder_embed::fuzzy::{Directions, to_undirected};
 use serde_json::Value;
 
 use crate::golden::{dense, directed, graph_difference, matrix, of, undirected};
+
+/// Of as many seeds the medians of k-means are compared.
+const SEEDS: u64 = 40;
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../data/clusters.json")).unwrap()
@@ -35,35 +38,58 @@ fn assert_close<'a>(
 }
 
 #[test]
+fn clusters_from_given_centers_are_those_of_scikit_learn() {
+    let golden = golden();
+    let mut compared = 0;
+    for set in golden["kmeans"].as_array().unwrap() {
+        let x = matrix(&set["x"]);
+        for theirs in set["from_start"].as_array().unwrap() {
+            let (k, name): (usize, _) = (of(&theirs["clusters"]), &set["name"]);
+            let start = KMeansStart::new(matrix(&theirs["start"]));
+            let config = KMeansConfig::new(k).with_start(start);
+            let found = kmeans(x.view(), &config, &NoProgress).unwrap();
+            let labels: Vec<u32> = of(&theirs["labels"]);
+            assert_eq!(found.clustering.labels, labels, "{name}, {k} clusters");
+            let what = format!("{name}, {k} clusters");
+            assert_close(&found.centers, &matrix(&theirs["centers"]), &what);
+            let squares = -found.clustering.quality;
+            assert_close(&[squares], &[of::<f64>(&theirs["inertia"])], &what);
+            // As many rounds as theirs are enough.
+            let fewer = config.with_iterations(of::<usize>(&theirs["rounds"]));
+            assert_eq!(kmeans(x.view(), &fewer, &NoProgress).unwrap(), found);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 6);
+}
+
+#[test]
 fn sums_of_squares_of_k_means_are_as_low_as_those_of_scikit_learn() {
     let golden = golden();
     let sets = golden["kmeans"].as_array().unwrap();
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (mut ratios, mut settled) = (Vec::new(), 0);
+    let mut compared = 0;
     for set in sets {
         let (name, x) = (&set["name"], matrix(&set["x"]));
         for (k, theirs) in set["inertias"].as_object().unwrap() {
-            let theirs: Vec<f64> = of(theirs);
+            let mut theirs: Vec<f64> = of(theirs);
+            assert_eq!(theirs.len(), 80);
             let config = KMeansConfig::new(k.parse().unwrap()).with_restarts(10);
-            let ours: Vec<f64> = (0..theirs.len() as u64)
+            let mut ours: Vec<f64> = (0..SEEDS)
                 .map(|seed| sum_of_squares(&x, &config.clone().with_seed(Seed::new(seed))))
                 .collect();
-            // Of as many runs the best differs from seed to seed where there are no clear clusters, there and here.
-            let ratio = mean(&ours) / mean(&theirs);
-            assert!(ratio <= 1.03, "{name}, {k} clusters: {ratio}");
-            ratios.push(ratio);
-            let (least, most) = theirs
-                .iter()
-                .fold((f64::MAX, 0.0), |(a, b), &v| (v.min(a), v.max(b)));
-            if most <= 1.005 * least {
-                settled += 1;
-                assert!(ratio <= 1.01, "{name}, {k} clusters: {ratio}");
-            }
+            // The best of ten runs differs from seed to seed where there are no clear clusters, there and here.
+            let ratio = median(&mut ours) / median(&mut theirs);
+            assert!(ratio <= 1.01, "{name}, {k} clusters: {ratio}");
+            compared += 1;
         }
     }
-    assert_eq!(ratios.len(), 12);
-    assert!(settled >= 4, "{settled}");
-    assert!(mean(&ratios) <= 1.01, "{ratios:?}");
+    assert_eq!(compared, 12);
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    f64::midpoint(values[middle - 1], values[middle])
 }
 
 /// What k-means reports, which is what it is.
@@ -124,7 +150,6 @@ fn mixtures_from_a_given_start_are_those_of_scikit_learn() {
 #[test]
 fn mixtures_are_as_likely_as_those_of_scikit_learn() {
     let golden = golden();
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let cases = golden["mixture"]["likeliest"].as_array().unwrap();
     assert_eq!(cases.len(), 24);
     let mut settled = 0;
@@ -137,28 +162,41 @@ fn mixtures_are_as_likely_as_those_of_scikit_learn() {
             }
         };
         let theirs: Vec<f64> = of(&case["scores"]);
-        let config = MixtureConfig::new(of(&case["components"]))
-            .with_covariance(of(&case["kind"]))
-            .with_restarts(10);
-        let ours: Vec<f64> = (0..theirs.len() as u64)
-            .map(|seed| {
-                let config = config.clone().with_seed(Seed::new(seed));
-                let found = gaussian_mixture(x.view(), &config, &NoProgress).unwrap();
-                found.log_likelihood()
-            })
+        assert_eq!(theirs.len(), 20);
+        let kind: Covariance = of(&case["kind"]);
+        let likelihood = |config: &MixtureConfig| {
+            let config = config.clone().with_covariance(kind);
+            let found = gaussian_mixture(x.view(), &config, &NoProgress).unwrap();
+            found.log_likelihood()
+        };
+        let config = MixtureConfig::new(of(&case["components"])).with_restarts(10);
+        let ours: Vec<f64> = (0..10)
+            .map(|seed| likelihood(&config.clone().with_seed(Seed::new(seed))))
             .collect();
-        // One hundredth of the size of the value, which is negative here.
-        let allowed = 0.01 * mean(&theirs).abs();
-        assert!(mean(&ours) >= mean(&theirs) - allowed, "{case}: {ours:?}");
-        let least = theirs.iter().copied().fold(f64::INFINITY, f64::min);
+        let ((mean, error), (their_mean, their_error)) = (mean_of(&ours), mean_of(&theirs));
+        // One component fits the rows somehow; what more of them add is what counts.
+        let gain = their_mean - likelihood(&MixtureConfig::new(1));
+        assert!(gain > 0.0, "{case}");
+        // The best of ten runs differs from seed to seed, there and here: by up to 5 % of the gain.
+        let chance = 2.0 * error.hypot(their_error);
+        let least = their_mean - 0.01 * gain - chance;
+        assert!(mean >= least, "{case}: {ours:?}");
+        let worst = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
         let most = theirs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if most - least <= 0.001 * most.abs() {
+        if most - worst(&theirs) <= 0.005 * gain {
             settled += 1;
-            let worst = ours.iter().copied().fold(f64::INFINITY, f64::min);
-            assert!(worst >= most - allowed, "{case}: {ours:?}");
+            assert!(worst(&ours) >= most - 0.01 * gain, "{case}: {ours:?}");
         }
     }
     assert!(settled >= 8, "{settled}");
+}
+
+/// The mean of some values, and its standard error.
+fn mean_of(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
+    (mean, (squares / (n - 1.0) / n).sqrt())
 }
 
 fn graph(value: &Value) -> CsrGraph {

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use phenocoder_core::{CancelToken, NoProgress};
 
 use super::*;
@@ -220,6 +222,54 @@ fn more_restarts_are_never_worse() {
     let large = random_graph(200, 700, 9);
     let quality = |restarts| find(&large, &LeidenConfig::default().with_restarts(restarts)).quality;
     assert!(quality(6) >= quality(1));
+}
+
+#[test]
+fn labels_of_any_size_have_the_quality_of_small_ones() {
+    let small = random_graph(8, 14, 1);
+    let config = LeidenConfig::default();
+    let low = quality(&small, &[0, 0, 1, 2, 2, 1, 0, 3], &config).unwrap();
+    // As many zeros as the largest label would take 16 GiB.
+    let (a, b) = (u32::MAX, u32::MAX - 1);
+    let high = quality(&small, &[9, 9, a, b, b, a, 9, 2], &config).unwrap();
+    assert_eq!(high, low);
+}
+
+/// Counts how often it is asked.
+#[derive(Default)]
+struct Asked(AtomicUsize);
+
+impl Progress for Asked {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+}
+
+#[test]
+fn levels_of_many_nodes_ask_on_their_way_whether_to_stop() {
+    // Pairs of nodes; every node is looked at at least once.
+    let n = 2 * PATIENCE;
+    let partners = (0..n as u32).map(|node| node ^ 1).collect();
+    let pairs = CsrGraph::new((0..=n).collect(), partners, vec![1.0; n]).unwrap();
+    let network = Network::new(&pairs, &LeidenConfig::default());
+    let mut stream = Seed::new(1).stream("leiden", 0);
+    let mut communities: Vec<u32> = (0..n as u32).collect();
+    let asked = Asked::default();
+    move_nodes(&network, &mut communities, &mut stream, &asked).unwrap();
+    assert!(asked.0.load(Ordering::Relaxed) >= 2);
+    let (communities, count) = compact(&communities);
+    assert_eq!(count, n / 2);
+    let asked = Asked::default();
+    refine(&network, &communities, count, &mut stream, &asked).unwrap();
+    assert!(asked.0.load(Ordering::Relaxed) >= 2);
+    let stopped = CancelToken::new();
+    stopped.cancel();
+    let result = refine(&network, &communities, count, &mut stream, &stopped);
+    assert!(matches!(result, Err(Error::Cancelled(_))));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Covariance, METHOD, MixtureStart};
-use crate::matrix::{check_finite, check_shape, dot, exponentials, sum_rows};
+use crate::matrix::{check_finite, check_shape, dot, exponentials, row_of, sum_rows};
 use crate::{ConfigError, Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
@@ -64,6 +64,13 @@ impl Gaussians {
             let (expected, found) = ("symmetric matrices", "others");
             ConfigError::check(same, "covariances", expected, found)?;
         }
+        // Densities take rows as slices.
+        let standard = |values: &Array2<f64>| values.as_standard_layout().into_owned();
+        let parameters = MixtureStart {
+            means: standard(&parameters.means),
+            covariances: standard(&parameters.covariances),
+            weights: parameters.weights,
+        };
         Self::prepare(kind, parameters)
     }
 
@@ -200,7 +207,7 @@ impl Gaussians {
         let mut probabilities = Array2::zeros((x.nrows(), k));
         let parts: Vec<f64> = probabilities
             .as_slice_mut()
-            .unwrap_or_default()
+            .expect("zeros are made row by row")
             .par_chunks_mut(ROWS * k)
             .enumerate()
             .map(|(block, values)| {
@@ -228,7 +235,7 @@ impl Gaussians {
     /// The squared distance from a component's mean in units of its spread (Mahalanobis).
     fn square(&self, component: usize, difference: &[f64]) -> f64 {
         let p = difference.len();
-        let row = |i: usize| self.factors.row(i).to_slice().unwrap_or_default();
+        let row = |i: usize| row_of(&self.factors, i);
         let triangular = |first: usize| {
             let product = |i: usize| dot(&row(first + i)[..=i], &difference[..=i]);
             (0..p).map(product).map(|y| y * y).sum()
@@ -248,10 +255,10 @@ impl Gaussians {
     }
 }
 
-/// Whether square matrices, one below the other, are symmetric to within rounding.
+/// Whether square matrices, one below the other, are each symmetric to within rounding.
 fn symmetric(matrices: &Array2<f64>) -> bool {
-    let largest = matrices.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
     let same = |matrix: ArrayView2<'_, f64>| {
+        let largest = matrix.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
         let mut entries = matrix.indexed_iter();
         entries.all(|((i, j), v)| (v - matrix[[j, i]]).abs() <= 1e-8 * largest)
     };

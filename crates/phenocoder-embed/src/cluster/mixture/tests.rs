@@ -255,6 +255,52 @@ fn a_start_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn starts_in_memory_column_by_column_are_the_same_starts() {
+    let x = groups(2, 1);
+    let by_columns = |values: &Array2<f64>| {
+        let mut turned = Array2::<f64>::zeros((values.ncols(), values.nrows())).reversed_axes();
+        turned.assign(values);
+        assert!(!turned.is_standard_layout());
+        turned
+    };
+    let means = array![[0.0, 6.0], [7.0, 11.0]];
+    for (kind, covariances) in [
+        (
+            Covariance::Full,
+            array![[1.0, 0.2], [0.2, 2.0], [3.0, -0.5], [-0.5, 1.0]],
+        ),
+        (Covariance::Tied, array![[1.0, 0.3], [0.3, 2.0]]),
+        (Covariance::Diagonal, array![[1.0, 9.0], [0.5, 2.0]]),
+    ] {
+        let begin = |means: Array2<f64>, covariances: Array2<f64>| {
+            let start = MixtureStart::new(vec![0.3, 0.7], means, covariances);
+            let config = MixtureConfig::new(2)
+                .with_covariance(kind)
+                .with_iterations(1)
+                .with_start(start);
+            find(&x, &config).unwrap()
+        };
+        let turned = begin(by_columns(&means), by_columns(&covariances));
+        assert_eq!(turned, begin(means.clone(), covariances), "{kind:?}");
+    }
+}
+
+#[test]
+fn matrices_of_a_start_are_symmetric_each_by_its_own_size() {
+    let x = groups(2, 1);
+    let begin = |off: f64| {
+        let start = MixtureStart::new(
+            vec![0.5, 0.5],
+            Array2::zeros((2, 2)),
+            array![[1.0, 0.4], [off, 1.0], [1e8, 0.0], [0.0, 1e8]],
+        );
+        find(&x, &MixtureConfig::new(2).with_start(start))
+    };
+    assert!(begin(0.4).is_ok());
+    assert!(matches!(begin(-0.4), Err(Error::Config(_))));
+}
+
+#[test]
 fn too_few_rows_and_those_that_are_no_numbers_are_refused() {
     let config = MixtureConfig::new(2);
     assert!(matches!(
@@ -324,6 +370,29 @@ fn what_was_written_is_checked_when_it_is_read() {
     value["clustering"]["labels"][3] = 7.into();
     let error = serde_json::from_value::<GaussianMixture>(value).unwrap_err();
     assert!(error.to_string().contains("`labels`"), "{error}");
+    // Clusters without a component, whose mean a caller would look for.
+    let mut value = serde_json::to_value(&found).unwrap();
+    value["clustering"]["labels"] = (0..120_u32).map(|i| i % 5).collect();
+    value["clustering"]["n_clusters"] = 5.into();
+    let error = serde_json::from_value::<GaussianMixture>(value).unwrap_err();
+    assert!(error.to_string().contains("`n_clusters`"), "{error}");
+    let parts = |quality: f64| Parts {
+        components: found.components.clone(),
+        clustering: Clustering {
+            quality,
+            ..found.clustering().clone()
+        },
+        iterations: 1,
+        converged: true,
+    };
+    assert_eq!(
+        GaussianMixture::try_from(parts(-0.5))
+            .unwrap()
+            .log_likelihood(),
+        -0.5
+    );
+    let refused = GaussianMixture::try_from(parts(f64::NAN));
+    assert!(matches!(refused, Err(Error::Config(_))));
     let text = r#"{"n_components": 3, "covariance": "tied"}"#;
     let config: MixtureConfig = serde_json::from_str(text).unwrap();
     assert_eq!(
