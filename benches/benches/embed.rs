@@ -40,7 +40,7 @@ fn knn_14_of_30_dimensions_rows(bencher: Bencher<'_, '_>, n: usize) {
 
 fn graph(n: usize) -> CsrGraph {
     let neighbors = nearest_neighbors(latents(n, 30).view(), 14, Metric::Euclidean, &NoProgress);
-    fuzzy_graph(&neighbors.unwrap(), &FuzzyConfig::default()).unwrap()
+    fuzzy_graph(&neighbors.unwrap(), &FuzzyConfig::default(), &NoProgress).unwrap()
 }
 
 #[divan::bench(args = ROWS, sample_count = 5, sample_size = 1)]
@@ -50,7 +50,7 @@ fn fuzzy_graph_rows(bencher: Bencher<'_, '_>, n: usize) {
     let config = FuzzyConfig::default();
     bencher
         .counter(ItemsCount::new(n))
-        .bench_local(|| fuzzy_graph(&neighbors, &config).unwrap());
+        .bench_local(|| fuzzy_graph(&neighbors, &config, &NoProgress).unwrap());
 }
 
 #[divan::bench(args = ROWS, sample_count = 3, sample_size = 1)]

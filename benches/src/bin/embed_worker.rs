@@ -111,7 +111,11 @@ impl RowsOfTask {
 }
 
 fn graph_of(neighbors: &Neighbors) -> Result<CsrGraph> {
-    Ok(fuzzy_graph(neighbors, &FuzzyConfig::default())?)
+    Ok(fuzzy_graph(
+        neighbors,
+        &FuzzyConfig::default(),
+        &NoProgress,
+    )?)
 }
 
 fn map_of(graph: &CsrGraph, pulls: usize) -> Result<Array2<f64>> {

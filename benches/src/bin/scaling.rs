@@ -288,7 +288,7 @@ fn work(task: &str, n: usize) -> Result<()> {
 /// The map of rows, from exact neighbours.
 fn map_of(x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
     let neighbors = nearest_neighbors(x, NEIGHBORS, Metric::Euclidean, &NoProgress)?;
-    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
     drop(neighbors);
     Ok(layout(&graph, &UmapConfig::default(), &NoProgress)?)
 }

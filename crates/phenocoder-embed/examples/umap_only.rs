@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let neighbors = nearest_neighbors(x.view(), 14, Metric::Euclidean, &NoProgress)?;
     lap("neighbours");
-    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
     lap("fuzzy graph");
     let config = UmapConfig::default();
     let map = layout(&graph, &config, &NoProgress)?;

@@ -2,7 +2,7 @@
 
 mod supervise;
 
-use phenocoder_core::CsrGraph;
+use phenocoder_core::{CsrGraph, NoProgress, Progress};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ use crate::{ConfigError, Error, Result};
 const HALVINGS: usize = 64;
 const TOLERANCE: f64 = 1e-5;
 const LEAST_SHARE: f64 = 1e-3;
+/// Rows per task, and rows that are joined before the caller is asked again whether to stop.
+const ROWS: usize = 256;
+const PATIENCE: usize = 1 << 16;
 
 /// Settings of [`fuzzy_graph`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,7 +70,8 @@ impl FuzzyConfig {
 ///
 /// # Errors
 ///
-/// [`Error::Graph`] when a neighbour is not a row or occurs twice, [`Error::Config`] for a setting outside its range.
+/// [`Error::Graph`] when a neighbour is not a row or occurs twice, [`Error::Config`] for a setting outside its range,
+/// [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
@@ -79,30 +83,44 @@ impl FuzzyConfig {
 ///
 /// let x = array![[0.0], [1.0], [3.0]];
 /// let neighbors = nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress)?;
-/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
 /// assert_eq!(graph.row(1).collect::<Vec<_>>(), [(0, 1.0), (2, 1.0)]);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "fuzzy_simplicial_set")]
-pub fn fuzzy_graph(neighbors: &Neighbors, config: &FuzzyConfig) -> Result<CsrGraph> {
+pub fn fuzzy_graph(
+    neighbors: &Neighbors,
+    config: &FuzzyConfig,
+    progress: &dyn Progress,
+) -> Result<CsrGraph> {
     config.validate()?;
-    symmetrize(&directed(neighbors)?, config.mix_ratio)
+    progress.start("fuzzy graph", Some(neighbors.len() as u64));
+    let graph = symmetrize(&directed(neighbors, progress)?, config.mix_ratio, progress)?;
+    progress.finish();
+    Ok(graph)
 }
 
 /// The weights of the neighbours of each row, as the row sees them.
-fn directed(neighbors: &Neighbors) -> Result<CsrGraph> {
+fn directed(neighbors: &Neighbors, progress: &dyn Progress) -> Result<CsrGraph> {
+    progress.check()?;
     let mut directed = neighbors.to_graph()?;
     let mean = neighbors.distances().sum() / (neighbors.len() * (neighbors.k() + 1)).max(1) as f64;
-    let scales: Vec<Scale> = (0..neighbors.len())
+    let n = neighbors.len();
+    let scales: Result<Vec<Vec<Scale>>> = (0..n.div_ceil(ROWS))
         .into_par_iter()
-        .with_min_len(256)
-        .map(|row| {
-            let distances: Vec<f64> = neighbors.row(row).map(|pair| pair.1).collect();
-            Scale::of(&distances, mean)
+        .map(|part| {
+            progress.check()?;
+            let rows = part * ROWS..n.min((part + 1) * ROWS);
+            progress.advance(rows.len() as u64);
+            let scales = rows.map(|row| {
+                let distances: Vec<f64> = neighbors.row(row).map(|pair| pair.1).collect();
+                Scale::of(&distances, mean)
+            });
+            Ok(scales.collect::<Vec<Scale>>())
         })
         .collect();
     let indptr = directed.indptr().to_vec();
-    for (row, scale) in scales.iter().enumerate() {
+    for (row, scale) in scales?.iter().flatten().enumerate() {
         for value in &mut directed.values_mut()[indptr[row]..indptr[row + 1]] {
             *value = scale.weight(*value);
         }
@@ -211,7 +229,7 @@ pub enum Directions {
 #[doc(alias = "as_undirected")]
 pub fn to_undirected(graph: &CsrGraph, directions: Directions) -> Result<CsrGraph> {
     check_weights(graph)?;
-    let joined = join(graph, &graph.transposed(), |row, column, there, here| {
+    let weight = |row: usize, column: usize, there: Option<f64>, here: Option<f64>| {
         let (there, here) = (there.unwrap_or(0.0), here.unwrap_or(0.0));
         match directions {
             _ if row == column => there,
@@ -221,7 +239,8 @@ pub fn to_undirected(graph: &CsrGraph, directions: Directions) -> Result<CsrGrap
             Directions::Larger => there.max(here),
             Directions::Smaller => there.min(here),
         }
-    })?;
+    };
+    let joined = join(graph, &graph.transposed(), weight, &NoProgress)?;
     check_weights(&joined)?;
     Ok(joined)
 }
@@ -248,7 +267,7 @@ impl Scale {
     /// The scale for rising distances to the neighbours of a row that is none of theirs.
     fn of_new_row(distances: &[f64], mean: f64) -> Self {
         let target = libm::log2(distances.len() as f64);
-        Self::search(0.0, distances.get(1..).unwrap_or_default(), target, mean)
+        Self::search(0.0, distances.get(1..).unwrap_or(&[]), target, mean)
     }
 
     /// The scale by which the weights of these distances add up to the target.
@@ -289,18 +308,16 @@ impl Scale {
 }
 
 /// Joins the two directions of each edge.
-fn symmetrize(directed: &CsrGraph, mix_ratio: f64) -> Result<CsrGraph> {
-    join(
-        directed,
-        &directed.transposed(),
-        |row, column, there, here| {
-            if row == column {
-                return 0.0;
-            }
-            let (there, here) = (there.unwrap_or(0.0), here.unwrap_or(0.0));
-            mix_ratio * either(there, here) + (1.0 - mix_ratio) * there * here
-        },
-    )
+fn symmetrize(directed: &CsrGraph, mix_ratio: f64, progress: &dyn Progress) -> Result<CsrGraph> {
+    let weight = |row: usize, column: usize, there: Option<f64>, here: Option<f64>| {
+        if row == column {
+            return 0.0;
+        }
+        let (there, here) = (there.unwrap_or(0.0), here.unwrap_or(0.0));
+        mix_ratio * either(there, here) + (1.0 - mix_ratio) * there * here
+    };
+    progress.check()?;
+    join(directed, &directed.transposed(), weight, progress)
 }
 
 /// Equal to `a + b − ab`, and exactly 1 when one of the two is.
@@ -315,6 +332,7 @@ fn join(
     a: &CsrGraph,
     b: &CsrGraph,
     weight: impl Fn(usize, usize, Option<f64>, Option<f64>) -> f64,
+    progress: &dyn Progress,
 ) -> Result<CsrGraph> {
     let nodes = a.n_nodes();
     let most = a.n_edges() + b.n_edges();
@@ -322,6 +340,9 @@ fn join(
     indptr.push(0);
     let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
     for node in 0..nodes {
+        if node.is_multiple_of(PATIENCE) {
+            progress.check()?;
+        }
         let (mut a, mut b) = (a.row(node).peekable(), b.row(node).peekable());
         loop {
             let next_a = a.peek().map_or(usize::MAX, |edge| edge.0);
@@ -396,7 +417,7 @@ pub(crate) fn check_undirected(graph: &CsrGraph) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
-    use phenocoder_core::{NoProgress, Seed};
+    use phenocoder_core::{CancelToken, Seed};
 
     use super::*;
     use crate::knn::{Metric, nearest_neighbors, query_neighbors};
@@ -407,7 +428,24 @@ mod tests {
 
     fn graph_of(x: &Array2<f64>, k: usize) -> CsrGraph {
         let neighbors = nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
-        fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap()
+        fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap()
+    }
+
+    #[test]
+    fn a_graph_can_be_stopped_on_its_way() {
+        let neighbors =
+            nearest_neighbors(random(20).view(), 3, Metric::Euclidean, &NoProgress).unwrap();
+        let token = CancelToken::new();
+        token.cancel();
+        let result = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &token);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+        let graph = graph_of(&random(20), 3);
+        for stopped in [
+            symmetrize(&graph, 1.0, &token),
+            directed(&neighbors, &token),
+        ] {
+            assert!(matches!(stopped, Err(Error::Cancelled(_))));
+        }
     }
 
     fn random(n: usize) -> Array2<f64> {
@@ -472,7 +510,7 @@ mod tests {
             nearest_neighbors(random(60).view(), 5, Metric::Euclidean, &NoProgress).unwrap();
         let sum = |ratio| {
             let config = FuzzyConfig::default().with_mix_ratio(ratio);
-            fuzzy_graph(&neighbors, &config)
+            fuzzy_graph(&neighbors, &config, &NoProgress)
                 .unwrap()
                 .values()
                 .iter()
@@ -582,6 +620,6 @@ mod tests {
         let loops = graph(&[0, 1, 2], &[0, 1], &[1.0, 0.0]);
         assert_eq!(check_undirected(&loops), Ok(()));
         let neighbors = Neighbors::new(array![[9]], array![[1.0]]).unwrap();
-        assert!(fuzzy_graph(&neighbors, &FuzzyConfig::default()).is_err());
+        assert!(fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).is_err());
     }
 }

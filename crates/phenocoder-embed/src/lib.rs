@@ -26,7 +26,7 @@
 //! let scaled = Scaler::fit(x.view(), &ScaleConfig::default())?.transform(x.view())?;
 //! let scores = Pca::fit(scaled.view(), &PcaConfig::new(3))?.transform(scaled.view())?;
 //! let neighbors = nearest_neighbors(scores.view(), 14, Metric::Euclidean, &NoProgress)?;
-//! let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+//! let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
 //! let map = layout(&graph, &UmapConfig::default(), &NoProgress)?;
 //! let clusters = leiden(&graph, &LeidenConfig::default().with_resolution(0.1), &NoProgress)?;
 //!

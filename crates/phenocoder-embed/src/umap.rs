@@ -367,7 +367,7 @@ fn run(
 ///
 /// let x = array![[0.0], [1.0], [2.0], [3.0]];
 /// let neighbors = nearest_neighbors(x.view(), 2, Metric::Euclidean, &NoProgress)?;
-/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
 /// let map = Umap::fit(&graph, &UmapConfig::default(), &NoProgress)?;
 ///
 /// let new = array![[0.1]];

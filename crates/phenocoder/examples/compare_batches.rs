@@ -370,7 +370,7 @@ impl Row {
             name,
             integration_lisi: integration_lisi(neighbors, batches, &alike, &NoProgress)?,
             label_lisi: label_lisi(neighbors, labels, &alike, &NoProgress)?,
-            kbet: kbet(neighbors, batches, &kbet_config)?.acceptance,
+            kbet: kbet(neighbors, batches, &kbet_config, &NoProgress)?.acceptance,
             connectivity: graph_connectivity(neighbors, labels)?,
             silhouettes: None,
             batch_variance: None,

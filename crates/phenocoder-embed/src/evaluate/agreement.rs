@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use phenocoder_core::ShapeError;
+use serde::{Deserialize, Serialize};
 
 use super::{ranked, values_of};
 use crate::{ConfigError, Result};
@@ -146,7 +147,8 @@ pub fn normalized_mutual_information(a: &[u32], b: &[u32]) -> Result<f64> {
 }
 
 /// The result of [`v_measure`]: three numbers from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct VMeasure {
     /// How far each group found holds rows of one true label only.
@@ -221,7 +223,8 @@ pub fn v_measure(truth: &[u32], found: &[u32], beta: f64) -> Result<VMeasure> {
 }
 
 /// The result of [`purity`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Purity {
     /// The share of all rows that have the commonest true label of their group.
@@ -365,6 +368,19 @@ mod tests {
         assert_eq!(result.total, 0.6);
         assert_eq!(result.per_group, [(1, 0.5), (3, 2.0 / 3.0)]);
         assert_eq!(purity(&[], &[]).unwrap().total, 1.0);
+    }
+
+    #[test]
+    fn results_are_written_and_read_back() {
+        let measure = v_measure(&[0, 0, 1, 1], &[0, 1, 2, 2], 0.3).unwrap();
+        let text = serde_json::to_string(&measure).unwrap();
+        assert_eq!(serde_json::from_str::<VMeasure>(&text).unwrap(), measure);
+        let found = purity(&[5, 5, 6, 6, 7], &[3, 3, 3, 1, 1]).unwrap();
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Purity>(&text).unwrap(), found);
+        assert!(
+            serde_json::from_str::<Purity>(r#"{"total": 1.0, "per_group": [], "n": 1}"#).is_err()
+        );
     }
 
     proptest! {

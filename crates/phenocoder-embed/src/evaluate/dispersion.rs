@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use phenocoder_core::ShapeError;
 
 use super::{check_groups, ranked};
-use crate::matrix::{check_finite, squared_distance};
+use crate::matrix::{check_finite, row_of, squared_distance};
 use crate::{Error, Result};
 
 /// Lengths below this share of the largest value are rounding.
@@ -58,18 +58,14 @@ impl Groups {
     }
 
     fn center(&self, group: usize) -> &[f64] {
-        let p = self.centers.ncols();
-        let all = self.centers.as_slice().unwrap_or_default();
-        &all[group * p..(group + 1) * p]
+        row_of(&self.centers, group)
     }
 
     /// The squared distance of each row from the centre of its group.
     fn squared_offsets(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
-        let p = self.x.ncols();
-        let all = self.x.as_slice().unwrap_or_default();
         self.groups.iter().enumerate().map(move |(row, &group)| {
-            let values = &all[row * p..(row + 1) * p];
-            (group, squared_distance(values, self.center(group)))
+            let squared = squared_distance(row_of(&self.x, row), self.center(group));
+            (group, squared)
         })
     }
 }

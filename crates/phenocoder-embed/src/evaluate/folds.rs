@@ -2,11 +2,13 @@
 //!
 //! The rules are those of scikit-learn, so that a comparison with it runs on the same folds.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
-use phenocoder_core::{Seed, ShapeError};
+use phenocoder_core::{Progress, Seed, ShapeError};
+use serde::{Deserialize, Serialize};
 
-use super::{ranked, values_of};
+use super::{check_few, check_rising, ranked, values_of};
 use crate::{ConfigError, Error, Result};
 
 /// Rows divided into folds: each row tests in one of them and trains in all others.
@@ -24,11 +26,45 @@ use crate::{ConfigError, Error, Result};
 /// assert_eq!(folds.train(0), [2, 3, 5]);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Folds {
     of_row: Vec<usize>,
     count: usize,
     rare: Vec<u32>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    of_row: Vec<usize>,
+    count: usize,
+    rare: Vec<u32>,
+}
+
+impl TryFrom<Parts> for Folds {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let Parts {
+            of_row,
+            count,
+            rare,
+        } = parts;
+        check_count(count)?;
+        // Going through more folds than rows would take for ever.
+        Error::check_enough("folds", "rows", count, of_row.len())?;
+        for &fold in &of_row {
+            ConfigError::check(fold < count, "of_row", "folds below count", fold)?;
+        }
+        check_rising(&rare)?;
+        Ok(Self {
+            of_row,
+            count,
+            rare,
+        })
+    }
 }
 
 impl Folds {
@@ -189,12 +225,15 @@ pub fn group_folds(groups: &[u32], count: usize, shuffle: Option<Seed>) -> Resul
         }
     } else {
         let mut order: Vec<usize> = (0..counts.len()).collect();
-        order.sort_unstable_by_key(|&group| std::cmp::Reverse((counts[group], group)));
-        let mut rows = vec![0; count];
+        order.sort_unstable_by_key(|&group| Reverse((counts[group], group)));
+        // The fold of the fewest rows, of several the first, is taken out and put back.
+        let mut folds: BinaryHeap<_> = (0..count).map(|fold| Reverse((0, fold))).collect();
         for group in order {
-            let lightest = (0..count).min_by_key(|&fold| rows[fold]).unwrap_or(0);
-            rows[lightest] += counts[group];
-            of_group[group] = lightest;
+            if let Some(mut lightest) = folds.peek_mut() {
+                let (rows, fold) = &mut lightest.0;
+                *rows += counts[group];
+                of_group[group] = *fold;
+            }
         }
     }
     Ok(Folds {
@@ -212,7 +251,7 @@ pub fn group_folds(groups: &[u32], count: usize, shuffle: Option<Seed>) -> Resul
 /// With `shuffle`, the order of equally uneven groups is drawn from the seed.
 ///
 /// With few groups, shares cannot be kept and a fold may even be empty: look at [`Folds::test`].
-/// Cost: `O(groups · folds² · labels + n log n)`.
+/// Cost: `O(groups · folds² · labels + n log n)` time, and memory for a number per fold and label.
 ///
 /// # Shapes
 ///
@@ -226,17 +265,19 @@ pub fn group_folds(groups: &[u32], count: usize, shuffle: Option<Seed>) -> Resul
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for fewer than two folds, [`Error::Shape`] when labels and groups differ in number,
-/// [`Error::TooFew`] for fewer groups than folds, or when no label has as many rows as there are folds.
+/// [`Error::Config`] for fewer than two folds or more than 16,384 different labels, [`Error::Shape`] when labels and
+/// groups differ in number, [`Error::TooFew`] for fewer groups than folds, or when no label has as many rows as there are
+/// folds, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
 /// ```
+/// use phenocoder_core::NoProgress;
 /// use phenocoder_embed::evaluate::stratified_group_folds;
 ///
 /// // Four wells of two cells, two wells per treatment.
 /// let (treatment, well) = ([0, 0, 0, 0, 1, 1, 1, 1], [1, 1, 2, 2, 3, 3, 4, 4]);
-/// let folds = stratified_group_folds(&treatment, &well, 2, None)?;
+/// let folds = stratified_group_folds(&treatment, &well, 2, None, &NoProgress)?;
 /// for (_, test) in folds.iter() {
 ///     assert_eq!(test.iter().filter(|&&row| treatment[row] == 0).count(), 2);
 ///     assert_eq!(test.len(), 4);
@@ -249,22 +290,17 @@ pub fn stratified_group_folds(
     groups: &[u32],
     count: usize,
     shuffle: Option<Seed>,
+    progress: &dyn Progress,
 ) -> Result<Folds> {
     const METHOD: &str = "stratified group folds";
     ShapeError::check_len("groups", labels.len(), groups.len())?;
     let (label_ranks, label_counts) = ranked(labels);
+    check_few(label_counts.len())?;
     let rare = check_labels(labels, &label_counts, count, METHOD)?;
     let (group_ranks, group_counts) = ranked(groups);
     Error::check_enough(METHOD, "groups", count, group_counts.len())?;
     let k = label_counts.len();
-    let mut of_labels: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-    for pair in group_ranks.iter().zip(&label_ranks) {
-        *of_labels.entry((*pair.0, *pair.1)).or_insert(0) += 1;
-    }
-    let mut table: Vec<Vec<(usize, usize)>> = vec![Vec::new(); group_counts.len()];
-    for ((group, label), rows) in of_labels {
-        table[group].push((label, rows));
-    }
+    let table = label_counts_of(&group_ranks, &label_ranks, group_counts.len());
     // One full row at a time: there may be as many labels as rows.
     let counts_of = |group: usize| {
         let mut counts = vec![0.0; k];
@@ -279,9 +315,12 @@ pub fn stratified_group_folds(
             .permutation(table.len()),
         None => (0..table.len()).collect(),
     };
-    let unevenness: Vec<f64> = (0..table.len())
-        .map(|group| deviation(&counts_of(group)))
-        .collect();
+    progress.start("folds", Some(table.len() as u64));
+    let mut unevenness = Vec::with_capacity(table.len());
+    for group in 0..table.len() {
+        progress.check()?;
+        unevenness.push(deviation(&counts_of(group)));
+    }
     order.sort_by(|&a, &b| unevenness[b].total_cmp(&unevenness[a]));
     let totals: Vec<f64> = label_counts.iter().map(|&rows| rows as f64).collect();
     let mut filled = Filled {
@@ -291,10 +330,12 @@ pub fn stratified_group_folds(
     let mut of_group = vec![0; table.len()];
     for group in order {
         let counts = counts_of(group);
-        let best = filled.best_fold(&counts);
+        let best = filled.best_fold(&counts, progress)?;
         filled.add(best, &counts, 1.0);
         of_group[group] = best;
+        progress.advance(1);
     }
+    progress.finish();
     Ok(Folds {
         of_row: group_ranks
             .into_iter()
@@ -303,6 +344,19 @@ pub fn stratified_group_folds(
         count,
         rare,
     })
+}
+
+/// The labels of each group, rising, with their numbers of rows.
+fn label_counts_of(groups: &[usize], labels: &[usize], count: usize) -> Vec<Vec<(usize, usize)>> {
+    let mut of_pairs: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for (&group, &label) in groups.iter().zip(labels) {
+        *of_pairs.entry((group, label)).or_insert(0) += 1;
+    }
+    let mut table = vec![Vec::new(); count];
+    for ((group, label), rows) in of_pairs {
+        table[group].push((label, rows));
+    }
+    table
 }
 
 /// The rows of each label in each fold so far.
@@ -319,9 +373,10 @@ impl Filled {
         }
     }
 
-    fn best_fold(&mut self, counts: &[f64]) -> usize {
+    fn best_fold(&mut self, counts: &[f64], progress: &dyn Progress) -> Result<usize> {
         let (mut best, mut least, mut fewest) = (0, f64::INFINITY, f64::INFINITY);
         for fold in 0..self.rows.len() {
+            progress.check()?;
             self.add(fold, counts, 1.0);
             let variation = self.variation();
             self.add(fold, counts, -1.0);
@@ -332,7 +387,7 @@ impl Filled {
                 (best, least, fewest) = (fold, variation, rows);
             }
         }
-        best
+        Ok(best)
     }
 
     /// The mean over labels of the standard deviation over folds of the labels' shares.
@@ -415,9 +470,52 @@ fn check_labels(
 
 #[cfg(test)]
 mod tests {
+    use phenocoder_core::{CancelToken, NoProgress};
     use proptest::prelude::*;
 
     use super::*;
+
+    fn both(labels: &[u32], groups: &[u32], count: usize, shuffle: Option<Seed>) -> Result<Folds> {
+        stratified_group_folds(labels, groups, count, shuffle, &NoProgress)
+    }
+
+    #[test]
+    fn the_division_of_groups_can_be_stopped() {
+        let labels: Vec<u32> = (0..40).map(|i| i % 3).collect();
+        let groups: Vec<u32> = (0..40).map(|i| i / 4).collect();
+        let token = CancelToken::new();
+        token.cancel();
+        let result = stratified_group_folds(&labels, &groups, 2, None, &token);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+    }
+
+    #[test]
+    fn many_groups_go_to_many_folds_as_to_few() {
+        // Of groups of one size the last goes first, to one fold after the other.
+        let n = 300_000_u32;
+        let groups: Vec<u32> = (0..n).collect();
+        let folds = group_folds(&groups, 100_000, None).unwrap();
+        let right = |(group, &fold): (usize, &usize)| fold == (n as usize - 1 - group) % 100_000;
+        assert!(folds.of_row().iter().enumerate().all(right));
+    }
+
+    #[test]
+    fn folds_are_checked_when_they_are_read() {
+        let folds = stratified_folds(&[5, 3, 5, 3, 3, 3, 8], 2, None).unwrap();
+        let text = serde_json::to_string(&folds).unwrap();
+        assert_eq!(serde_json::from_str::<Folds>(&text).unwrap(), folds);
+        for (from, to) in [
+            ("[0,0,1,0,1,1,0]", "[0,0,1,0,1,2,0]"),
+            ("\"count\":2", "\"count\":1"),
+            ("\"count\":2", "\"count\":1000000000000000"),
+            ("[8]", "[8,8]"),
+            ("\"rare\"", "\"rarest\""),
+        ] {
+            let broken = text.replace(from, to);
+            assert_ne!(broken, text);
+            assert!(serde_json::from_str::<Folds>(&broken).is_err(), "{broken}");
+        }
+    }
 
     #[test]
     fn stratified_folds_equal_those_worked_out_by_hand() {
@@ -462,8 +560,7 @@ mod tests {
         };
         let found: Vec<usize> = (0..5).map(|f| group_count(draw(3).test(f))).collect();
         assert_eq!(found, [3, 3, 2, 2, 2]);
-        let draw =
-            |seed| stratified_group_folds(&labels, &groups, 5, Some(Seed::new(seed))).unwrap();
+        let draw = |seed| both(&labels, &groups, 5, Some(Seed::new(seed))).unwrap();
         assert_eq!(draw(1), draw(1));
         assert!((2..9).any(|seed| draw(1) != draw(seed)));
     }
@@ -483,23 +580,22 @@ mod tests {
         few(stratified_folds(&[], 2, None), 2, 0);
         few(group_folds(&labels, 3, None), 3, 2);
         few(group_folds(&[], 2, Some(Seed::new(1))), 2, 0);
-        few(stratified_group_folds(&labels, &labels, 3, None), 3, 2);
-        few(
-            stratified_group_folds(&labels, &[1, 2, 3, 4, 5], 4, None),
-            4,
-            3,
-        );
+        few(both(&labels, &labels, 3, None), 3, 2);
+        few(both(&labels, &[1, 2, 3, 4, 5], 4, None), 4, 3);
         for count in [0, 1] {
             for result in [
                 stratified_folds(&labels, count, None),
                 group_folds(&labels, count, None),
-                stratified_group_folds(&labels, &labels, count, None),
+                both(&labels, &labels, count, None),
             ] {
                 assert!(matches!(result, Err(Error::Config(_))));
             }
         }
-        let result = stratified_group_folds(&labels, &labels[1..], 2, None);
+        let result = both(&labels, &labels[1..], 2, None);
         assert!(matches!(result, Err(Error::Shape(_))));
+        let ids: Vec<u32> = (0..20_000).chain(0..20_000).collect();
+        let result = both(&ids, &ids, 2, None);
+        assert!(matches!(result, Err(Error::Config(_))));
         assert_eq!(
             stratified_folds(&labels, 3, None).unwrap().rare_labels(),
             [0]
@@ -523,9 +619,9 @@ mod tests {
             let grouped = group_folds(&groups, count, seed);
             let again = group_folds(&renamed(&groups), count, seed);
             prop_assert_eq!(of_row(&grouped), of_row(&again));
-            let both = stratified_group_folds(&labels, &groups, count, seed);
-            let again = stratified_group_folds(&renamed(&labels), &renamed(&groups), count, seed);
-            prop_assert_eq!(of_row(&both), of_row(&again));
+            let of_both = both(&labels, &groups, count, seed);
+            let again = both(&renamed(&labels), &renamed(&groups), count, seed);
+            prop_assert_eq!(of_row(&of_both), of_row(&again));
             if let Ok(folds) = &stratified {
                 // No fold is off by more than one row of all, or of a label.
                 for label in 0..4 {
@@ -538,7 +634,7 @@ mod tests {
                 let mirrored = stratified_folds(&mirrored, count, seed).unwrap();
                 prop_assert_eq!(mirrored.of_row(), folds.of_row());
             }
-            for folds in [grouped, both].into_iter().flatten() {
+            for folds in [grouped, of_both].into_iter().flatten() {
                 prop_assert_eq!(folds.of_row().len(), groups.len());
                 let mut fold_of = BTreeMap::new();
                 for (&group, &fold) in groups.iter().zip(folds.of_row()) {

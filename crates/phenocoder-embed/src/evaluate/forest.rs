@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
-use super::{check_rising, ranked, values_of};
-use crate::matrix::{check_amounts, check_columns, check_finite, first_largest};
+use super::{check_classes, check_few, ranked, values_of};
+use crate::matrix::{check_amounts, check_columns, check_finite, first_largest, row_of};
 use crate::{ConfigError, Error, Result};
 
 use tree::{Grown, Training, Tree};
@@ -149,7 +149,7 @@ impl TryFrom<Parts> for RandomForest {
             trees,
         } = parts;
         config.validate()?;
-        check_rising(&classes)?;
+        check_classes(&classes)?;
         Error::check_enough(METHOD, "classes", 1, classes.len())?;
         let holds = out_of_bag.is_none_or(|share| (0.0..=1.0).contains(&share));
         ConfigError::check(
@@ -183,9 +183,9 @@ impl RandomForest {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a setting out of range, [`Error::Shape`] when rows and labels differ in number,
-    /// [`Error::TooFew`] without rows, [`Error::NotFinite`] for NaN or infinity, [`Error::Cancelled`] when the caller
-    /// stops it.
+    /// [`Error::Config`] for a setting out of range or more than 16,384 different labels, [`Error::Shape`] when rows and
+    /// labels differ in number, [`Error::TooFew`] without rows, [`Error::NotFinite`] for NaN or infinity,
+    /// [`Error::Cancelled`] when the caller stops it.
     pub fn fit(
         x: ArrayView2<'_, f64>,
         labels: &[u32],
@@ -197,6 +197,7 @@ impl RandomForest {
         check_finite(x)?;
         Error::check_enough(METHOD, "rows", 1, x.nrows())?;
         let (places, counts) = ranked(labels);
+        check_few(counts.len())?;
         let per_question = config
             .columns_per_question
             .unwrap_or_else(|| x.ncols().isqrt().max(1));
@@ -280,14 +281,13 @@ impl RandomForest {
         progress.start("prediction", Some(x.nrows() as u64));
         votes
             .as_slice_mut()
-            .unwrap_or_default()
+            .expect("zeros are made row by row")
             .par_chunks_mut(ROWS * k)
             .enumerate()
             .try_for_each(|(part, votes)| {
                 progress.check()?;
                 for (i, votes) in votes.chunks_exact_mut(k).enumerate() {
-                    let row = x.row(part * ROWS + i);
-                    let row = row.to_slice().unwrap_or_default();
+                    let row = row_of(&x, part * ROWS + i);
                     self.trees.iter().for_each(|tree| tree.vote(row, votes));
                 }
                 progress.advance((votes.len() / k) as u64);
@@ -309,8 +309,7 @@ fn out_of_bag_accuracy(
     let x = x.as_standard_layout();
     let n = places.len();
     let is_right = |i: usize| {
-        let row = x.row(i);
-        let row = row.to_slice().unwrap_or_default();
+        let row = row_of(&x, i);
         let mut votes = vec![0.0; classes];
         let without = grown.iter().filter(|grown| !grown.seen.contains(i));
         without.for_each(|grown| grown.tree.vote(row, &mut votes));

@@ -2,7 +2,7 @@
 
 use nalgebra::{Cholesky, DMatrix};
 use ndarray::{ArrayView2, Axis};
-use phenocoder_core::{Seed, ShapeError};
+use phenocoder_core::{Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::check_finite;
@@ -10,6 +10,8 @@ use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "linear predictability";
 const OVERFLOW: Error = Error::Overflow { method: METHOD };
+/// Columns of the system of equations that are made before the caller is asked again whether to stop.
+const COLUMNS: usize = 64;
 
 /// Settings of [`linear_predictability`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -79,6 +81,8 @@ impl LinearConfig {
 /// An angle θ is no number to predict, since 359° and 1° are neighbours: its targets are the two columns cos kθ and sin kθ,
 /// with k = 2 for the orientation of an axis without direction.
 ///
+/// Cost: `O(folds (n p (p + q) + p³))` time, and memory for a copy of `x` and `y`.
+///
 /// # Shapes
 ///
 /// `x`: `[n, p]`; `y`: `[n, q]`.
@@ -87,11 +91,12 @@ impl LinearConfig {
 ///
 /// ```
 /// use ndarray::Array2;
+/// use phenocoder_core::NoProgress;
 /// use phenocoder_embed::evaluate::{LinearConfig, linear_predictability};
 ///
 /// let x = Array2::from_shape_fn((40, 2), |(row, column)| ((row * 7 + column * 3) % 11) as f64);
 /// let y = Array2::from_shape_fn((40, 1), |(row, _)| 2.0 * x[[row, 0]] - x[[row, 1]] + 5.0);
-/// let r2 = linear_predictability(x.view(), y.view(), &LinearConfig::default())?;
+/// let r2 = linear_predictability(x.view(), y.view(), &LinearConfig::default(), &NoProgress)?;
 /// assert!(r2 > 0.999);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
@@ -100,13 +105,15 @@ impl LinearConfig {
 ///
 /// [`Error::Config`] for a setting out of range, [`Error::Shape`] when x and y differ in rows, [`Error::TooFew`] when there
 /// are fewer rows than folds, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] for values whose squares are
-/// beyond any number, [`Error::Singular`] when columns of `x` depend on each other and the ridge is 0.
+/// beyond any number, [`Error::Singular`] when columns of `x` depend on each other and the ridge is 0,
+/// [`Error::Cancelled`] when the caller stops it.
 #[doc(alias = "Ridge")]
 #[doc(alias = "cross_val_predict")]
 pub fn linear_predictability(
     x: ArrayView2<'_, f64>,
     y: ArrayView2<'_, f64>,
     config: &LinearConfig,
+    progress: &dyn Progress,
 ) -> Result<f64> {
     config.validate()?;
     let n = x.nrows();
@@ -116,14 +123,21 @@ pub fn linear_predictability(
     Error::check_enough(METHOD, "rows", config.folds, n)?;
     let order = config.seed.stream("folds", 0).permutation(n);
     let mut unexplained = 0.0;
+    progress.start(METHOD, Some(config.folds as u64));
     for fold in 0..config.folds {
+        progress.check()?;
         let is_test = |&(place, _): &(usize, usize)| place % config.folds == fold;
         let rows = || order.iter().copied().enumerate();
         let test: Vec<usize> = rows().filter(is_test).map(|(_, row)| row).collect();
         let train: Vec<usize> = rows().filter(|r| !is_test(r)).map(|(_, row)| row).collect();
-        unexplained += Fold::new(x, y, &train)?.error(x, y, &test, config.ridge)?;
+        unexplained += Fold::new(x, y, &train)?.error(x, y, &test, config.ridge, progress)?;
+        progress.advance(1);
     }
-    let mean = y.mean_axis(Axis(0)).unwrap_or_default();
+    progress.finish();
+    // The order in which columns are summed must not depend on how `y` lies in memory.
+    let y = y.as_standard_layout();
+    let y = y.view();
+    let mean = y.mean_axis(Axis(0)).expect("more than one row");
     let total: f64 = (&y - &mean).iter().map(|d| d * d).sum();
     if !(total.is_finite() && unexplained.is_finite()) {
         return Err(OVERFLOW);
@@ -191,8 +205,17 @@ impl Fold {
         y: ArrayView2<'_, f64>,
         rows: &[usize],
         ridge: f64,
+        progress: &dyn Progress,
     ) -> Result<f64> {
-        let mut system = self.x.tr_mul(&self.x);
+        let p = self.x.ncols();
+        let mut system = DMatrix::<f64>::zeros(p, p);
+        for start in (0..p).step_by(COLUMNS) {
+            progress.check()?;
+            let width = COLUMNS.min(p - start);
+            let products = self.x.tr_mul(&self.x.columns(start, width));
+            system.columns_mut(start, width).copy_from(&products);
+        }
+        progress.check()?;
         for (column, (_, factor)) in self.scaling.iter().enumerate() {
             // A constant column has no part in the prediction, whatever its weight.
             let unit = if *factor == 0.0 { 1.0 } else { 0.0 };
@@ -213,8 +236,48 @@ impl Fold {
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;
+    use phenocoder_core::{CancelToken, NoProgress};
 
     use super::*;
+
+    fn told(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, config: &LinearConfig) -> Result<f64> {
+        linear_predictability(x, y, config, &NoProgress)
+    }
+
+    #[test]
+    fn memory_column_by_column_gives_the_same_bits() {
+        for seed in 0..20 {
+            // Means that rounding decides on.
+            let (x, y) = (normal(300, 2, seed), normal(300, 3, seed + 100) * 1e3 + 1e9);
+            let by_columns = |values: &Array2<f64>| {
+                let turned = (values.ncols(), values.nrows());
+                let mut turned = Array2::<f64>::zeros(turned).reversed_axes();
+                turned.assign(values);
+                turned
+            };
+            let config = LinearConfig::default();
+            let found = told(by_columns(&x).view(), by_columns(&y).view(), &config).unwrap();
+            let expected = told(x.view(), y.view(), &config).unwrap();
+            assert_eq!(found.to_bits(), expected.to_bits(), "{seed}");
+        }
+    }
+
+    #[test]
+    fn more_columns_than_one_block_are_told_apart() {
+        let x = normal(400, 2 * COLUMNS + 7, 8);
+        let y = Array2::from_shape_fn((400, 1), |(row, _)| x[[row, 3]] - x[[row, 2 * COLUMNS + 5]]);
+        let r2 = told(x.view(), y.view(), &LinearConfig::default()).unwrap();
+        assert!(r2 > 1.0 - 1e-6, "{r2}");
+    }
+
+    #[test]
+    fn predictions_can_be_stopped() {
+        let x = normal(20, 2, 5);
+        let token = CancelToken::new();
+        token.cancel();
+        let result = linear_predictability(x.view(), x.view(), &LinearConfig::default(), &token);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+    }
 
     fn normal(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
         let mut stream = Seed::new(seed).stream("normal", 0);
@@ -227,14 +290,14 @@ mod tests {
         let y = Array2::from_shape_fn((4_000, 2), |(row, column)| {
             x[[row, column]] + noise[[row, column]]
         });
-        let r2 = linear_predictability(x.view(), y.view(), &LinearConfig::default()).unwrap();
+        let r2 = told(x.view(), y.view(), &LinearConfig::default()).unwrap();
         assert!((r2 - 0.5).abs() < 0.03, "{r2}");
     }
 
     #[test]
     fn nothing_is_read_from_noise() {
         let (x, y) = (normal(300, 20, 3), normal(300, 1, 4));
-        let r2 = linear_predictability(x.view(), y.view(), &LinearConfig::default()).unwrap();
+        let r2 = told(x.view(), y.view(), &LinearConfig::default()).unwrap();
         assert!((-0.3..0.05).contains(&r2), "{r2}");
     }
 
@@ -246,10 +309,10 @@ mod tests {
             _ => angle(row).sin(),
         });
         let config = LinearConfig::default();
-        let both = linear_predictability(circle.view(), circle.view(), &config).unwrap();
+        let both = told(circle.view(), circle.view(), &config).unwrap();
         assert!(both > 1.0 - 1e-9, "{both}");
         let one = circle.slice(ndarray::s![.., ..1]);
-        let one = linear_predictability(one, circle.view(), &config).unwrap();
+        let one = told(one, circle.view(), &config).unwrap();
         assert!((one - 0.5).abs() < 0.02, "{one}");
     }
 
@@ -258,12 +321,12 @@ mod tests {
         let (x, huge) = (normal(20, 2, 6), normal(20, 2, 7) * 1e200);
         let config = LinearConfig::default();
         for (x, y) in [(&x, &huge), (&huge, &x), (&huge, &huge)] {
-            let found = linear_predictability(x.view(), y.view(), &config);
+            let found = told(x.view(), y.view(), &config);
             assert!(matches!(found, Err(Error::Overflow { .. })), "{found:?}");
         }
         // Their sum is, though none of them is.
         let most = Array2::from_shape_fn((20, 1), |(row, _)| 1.7e308 - 1e300 * row as f64);
-        let found = linear_predictability(most.view(), x.view(), &config);
+        let found = told(most.view(), x.view(), &config);
         assert!(matches!(found, Err(Error::Overflow { .. })), "{found:?}");
     }
 
@@ -272,17 +335,13 @@ mod tests {
         let x = normal(20, 2, 5);
         let constant = Array2::from_elem((20, 2), 3.0);
         let config = LinearConfig::default();
-        let r2 = linear_predictability(constant.view(), x.view(), &config).unwrap();
+        let r2 = told(constant.view(), x.view(), &config).unwrap();
         assert!(r2 <= 0.0 && r2.is_finite(), "{r2}");
-        assert!(
-            linear_predictability(x.view(), constant.view(), &config)
-                .unwrap()
-                .is_nan()
-        );
+        assert!(told(x.view(), constant.view(), &config).unwrap().is_nan());
         let twice = ndarray::concatenate![Axis(1), x, x];
-        let error = linear_predictability(twice.view(), x.view(), &config.with_ridge(0.0));
+        let error = told(twice.view(), x.view(), &config.with_ridge(0.0));
         assert!(matches!(error, Err(Error::Singular { .. })) || error.unwrap() > 0.99);
-        assert!(linear_predictability(x.view(), x.view(), &config.with_folds(21)).is_err());
-        assert!(linear_predictability(x.view(), x.view(), &config.with_folds(1)).is_err());
+        assert!(told(x.view(), x.view(), &config.with_folds(21)).is_err());
+        assert!(told(x.view(), x.view(), &config.with_folds(1)).is_err());
     }
 }

@@ -5,7 +5,7 @@ use phenocoder_core::{Progress, ShapeError};
 use rayon::prelude::*;
 
 use crate::knn::{Metric, Neighbors, nearest_neighbors};
-use crate::matrix::{check_finite, squared_distance};
+use crate::matrix::{check_finite, row_of, squared_distance};
 use crate::{ConfigError, Error, Result};
 
 /// The mean share of a row's neighbours that have its label: 1 when neighbourhoods are pure.
@@ -77,7 +77,7 @@ pub fn trustworthiness(
     let n = x.nrows();
     ShapeError::check_len("map", n, map.nrows())?;
     check_finite(x)?;
-    let holds = k > 0 && 2 * k < n;
+    let holds = k > 0 && k < n.div_ceil(2);
     ConfigError::check(
         holds,
         "k",
@@ -86,7 +86,7 @@ pub fn trustworthiness(
     )?;
     let neighbors = nearest_neighbors(map, k, Metric::Euclidean, progress)?;
     let x = x.as_standard_layout();
-    let row = |i: usize| x.row(i).to_slice().unwrap_or_default();
+    let row = |i: usize| row_of(&x, i);
     progress.start("trustworthiness", Some(n as u64));
     let penalties: Result<Vec<u64>> = (0..n)
         .into_par_iter()
@@ -134,7 +134,11 @@ mod tests {
             trustworthiness(x.view(), x.view(), 2, &NoProgress).unwrap(),
             1.0
         );
-        assert!(trustworthiness(x.view(), x.view(), 3, &NoProgress).is_err());
+        // Twice the last but one is 0 in the bits of a number.
+        for k in [0, 3, usize::MAX / 2 + 1, usize::MAX] {
+            let refused = trustworthiness(x.view(), x.view(), k, &NoProgress);
+            assert!(matches!(refused, Err(Error::Config(_))), "{k}: {refused:?}");
+        }
     }
 
     #[test]

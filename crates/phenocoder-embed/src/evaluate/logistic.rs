@@ -9,15 +9,18 @@ use std::ops::Range;
 use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{Progress, ShapeError};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
-use super::{check_rising, ranked, values_of};
-use crate::matrix::{check_columns, check_finite, dot, exponentials, sum_rows};
+use super::{check_classes, ranked, values_of};
+use crate::matrix::{check_columns, check_finite, dot, exponentials, row_of, sum_rows};
 use crate::scale::{ScaleConfig, Scaler};
 use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "logistic regression";
+/// Rows per task.
+const ROWS: usize = 256;
 
 /// Settings of a [`LogisticRegression`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -109,7 +112,7 @@ impl LogisticConfig {
 /// let x = array![[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]];
 /// let labels = [1, 1, 2, 1, 2, 2];
 /// let model = LogisticRegression::fit(x.view(), &labels, &LogisticConfig::default(), &NoProgress)?;
-/// let found = model.predict(array![[0.0], [2.5], [9.0]].view())?;
+/// let found = model.predict(array![[0.0], [2.5], [9.0]].view(), &NoProgress)?;
 /// assert_eq!((found.labels[0], found.labels[2]), (1, 2));
 /// assert!((found.probabilities[[1, 0]] - 0.5).abs() < 1e-9);
 /// # Ok::<(), phenocoder_embed::Error>(())
@@ -147,7 +150,7 @@ impl TryFrom<Parts> for LogisticRegression {
             intercepts,
         } = parts;
         config.validate()?;
-        check_classes(&classes)?;
+        check_several(&classes)?;
         let functions = functions_of(classes.len());
         ShapeError::check_len("coefficients", functions, coefficients.nrows())?;
         ShapeError::check_len("intercepts", functions, intercepts.len())?;
@@ -171,9 +174,9 @@ impl LogisticRegression {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a setting out of range, [`Error::Shape`] when rows and labels differ in number,
-    /// [`Error::TooFew`] for fewer than two different labels, [`Error::NotFinite`] for NaN or infinity,
-    /// [`Error::Overflow`] when squares of values are beyond any number, or C times the number of rows is,
+    /// [`Error::Config`] for a setting out of range or more than 16,384 different labels, [`Error::Shape`] when rows and
+    /// labels differ in number, [`Error::TooFew`] for fewer than two different labels, [`Error::NotFinite`] for NaN or
+    /// infinity, [`Error::Overflow`] when squares of values are beyond any number, or C times the number of rows is,
     /// [`Error::NotConverged`] when the steps do not suffice, [`Error::Cancelled`] when the caller stops it.
     pub fn fit(
         x: ArrayView2<'_, f64>,
@@ -185,7 +188,7 @@ impl LogisticRegression {
         ShapeError::check_len("labels", x.nrows(), labels.len())?;
         check_finite(x)?;
         let classes = values_of(labels);
-        check_classes(&classes)?;
+        check_several(&classes)?;
         let scaler = Scaler::fit(x, &ScaleConfig::default())?;
         let (mean, std) = (scaler.mean(), scaler.std());
         // With w = u v and u = √(Cn / (1 + Cn s²)), the loss and the penalty together curve about as much along every v.
@@ -270,8 +273,8 @@ impl LogisticRegression {
     /// # Errors
     ///
     /// [`Error::Shape`] for another number of columns than the fitted rows have, [`Error::NotFinite`] for NaN or
-    /// infinity, [`Error::Overflow`] when a score is infinite.
-    pub fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Prediction> {
+    /// infinity, [`Error::Overflow`] when a score is infinite, [`Error::Cancelled`] when the caller stops it.
+    pub fn predict(&self, x: ArrayView2<'_, f64>, progress: &dyn Progress) -> Result<Prediction> {
         check_columns("x", x, self.coefficients.ncols())?;
         check_finite(x)?;
         let mut functions = Vec::with_capacity(self.coefficients.len() + self.intercepts.len());
@@ -279,15 +282,27 @@ impl LogisticRegression {
             functions.extend(w.iter().copied().chain([b]));
         }
         let x = x.as_standard_layout();
-        let mut weights = Array2::<f64>::zeros((x.nrows(), self.classes.len()));
-        for (row, mut weights) in x.outer_iter().zip(weights.outer_iter_mut()) {
-            let weights = weights.as_slice_mut().unwrap_or_default();
-            set_scores(&functions, row.to_slice().unwrap_or_default(), weights);
-            if !weights.iter().all(|score| score.is_finite()) {
-                return Err(Error::Overflow { method: METHOD });
-            }
-            exponentials(weights);
-        }
+        let k = self.classes.len();
+        let mut weights = Array2::<f64>::zeros((x.nrows(), k));
+        progress.start("prediction", Some(x.nrows() as u64));
+        weights
+            .as_slice_mut()
+            .expect("zeros are made row by row")
+            .par_chunks_mut(ROWS * k)
+            .enumerate()
+            .try_for_each(|(part, weights)| {
+                progress.check()?;
+                for (i, weights) in weights.chunks_exact_mut(k).enumerate() {
+                    set_scores(&functions, row_of(&x, part * ROWS + i), weights);
+                    if !weights.iter().all(|score| score.is_finite()) {
+                        return Err(Error::Overflow { method: METHOD });
+                    }
+                    exponentials(weights);
+                }
+                progress.advance((weights.len() / k) as u64);
+                Ok::<(), Error>(())
+            })?;
+        progress.finish();
         Ok(Prediction::new(&self.classes, weights))
     }
 }
@@ -297,8 +312,8 @@ fn functions_of(classes: usize) -> usize {
     if classes == 2 { 1 } else { classes }
 }
 
-fn check_classes(classes: &[u32]) -> Result<()> {
-    check_rising(classes)?;
+fn check_several(classes: &[u32]) -> Result<()> {
+    check_classes(classes)?;
     Error::check_enough(METHOD, "different labels", 2, classes.len())
 }
 
@@ -344,9 +359,13 @@ impl Problem {
     }
 
     /// The lower half of the second derivatives, which is all that a Cholesky decomposition reads.
-    fn curvature(&self, at: &[f64]) -> DMatrix<f64> {
+    fn curvature(&self, at: &[f64], progress: &dyn Progress) -> Result<DMatrix<f64>> {
         let (n, d, p) = (self.places.len(), self.dimension(), self.ridge.len());
-        let mut sums = sum_rows(n, d * d, |rows, sums| self.add_curvature(at, rows, sums));
+        let mut sums = sum_rows(n, d * d, |rows, sums| {
+            self.add_curvature(at, rows, sums, progress);
+        });
+        // Rows are missing where they were stopped.
+        progress.check()?;
         sums.iter_mut().for_each(|sum| *sum /= n as f64);
         let mut curvature = DMatrix::from_vec(d, d, sums);
         for i in 0..d {
@@ -354,18 +373,28 @@ impl Problem {
                 curvature[(i, i)] += ridge;
             }
         }
-        curvature
+        Ok(curvature)
     }
 
     /// Adds the second derivatives of the loss of some rows, `[d, d]` by columns; of each pair of functions once.
-    fn add_curvature(&self, at: &[f64], rows: Range<usize>, sums: &mut [f64]) {
+    ///
+    /// Ends early when the caller wants the work to stop.
+    fn add_curvature(
+        &self,
+        at: &[f64],
+        rows: Range<usize>,
+        sums: &mut [f64],
+        progress: &dyn Progress,
+    ) {
         let (d, p) = (self.dimension(), self.ridge.len());
         let first = self.classes - functions_of(self.classes);
         let mut scores = vec![0.0; self.classes];
         let mut with_one = vec![1.0; p + 1];
         for i in rows {
-            let x = self.x.row(i);
-            let row = x.to_slice().unwrap_or_default();
+            if progress.is_cancelled() {
+                return;
+            }
+            let row = row_of(&self.x, i);
             set_scores(at, row, &mut scores);
             let (_, sum) = exponentials(&mut scores);
             with_one[..p].copy_from_slice(row);
@@ -392,8 +421,7 @@ impl Problem {
         let first = self.classes - functions_of(self.classes);
         let mut scores = vec![0.0; self.classes];
         for i in rows {
-            let x = self.x.row(i);
-            let (row, truth) = (x.to_slice().unwrap_or_default(), self.places[i]);
+            let (row, truth) = (row_of(&self.x, i), self.places[i]);
             set_scores(at, row, &mut scores);
             let right = scores[truth];
             let (largest, sum) = exponentials(&mut scores);

@@ -5,7 +5,7 @@ use phenocoder_core::{Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::prediction::Prediction;
-use super::{ranked, values_of};
+use super::{check_few, ranked, values_of};
 use crate::knn::{Metric, query_neighbors};
 use crate::matrix::{check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
@@ -108,7 +108,7 @@ impl KnnConfig {
 /// let x = Array2::from_shape_fn((18, 2), |(i, j)| ((i * 5 + j) % 3) as f64 + 9.0 * f64::from(labels[i]));
 ///
 /// let mut predicted = vec![0; 18];
-/// for (train, test) in stratified_group_folds(&labels, &wells, 3, None)?.iter() {
+/// for (train, test) in stratified_group_folds(&labels, &wells, 3, None, &NoProgress)?.iter() {
 ///     let known: Vec<u32> = train.iter().map(|&row| labels[row]).collect();
 ///     let config = KnnConfig::default().with_k(3);
 ///     let classifier = KnnClassifier::fit(x.select(Axis(0), &train).view(), &known, &config)?;
@@ -162,8 +162,9 @@ impl KnnClassifier {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a setting out of range, [`Error::Shape`] when rows and labels differ in number,
-    /// [`Error::TooManyNeighbors`] for fewer than `k` rows, [`Error::NotFinite`] for NaN or infinity.
+    /// [`Error::Config`] for a setting out of range or more than 16,384 different labels, [`Error::Shape`] when rows and
+    /// labels differ in number, [`Error::TooManyNeighbors`] for fewer than `k` rows, [`Error::NotFinite`] for NaN or
+    /// infinity.
     pub fn fit(x: ArrayView2<'_, f64>, labels: &[u32], config: &KnnConfig) -> Result<Self> {
         config.validate()?;
         ShapeError::check_len("labels", x.nrows(), labels.len())?;
@@ -174,11 +175,13 @@ impl KnnClassifier {
                 available: x.nrows(),
             });
         }
+        let classes = values_of(labels);
+        check_few(classes.len())?;
         Ok(Self {
             x: x.as_standard_layout().into_owned(),
             labels: labels.to_vec(),
             config: *config,
-            classes: values_of(labels),
+            classes,
             places: ranked(labels).0,
         })
     }
@@ -206,7 +209,7 @@ impl KnnClassifier {
     /// # Errors
     ///
     /// [`Error::Shape`] for another number of columns than the fitted rows have, [`Error::NotFinite`] for NaN or
-    /// infinity, [`Error::Cancelled`] when the caller stops it.
+    /// infinity, [`Error::Overflow`] for distances beyond any number, [`Error::Cancelled`] when the caller stops it.
     pub fn predict(&self, x: ArrayView2<'_, f64>, progress: &dyn Progress) -> Result<Prediction> {
         check_columns("x", x, self.x.ncols())?;
         let KnnConfig { k, metric, weights } = self.config;
@@ -309,6 +312,10 @@ mod tests {
         let predict = |x: Array2<f64>| knn.predict(x.view(), &NoProgress).unwrap_err();
         assert!(matches!(predict(array![[0.0, 1.0]]), Error::Shape(_)));
         assert!(matches!(predict(nan), Error::NotFinite { row: 1, .. }));
+        assert!(matches!(predict(array![[1e200]]), Error::Overflow { .. }));
+        let ids: Vec<u32> = (0..20_000).collect();
+        let refused = fit(&Array2::zeros((20_000, 1)), &ids, &config);
+        assert!(matches!(refused, Error::Config(_)), "{refused}");
         let token = CancelToken::new();
         token.cancel();
         assert!(matches!(

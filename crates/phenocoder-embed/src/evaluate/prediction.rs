@@ -1,6 +1,7 @@
 //! What classifiers say of rows.
 
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
 use crate::matrix::first_largest;
 
@@ -9,12 +10,14 @@ use crate::matrix::first_largest;
 /// [`KnnClassifier::predict`](super::KnnClassifier::predict),
 /// [`LogisticRegression::predict`](super::LogisticRegression::predict) and
 /// [`RandomForest::predict`](super::RandomForest::predict) return it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Prediction {
     /// The most probable label of each row; of equally probable ones the lowest.
     pub labels: Vec<u32>,
     /// The probability of each class, `[n, classes]`; classes by rising label, as those of the classifier.
+    #[serde(with = "crate::stored")]
     pub probabilities: Array2<f64>,
 }
 

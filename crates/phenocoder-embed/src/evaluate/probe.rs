@@ -12,7 +12,7 @@ use super::prediction::Prediction;
 use super::report::{
     ClassificationReport, ProbabilityReport, classification_report, probability_report,
 };
-use super::values_of;
+use super::{check_few, values_of};
 use crate::scale::{NanPolicy, ScaleConfig, Scaler, refuse};
 use crate::{ConfigError, Result};
 
@@ -61,9 +61,8 @@ impl Classifier {
             Self::Knn(config) => {
                 KnnClassifier::fit(known, labels, config)?.predict(asked, progress)?
             }
-            Self::Logistic(config) => {
-                LogisticRegression::fit(known, labels, config, progress)?.predict(asked)?
-            }
+            Self::Logistic(config) => LogisticRegression::fit(known, labels, config, progress)?
+                .predict(asked, progress)?,
             Self::Forest(config) => {
                 RandomForest::fit(known, labels, config, progress)?.predict(asked, progress)?
             }
@@ -142,7 +141,8 @@ impl ProbeConfig {
 }
 
 /// How well the rows of one fold are told by the others.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FoldScores {
     /// Which fold.
@@ -156,7 +156,8 @@ pub struct FoldScores {
 }
 
 /// The result of [`probe`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ProbeReport {
     /// How often the labels that were told are right, over all rows.
@@ -183,7 +184,7 @@ pub struct ProbeReport {
 ///
 /// Scaling is learned from the training rows of each fold alone.
 /// Of classes of unlike sizes, read the balanced accuracy: a guess reaches one over the number of classes.
-/// Cost: that of fitting the classifier once per fold.
+/// Cost: that of fitting the classifier once per fold, and memory for a probability per row and label.
 ///
 /// # Shapes
 ///
@@ -197,11 +198,12 @@ pub struct ProbeReport {
 ///
 /// # Errors
 ///
-/// [`Error::Config`](crate::Error::Config) for a setting out of range, [`Error::Shape`](crate::Error::Shape) when rows,
-/// labels and groups differ in number, [`Error::TooFew`](crate::Error::TooFew) when folds cannot be made
-/// ([`stratified_folds`], [`stratified_group_folds`]) or the training rows of one have too few labels,
-/// [`Error::NotFinite`](crate::Error::NotFinite) for a value that the scaling does not allow, whatever else fitting the
-/// classifier does not allow, [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
+/// [`Error::Config`](crate::Error::Config) for a setting out of range or more than 16,384 different labels, as when numbers
+/// of rows are taken for labels, [`Error::Shape`](crate::Error::Shape) when rows, labels and groups differ in number,
+/// [`Error::TooFew`](crate::Error::TooFew) when folds cannot be made ([`stratified_folds`], [`stratified_group_folds`]) or
+/// the training rows of one have too few labels, [`Error::NotFinite`](crate::Error::NotFinite) for a value that the
+/// scaling does not allow, whatever else fitting the classifier does not allow,
+/// [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
 ///
 /// # Examples
 ///
@@ -244,11 +246,14 @@ pub fn probe(
     for ((row, column), &value) in x.indexed_iter() {
         refuse(policy, row, column, value)?;
     }
+    let classes = values_of(labels);
+    check_few(classes.len())?;
     let division = match groups {
-        Some(groups) => stratified_group_folds(labels, groups, config.folds, config.shuffle)?,
+        Some(groups) => {
+            stratified_group_folds(labels, groups, config.folds, config.shuffle, progress)?
+        }
         None => stratified_folds(labels, config.folds, config.shuffle)?,
     };
-    let classes = values_of(labels);
     let mut told = vec![0; labels.len()];
     let mut probabilities = Array2::<f64>::zeros((labels.len(), classes.len()));
     let mut folds = Vec::with_capacity(division.count());
@@ -530,6 +535,25 @@ mod tests {
             );
         }
         assert!(probe(nan.view(), &labels, None, &filled, &NoProgress).is_ok());
+    }
+
+    #[test]
+    fn numbers_of_rows_are_no_labels() {
+        // Memory for every row and every label would be half a terabyte.
+        let x = Array2::zeros((500_000, 1));
+        let ids: Vec<u32> = (0..500_000).map(|row| row / 2).collect();
+        for groups in [None, Some(&ids[..])] {
+            let error = refused(&x, &ids, groups, &ProbeConfig::default().with_folds(2));
+            assert!(matches!(error, Error::Config(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_written_and_read_back() {
+        let (x, labels) = twelve_rows();
+        let report = probe(x.view(), &labels, None, &nearest(2), &NoProgress).unwrap();
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<ProbeReport>(&text).unwrap(), report);
     }
 
     #[test]

@@ -2,16 +2,15 @@
 
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::ShapeError;
+use serde::{Deserialize, Serialize};
 
-use super::{check_rising, values_of};
+use super::{check_classes, check_few, values_of};
 use crate::matrix::check_finite;
 use crate::{ConfigError, Error, Result};
 
-/// Classes of which a table of all pairs takes 2 GiB; more of them are no classes but numbers of rows.
-const MOST_CLASSES: usize = 16_384;
-
 /// How well one class is recognised.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ClassScores {
     /// The class.
@@ -27,7 +26,8 @@ pub struct ClassScores {
 }
 
 /// Precision, recall and F1 of all classes together.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ClassAverages {
     /// The mean precision.
@@ -39,12 +39,14 @@ pub struct ClassAverages {
 }
 
 /// The result of [`classification_report`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ClassificationReport {
     /// The classes that occur in truth or predictions, by rising label.
     pub classes: Vec<ClassScores>,
     /// The number of rows of each true class (row) predicted to be of each class (column), `[classes, classes]`.
+    #[serde(with = "crate::stored")]
     pub confusion: Array2<usize>,
     /// The share of rows predicted rightly, which is also precision, recall and F1 of all rows in one ("micro").
     pub accuracy: f64,
@@ -98,12 +100,7 @@ pub fn classification_report(truth: &[u32], predicted: &[u32]) -> Result<Classif
     ShapeError::check_len("predicted", truth.len(), predicted.len())?;
     Error::check_enough("the classification report", "rows", 1, truth.len())?;
     let labels = values_of(&[values_of(truth), values_of(predicted)].concat());
-    ConfigError::check(
-        labels.len() <= MOST_CLASSES,
-        "labels",
-        "at most 16384 different ones",
-        labels.len(),
-    )?;
+    check_few(labels.len())?;
     let place = |label: u32| labels.partition_point(|&other| other < label);
     let mut confusion = Array2::<usize>::zeros((labels.len(), labels.len()));
     for (&truth, &predicted) in truth.iter().zip(predicted) {
@@ -153,7 +150,8 @@ pub fn classification_report(truth: &[u32], predicted: &[u32]) -> Result<Classif
 }
 
 /// The result of [`probability_report`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ProbabilityReport {
     /// The mean of −ln p of the true class, in nats: 0 for certainty that is right.
@@ -185,8 +183,8 @@ pub struct ProbabilityReport {
 /// # Errors
 ///
 /// [`Error::TooFew`] without rows, [`Error::Shape`] when the numbers of rows or classes do not fit, [`Error::NotFinite`]
-/// for NaN or infinity, [`Error::Config`] unless classes rise, and probabilities are from 0 to 1 and sum to 1 in each row
-/// (to 1e-5), [`Error::UnknownCategory`] for a true label that is not among the classes.
+/// for NaN or infinity, [`Error::Config`] unless classes rise and are at most 16,384, and probabilities are from 0 to 1
+/// and sum to 1 in each row (to 1e-5), [`Error::UnknownCategory`] for a true label that is not among the classes.
 ///
 /// # Examples
 ///
@@ -210,7 +208,7 @@ pub fn probability_report(
     ShapeError::check_len("classes", probabilities.ncols(), classes.len())?;
     Error::check_enough("the report on probabilities", "rows", 1, truth.len())?;
     check_finite(probabilities)?;
-    check_rising(classes)?;
+    check_classes(classes)?;
     for (row, values) in probabilities.outer_iter().enumerate() {
         let holds = values.iter().all(|value| (0.0..=1.0).contains(value))
             && (values.sum() - 1.0).abs() <= 1e-5;
@@ -370,6 +368,19 @@ mod tests {
         assert_eq!((right.auc, right.auc_per_class), (None, vec![None, None]));
         let wrong = probability_report(&[0], &[0, 1], sure.view()).unwrap();
         assert!((wrong.log_loss - 52.0 * libm::log(2.0)).abs() < 1e-13);
+    }
+
+    #[test]
+    fn reports_are_written_and_read_back() {
+        let report = classification_report(&[1, 1, 1, 5, 5, 9], &[1, 1, 5, 5, 9, 1]).unwrap();
+        let text = serde_json::to_string(&report).unwrap();
+        let read: ClassificationReport = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, report);
+        let p = array![[0.0, 1.0], [0.25, 0.75]];
+        let report = probability_report(&[1, 1], &[0, 1], p.view()).unwrap();
+        let text = serde_json::to_string(&report).unwrap();
+        let read: ProbabilityReport = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, report);
     }
 
     proptest! {

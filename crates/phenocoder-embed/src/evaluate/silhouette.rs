@@ -1,13 +1,13 @@
 //! How much closer are rows to their own group than to another one?
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::{ArrayView2, Axis, CowArray, Ix2};
 use phenocoder_core::{Progress, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{check_groups, ranked, values_of};
 use crate::knn::Metric;
-use crate::matrix::{check_finite, dot, squared_distance, to_unit_length};
+use crate::matrix::{check_finite, dot, row_of, squared_distance, to_unit_length};
 use crate::{Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
@@ -61,7 +61,8 @@ impl SilhouetteConfig {
 }
 
 /// The result of [`silhouette`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Silhouette {
     /// The mean over all rows, −1 to 1.
@@ -75,7 +76,7 @@ pub struct Silhouette {
 ///
 /// Near 1 groups lie apart, near 0 they overlap; for batches after a correction, near 0 is what one wants.
 /// Rousseeuw 1987, doi:10.1016/0377-0427(87)90125-7.
-/// Cost: `O(n² p)` time, memory for one number per row and thread and group; the distances are never stored.
+/// Cost: `O(n² p)` time, memory for a copy of `x` and a few numbers per row; the distances are never stored.
 ///
 /// # Shapes
 ///
@@ -170,8 +171,7 @@ fn samples(
         sorted.outer_iter_mut().for_each(to_unit_length);
     }
     let sorted = Sorted {
-        values: sorted.as_slice().unwrap_or_default(),
-        columns: x.ncols(),
+        rows: sorted.as_standard_layout(),
         groups: order.iter().map(|&row| groups[row]).collect(),
         starts: counts
             .iter()
@@ -200,8 +200,7 @@ fn samples(
 
 /// Rows in the order of their groups.
 struct Sorted<'a> {
-    values: &'a [f64],
-    columns: usize,
+    rows: CowArray<'a, f64, Ix2>,
     groups: Vec<usize>,
     /// Where each group starts, and the number of rows.
     starts: Vec<usize>,
@@ -209,7 +208,7 @@ struct Sorted<'a> {
 
 impl Sorted<'_> {
     fn row(&self, row: usize) -> &[f64] {
-        &self.values[row * self.columns..(row + 1) * self.columns]
+        row_of(&self.rows, row)
     }
 
     fn silhouettes(
@@ -316,7 +315,8 @@ pub fn silhouette_by_label(
 }
 
 /// The result of [`silhouette_by_batch`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BatchSilhouette {
     /// The mean over the labels that have a value, 0 to 1.
@@ -331,11 +331,11 @@ pub struct BatchSilhouette {
 /// 1 means that a row of a label is no nearer to its own batch than to another; labels count alike, however many rows they
 /// have.
 /// Luecken et al. 2022, doi:10.1038/s41592-021-01336-8.
-/// Cost: `O(Σ n_label² p)`.
+/// Cost: `O(Σ n_label² p)` time, memory for two copies of the rows of the commonest label.
 ///
 /// # Shapes
 ///
-/// `x`: `[n, p]`; `labels` and `batches`: one per row.
+/// `x`: `[n, p]`; `batches` and `labels`: one per row.
 ///
 /// # Differences from scib-metrics' `silhouette_batch`
 ///
@@ -343,7 +343,7 @@ pub struct BatchSilhouette {
 ///
 /// # Errors
 ///
-/// [`Error::TooFew`] when no label has a value, [`Error::Shape`] when rows, labels and batches differ in number,
+/// [`Error::TooFew`] when no label has a value, [`Error::Shape`] when rows, batches and labels differ in number,
 /// [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] when squares of distances are beyond any number,
 /// [`Error::Cancelled`] when the caller stops it.
 ///
@@ -358,7 +358,7 @@ pub struct BatchSilhouette {
 /// let x = array![[0.0], [1.0], [0.0], [1.0], [8.0], [8.0], [9.0], [9.0], [20.0]];
 /// let (labels, batches) = ([0, 0, 0, 0, 1, 1, 1, 1, 2], [0, 0, 1, 1, 0, 0, 1, 1, 0]);
 /// let config = SilhouetteConfig::default();
-/// let result = silhouette_by_batch(x.view(), &labels, &batches, &config, &NoProgress)?;
+/// let result = silhouette_by_batch(x.view(), &batches, &labels, &config, &NoProgress)?;
 /// assert_eq!(result.per_label, [(0, Some(0.5)), (1, Some(0.0)), (2, None)]);
 /// assert_eq!(result.mean, 0.25);
 /// # Ok::<(), phenocoder_embed::Error>(())
@@ -367,13 +367,13 @@ pub struct BatchSilhouette {
 #[doc(alias = "bras")]
 pub fn silhouette_by_batch(
     x: ArrayView2<'_, f64>,
-    labels: &[u32],
     batches: &[u32],
+    labels: &[u32],
     config: &SilhouetteConfig,
     progress: &dyn Progress,
 ) -> Result<BatchSilhouette> {
-    ShapeError::check_len("labels", x.nrows(), labels.len())?;
     ShapeError::check_len("batches", x.nrows(), batches.len())?;
+    ShapeError::check_len("labels", x.nrows(), labels.len())?;
     check_finite(x)?;
     let (groups, counts) = ranked(labels);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); counts.len()];
@@ -427,6 +427,8 @@ mod tests {
             assert!((a - b).abs() < 1e-14, "{:?}", result.samples);
         }
         assert!((result.mean - expected.iter().sum::<f64>() / 5.0).abs() < 1e-14);
+        let text = serde_json::to_string(&result).unwrap();
+        assert_eq!(serde_json::from_str::<Silhouette>(&text).unwrap(), result);
     }
 
     #[test]
@@ -488,13 +490,17 @@ mod tests {
         let (labels, batches) = ([7, 7, 7, 3, 3, 5], [0, 0, 1, 0, 1, 0]);
         let config = SilhouetteConfig::default();
         let result =
-            silhouette_by_batch(x.view(), &labels, &batches, &config, &NoProgress).unwrap();
+            silhouette_by_batch(x.view(), &batches, &labels, &config, &NoProgress).unwrap();
         // Label 7: rows 0 and 2 are 2 apart and 1 from the other batch, whose row is alone: (0.5 + 0.5 + 1) / 3.
         let expected = [(3, None), (5, None), (7, Some(2.0 / 3.0))];
         assert_eq!(result.per_label, expected);
         assert_eq!(result.mean, 2.0 / 3.0);
-        let alone =
-            silhouette_by_batch(x.view(), &[7, 7, 7, 3, 3, 5], &[1; 6], &config, &NoProgress);
+        let text = serde_json::to_string(&result).unwrap();
+        assert_eq!(
+            serde_json::from_str::<BatchSilhouette>(&text).unwrap(),
+            result
+        );
+        let alone = silhouette_by_batch(x.view(), &[1; 6], &labels, &config, &NoProgress);
         assert!(matches!(alone, Err(Error::TooFew { found: 0, .. })));
     }
 
@@ -510,7 +516,7 @@ mod tests {
             assert!(matches!(result, Err(Error::NotFinite { row: 2, .. })));
         }
         for (labels, batches) in [(&labels[..3], &labels[..]), (&labels[..], &labels[..3])] {
-            let result = silhouette_by_batch(x.view(), labels, batches, &config, &NoProgress);
+            let result = silhouette_by_batch(x.view(), batches, labels, &config, &NoProgress);
             assert!(matches!(result, Err(Error::Shape(_))));
         }
         let huge = array![[1e200], [-1e200], [1e200], [-1e200]];
@@ -530,7 +536,7 @@ mod tests {
             Err(Error::Cancelled(_))
         ));
         assert!(matches!(
-            silhouette_by_batch(x.view(), &one, &labels, &config, &token),
+            silhouette_by_batch(x.view(), &labels, &one, &config, &token),
             Err(Error::Cancelled(_))
         ));
     }
@@ -548,11 +554,11 @@ mod tests {
             for metric in [Metric::Euclidean, Metric::Cosine] {
                 for others in [OtherGroups::Nearest, OtherGroups::All, OtherGroups::Furthest] {
                     let config = SilhouetteConfig::default().with_metric(metric).with_others(others);
-                    let by_batch = |x: &Array2<f64>, labels: &[u32], batches: &[u32]| {
-                        silhouette_by_batch(x.view(), labels, batches, &config, &NoProgress).ok().map(|r| r.mean)
+                    let by_batch = |x: &Array2<f64>, batches: &[u32], labels: &[u32]| {
+                        silhouette_by_batch(x.view(), batches, labels, &config, &NoProgress).ok().map(|r| r.mean)
                     };
-                    let a = by_batch(&x, &labels, &batches);
-                    let b = by_batch(&mixed, &renamed(&labels), &renamed(&batches));
+                    let a = by_batch(&x, &batches, &labels);
+                    let b = by_batch(&mixed, &renamed(&batches), &renamed(&labels));
                     prop_assert_eq!(a.is_some(), b.is_some());
                     if let (Some(a), Some(b)) = (a, b) {
                         prop_assert!((a - b).abs() < 1e-12 && (0.0..=1.0).contains(&a), "{} {}", a, b);

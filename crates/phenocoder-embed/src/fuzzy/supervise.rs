@@ -1,6 +1,6 @@
 //! What is known of rows draws them together and apart.
 
-use phenocoder_core::{Categorical, CsrGraph, ShapeError};
+use phenocoder_core::{Categorical, CsrGraph, NoProgress, ShapeError};
 
 use super::{check_undirected, directed, either, join};
 use crate::knn::Neighbors;
@@ -32,7 +32,8 @@ pub enum Target<'a> {
 /// With neighbours, their edges, weighted as those of [`fuzzy_graph`](super::fuzzy_graph) but in one direction, meet
 /// those of the graph: weights `g` and `t` become `g t^(w/(1−w))` below a weight of ½, else `g^((1−w)/w) t`; among the
 /// edges that do not have it, an edge weighs half of the least weight there (at least 1e-8, in the target at most
-/// 1e-4); edges from a row to itself do not count.
+/// 1e-4); an edge that weighs no more than that on both sides keeps the sum of what it does weigh; edges from a row to
+/// itself do not count.
 /// Then every row is divided by its largest weight, and the two directions are joined to `a + b − ab`, so that every
 /// row that still has an edge belongs fully to another.
 /// McInnes, Healy & Melville 2018, arXiv:1802.03426, and umap-learn.
@@ -79,7 +80,7 @@ pub fn supervise(graph: &CsrGraph, target: Target<'_>, weight: f64) -> Result<Cs
         Target::Categories(labels) => meet_labels(graph, labels, weight)?,
         Target::Neighbors(neighbors) => {
             ShapeError::check_len("target", graph.n_nodes(), neighbors.len())?;
-            meet(graph, &directed(neighbors)?, weight)?
+            meet(graph, &directed(neighbors, &NoProgress)?, weight)?
         }
     };
     reset_connectivity(met)
@@ -105,20 +106,23 @@ fn meet_labels(graph: &CsrGraph, labels: &Categorical, weight: f64) -> Result<Cs
 fn meet(graph: &CsrGraph, target: &CsrGraph, weight: f64) -> Result<CsrGraph> {
     let absent = half_of_least(graph);
     let absent_in_target = half_of_least(target).min(MOST_OF_TARGET);
-    join(graph, target, |row, column, left, right| {
+    let met = |row: usize, column: usize, left: Option<f64>, right: Option<f64>| {
         if row == column {
             return 0.0;
         }
+        // What is there, without what stands for an edge that is not.
+        let sum = left.unwrap_or(0.0) + right.unwrap_or(0.0);
         let left = left.filter(|&w| w > 0.0).unwrap_or(absent);
         let right = right.filter(|&w| w > 0.0).unwrap_or(absent_in_target);
         if left <= absent && right <= absent_in_target {
-            left + right
+            sum
         } else if weight < 0.5 {
             left * libm::pow(right, weight / (1.0 - weight))
         } else {
             libm::pow(left, (1.0 - weight) / weight) * right
         }
-    })
+    };
+    join(graph, target, met, &NoProgress)
 }
 
 fn half_of_least(graph: &CsrGraph) -> f64 {
@@ -137,15 +141,14 @@ fn reset_connectivity(mut graph: CsrGraph) -> Result<CsrGraph> {
             weights.iter_mut().for_each(|weight| *weight /= largest);
         }
     }
-    join(&graph, &graph.transposed(), |_, _, there, here| {
+    let weight = |_: usize, _: usize, there: Option<f64>, here: Option<f64>| {
         either(there.unwrap_or(0.0), here.unwrap_or(0.0))
-    })
+    };
+    join(&graph, &graph.transposed(), weight, &NoProgress)
 }
 
 #[cfg(test)]
 mod tests {
-    use phenocoder_core::NoProgress;
-
     use super::*;
     use crate::Error;
     use crate::fuzzy::{FuzzyConfig, fuzzy_graph};
@@ -214,7 +217,7 @@ mod tests {
     fn graph_of_forty() -> CsrGraph {
         let x = ndarray::Array2::from_shape_fn((40, 2), |(i, j)| ((i * 7 + j * 13) % 31) as f64);
         let near = nearest_neighbors(x.view(), 6, Metric::Euclidean, &NoProgress).unwrap();
-        fuzzy_graph(&near, &FuzzyConfig::default()).unwrap()
+        fuzzy_graph(&near, &FuzzyConfig::default(), &NoProgress).unwrap()
     }
 
     #[test]
@@ -275,6 +278,12 @@ mod tests {
         let faint = path(2, &[1e-9]);
         let met = meet(&faint, &faint, 0.5).unwrap();
         assert_eq!(weight(&met, 0, 1), 2e-9);
+        // On one side only: what it weighs there, and not a part of what stands for the edge on the other.
+        let (one, other) = (path(3, &[1e-9, 0.5]), path(3, &[0.0, 0.5]));
+        for w in [0.2, 0.5, 0.8] {
+            assert_eq!(weight(&meet(&one, &other, w).unwrap(), 0, 1), 1e-9);
+            assert_eq!(weight(&meet(&other, &one, w).unwrap(), 0, 1), 1e-9);
+        }
         assert_eq!(
             meet(&CsrGraph::empty(2), &CsrGraph::empty(2), 0.5)
                 .unwrap()

@@ -195,7 +195,7 @@ impl TryFrom<Parts> for DensityMap {
 ///
 /// let x = array![[0.0], [0.1], [0.2], [5.0], [6.0], [7.0]];
 /// let neighbors = nearest_neighbors(x.view(), 2, Metric::Euclidean, &NoProgress)?;
-/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
 /// let (config, density) = (UmapConfig::default(), DensityConfig::default());
 /// let drawn = layout_with_density(&graph, &neighbors, &config, &density, &NoProgress)?;
 /// assert_eq!(drawn.map.dim(), (6, 2));
@@ -270,7 +270,7 @@ pub fn layout_with_density(
 ///
 /// let x = array![[0.0], [1.0], [3.0]];
 /// let neighbors = nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress)?;
-/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+/// let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
 /// // Row 1 has edges of weight 1 to both others, at distances 1 and 2.
 /// let radii = local_radii(&graph, &neighbors)?;
 /// assert!((radii[1] - 2.5_f64.ln()).abs() < 1e-6);

@@ -16,7 +16,7 @@ fn rows(n: usize, groups: usize, apart: f64) -> Array2<f64> {
 
 fn graph_of(x: &Array2<f64>, k: usize) -> CsrGraph {
     let neighbors = nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
-    fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap()
+    fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap()
 }
 
 fn draw(graph: &CsrGraph, config: &UmapConfig) -> Array2<f64> {

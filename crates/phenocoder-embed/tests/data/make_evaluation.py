@@ -17,8 +17,8 @@ import numpy as np
 import scib_metrics
 import sklearn
 from sklearn import metrics
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.model_selection import GroupKFold, LeaveOneOut, StratifiedGroupKFold, StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(11)
@@ -204,6 +204,23 @@ for metric in ("euclidean", "cosine"):
                     "probabilities": np.round(knn.predict_proba(x[:30]), 12).tolist(),
                 }
             )
+
+# How many of the nearest other rows have the label of the row; no two of them are equally far.
+out["local"] = []
+for metric in ("euclidean", "cosine"):
+    distances = metrics.pairwise_distances(x, metric=metric)
+    assert all(np.diff(np.sort(row)).min() > 1e-9 for row in distances + np.diag(np.full(n, -1.0)))
+    for name, groups in (("labels", labels), ("clusters", clusters), ("batches", batches)):
+        near = {k: NearestNeighbors(n_neighbors=k, metric=metric).fit(x).kneighbors()[1] for k in (1, 4, 15)}
+        one = KNeighborsClassifier(1, metric=metric, algorithm="brute")
+        out["local"].append(
+            {
+                "metric": metric,
+                "of": name,
+                "purity": {str(k): float(np.mean(groups[rows] == groups[:, None])) for k, rows in near.items()},
+                "leave_one_out": float(cross_val_score(one, x, groups, cv=LeaveOneOut()).mean()),
+            }
+        )
 
 with open(sys.argv[1], "w") as file:
     json.dump(out, file, separators=(",", ":"))

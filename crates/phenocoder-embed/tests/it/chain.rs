@@ -49,7 +49,7 @@ fn run(x: &Array2<f64>, batch: &Categorical, search: Search) -> Result<Chain> {
     let pca = Pca::fit(ridge.residual.view(), &PcaConfig::new(8))?;
     let scores = pca.transform(ridge.residual.view())?;
     let neighbors = find(scores.view(), batch, search)?;
-    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
     let graph = trim(&graph, 10 * (neighbors.k() + 1))?;
     let map = layout(&graph, &UmapConfig::default(), &NoProgress)?;
     let clusters = leiden(&graph, &LeidenConfig::default(), &NoProgress)?;

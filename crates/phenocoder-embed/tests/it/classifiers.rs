@@ -14,6 +14,8 @@ use crate::evaluation::{list, matrix, number, numbers, whole};
 
 /// Forests of this many seeds each are compared in the mean, here as there.
 const SEEDS: u64 = 20;
+/// Of cross-validated forests, which are five each.
+const SEEDS_OF_PROBES: u64 = 10;
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../data/classifiers.json")).unwrap()
@@ -87,7 +89,7 @@ fn coefficients_are_those_of_scikit_learn() {
         for (found, expected) in model.intercepts().iter().zip(expected) {
             assert_close(*found, expected, 1e-6 * shift, &name);
         }
-        let found = model.predict(x.view()).unwrap();
+        let found = model.predict(x.view(), &NoProgress).unwrap();
         assert_eq!(found.labels, whole(entry, "predicted"), "{name:?}");
         let found = found.probabilities.slice(s![..20, ..]).to_owned();
         for (found, expected) in found.iter().zip(&matrix(entry, "probabilities")) {
@@ -177,4 +179,47 @@ fn forests_are_as_good_as_those_of_scikit_learn() {
             assert_close(*found, expected, 0.01, &(name, "importance"));
         }
     }
+}
+
+#[test]
+fn cross_validated_forests_are_as_good_as_those_of_scikit_learn() {
+    let golden = golden();
+    let mut compared = 0;
+    for entry in list(&golden, "forest") {
+        let (x, labels) = (matrix(entry, "x"), whole(entry, "labels"));
+        let tens: Vec<u32> = (0..labels.len() as u32).map(|row| row / 10).collect();
+        for theirs in list(entry, "probe") {
+            let grouped = theirs["grouped"].as_bool().unwrap();
+            let groups = grouped.then_some(&tens[..]);
+            let (mut accuracies, mut balanced) = (Vec::new(), Vec::new());
+            for seed in 0..SEEDS_OF_PROBES {
+                let forest = ForestConfig::default().with_seed(Seed::new(seed));
+                let config = ProbeConfig::default()
+                    .with_classifier(Classifier::Forest(forest))
+                    .with_scaling(None);
+                let report = probe(x.view(), &labels, groups, &config, &NoProgress).unwrap();
+                accuracies.push(report.labels.accuracy);
+                balanced.push(report.labels.balanced_accuracy);
+            }
+            let name = (&entry["name"], grouped);
+            assert_in_spread(&accuracies, &numbers(theirs, "accuracies"), &name);
+            assert_in_spread(&balanced, &numbers(theirs, "balanced_accuracies"), &name);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 4);
+}
+
+/// Each within 0.01 of the range of theirs, and the mean within 0.01 of their mean.
+#[track_caller]
+fn assert_in_spread(found: &[f64], theirs: &[f64], what: &dyn std::fmt::Debug) {
+    assert_eq!(theirs.len(), SEEDS as usize);
+    let least = theirs.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = theirs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    for value in found {
+        let holds = (least - 0.01..=most + 0.01).contains(value);
+        assert!(holds, "{what:?}: {value} beside {least} to {most}");
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    assert_close(mean(found), mean(theirs), 0.01, what);
 }

@@ -28,7 +28,7 @@ fn golden() -> (Value, Neighbors, CsrGraph) {
     let golden: Value = serde_json::from_str(include_str!("../data/densmap.json")).unwrap();
     let x = matrix(&golden["x_times_1024"]) / 1024.0;
     let neighbors = nearest_neighbors(x.view(), 14, Metric::Euclidean, &NoProgress).unwrap();
-    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
     (golden, neighbors, graph)
 }
 
@@ -65,7 +65,7 @@ fn densities_are_kept_as_well_as_by_umap_learn() {
 
         let map = drawn.map.view();
         let near = nearest_neighbors(map, 14, Metric::Euclidean, &NoProgress).unwrap();
-        let of_map = fuzzy_graph(&near, &FuzzyConfig::default()).unwrap();
+        let of_map = fuzzy_graph(&near, &FuzzyConfig::default(), &NoProgress).unwrap();
         let found = correlation(&radii, &local_radii(&of_map, &near).unwrap());
         let least = least_of("correlation_in_graph");
         assert!(found >= least, "{seed}: {found}, at least {least}");

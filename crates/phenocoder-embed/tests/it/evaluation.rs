@@ -10,10 +10,11 @@ use phenocoder_core::NoProgress;
 use phenocoder_embed::evaluate::{
     ClassAverages, Folds, KnnClassifier, KnnConfig, KnnWeights, OtherGroups, SilhouetteConfig,
     adjusted_rand_index, calinski_harabasz, classification_report, davies_bouldin, group_folds,
-    normalized_mutual_information, probability_report, purity, silhouette_by_batch,
-    silhouette_by_label, silhouette_with, stratified_folds, stratified_group_folds, v_measure,
+    knn_purity, leave_one_out_accuracy, normalized_mutual_information, probability_report, purity,
+    silhouette_by_batch, silhouette_by_label, silhouette_with, stratified_folds,
+    stratified_group_folds, v_measure,
 };
-use phenocoder_embed::knn::{Metric, query_neighbors};
+use phenocoder_embed::knn::{Metric, nearest_neighbors, query_neighbors};
 use phenocoder_testdata::find;
 use serde_json::Value;
 
@@ -105,6 +106,7 @@ fn no_part_of_the_reference_values_is_left_out() {
         ("reports", 6),
         ("probabilities", 3),
         ("knn", 12),
+        ("local", 6),
     ];
     assert_eq!(counts, expected);
 }
@@ -171,7 +173,7 @@ fn silhouettes_are_those_of_scikit_learn_and_scib() {
         let found = silhouette_by_label(x.view(), &labels, &config, &NoProgress).unwrap();
         assert_close(found, number(entry, "by_label"), &config);
         let config = config.with_others(others);
-        let found = silhouette_by_batch(x.view(), &labels, &batches, &config, &NoProgress).unwrap();
+        let found = silhouette_by_batch(x.view(), &batches, &labels, &config, &NoProgress).unwrap();
         assert_close(found.mean, number(entry, "by_batch"), &config);
         let without: Vec<u32> = found
             .per_label
@@ -194,7 +196,7 @@ fn folds_are_those_of_scikit_learn_row_by_row() {
             ("group_folds", group_folds(&groups, count, None)),
             (
                 "stratified_group_folds",
-                stratified_group_folds(&labels, &groups, count, None),
+                stratified_group_folds(&labels, &groups, count, None, &NoProgress),
             ),
         ];
         for (name, found) in found {
@@ -291,6 +293,26 @@ fn nearest_rows_tell_the_labels_that_scikit_learn_tells() {
         for (found, expected) in found.probabilities.iter().zip(&expected) {
             assert_close(*found, *expected, &config);
         }
+    }
+}
+
+#[test]
+fn nearest_rows_are_of_the_label_as_often_as_scikit_learn_says() {
+    let golden = golden();
+    let x = rows(&golden);
+    for entry in list(&golden, "local") {
+        let name = (&entry["metric"], &entry["of"]);
+        let labels = whole(&golden["set"], entry["of"].as_str().unwrap());
+        let metric = metric(entry);
+        let purities = entry["purity"].as_object().unwrap();
+        assert_eq!(purities.len(), 3);
+        for (k, expected) in purities {
+            let near = nearest_neighbors(x.view(), k.parse().unwrap(), metric, &NoProgress);
+            let found = knn_purity(&near.unwrap(), &labels).unwrap();
+            assert_close(found, expected.as_f64().unwrap(), &(name, k));
+        }
+        let found = leave_one_out_accuracy(x.view(), &labels, metric, &NoProgress).unwrap();
+        assert_close(found, number(entry, "leave_one_out"), &name);
     }
 }
 

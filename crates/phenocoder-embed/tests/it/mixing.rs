@@ -89,11 +89,12 @@ fn the_batch_effect_test_is_that_of_scib_metrics() {
     } = golden();
     for set in values["sets"].as_array().unwrap() {
         let near = near(&x, set["neighbors"].as_u64().unwrap() as usize);
-        let found = kbet(&near, &batch, &KbetConfig::default()).unwrap();
+        let found = kbet(&near, &batch, &KbetConfig::default(), &NoProgress).unwrap();
         assert_all(&found.statistics, &set["kbet_statistics"], 1e-10);
         assert_all(&found.p_values, &set["kbet_p_values"], 1e-12);
         assert_close(found.acceptance, &set["kbet"], 0.0);
-        let found = kbet(&near, &batch, &KbetConfig::default().with_alpha(0.3)).unwrap();
+        let config = KbetConfig::default().with_alpha(0.3);
+        let found = kbet(&near, &batch, &config, &NoProgress).unwrap();
         assert_close(found.acceptance, &set["kbet_of_alpha_0.3"], 0.0);
     }
 }
@@ -102,7 +103,12 @@ fn the_batch_effect_test_is_that_of_scib_metrics() {
 fn the_batch_effect_test_by_label_is_that_of_scib_metrics() {
     let golden = &golden().values["by_label"];
     let labels = |name: &str| -> Vec<u32> { serde_json::from_value(golden[name].clone()).unwrap() };
-    let graph = fuzzy_graph(&near(&matrix(&golden["x"]), 15), &FuzzyConfig::default()).unwrap();
+    let graph = fuzzy_graph(
+        &near(&matrix(&golden["x"]), 15),
+        &FuzzyConfig::default(),
+        &NoProgress,
+    )
+    .unwrap();
     let (batch, label) = (labels("batch"), labels("label"));
     let config = KbetConfig::default();
     let found = kbet_by_label(&graph, &batch, &label, &config, &NoProgress).unwrap();
@@ -205,8 +211,8 @@ proptest! {
         );
         let tests = KbetConfig::default();
         let (tested, tested_after) = (
-            kbet(&a, &batch, &tests).unwrap(),
-            kbet(&b, &renamed, &tests).unwrap(),
+            kbet(&a, &batch, &tests, &NoProgress).unwrap(),
+            kbet(&b, &renamed, &tests, &NoProgress).unwrap(),
         );
         for (row, &old) in order.iter().enumerate() {
             prop_assert!((after[row] - before[old]).abs() < 1e-9);

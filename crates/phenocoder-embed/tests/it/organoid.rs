@@ -141,7 +141,7 @@ fn the_chain_from_the_statistics_reaches_the_graph_and_the_components_of_the_ref
         if name == "plain" {
             let metric = Metric::Euclidean;
             let neighbors = nearest_neighbors(scores.view(), 14, metric, &NoProgress).unwrap();
-            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
             let expected = run.graph("connectivities_coo.csv");
             let error = graph_difference(&graph, &expected);
             assert!(error < 1e-4, "{error:e}");
@@ -241,7 +241,7 @@ fn neighbors_and_weights_of_the_plain_run_are_reproduced() {
     assert_eq!(distances.indices(), expected.indices());
     let error = graph_difference(&distances, &expected);
     assert!(error < 1e-4, "{error:e}");
-    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
     let error = graph_difference(&graph, &run.graph("connectivities_coo.csv"));
     assert!(error < 1e-4, "{error:e}");
 }
@@ -254,7 +254,11 @@ fn the_batch_balanced_graph_follows_from_the_neighbors_found() {
     let distances = run.graph("distances_coo.csv");
     let theirs = neighbors_of(&distances);
     assert_eq!(theirs.k(), 9);
-    let mut graph = trim(&fuzzy_graph(&theirs, &FuzzyConfig::default()).unwrap(), 100).unwrap();
+    let mut graph = trim(
+        &fuzzy_graph(&theirs, &FuzzyConfig::default(), &NoProgress).unwrap(),
+        100,
+    )
+    .unwrap();
     // Drawing the map with 500 epochs set weaker edges of the stored graph to zero: one of them here.
     let weak = graph.values().iter().filter(|&&w| w < 1.0 / 500.0).count();
     assert_eq!(weak, 2, "one edge in both directions");

@@ -330,7 +330,7 @@ fn neighbors_and_fuzzy_weights_equal_scanpy() {
         assert_eq!(distances.indices(), expected.indices(), "{name}");
         let error = graph_difference(&distances, &expected);
         assert!(error < 1e-5, "{name}: {error:e}");
-        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
         let error = graph_difference(&graph, &set.graph("e_nb_conn"));
         assert!(error < 1e-4, "{name}: {error:e}");
     });
@@ -375,7 +375,7 @@ fn batch_balanced_graphs_equal_bbknn() {
                 let error = graph_difference(&distances, &expected);
                 assert!(error < 1e-5, "{name} {case}: {error:e}");
             }
-            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
             let graph = trim(&graph, keep).unwrap();
             let error = graph_difference(&graph, &set.graph(&format!("{case}_conn")));
             assert!(error < 1e-4, "{name} {case}: {error:e}");
@@ -404,7 +404,7 @@ fn the_chain_from_the_features_reaches_the_graphs_of_the_reference() {
             cases.push((case, found.unwrap(), keep));
         }
         for (case, neighbors, keep) in cases {
-            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+            let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
             let graph = trim(&graph, keep).unwrap();
             let error = graph_difference(&graph, &set.graph(&format!("{case}_conn")));
             assert!(error < 1e-4, "{name} {case}: {error:e}");

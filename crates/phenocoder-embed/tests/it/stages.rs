@@ -63,7 +63,7 @@ fn components(set: &Value) -> (Array2<f64>, Pca, Array2<f64>) {
 
 fn graph_of(scores: &Array2<f64>) -> CsrGraph {
     let near = nearest_neighbors(scores.view(), 9, Metric::Euclidean, &NoProgress).unwrap();
-    fuzzy_graph(&near, &FuzzyConfig::default()).unwrap()
+    fuzzy_graph(&near, &FuzzyConfig::default(), &NoProgress).unwrap()
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn weights_of_plain_and_balanced_neighbors_are_those_of_umap_learn() {
         let batch = labels(set, "batch");
         let metric = Metric::Euclidean;
         let near = batch_balanced_neighbors(scores.view(), &batch, 3, metric, &NoProgress).unwrap();
-        let balanced = fuzzy_graph(&near, &FuzzyConfig::default()).unwrap();
+        let balanced = fuzzy_graph(&near, &FuzzyConfig::default(), &NoProgress).unwrap();
         for (stage, found) in [
             ("graph", &graph),
             ("balanced", &trim(&balanced, 90).unwrap()),
@@ -184,7 +184,7 @@ fn batches_of_one_spread_filled_gaps_and_numbers_told_are_those_of_the_peers() {
         let config = LinearConfig::default()
             .with_folds(x.len_of(Axis(0)))
             .with_ridge(case["penalty"].as_f64().unwrap());
-        let found = linear_predictability(by, told, &config).unwrap();
+        let found = linear_predictability(by, told, &config, &NoProgress).unwrap();
         let expected = case["value"].as_f64().unwrap();
         assert!((found - expected).abs() < 1e-8, "{found} {expected}");
     }

@@ -104,7 +104,7 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             batch_balanced_neighbors(scores.view(), &batch, 4, Metric::Cosine, &NoProgress)
                 .unwrap();
         add(&mut balanced.distances().iter().copied());
-        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
         let config = UmapConfig::default().with_n_epochs(60);
         let map = Umap::fit(&graph, &config, &NoProgress).unwrap();
         add(&mut map.embedding().iter().copied());
@@ -157,7 +157,13 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             &NoProgress,
         );
         add(&mut mixing.unwrap().into_iter());
-        let tested = kbet(&neighbors, &clusters.labels, &KbetConfig::default()).unwrap();
+        let tested = kbet(
+            &neighbors,
+            &clusters.labels,
+            &KbetConfig::default(),
+            &NoProgress,
+        )
+        .unwrap();
         add(&mut tested.statistics.into_iter().chain(tested.p_values));
         let config_of_knn = KnnConfig::default().with_weights(KnnWeights::Distance);
         let knn = KnnClassifier::fit(scores.view(), &clusters.labels, &config_of_knn).unwrap();
@@ -192,7 +198,7 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             clusters.quality,
             davies_bouldin(x.view(), &clusters.labels).unwrap(),
             calinski_harabasz(x.view(), &clusters.labels).unwrap(),
-            silhouette_by_batch(x.view(), &clusters.labels, &batches, &by_batch, &NoProgress)
+            silhouette_by_batch(x.view(), &batches, &clusters.labels, &by_batch, &NoProgress)
                 .unwrap()
                 .mean,
             silhouette(x.view(), &clusters.labels, &NoProgress)
@@ -251,7 +257,12 @@ fn hash_variants(threads: usize) -> Vec<u8> {
             add(&mut found.indices().iter().map(|&i| f64::from(i)));
             add(&mut membership(&found).iter().copied());
         }
-        let graph = fuzzy_graph(&near, &FuzzyConfig::default().with_mix_ratio(0.7)).unwrap();
+        let graph = fuzzy_graph(
+            &near,
+            &FuzzyConfig::default().with_mix_ratio(0.7),
+            &NoProgress,
+        )
+        .unwrap();
         let kinds: Vec<u32> = (0..700).map(|i| i % 4).collect();
         let labels = Categorical::from_labels(kinds.iter().map(u32::to_string));
         let graphs = [
@@ -287,7 +298,8 @@ fn hash_variants(threads: usize) -> Vec<u8> {
         .unwrap();
         let apart = SilhouetteConfig::default().with_others(OtherGroups::Furthest);
         let accuracy = leave_one_out_accuracy(x.view(), &kinds, Metric::Cosine, &NoProgress);
-        let linear = linear_predictability(x.view(), new.view(), &LinearConfig::default());
+        let linear =
+            linear_predictability(x.view(), new.view(), &LinearConfig::default(), &NoProgress);
         let measures = [
             report.integration_lisi,
             report.label_lisi,
@@ -319,7 +331,7 @@ fn hash_large(threads: usize) -> Vec<u8> {
             }
         };
         let near = nearest_neighbors(x.view(), 9, Metric::Euclidean, &NoProgress).unwrap();
-        let graph = fuzzy_graph(&near, &FuzzyConfig::default()).unwrap();
+        let graph = fuzzy_graph(&near, &FuzzyConfig::default(), &NoProgress).unwrap();
         add(&mut graph.values().iter().copied());
         let config = UmapConfig::default().with_n_epochs(5);
         add(&mut layout(&graph, &config, &NoProgress).unwrap().into_iter());

@@ -28,7 +28,7 @@ fn near(x: &Array2<f64>) -> Neighbors {
 }
 
 fn graph_of(x: &Array2<f64>) -> CsrGraph {
-    fuzzy_graph(&near(x), &FuzzyConfig::default()).unwrap()
+    fuzzy_graph(&near(x), &FuzzyConfig::default(), &NoProgress).unwrap()
 }
 
 /// Compares with all cases, which hold the edges above the diagonal.
@@ -62,7 +62,12 @@ fn graphs_that_ask_for_both_directions_are_those_of_umap_learn() {
     let golden = golden();
     let neighbors = near(&x(&golden).slice_move(s![..SUPERVISED, ..]));
     assert_graphs(&golden["of_both_directions"], 2, |ratio| {
-        fuzzy_graph(&neighbors, &FuzzyConfig::default().with_mix_ratio(ratio)).unwrap()
+        fuzzy_graph(
+            &neighbors,
+            &FuzzyConfig::default().with_mix_ratio(ratio),
+            &NoProgress,
+        )
+        .unwrap()
     });
 }
 

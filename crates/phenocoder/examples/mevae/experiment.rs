@@ -1,7 +1,7 @@
 //! A ME-VAE and a plain VAE on the same cells, and what their latents tell of angle and type.
 
 use ndarray::{Array2, ArrayView2};
-use phenocoder::core::{PatchSource, Progress, Seed};
+use phenocoder::core::{NoProgress, PatchSource, Progress, Seed};
 use phenocoder::datasets::{PLANTED_TYPES, PlantedCells, PlantedConfig, planted_cells};
 use phenocoder::embed::cluster::{KMeansConfig, kmeans};
 use phenocoder::embed::evaluate::{
@@ -224,7 +224,12 @@ fn predictability(latents: ArrayView2<'_, f64>, angles: &[f64]) -> anyhow::Resul
             0 => (k * angles[row]).cos(),
             _ => (k * angles[row]).sin(),
         });
-        linear_predictability(latents, target.view(), &LinearConfig::default())
+        linear_predictability(
+            latents,
+            target.view(),
+            &LinearConfig::default(),
+            &NoProgress,
+        )
     };
     Ok([r2(1.0)?, r2(2.0)?])
 }

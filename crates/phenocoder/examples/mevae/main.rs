@@ -166,7 +166,7 @@ fn draw(results: &Results) -> anyhow::Result<Figure> {
     let map = |outcome: &Outcome, title: &str| {
         let latents = outcome.latents.view();
         let neighbors = nearest_neighbors(latents, 15, Metric::Euclidean, &NoProgress)?;
-        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+        let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
         let map = layout(&graph, &UmapConfig::default(), &NoProgress)?;
         let config = ScatterConfig::embedding("UMAP").with_title(title);
         anyhow::Ok(scatter(map.view(), ColorBy::Categories(&types), &config)?)

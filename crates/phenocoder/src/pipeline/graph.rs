@@ -301,7 +301,7 @@ pub(super) fn row_graph(
             (nearest(x, k, config, progress)?, None)
         }
     };
-    let mut connectivities = fuzzy_graph(&neighbors, &FuzzyConfig::default())?;
+    let mut connectivities = fuzzy_graph(&neighbors, &FuzzyConfig::default(), progress)?;
     if let Some(keep) = keep {
         connectivities = trim(&connectivities, keep)?;
     }

@@ -522,7 +522,7 @@ fn measures(
         ),
         (
             "kBET",
-            kbet(&around, batches, &config.kbet)?.acceptance,
+            kbet(&around, batches, &config.kbet, progress)?.acceptance,
             "the share of cells whose neighbours come from the batches as if by chance",
         ),
         (

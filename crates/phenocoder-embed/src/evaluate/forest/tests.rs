@@ -147,6 +147,9 @@ fn what_cannot_be_fitted_or_predicted_is_refused() {
     assert!(matches!(error, Error::Shape(_)), "{error}");
     let error = fit(&Array2::zeros((0, 4)), &[], &config).unwrap_err();
     assert!(matches!(error, Error::TooFew { needed: 1, .. }), "{error}");
+    let ids: Vec<u32> = (0..20_000).collect();
+    let error = fit(&Array2::zeros((20_000, 1)), &ids, &config).unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
     let mut nan = x.clone();
     nan[[4, 1]] = f64::NAN;
     let error = fit(&nan, &labels, &config).unwrap_err();

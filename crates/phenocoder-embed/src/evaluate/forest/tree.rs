@@ -7,6 +7,7 @@ use phenocoder_core::{Progress, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::matrix::row_of;
 
 /// Nodes of more rows than this are worth a question whether to stop.
 const MANY: usize = 4096;
@@ -188,7 +189,7 @@ impl Training<'_> {
     }
 
     fn values(&self, column: usize) -> &[f64] {
-        self.columns.row(column).to_slice().unwrap_or_default()
+        row_of(&self.columns, column)
     }
 
     /// The best question on columns drawn at random; none when the rows are of one class or the same in all columns.

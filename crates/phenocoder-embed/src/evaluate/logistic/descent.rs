@@ -62,11 +62,17 @@ pub(super) fn minimize(
     let mut steps = 0;
     while !here.gradient.iter().all(|g| g.abs() <= config.tolerance) {
         progress.check()?;
-        let newton = match steps >= LATE && problem.dimension() <= FEW {
-            true => newton(problem, &here).and_then(|direction| search(problem, &here, &direction)),
-            false => None,
-        };
-        let next = newton.or_else(|| search(problem, &here, &direction(&here.gradient, &memory)));
+        let mut next = None;
+        if steps >= LATE
+            && problem.dimension() <= FEW
+            && let Some(direction) = newton(problem, &here, progress)?
+        {
+            next = search(problem, &here, &direction, progress)?;
+        }
+        if next.is_none() {
+            let direction = direction(&here.gradient, &memory);
+            next = search(problem, &here, &direction, progress)?;
+        }
         let next = match next {
             Some(next) if steps < config.iterations => next,
             // What was learned misleads: start again along the gradient.
@@ -123,8 +129,8 @@ fn direction(gradient: &[f64], memory: &VecDeque<Change>) -> Vec<f64> {
 }
 
 /// Minus the inverse of the second derivatives times the gradient; `None` where they have none.
-fn newton(problem: &Problem, here: &Point) -> Option<Vec<f64>> {
-    let mut curvature = problem.curvature(&here.at);
+fn newton(problem: &Problem, here: &Point, progress: &dyn Progress) -> Result<Option<Vec<f64>>> {
+    let mut curvature = problem.curvature(&here.at, progress)?;
     // A constant that is added to all functions changes nothing, so that there the derivatives are 0.
     let least = 1e-12 * curvature.diagonal().max();
     for i in 0..curvature.nrows() {
@@ -132,20 +138,28 @@ fn newton(problem: &Problem, here: &Point) -> Option<Vec<f64>> {
     }
     let mut direction = DVector::from_column_slice(&here.gradient);
     direction.neg_mut();
-    Cholesky::new(curvature)?.solve_mut(&mut direction);
-    Some(direction.data.into())
+    Ok(Cholesky::new(curvature).map(|factors| {
+        factors.solve_mut(&mut direction);
+        direction.data.into()
+    }))
 }
 
 /// A point along the direction that is neither too near nor too far.
 ///
 /// A convex function has one between any that is too near and any that is too far, which halving finds.
-fn search(problem: &Problem, here: &Point, direction: &[f64]) -> Option<Point> {
+fn search(
+    problem: &Problem,
+    here: &Point,
+    direction: &[f64],
+    progress: &dyn Progress,
+) -> Result<Option<Point>> {
     let slope = dot(&here.gradient, direction);
     if slope >= 0.0 || slope.is_nan() {
-        return None;
+        return Ok(None);
     }
     let (mut near, mut far, mut step) = (0.0, f64::INFINITY, 1.0);
     for _ in 0..100 {
+        progress.check()?;
         let mut at = here.at.clone();
         add(&mut at, step, direction);
         let next = Point::new(problem, at);
@@ -158,7 +172,7 @@ fn search(problem: &Problem, here: &Point, direction: &[f64]) -> Option<Point> {
         } else if slope_there < SLOPE * slope {
             near = step;
         } else {
-            return Some(next);
+            return Ok(Some(next));
         }
         step = if far.is_finite() {
             near + (far - near) / 2.0
@@ -166,7 +180,7 @@ fn search(problem: &Problem, here: &Point, direction: &[f64]) -> Option<Point> {
             2.0 * step
         };
     }
-    None
+    Ok(None)
 }
 
 fn add(sum: &mut [f64], factor: f64, values: &[f64]) {

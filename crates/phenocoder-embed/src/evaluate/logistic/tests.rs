@@ -32,7 +32,9 @@ fn one_coefficient_equals_the_one_worked_out_by_hand() {
         "{model:?}"
     );
     assert!(model.intercepts()[0].abs() < 1e-9, "{model:?}");
-    let found = model.predict(array![[-0.5], [2.0]].view()).unwrap();
+    let found = model
+        .predict(array![[-0.5], [2.0]].view(), &NoProgress)
+        .unwrap();
     assert_eq!(found.labels, [4, 6]);
     let p = 1.0 / (1.0 + (-2.0_f64).exp());
     assert!((found.probabilities[[1, 1]] - p).abs() < 1e-9);
@@ -44,12 +46,14 @@ fn columns_that_say_nothing_have_no_coefficient_and_leave_the_shares_of_the_clas
     let labels = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2];
     let model = fit(&x, &labels, &LogisticConfig::default()).unwrap();
     assert!(model.coefficients().iter().all(|&w| w == 0.0), "{model:?}");
-    let found = model.predict(x.view()).unwrap();
+    let found = model.predict(x.view(), &NoProgress).unwrap();
     for (p, share) in found.probabilities.row(3).iter().zip([0.5, 0.3, 0.2]) {
         assert!((p - share).abs() < 1e-9, "{found:?}");
     }
     let none = fit(&Array2::zeros((10, 0)), &labels, &LogisticConfig::default()).unwrap();
-    let found = none.predict(Array2::zeros((1, 0)).view()).unwrap();
+    let found = none
+        .predict(Array2::zeros((1, 0)).view(), &NoProgress)
+        .unwrap();
     assert!(
         (found.probabilities[[0, 1]] - 0.3).abs() < 1e-9,
         "{found:?}"
@@ -62,7 +66,7 @@ fn classes_that_a_line_parts_have_a_minimum_too() {
     let apart = Array2::from_shape_fn(x.dim(), |(i, j)| x[[i, j]] + 50.0 * f64::from(labels[i]));
     for c in [1e-6, 1.0, 1e6] {
         let model = fit(&apart, &labels, &LogisticConfig::default().with_c(c)).unwrap();
-        let found = model.predict(apart.view()).unwrap();
+        let found = model.predict(apart.view(), &NoProgress).unwrap();
         assert_eq!(found.labels, labels, "C = {c}");
     }
 }
@@ -110,6 +114,9 @@ fn rows_that_cannot_be_fitted_are_refused() {
         ),
         "{error}"
     );
+    let ids: Vec<u32> = (0..20_000).collect();
+    let error = fit(&Array2::zeros((20_000, 1)), &ids, &config).unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
     let error = fit(&Array2::zeros((0, 2)), &[], &config).unwrap_err();
     assert!(matches!(error, Error::TooFew { found: 0, .. }), "{error}");
     let mut nan = x.clone();
@@ -154,15 +161,41 @@ fn rows_that_cannot_be_predicted_are_refused() {
     let (x, labels) = overlapping(2, 30, 3, &[1.0, 1.0]);
     let config = LogisticConfig::default();
     let model = fit(&x, &labels, &config).unwrap();
-    let error = model.predict(array![[1.0]].view()).unwrap_err();
+    let error = model
+        .predict(array![[1.0]].view(), &NoProgress)
+        .unwrap_err();
     assert!(matches!(error, Error::Shape(_)), "{error}");
     let nan = array![[1.0, 2.0], [1.0, f64::NAN]];
-    let error = model.predict(nan.view()).unwrap_err();
+    let error = model.predict(nan.view(), &NoProgress).unwrap_err();
     assert!(matches!(error, Error::NotFinite { row: 1, .. }), "{error}");
     let huge = Array2::from_elem((1, 2), f64::MAX);
     let steep = fit(&(&x * 1e-3), &labels, &config.with_c(1e6)).unwrap();
-    let error = steep.predict(huge.view()).unwrap_err();
+    let error = steep.predict(huge.view(), &NoProgress).unwrap_err();
     assert!(matches!(error, Error::Overflow { .. }), "{error}");
+    let token = CancelToken::new();
+    token.cancel();
+    let error = model.predict(x.view(), &token).unwrap_err();
+    assert!(matches!(error, Error::Cancelled(_)), "{error}");
+}
+
+#[test]
+fn second_derivatives_of_many_rows_can_be_stopped() {
+    let (x, labels) = overlapping(2, 30, 3, &[1.0, 1.0]);
+    let problem = Problem {
+        x,
+        places: ranked(&labels).0,
+        ridge: vec![1.0; 2],
+        classes: 3,
+    };
+    let d = problem.dimension();
+    let (at, mut sums) = (vec![0.1; d], vec![0.0; d * d]);
+    let token = CancelToken::new();
+    token.cancel();
+    problem.add_curvature(&at, 0..30, &mut sums, &token);
+    assert!(sums.iter().all(|&sum| sum == 0.0));
+    let stopped = problem.curvature(&at, &token);
+    assert!(matches!(stopped, Err(Error::Cancelled(_))));
+    assert!(problem.curvature(&at, &NoProgress).is_ok());
 }
 
 #[test]
@@ -202,7 +235,7 @@ proptest! {
         let (x, labels) = overlapping(seed, n, classes, &units);
         let c = 10_f64.powf(log_c);
         let model = fit(&x, &labels, &LogisticConfig::default().with_c(c)).unwrap();
-        let p = model.predict(x.view()).unwrap().probabilities;
+        let p = model.predict(x.view(), &NoProgress).unwrap().probabilities;
         let (w, first) = (model.coefficients(), classes - model.intercepts().len());
         for (k, w) in w.outer_iter().enumerate() {
             let class = model.classes()[first + k];
@@ -225,9 +258,9 @@ proptest! {
         let order = Seed::new(seed).stream("order", 0).permutation(40);
         let renamed: Vec<u32> = order.iter().map(|&i| 100 - 7 * labels[i]).collect();
         let config = LogisticConfig::default();
-        let a = fit(&x, &labels, &config).unwrap().predict(x.view()).unwrap();
+        let a = fit(&x, &labels, &config).unwrap().predict(x.view(), &NoProgress).unwrap();
         let b = fit(&x.select(Axis(0), &order), &renamed, &config).unwrap();
-        let b = b.predict(x.view()).unwrap();
+        let b = b.predict(x.view(), &NoProgress).unwrap();
         for (row, other) in a.probabilities.outer_iter().zip(b.probabilities.outer_iter()) {
             for (p, q) in row.iter().zip(other.iter().rev()) {
                 prop_assert!((p - q).abs() < 1e-7, "{p} {q}");

@@ -1,8 +1,5 @@
 //! Whether rows of a label hang together.
 
-use petgraph::algo::kosaraju_scc;
-use petgraph::graph::{DiGraph, NodeIndex};
-
 use super::groups_of;
 use crate::Result;
 use crate::knn::Neighbors;
@@ -12,7 +9,8 @@ use crate::knn::Neighbors;
 /// Two rows are in one piece when each can be reached from the other from neighbour to neighbour through rows of their
 /// label; a neighbour need not have the row as its own neighbour.
 /// Luecken et al. 2022, doi:10.1038/s41592-021-01336-8.
-/// Cost: `O(n k)`, and 16 bytes for each neighbour of a row's own label.
+/// Pieces are found by one walk (Tarjan 1972, doi:10.1137/0201010).
+/// Cost: `O(n k)` time, and memory for at most five numbers per row.
 ///
 /// # Errors
 ///
@@ -38,13 +36,9 @@ use crate::knn::Neighbors;
 pub fn graph_connectivity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> {
     let (groups, counts) = groups_of(neighbors, labels, "the connectivity of labels")?;
     let mut largest = vec![0_usize; counts.len()];
-    for piece in kosaraju_scc(&within_groups(neighbors, &groups)) {
-        // One at least, and all of one group.
-        if let Some(row) = piece.first() {
-            let largest = &mut largest[groups[row.index()]];
-            *largest = piece.len().max(*largest);
-        }
-    }
+    for_each_piece(neighbors, &groups, |group, rows| {
+        largest[group] = rows.max(largest[group]);
+    });
     let shares = largest.iter().zip(&counts);
     let sum: f64 = shares
         .map(|(&size, &count)| size as f64 / count as f64)
@@ -52,20 +46,70 @@ pub fn graph_connectivity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> 
     Ok(sum / counts.len() as f64)
 }
 
-/// The rows as nodes, and an edge to each neighbour of the same group.
-fn within_groups(neighbors: &Neighbors, groups: &[usize]) -> DiGraph<(), (), u32> {
-    let mut graph = DiGraph::with_capacity(neighbors.len(), 0);
-    for _ in 0..neighbors.len() {
-        graph.add_node(());
-    }
-    for row in 0..neighbors.len() {
-        for (neighbor, _) in neighbors.row(row) {
-            if groups[neighbor] == groups[row] {
-                graph.add_edge(NodeIndex::new(row), NodeIndex::new(neighbor), ());
+/// A row on the way that the walk has come.
+struct Step {
+    row: usize,
+    /// How many rows were seen before it, and itself.
+    number: usize,
+    /// Which of its neighbours comes next.
+    next: usize,
+}
+
+/// Tells the group and the number of rows of each largest set of rows that reach each other within their group.
+fn for_each_piece(neighbors: &Neighbors, groups: &[usize], mut tell: impl FnMut(usize, usize)) {
+    const UNSEEN: usize = 0;
+    const SETTLED: usize = usize::MAX;
+    let indices = neighbors.indices();
+    // The least number of the rows without a piece that the walk has found to be reached from a row.
+    let mut reached = vec![UNSEEN; neighbors.len()];
+    // Rows that were seen and have no piece yet, and the way to the row where the walk is.
+    let (mut open, mut way): (Vec<usize>, Vec<Step>) = (Vec::new(), Vec::new());
+    let mut seen = 0;
+    for start in 0..neighbors.len() {
+        let mut enter = (reached[start] == UNSEEN).then_some(start);
+        loop {
+            if let Some(row) = enter.take() {
+                seen += 1;
+                reached[row] = seen;
+                open.push(row);
+                way.push(Step {
+                    row,
+                    number: seen,
+                    next: 0,
+                });
+            }
+            let Some(Step { row, number, next }) = way.last_mut() else {
+                break;
+            };
+            let (row, number) = (*row, *number);
+            if let Some(&neighbor) = indices.get((row, *next)) {
+                *next += 1;
+                let neighbor = neighbor as usize;
+                if groups[neighbor] != groups[row] {
+                    continue;
+                }
+                if reached[neighbor] == UNSEEN {
+                    enter = Some(neighbor);
+                } else {
+                    // That of a settled row is never the least.
+                    reached[row] = reached[row].min(reached[neighbor]);
+                }
+                continue;
+            }
+            way.pop();
+            if let Some(before) = way.last() {
+                reached[before.row] = reached[before.row].min(reached[row]);
+            }
+            if reached[row] == number {
+                // Nothing before the row is reached from it: it and what was seen since are a piece.
+                let first = open.iter().rposition(|&other| other == row).unwrap_or(0);
+                tell(groups[row], open.len() - first);
+                for settled in open.drain(first..) {
+                    reached[settled] = SETTLED;
+                }
             }
         }
     }
-    graph
 }
 
 #[cfg(test)]

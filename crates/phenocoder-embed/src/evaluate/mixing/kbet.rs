@@ -1,12 +1,13 @@
 //! Whether neighbourhoods hold batches in the shares of the whole.
 
+use phenocoder_core::Progress;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::{check_groups, groups_of};
 use crate::knn::Neighbors;
-use crate::{ConfigError, Result};
+use crate::{ConfigError, Error, Result};
 
 /// Rows per task.
 const ROWS: usize = 256;
@@ -46,7 +47,8 @@ impl KbetConfig {
 }
 
 /// The result of [`kbet`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Kbet {
     /// The share of neighbourhoods that pass, 0 (batches apart) to 1 (mixed as by chance).
@@ -74,10 +76,9 @@ pub struct Kbet {
 ///
 /// # Errors
 ///
-/// [`Error::Config`](crate::Error::Config) when `alpha` is not between 0 and 1,
-/// [`Error::Shape`](crate::Error::Shape) when rows and labels differ in number,
-/// [`Error::TooFew`](crate::Error::TooFew) for a single batch or no neighbours,
-/// [`Error::Graph`](crate::Error::Graph) when a neighbour is not a row.
+/// [`Error::Config`] when `alpha` is not between 0 and 1, [`Error::Shape`] when rows and labels differ in number,
+/// [`Error::TooFew`] for a single batch or no neighbours, [`Error::Graph`] when a neighbour is not a row,
+/// [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
@@ -90,11 +91,17 @@ pub struct Kbet {
 /// let x = Array2::from_shape_fn((60, 1), |(i, _)| i as f64);
 /// let neighbors = nearest_neighbors(x.view(), 19, Metric::Euclidean, &NoProgress)?;
 /// let (mixed, apart): (Vec<u32>, Vec<u32>) = (0..60).map(|i| (i % 2, i / 30)).unzip();
-/// assert_eq!(kbet(&neighbors, &mixed, &KbetConfig::default())?.acceptance, 1.0);
-/// assert!(kbet(&neighbors, &apart, &KbetConfig::default())?.acceptance < 0.3);
+/// let config = KbetConfig::default();
+/// assert_eq!(kbet(&neighbors, &mixed, &config, &NoProgress)?.acceptance, 1.0);
+/// assert!(kbet(&neighbors, &apart, &config, &NoProgress)?.acceptance < 0.3);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
-pub fn kbet(neighbors: &Neighbors, batches: &[u32], config: &KbetConfig) -> Result<Kbet> {
+pub fn kbet(
+    neighbors: &Neighbors,
+    batches: &[u32],
+    config: &KbetConfig,
+    progress: &dyn Progress,
+) -> Result<Kbet> {
     const METHOD: &str = "the batch effect test";
     config.validate()?;
     let (groups, counts) = groups_of(neighbors, batches, METHOD)?;
@@ -102,10 +109,12 @@ pub fn kbet(neighbors: &Neighbors, batches: &[u32], config: &KbetConfig) -> Resu
     let (n, around) = (neighbors.len() as f64, (neighbors.k() + 1) as f64);
     let expected: Vec<f64> = counts.iter().map(|&c| c as f64 / n * around).collect();
     let mut results = vec![(0.0, 0.0); neighbors.len()];
+    progress.start("kBET", Some(neighbors.len() as u64));
     results
         .par_chunks_mut(ROWS)
         .enumerate()
-        .for_each(|(block, results)| {
+        .try_for_each(|(block, results)| {
+            progress.check()?;
             let mut observed = vec![0_usize; counts.len()];
             for (offset, result) in results.iter_mut().enumerate() {
                 let row = block * ROWS + offset;
@@ -121,7 +130,10 @@ pub fn kbet(neighbors: &Neighbors, batches: &[u32], config: &KbetConfig) -> Resu
                 let statistic = terms.sum();
                 *result = (statistic, upper_tail(counts.len() - 1, statistic));
             }
-        });
+            progress.advance(results.len() as u64);
+            Ok::<(), Error>(())
+        })?;
+    progress.finish();
     let (statistics, p_values): (Vec<f64>, Vec<f64>) = results.into_iter().unzip();
     let passed = p_values.iter().filter(|&&p| p >= config.alpha).count();
     Ok(Kbet {
@@ -139,16 +151,29 @@ fn upper_tail(freedom: usize, value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
+    use phenocoder_core::{CancelToken, NoProgress};
 
     use super::*;
-    use crate::Error;
+
+    fn kbet_of(near: &Neighbors, batches: &[u32], config: &KbetConfig) -> Result<Kbet> {
+        kbet(near, batches, config, &NoProgress)
+    }
+
+    #[test]
+    fn a_test_can_be_stopped() {
+        let near = Neighbors::new(array![[1], [0]], Array2::ones((2, 1))).unwrap();
+        let token = CancelToken::new();
+        token.cancel();
+        let result = kbet(&near, &[0, 1], &KbetConfig::default(), &token);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+    }
 
     #[test]
     fn statistics_equal_those_worked_out_by_hand() {
         // Three rows of one batch and one of the other; with two neighbours 9/4 and 3/4 are expected.
         let near =
             Neighbors::new(array![[1, 2], [0, 2], [3, 0], [2, 1]], Array2::ones((4, 2))).unwrap();
-        let result = kbet(&near, &[4, 4, 4, 1], &KbetConfig::default().with_alpha(0.5)).unwrap();
+        let result = kbet_of(&near, &[4, 4, 4, 1], &KbetConfig::default().with_alpha(0.5)).unwrap();
         // 3 and 0 of them: (3/4)² (4/9 + 4/3) = 1; 2 and 1: (1/4)² · 16/9 = 1/9.
         for (found, expected) in result
             .statistics
@@ -160,23 +185,25 @@ mod tests {
         // One degree of freedom: p = erfc(√(χ²/2)).
         assert!((result.p_values[0] - 0.317_310_507_862_914_04).abs() < 1e-14);
         assert_eq!(result.acceptance, 0.5);
+        let text = serde_json::to_string(&result).unwrap();
+        assert_eq!(serde_json::from_str::<Kbet>(&text).unwrap(), result);
     }
 
     #[test]
     fn bad_input_is_refused() {
         let near = Neighbors::new(array![[1, 2], [0, 2], [0, 1]], Array2::ones((3, 2))).unwrap();
         let config = KbetConfig::default();
-        assert!(kbet(&near, &[0, 1, 1], &config).is_ok());
+        assert!(kbet_of(&near, &[0, 1, 1], &config).is_ok());
         assert!(matches!(
-            kbet(&near, &[1; 3], &config),
+            kbet_of(&near, &[1; 3], &config),
             Err(Error::TooFew { what: "groups", .. })
         ));
         assert!(matches!(
-            kbet(&near, &[1; 2], &config),
+            kbet_of(&near, &[1; 2], &config),
             Err(Error::Shape(_))
         ));
         assert!(matches!(
-            kbet(&near.truncated(0), &[0, 1, 1], &config),
+            kbet_of(&near.truncated(0), &[0, 1, 1], &config),
             Err(Error::TooFew {
                 what: "neighbours",
                 ..
@@ -185,12 +212,15 @@ mod tests {
         for alpha in [0.0, 1.0, f64::NAN] {
             let config = KbetConfig::default().with_alpha(alpha);
             assert!(matches!(
-                kbet(&near, &[0, 1, 1], &config),
+                kbet_of(&near, &[0, 1, 1], &config),
                 Err(Error::Config(_))
             ));
         }
         let wrong = Neighbors::new(array![[3]], array![[0.0]]).unwrap();
-        assert!(matches!(kbet(&wrong, &[0], &config), Err(Error::Graph(_))));
+        assert!(matches!(
+            kbet_of(&wrong, &[0], &config),
+            Err(Error::Graph(_))
+        ));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use ndarray::ArrayView2;
 use phenocoder_core::{Progress, ShapeError};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::silhouette::MIXED_LABELS;
 use super::super::{SilhouetteConfig, silhouette_by_batch, silhouette_by_label};
@@ -120,22 +121,42 @@ impl BatchReportConfig {
 
 /// The result of [`batch_report`]; every number is from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BatchReport {
     /// [`integration_lisi`]: 1 when neighbours come from all batches alike.
+    #[serde(deserialize_with = "share")]
     pub integration_lisi: f64,
     /// [`label_lisi`]: 1 when neighbours have one label.
+    #[serde(deserialize_with = "share")]
     pub label_lisi: f64,
     /// The acceptance of [`kbet`]: 1 when all neighbourhoods hold batches as the whole does.
+    #[serde(deserialize_with = "share")]
     pub kbet: f64,
     /// [`silhouette_by_batch`]: 1 when rows of a label are no nearer to their own batch.
+    #[serde(deserialize_with = "share")]
     pub silhouette_by_batch: f64,
     /// [`silhouette_by_label`]: 1 when rows are much nearer to their own label.
+    #[serde(deserialize_with = "share")]
     pub silhouette_by_label: f64,
     /// [`graph_connectivity`]: 1 when every label hangs together.
+    #[serde(deserialize_with = "share")]
     pub graph_connectivity: f64,
     /// [`batch_variance`]: 0 when no variance is between batches.
+    #[serde(deserialize_with = "share")]
     pub batch_variance: f64,
+}
+
+/// A measure from 0 to 1, which rounding may have taken a little beyond.
+fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(from)?;
+    if (-1e-9..=1.0 + 1e-9).contains(&value) {
+        Ok(value)
+    } else {
+        Err(D::Error::custom(format_args!(
+            "a measure is {value}, expected a number from 0 to 1"
+        )))
+    }
 }
 
 /// Whether batches mix and labels stay together: all measures, from neighbours that are found once.
@@ -199,7 +220,7 @@ pub fn batch_report(
     // Before hours of neighbours, not after.
     check_groups(ranked(batches).1.len(), METHOD)?;
     check_groups(ranked(labels).1.len(), METHOD)?;
-    let found = usize::from(has_mixed_label(labels, batches));
+    let found = usize::from(has_mixed_label(batches, labels));
     Error::check_enough(METHOD, MIXED_LABELS, 1, found)?;
     config
         .lisi
@@ -217,9 +238,10 @@ pub fn batch_report(
             &neighbors.truncated(config.kbet_neighbors),
             batches,
             &config.kbet,
+            progress,
         )?
         .acceptance,
-        silhouette_by_batch: silhouette_by_batch(x, labels, batches, &config.silhouette, progress)?
+        silhouette_by_batch: silhouette_by_batch(x, batches, labels, &config.silhouette, progress)?
             .mean,
         silhouette_by_label: silhouette_by_label(x, labels, &config.silhouette, progress)?,
         graph_connectivity: graph_connectivity(
@@ -231,7 +253,7 @@ pub fn batch_report(
 }
 
 /// Whether a label has what [`silhouette_by_batch`] needs: two batches, and more rows than batches.
-fn has_mixed_label(labels: &[u32], batches: &[u32]) -> bool {
+fn has_mixed_label(batches: &[u32], labels: &[u32]) -> bool {
     let pairs = labels.iter().copied().zip(batches.iter().copied());
     let mut pairs: Vec<(u32, u32)> = pairs.collect();
     pairs.sort_unstable();
@@ -270,13 +292,13 @@ mod tests {
         let expected = BatchReport {
             integration_lisi: integration_lisi(&near(30), &batches, &lisi, &NoProgress).unwrap(),
             label_lisi: label_lisi(&near(30), &labels, &lisi, &NoProgress).unwrap(),
-            kbet: kbet(&near(45), &batches, &KbetConfig::default())
+            kbet: kbet(&near(45), &batches, &KbetConfig::default(), &NoProgress)
                 .unwrap()
                 .acceptance,
             silhouette_by_batch: silhouette_by_batch(
                 x.view(),
-                &labels,
                 &batches,
+                &labels,
                 &silhouette,
                 &NoProgress,
             )
@@ -290,6 +312,18 @@ mod tests {
         assert_eq!(report, expected);
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<BatchReport>(&text).unwrap(), report);
+        let value = serde_json::to_value(report).unwrap();
+        for name in ["integration_lisi", "kbet", "batch_variance"] {
+            for wrong in [-0.1, 1.5, 1e300] {
+                let mut value = value.clone();
+                value[name] = wrong.into();
+                let error = serde_json::from_value::<BatchReport>(value).unwrap_err();
+                assert!(error.to_string().contains("from 0 to 1"), "{error}");
+            }
+        }
+        let mut value = value;
+        value["kbett"] = 0.5.into();
+        assert!(serde_json::from_value::<BatchReport>(value).is_err());
     }
 
     #[test]
@@ -355,9 +389,9 @@ mod tests {
 
     #[test]
     fn a_label_is_mixed_with_two_batches_of_which_one_has_two_rows() {
-        assert!(has_mixed_label(&[0, 1, 1, 1], &[5, 5, 5, 6]));
-        assert!(!has_mixed_label(&[0, 0, 1, 1], &[5, 5, 6, 6]));
-        assert!(!has_mixed_label(&[0, 0, 1, 1], &[5, 6, 5, 6]));
+        assert!(has_mixed_label(&[5, 5, 5, 6], &[0, 1, 1, 1]));
+        assert!(!has_mixed_label(&[5, 5, 6, 6], &[0, 0, 1, 1]));
+        assert!(!has_mixed_label(&[5, 6, 5, 6], &[0, 0, 1, 1]));
         assert!(!has_mixed_label(&[], &[]));
     }
 

@@ -14,7 +14,7 @@ fn groups() -> (CsrGraph, Neighbors) {
         center + [0.25, 1.0, 4.0][i % 3] * stream.normal()
     });
     let neighbors = nearest_neighbors(x.view(), 14, Metric::Euclidean, &NoProgress).unwrap();
-    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default()).unwrap();
+    let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
     (graph, neighbors)
 }
 
