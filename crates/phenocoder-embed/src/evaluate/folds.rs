@@ -227,7 +227,7 @@ pub fn group_folds(groups: &[u32], count: usize, shuffle: Option<Seed>) -> Resul
         let mut order: Vec<usize> = (0..counts.len()).collect();
         order.sort_unstable_by_key(|&group| Reverse((counts[group], group)));
         // The fold of the fewest rows, of several the first, is taken out and put back.
-        let mut folds: BinaryHeap<_> = (0..count).map(|fold| Reverse((0, fold))).collect();
+        let mut folds: BinaryHeap<_> = (0..count).map(|fold| Reverse((0_usize, fold))).collect();
         for group in order {
             if let Some(mut lightest) = folds.peek_mut() {
                 let (rows, fold) = &mut lightest.0;
