@@ -10,8 +10,9 @@
 //! * The same run gives the same bytes, on any number of threads; no time and no date stand in it.
 //! * What is not there (no samples to compare, no map, pictures that are gone) is said in its place; the rest of the page stays.
 //! * Names of samples, labels and columns are text, whatever they contain.
-//! * Colours are those of [`plot`](crate::plot), chosen for every kind of colour vision; above 8 labels points also differ in
-//!   shape. The map can be used by mouse, touch and keyboard.
+//! * Colours are chosen for every kind of colour vision; above 8 labels points also differ in shape and bars in pattern. Up to
+//!   64 labels differ; beyond them colours and shapes come again, and the page says so.
+//! * The page can be used by mouse, touch and keyboard.
 //! * What it shows as pictures can be had as files of their own, PNG and SVG: see [`figures`].
 //! * The file is no larger than [`ReportConfig::max_bytes`], as far as leaving out pictures and cells can do it: what had to
 //!   be left out for that is said on the page and in [`ReportFile::notes`].
@@ -33,6 +34,7 @@ pub mod figures;
 mod gallery;
 mod gather;
 mod html;
+mod marks;
 mod page;
 mod sections;
 mod sprites;

@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ndarray::{Array2, ArrayView1};
 use phenocoder_core::Categorical;
-use phenocoder_plot::{ColorMap, category_color};
+use phenocoder_plot::ColorMap;
 use serde::Serialize;
 
 use super::cells::{Cells, Coloring, range};
+use super::marks::Mark;
 use super::sprites::Tiles;
 use super::traversal::by_spread;
 
@@ -52,6 +53,8 @@ enum MapColumn {
         name: String,
         labels: Vec<String>,
         colors: Vec<String>,
+        /// Circle, square, triangle, diamond.
+        shapes: Vec<usize>,
         wide: bool,
         codes: String,
     },
@@ -169,12 +172,12 @@ impl MapColumn {
         let code = |row: &usize| labels.code(*row).and_then(|code| u16::try_from(code).ok());
         let codes = rows.iter().map(|row| code(row).unwrap_or(NONE));
         let wide = n > usize::from(u8::MAX);
+        let marks: Vec<Mark> = (0..n).map(|code| Mark::new(code, n)).collect();
         Self::Labels {
             name: name.to_owned(),
             labels: labels.categories().to_vec(),
-            colors: (0..n)
-                .map(|code| category_color(code, n).to_hex())
-                .collect(),
+            colors: marks.iter().map(|mark| mark.color.to_hex()).collect(),
+            shapes: marks.iter().map(|mark| mark.shape).collect(),
             codes: match wide {
                 true => sixteen(codes),
                 // None becomes 255.
@@ -261,12 +264,18 @@ mod tests {
     #[test]
     fn missing_labels_and_values_have_codes_of_their_own() {
         let labels = Categorical::from_optional_labels([Some("b"), None, Some("a")]);
-        let MapColumn::Labels { codes, colors, .. } = MapColumn::labels("x", &labels, &[0, 1, 2])
+        let MapColumn::Labels {
+            codes,
+            colors,
+            shapes,
+            ..
+        } = MapColumn::labels("x", &labels, &[0, 1, 2])
         else {
             unreachable!()
         };
         assert_eq!(bytes(&codes), [1, 255, 0]);
         assert_eq!(colors, ["#0072b2", "#e69f00"]);
+        assert_eq!(shapes, [0, 0]);
         let values = [0.0, f64::NAN, 1.0, 0.5];
         let MapColumn::Values {
             values, low, high, ..

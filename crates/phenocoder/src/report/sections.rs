@@ -5,11 +5,10 @@ pub(super) mod quality;
 
 use std::fmt::Write as _;
 
-use phenocoder_plot::category_color;
-
 use super::Part;
 use super::gather::Picture;
 use super::html::{absent, count, escape, figure, number, percent};
+use super::marks::Mark;
 use super::page::{Material, Shown};
 use super::traversal::{STEPS, step_name};
 
@@ -345,7 +344,7 @@ fn gallery(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
             out,
             "<article><h3>{}Cluster {} <small>{} cells, {}</small></h3>\
              <div class=\"strip\"><h4>typical</h4>{}</div><div class=\"strip\"><h4>odd</h4>{}</div></article>",
-            mark(example.cluster, n),
+            Mark::new(example.cluster, n).point(),
             escape(&clusters.categories()[example.cluster]),
             count(example.cells),
             percent(example.cells as f64, cells.len() as f64),
@@ -365,23 +364,6 @@ fn gallery(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
         );
     }
     out
-}
-
-/// The mark of one of `n` labels.
-fn mark(code: usize, n: usize) -> String {
-    let color = category_color(code, n).to_hex();
-    let shape = shape(code, n);
-    format!("<i class=\"mark {shape}\" style=\"--color:{color}\"></i>")
-}
-
-/// The class of the mark of a label: above 8 labels shapes differ as well.
-fn shape(code: usize, n: usize) -> &'static str {
-    match (n > 8, code % 4) {
-        (true, 1) => "square",
-        (true, 2) => "triangle",
-        (true, 3) => "diamond",
-        _ => "circle",
-    }
 }
 
 /// The mean cell with single latents moved.
@@ -466,13 +448,5 @@ mod tests {
             assert!(!markup.contains("<img") && !markup.contains("</script>"));
             assert!(markup.contains("data-tile=\"3\""));
         }
-    }
-
-    #[test]
-    fn shapes_differ_only_where_colors_do_not_suffice() {
-        assert_eq!(
-            [shape(1, 8), shape(1, 9), shape(4, 9)],
-            ["circle", "square", "circle"]
-        );
     }
 }

@@ -1,6 +1,11 @@
 "use strict";
 // The map of cells, and the pictures of cells all over the page.
 (() => {
+  // What the keys go to is brought into view as a whole: a browser leaves it where a corner of it is seen.
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.matches(":focus-visible")) target.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
+
   const data = JSON.parse(document.getElementById("data").textContent);
   const find = (id) => document.getElementById(id);
   if (!data || !find("map-points")) return;
@@ -19,7 +24,6 @@
     : { ...column, steps: bytes(column.values) });
   const samples = columns[data.sample];
   const labelOf = (column, i) => column.codes[i] === column.missing ? "none" : column.labels[column.codes[i]];
-  const shapeOf = (code, count) => count > 8 ? code % 4 : 0;
   const shapeNames = ["circle", "square", "triangle", "diamond"];
   const digits = (v) => {
     if (v !== 0 && (Math.abs(v) >= 1e5 || Math.abs(v) < 1e-3)) return v.toExponential(1);
@@ -196,7 +200,7 @@
   };
   const paintOf = (column, style) => {
     if (style === missingOf(column)) return ["#cdcdcd", 0];
-    if (column.kind === "labels") return [column.colors[style], shapeOf(style, column.labels.length)];
+    if (column.kind === "labels") return [column.colors[style], column.shapes[style]];
     return [data.ramp[Math.round(style / 254 * (data.ramp.length - 1))], 0];
   };
   const stampOf = (paint, shape, r) => {
@@ -413,7 +417,11 @@
       see();
       redraw();
     });
-    legend.replaceChildren(heading, ...entries, all);
+    const differ = new Set(column.colors.map((paint, code) => paint + column.shapes[code])).size;
+    const again = differ < column.colors.length
+      ? [make("p", { className: "caption" }, `Marks come again after ${differ} labels: the map shows the entry that you point at.`)]
+      : [];
+    legend.replaceChildren(heading, ...again, ...entries, all);
   };
 
   // ---- Choices.

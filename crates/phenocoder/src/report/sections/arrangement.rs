@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use phenocoder_plot::category_color;
 use phenocoder_spatial::comparison::{Difference, GroupComparison};
 use phenocoder_spatial::composition::Composition;
 
-use super::{mark, missing, picture};
+use super::{missing, picture};
 use crate::report::Part;
 use crate::report::gather::{Make, Measured, Mixing, Picture};
 use crate::report::html::{Cell, absent, count, escape, folded, number, percent, table};
+use crate::report::marks::{MARKS, Mark};
 use crate::report::page::Material;
 
 /// Rows of the comparison of groups that are seen at first.
@@ -24,19 +24,27 @@ pub(super) fn composition(make: &Make) -> String {
     let numbers = folded("Numbers", &counts(make));
     format!(
         "{unread}{}{}{numbers}",
-        labels(&make.composition),
+        labels(&make.composition.labels),
         bars(make)
     )
 }
 
-/// The colours of the labels.
-fn labels(composition: &Composition) -> String {
-    let n = composition.labels.len();
+/// The colours and patterns of the labels.
+fn labels(labels: &[String]) -> String {
+    let n = labels.len();
     let mut out = "<ul class=\"legend\">".to_owned();
-    for (code, label) in composition.labels.iter().enumerate() {
-        let _ = write!(out, "<li>{}{}</li>", mark(code, n), escape(label));
+    for (code, label) in labels.iter().enumerate() {
+        let swatch = Mark::new(code, n).swatch();
+        let _ = write!(out, "<li>{swatch}{}</li>", escape(label));
     }
-    out + "</ul>"
+    out.push_str("</ul>");
+    if n > MARKS {
+        let _ = write!(
+            out,
+            "<p class=\"caption\">Colours and patterns come again after {MARKS} labels: go by the names and the numbers.</p>"
+        );
+    }
+    out
 }
 
 /// A bar per sample, below the name of its condition.
@@ -69,19 +77,18 @@ fn bar(composition: &Composition, sample: usize) -> String {
         if share.is_nan() || share <= 0.0 {
             continue;
         }
-        let color = category_color(code, n);
+        let mark = Mark::new(code, n);
         let label = escape(label);
-        let inside = if share >= 0.06 { label.as_str() } else { "" };
+        let inside = match share >= 0.06 {
+            true => format!("<b>{label}</b>"),
+            false => String::new(),
+        };
         let _ = write!(
             out,
-            "<span style=\"width:{:.3}%;background:{};color:{}\" title=\"{label}: {}\">{inside}</span>",
+            "<span class=\"{}\" style=\"width:{:.3}%;{}\" title=\"{label}: {}\">{inside}</span>",
+            mark.pattern(),
             100.0 * share,
-            color.to_hex(),
-            if color.luminance() > 0.179 {
-                "#000000"
-            } else {
-                "#ffffff"
-            },
+            mark.paint(),
             percent(share, 1.0)
         );
     }
@@ -291,6 +298,15 @@ pub(super) fn mixing(mixing: &Mixing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_legend_says_when_marks_come_again() {
+        let named = |n: usize| -> Vec<String> { (0..n).map(|i| i.to_string()).collect() };
+        assert!(!labels(&named(64)).contains("come again"));
+        let many = labels(&named(65));
+        assert!(many.contains("come again after 64 labels"), "{many}");
+        assert_eq!(many.matches("<li>").count(), 65);
+    }
 
     #[test]
     fn the_size_of_a_difference_is_explained_by_the_number_of_groups() {
