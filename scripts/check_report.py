@@ -1,15 +1,24 @@
 #!/usr/bin/env python3
 """Opens the page of a run in Chromium and uses it as a reader would, by mouse, by keyboard, and on a telephone.
 
-    python check_report.py PAGE... [--without-map] [--screenshots FOLDER] [--chromium FILE] [--driver FILE]
+    python check_report.py PAGE... [--without-map] [--screenshots FOLDER [--name NAME]] [--chromium FILE] [--driver FILE]
 
 On every page, at 1280 × 900 and at 390 × 844 pixels: the browser reports no error, nothing is loaded but the file itself,
 nothing is wider than the window, text is large enough and stands out from its background, what can be pressed is large
-enough and has a name.  At 1280: the cell under the pointer is shown with its name and its picture, a click keeps it,
-legend, choices, channels, galleries, sorted tables and keys do what they say; at 390 a tap keeps a cell.  A page without a
-map is rejected, unless `--without-map` says that the run made none.  Colours of labels that share a shape can
-be told apart with deuteranopia and protanopia (Machado, Oliveira & Fernandes 2009, doi:10.1109/TVCG.2009.113).
-`--screenshots` keeps a picture of each page at both widths.
+enough and has a name.
+
+From the top of the page the Tab key alone comes to everything that can be pressed, and shows where it is; it comes to the
+map, whose keys do what they say, and leaves it again.  Legend, choices, channels, galleries and sorted tables do what they
+say.  The cell under the pointer (at 390: under the finger), and the one that the arrow keys go to, is shown with its own
+name and its own tile of the picture that the page holds, pixel by pixel.  A page without a map is rejected, unless
+`--without-map` says that the run made none.
+
+Labels whose marks on the map share a shape, or whose pieces of bars share a pattern, can be told apart by their colours,
+as seen normally and with deuteranopia and protanopia (Machado, Oliveira & Fernandes 2009, doi:10.1109/TVCG.2009.113);
+where there are more labels than marks, the page says so.
+
+`--screenshots` keeps a picture of each whole page at both widths.  With `--name`, for one page, these are the pictures of the
+README: NAME_1280.png and NAME_390.png, the upper 1720 pixels of the page in 256 colours, of at most 150 kB.
 Exit code: 0 accepted, 1 rejected, 2 wrong usage.
 """
 
@@ -17,18 +26,23 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import json
+import re
 import shutil
 import sys
 import tempfile
 from itertools import combinations
 from pathlib import Path
 
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 SIZES = ((1280, 900), (390, 844))
+# Pictures of the README: so much of the page, in files of at most so many bytes.
+PICTURE_HEIGHT, PICTURE_BYTES = 1720, 150_000
 # Headless, without sandbox (there is none for root), and without the browser's own errands.
 FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --hide-scrollbars""".split()
@@ -88,13 +102,56 @@ for (const canvas of document.querySelectorAll("canvas[data-tile]")) {
 return wrong;
 """
 
-# How bright the picture in the tip is: the sum of all its colours; -1 without picture.
+# The tip beside a cell: its words, and the pixels of its picture as rows of red, green, blue and opacity.
 TIP = """
-const tip = document.getElementById("map-tip"), canvas = tip.querySelector("canvas");
-let sum = -1;
-if (canvas) sum = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.reduce((a, v, i) => i % 4 < 3 ? a + v : a, 0);
-return { hidden: tip.hidden, text: tip.innerText, sum, cell: tip.dataset.cell };
+const tip = document.getElementById("map-tip"), canvas = tip.querySelector("canvas"), name = tip.querySelector("b");
+const pixels = canvas && [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+return { hidden: tip.hidden, name: name && name.textContent, pixels, cell: tip.dataset.cell };
 """
+
+# What has the focus: what it is, the outline around it, and where that can be seen.
+FOCUS = """
+const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
+return {
+  body: e === document.body, id: e.id, reached: stops.indexOf(e),
+  name: `${e.tagName} ${e.id || e.getAttribute("aria-label") || e.textContent.trim()}`.slice(0, 60),
+  box: [box.left, box.top, box.right, box.bottom], window: [innerWidth, innerHeight],
+  line: style.outlineStyle, width: parseFloat(style.outlineWidth), offset: parseFloat(style.outlineOffset), color: style.outlineColor,
+};
+"""
+
+# Everything that the Tab key has to come to.
+STOPS = """
+window.stops = [...document.querySelectorAll("a[href], button, select, input, summary, [tabindex='0']")].filter((e) => e.checkVisibility());
+return stops.length;
+"""
+
+# Labels that a legend or a bar shows, each with its colour and what else tells it from others.
+MARKS = """
+const plain = (text) => text.replace(/rgba?\\([^)]*\\)/g, "");
+const look = (e) => { const s = getComputedStyle(e); return { color: s.backgroundColor, kind: plain(s.backgroundImage), ink: s.color }; };
+const legends = [];
+for (const list of document.querySelectorAll(".legend")) {
+  const pieces = [...list.parentElement.querySelectorAll(".bar span")];
+  legends.push({
+    marks: [...list.children].map((e) => ({ name: e.textContent, ...look(e.querySelector(".swatch")) })),
+    pieces: pieces.map((e) => ({ name: e.title.slice(0, e.title.lastIndexOf(": ")), ...look(e) })),
+    text: list.parentElement.innerText,
+  });
+}
+return legends;
+"""
+MAP_MARKS = """
+const legend = document.getElementById("map-legend");
+const marks = [...legend.querySelectorAll("button[data-code]")].map((e) => {
+  const mark = e.querySelector(".mark");
+  return { name: e.querySelector("span").textContent, color: getComputedStyle(mark).backgroundColor, kind: mark.className };
+});
+return { marks, title: legend.querySelector("h3").textContent, text: legend.innerText };
+"""
+
+# The codes of keys that are no letters.
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 class Page:
@@ -118,6 +175,7 @@ class Page:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.get(self.path.resolve().as_uri())
+        self.run("document.documentElement.style.scrollBehavior = 'auto'")
         return self.settle()
 
     def judge_log(self) -> None:
@@ -142,54 +200,128 @@ class Page:
             self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         self.settle()
 
-    def press(self, key: str) -> None:
-        text = {"text": key} if len(key) == 1 else {}
-        for kind in ("keyDown", "keyUp"):
-            self.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, "key": key, **(text if kind == "keyDown" else {})})
-        self.settle()
+    def press(self, key: str, shift: bool = False) -> None:
+        event = {"key": key, "code": key if key in KEYS else "", "windowsVirtualKeyCode": KEYS.get(key, 0), "modifiers": 8 * shift}
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        down = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
+        for one in (down, {"type": "keyUp"}):
+            self.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {**event, **one})
+        if key != "Tab":
+            self.settle()
+
+    def picture(self, **clip: float) -> Image.Image:
+        """A picture of the window, or of this part of the page."""
+        options = {"captureBeyondViewport": True, "clip": {**clip, "scale": 1}} if clip else {"optimizeForSpeed": True}
+        taken = self.driver.execute_cdp_cmd("Page.captureScreenshot", options)
+        return Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
 
     def view(self) -> dict:
         return self.run("return phenocoderReport.view()")
 
     def show_map(self) -> None:
-        self.run("document.documentElement.style.scrollBehavior = 'auto'; document.getElementById('map-stage').scrollIntoView({block: 'center'})")
+        self.run("document.getElementById('map-stage').scrollIntoView({block: 'center'})")
         self.settle()
 
 
-def cells_that_can_be_pointed_at(page: Page, most: int) -> list[dict]:
-    """Cells with a picture that no other cell covers, spread over all of them."""
-    return page.run(
-        """
-        const report = phenocoderReport, found = [], step = Math.max(1, Math.floor(report.n / 400));
-        for (let i = 0; i < report.n && found.length < arguments[0]; i += step) {
-          const cell = report.cell(i), { x, y } = report.place(i);
-          if (cell.picture && cell.shown && report.nearest(x, y) === i) found.push({ i, x, y, ...cell });
-        }
-        return found;
-        """,
-        most,
-    )
+class Cells:
+    """The cells of a page, read from what the page holds without its programs."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        data = page.run("return JSON.parse(document.getElementById('data').textContent)")
+        self.tiles, self.map = data["tiles"], data["map"]
+        self.ids = data["ids"].split("\n")
+        self.sprites = self.words(data["sprites"])
+        samples = data["columns"][data["sample"]]
+        codes = base64.b64decode(samples["codes"]) if not samples["wide"] else self.words(samples["codes"])
+        missing = 65535 if samples["wide"] else 255
+        self.samples = ["none" if code == missing else samples["labels"][code] for code in codes]
+        sources = page.run("return [...document.querySelectorAll('img.atlas')].map((image) => image.src)")
+        self.images = [Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).convert("RGB") for source in sources]
+
+    @staticmethod
+    def words(text: str) -> list[int]:
+        raw = base64.b64decode(text)
+        return [low + 256 * high for low, high in zip(raw[::2], raw[1::2])]
+
+    def name(self, cell: int) -> str:
+        return f"cell {self.ids[cell]} of {self.samples[cell]}"
+
+    def picture(self, cell: int) -> list[int]:
+        """The pixels of a cell's tile: its channels added up in their colours."""
+        width, height = self.tiles["width"], self.tiles["height"]
+        row, column = divmod(self.sprites[cell], self.tiles["columns"])
+        box = (column * width, row * height, (column + 1) * width, (row + 1) * height)
+        planes = [plane for image in self.images for plane in image.crop(box).split()]
+        shown = [(plane.tobytes(), channel["color"]) for plane, channel in zip(planes, self.tiles["channels"]) if channel["on"]]
+        if len(shown) == 1:
+            shown = [(shown[0][0], [255] * 3)]
+        pixels = []
+        for p in range(width * height):
+            for k in range(3):
+                pixels.append(min(255, round(sum(plane[p] / 255 * color[k] for plane, color in shown))))
+            pixels.append(255)
+        return pixels
+
+    def pointed_at(self, most: int) -> list[dict]:
+        """Cells with a picture that no other cell covers, spread over all of them."""
+        found = self.page.run(
+            """
+            const report = phenocoderReport, found = [], step = Math.max(1, Math.floor(report.n / 400));
+            for (let i = 0; i < report.n && found.length < arguments[0]; i += step) {
+              const { x, y } = report.place(i);
+              if (report.cell(i).picture && report.cell(i).shown && report.nearest(x, y) === i) found.push({ i, x, y });
+            }
+            return found;
+            """,
+            most,
+        )
+        self.page.expect(bool(found), "no cell with a picture can be pointed at")
+        return found
+
+    def judge_places(self, found: list[dict]) -> None:
+        """The cells lie where their numbers say."""
+        if not self.map or self.page.view()["layout"] != "map":
+            return
+        view = self.page.view()
+        box = self.page.run("const { left, top } = document.getElementById('map-points').getBoundingClientRect(); return { left, top }")
+        x, y = self.words(self.map["x"]), self.words(self.map["y"])
+        for cell in found:
+            i = cell["i"]
+            right, down = x[i] / 65534, (65534 - y[i]) / 65534
+            away = (right * view["scale"] + view["x"] + box["left"] - cell["x"], down * view["scale"] + view["y"] + box["top"] - cell["y"])
+            self.page.expect(max(map(abs, away)) < 0.5, f"{self.name(i)} lies {away} px from its place")
+
+    def judge_tip(self, cell: int, how: str) -> None:
+        """The tip shows this cell: its name, and its tile where it has one."""
+        tip = self.page.run(TIP)
+        shown = not tip["hidden"] and tip["cell"] == str(cell)
+        self.page.expect(shown, f"{how}: the tip does not show {self.name(cell)}")
+        self.page.expect(tip["name"] == self.name(cell), f"{how}: the tip of {self.name(cell)} says {tip['name']!r}")
+        if self.sprites[cell] == 65535 or not self.images:
+            self.page.expect(tip["pixels"] is None, f"{how}: {self.name(cell)} has no picture, and one is shown")
+        else:
+            self.page.expect(tip["pixels"] == self.picture(cell), f"{how}: the picture of {self.name(cell)} is not its tile")
 
 
-def check_pointer(page: Page) -> None:
+def check_pointer(page: Page, cells: Cells) -> None:
     page.show_map()
-    cells = cells_that_can_be_pointed_at(page, 12)
-    page.expect(bool(cells), "no cell with a picture can be pointed at")
-    brightest = 0
-    for cell in cells:
+    found = cells.pointed_at(12)
+    cells.judge_places(found)
+    for cell in found:
         page.point(cell["x"], cell["y"])
-        tip = page.run(TIP)
-        page.expect(not tip["hidden"] and tip["cell"] == str(cell["i"]), f"the tip of cell {cell['id']}: {tip}")
-        page.expect(f"cell {cell['id']} of {cell['sample']}" in tip["text"].replace("\n", " "), f"the tip says {tip['text']!r}")
-        brightest = max(brightest, tip["sum"])
-    page.expect(brightest > 0, "the pictures in the tip are black")
-    if not cells:
+        cells.judge_tip(cell["i"], "pointed at")
+    if not found:
         return
-    last = cells[-1]
+    # Else a wrong tile could pass for the right one.
+    pictures = {bytes(cells.picture(cell["i"])) for cell in found}
+    page.expect(len(pictures) == len(found), f"{len(found)} cells have {len(pictures)} different pictures")
+    last = found[-1]
     for kind in ("mousePressed", "mouseReleased"):
         page.point(last["x"], last["y"], kind)
     page.point(2, 2)
-    page.expect(page.view()["pinned"] == last["i"] and not page.run(TIP)["hidden"], "a click does not keep the cell")
+    page.expect(page.view()["pinned"] == last["i"], "a click does not keep the cell")
+    cells.judge_tip(last["i"], "kept")
     before = page.view()
     page.point(last["x"], last["y"], "mousePressed")
     page.point(last["x"] + 40, last["y"] + 30)
@@ -198,33 +330,120 @@ def check_pointer(page: Page) -> None:
     page.expect(abs(after["x"] - before["x"] - 40) < 1.5 and abs(after["y"] - before["y"] - 30) < 1.5, "the map cannot be dragged")
 
 
-def check_tap(page: Page) -> None:
+def check_tap(page: Page, cells: Cells) -> None:
     page.show_map()
-    cells = cells_that_can_be_pointed_at(page, 1)
-    page.expect(bool(cells), "no cell with a picture can be tapped")
-    for cell in cells:
+    found = cells.pointed_at(4)
+    cells.judge_places(found)
+    for cell in found:
         page.tap(cell["x"], cell["y"])
-        page.expect(page.view()["pinned"] == cell["i"] and not page.run(TIP)["hidden"], "a tap does not keep the cell")
+        page.expect(page.view()["pinned"] == cell["i"], "a tap does not keep the cell")
+        cells.judge_tip(cell["i"], "tapped")
 
 
-def check_keys(page: Page) -> None:
-    page.run("document.getElementById('map-points').focus({preventScroll: true})")
-    page.press("Escape")
+def luminance(color: tuple[float, ...]) -> float:
+    red, green, blue = linear(color)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def judge_focus(page: Page, focus: dict) -> None:
+    """What has the focus has a ring around it that can be seen in the picture of the window, nothing lying over it."""
+    ring = tuple(float(v) for v in re.findall(r"[\d.]+", focus["color"])[:3])
+    if focus["line"] == "none" or focus["width"] < 2:
+        page.expect(False, f"{focus['name']}: no ring shows the focus")
+        return
+    picture = page.picture()
+    out = focus["offset"] + focus["width"] / 2
+    (left, top, right, bottom), (across, down) = focus["box"], focus["window"]
+    left, top, right, bottom = left - out, top - out, right + out, bottom + out
+    x, y = (max(left, 0) + min(right, across)) / 2, (max(top, 0) + min(bottom, down)) / 2
+    sides = ((left, y, -1, 0), (right, y, 1, 0), (x, top, 0, -1), (x, bottom, 0, 1))
+    seen = 0
+    for at_x, at_y, to_x, to_y in sides:
+        if not (0 <= at_x < across and 0 <= at_y < down):
+            continue
+        band = picture.getpixel((int(at_x), int(at_y)))
+        there = max(abs(a - b) for a, b in zip(band, ring)) < 12
+        beside = []
+        for away in (-focus["width"], focus["width"]):
+            place = (int(at_x + away * to_x), int(at_y + away * to_y))
+            if 0 <= place[0] < across and 0 <= place[1] < down:
+                beside.append(picture.getpixel(place))
+        seen += there and max(contrast(band, other) for other in beside) >= 3
+    # Of what is larger than the window, two sides suffice.
+    fits = right - left <= across and bottom - top <= down - 80
+    page.expect(seen >= (4 if fits else 2), f"{focus['name']}: {seen} sides of the ring are seen")
+
+
+def tab_to(page: Page, wanted: str | None, most: int) -> list[dict]:
+    """Presses Tab until what has this id has the focus, or nothing has, or it stays: the stops on the way, all judged."""
+    found = []
+    for _ in range(most):
+        page.press("Tab")
+        focus = page.run(FOCUS)
+        stays = bool(found) and focus["reached"] == found[-1]["reached"] >= 0
+        page.expect(not stays, f"Tab does not leave {focus['name']}")
+        if focus["body"] or stays:
+            break
+        found.append(focus)
+        judge_focus(page, focus)
+        if focus["id"] == wanted:
+            break
+    return found
+
+
+def check_tab(page: Page, cells: Cells | None) -> None:
+    """The Tab key comes from the top of the page to everything, into the map and out of it, and the focus is always seen."""
+    all_stops = page.run(STOPS)
+    page.expect(page.run(FOCUS)["body"] and page.run("return scrollY") == 0, "the page does not begin at its top")
+    # Parts that scroll are stops of the browser's own.
+    most = 2 * all_stops + 20
+    found = []
+    if cells:
+        found = tab_to(page, "map-points", most)
+        page.expect(bool(found) and found[-1]["id"] == "map-points", "Tab does not come to the map")
+        check_keys(page, cells)
+        page.press("Tab")
+        beyond = page.run(FOCUS)
+        judge_focus(page, beyond)
+        page.expect(not beyond["body"] and beyond["id"] != "map-points", "Tab does not leave the map")
+        page.press("Tab", shift=True)
+        page.expect(page.run(FOCUS)["id"] == "map-points", "Tab with Shift does not come back to the map")
+    found += tab_to(page, None, most)
+    reached = {focus["reached"] for focus in found} - {-1}
+    missed = page.run("return stops.filter((e, i) => !arguments[0].includes(i)).map((e) => `${e.tagName} ${e.textContent.trim()}`.slice(0, 40))", list(reached))
+    page.expect(not missed, f"Tab misses {len(missed)} of {all_stops}: {missed[:3]}")
+
+
+def check_keys(page: Page, cells: Cells) -> None:
+    """The keys of the map, which has the focus."""
     page.press("0")
     start = page.view()
     page.press("ArrowRight")
     first = page.view()["hovered"]
     page.press("ArrowRight")
     second = page.view()["hovered"]
-    said = page.run("return document.getElementById('map-live').textContent")
     page.expect(first >= 0 and second >= 0 and first != second, f"arrows do not go from cell to cell: {first}, {second}")
-    page.expect("cell " in said, f"nothing is said of the cell: {said!r}")
+    for key in ("ArrowDown", "ArrowLeft", "ArrowUp", "]", "["):
+        page.press(key)
+        if (cell := page.view()["hovered"]) >= 0:
+            cells.judge_tip(cell, key)
+            said = page.run("return document.getElementById('map-live').textContent")
+            page.expect(said.startswith(cells.name(cell)), f"{key}: of {cells.name(cell)} is said {said!r}")
+    second = page.view()["hovered"]
     page.press("Enter")
     page.expect(page.view()["pinned"] == second, "Enter does not keep the cell")
     page.press("]")
     page.expect(page.view()["hovered"] != second, "] does not go to the next label")
     page.press("+")
     page.expect(page.view()["scale"] > start["scale"], "+ does not zoom")
+    page.press("-")
+    page.expect(abs(page.view()["scale"] / start["scale"] - 1) < 1e-9, "- does not take back the zoom")
+    page.press("+")
     page.press("0")
     page.expect(abs(page.view()["scale"] / start["scale"] - 1) < 1e-9, "0 does not show the whole map")
     page.press("Escape")
@@ -232,17 +451,18 @@ def check_keys(page: Page) -> None:
 
 
 def check_choices(page: Page) -> None:
-    """Every layout and every colour can be chosen; the legend hides and shows."""
+    """Every layout and every colour can be chosen with the arrow keys; the legend tells labels apart, hides and shows them."""
     for select, field in (("map-layout", "layout"), ("map-color", "color")):
-        values = page.run("return [...document.getElementById(arguments[0]).options].map((o) => o.value)", select)
-        for value in [*values, values[0]]:
-            page.run(
-                "const s = document.getElementById(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('change'))",
-                select,
-                value,
-            )
-            page.settle()
+        values = page.run("const s = document.getElementById(arguments[0]); s.focus(); return [...s.options].map((o) => o.value)", select)
+        page.press("Home")
+        for at, value in enumerate(values):
+            if at > 0:
+                page.press("ArrowDown")
             page.expect(str(page.view()[field]) == value, f"{select} cannot be {value}")
+            legend = page.run(MAP_MARKS)
+            judge_marks(page, f"map by {legend['title']}", legend["marks"], legend["text"])
+        page.press("Home")
+        page.expect(str(page.view()[field]) == values[0], f"{select} cannot be {values[0]} again")
     shown = "let k = 0; for (let i = 0; i < phenocoderReport.n; i++) k += phenocoderReport.cell(i).shown; return k"
     before = page.run(shown)
     entries = page.driver.find_elements(By.CSS_SELECTOR, "#map-legend button[data-code]")
@@ -280,6 +500,8 @@ def check_pictures(page: Page) -> None:
 
 
 def check_tables(page: Page) -> None:
+    """Every column of every table is sorted both ways, the first one by the Enter key too."""
+    page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
     wrong = page.run(
         """
         const wrong = [];
@@ -287,8 +509,13 @@ def check_tables(page: Page) -> None:
           [...table.tHead.rows[0].cells].forEach((head, column) => {
             for (const [sign, sort] of [[1, "ascending"], [-1, "descending"]]) {
               head.querySelector("button").click();
-              const values = [...table.tBodies[0].rows].map((row) => row.cells[column].dataset.v).filter((v) => v).map(Number);
-              const sorted = values.every((v, i) => i === 0 || sign * (v - values[i - 1]) >= 0);
+              const cells = [...table.tBodies[0].rows].map((row) => row.cells[column]);
+              const values = cells.map((cell) => cell.dataset.v).filter((v) => v).map(Number);
+              const words = cells.filter((cell) => cell.dataset.v === undefined).map((cell) => cell.textContent);
+              const by = (a, b) => a.localeCompare(b, "en", { numeric: true });
+              const sorted = values.every((v, i) => i === 0 || sign * (v - values[i - 1]) >= 0)
+                && words.every((v, i) => i === 0 || sign * by(v, words[i - 1]) >= 0)
+                && cells.slice(values.length + words.length).every((cell) => cell.dataset.v === "");
               if (!sorted || head.getAttribute("aria-sort") !== sort) wrong.push(`${table.caption.textContent}: ${head.textContent} ${sort}`);
             }
           });
@@ -297,13 +524,24 @@ def check_tables(page: Page) -> None:
         """
     )
     page.wrong.extend(f"not sorted: {one}" for one in wrong)
+    head = "document.querySelector('table.sortable th')"
+    if page.run(f"const h = {head}; if (h) h.querySelector('button').focus(); return !!h"):
+        page.press("Enter")
+        page.expect(page.run(f"return {head}.getAttribute('aria-sort')") == "ascending", "Enter does not sort a table")
+    page.run("document.querySelectorAll('details').forEach((d) => { d.open = false })")
 
 
-# Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
-DEFICIENCIES = {
+# How colours are seen. Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
+EYES = {
+    "full colour vision": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
     "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
 }
+
+
+def linear(color: tuple[float, ...]) -> list[float]:
+    """Linear sRGB of values up to 255."""
+    return [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (one / 255 for one in color)]
 
 
 def lab(linear: tuple[float, ...]) -> tuple[float, float, float]:
@@ -318,53 +556,69 @@ def lab(linear: tuple[float, ...]) -> tuple[float, float, float]:
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
-def check_colors(page: Page) -> None:
-    """Up to 24 labels: those of one shape must differ by 10 or more in L*a*b*, however they are seen."""
-    data = page.run("return JSON.parse(document.getElementById('data').textContent).columns")
-    for column in data:
-        colors = column.get("colors", [])
-        if not 1 < len(colors) <= 24:
-            continue
-        linear = []
-        for color in colors:
-            values = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-            linear.append([v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values])
-        shapes = 4 if len(colors) > 8 else 1
-        for name, matrix in DEFICIENCIES.items():
-            seen = [lab(tuple(sum(m * v for m, v in zip(row, c)) for row in matrix)) for c in linear]
-            for i, j in combinations(range(len(colors)), 2):
-                apart = sum((a - b) ** 2 for a, b in zip(seen[i], seen[j])) ** 0.5
-                same_shape = i % shapes == j % shapes
-                page.expect(not same_shape or apart >= 10, f"{column['name']}: {colors[i]} and {colors[j]} with {name}: {apart:.1f}")
+def rgb(color: str) -> tuple[float, ...]:
+    """The numbers of a colour as the browser writes it."""
+    return tuple(float(v) for v in re.findall(r"[\d.]+", color)[:3])
 
 
-def screenshot(page: Page, width: int, file: Path) -> None:
+def judge_marks(page: Page, where: str, marks: list[dict], text: str) -> None:
+    """Marks of one kind differ by 10 or more in L*a*b*, however they are seen; if some come again, the text says so."""
+    different = {(mark["kind"], rgb(mark["color"])) for mark in marks}
+    page.expect(len(different) == len(marks) or "come again" in text, f"{where}: {len(marks)} labels have {len(different)} marks")
+    for eyes, matrix in EYES.items():
+        seen = [(kind, color, lab(tuple(sum(m * v for m, v in zip(row, linear(color))) for row in matrix))) for kind, color in different]
+        for (kind, one, a), (other_kind, other, b) in combinations(seen, 2):
+            apart = sum((p - q) ** 2 for p, q in zip(a, b)) ** 0.5
+            page.expect(kind != other_kind or apart >= 10, f"{where}: {one} and {other} with {eyes}: {apart:.1f}")
+
+
+def check_bars(page: Page) -> None:
+    """Pieces of bars look as the legend says, and what is drawn on them stands out."""
+    for legend in page.run(MARKS):
+        marks = {mark["name"]: mark for mark in legend["marks"]}
+        judge_marks(page, "bars", legend["marks"], legend["text"])
+        page.expect(bool(legend["pieces"]), "bars without pieces")
+        for piece in legend["pieces"]:
+            page.expect(marks.get(piece["name"]) == piece, f"a bar shows {piece['name']!r} as the legend does not")
+        for mark in legend["marks"]:
+            page.expect(contrast(rgb(mark["color"]), rgb(mark["ink"])) >= 4.5, f"the pattern of {mark['name']!r} cannot be seen")
+
+
+def screenshot(page: Page, width: int, file: Path, small: bool) -> None:
+    """The whole page, or small: the upper part of it as the README shows it."""
     page.run("scrollTo(0, 0)")
-    height = min(page.run("return document.documentElement.scrollHeight"), 16_000)
-    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    picture = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-    file.write_bytes(base64.b64decode(picture["data"]))
+    height = page.run("return document.documentElement.scrollHeight")
+    picture = page.picture(x=0, y=0, width=width, height=min(height, PICTURE_HEIGHT if small else 16_000))
+    if small:
+        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    picture.save(file, optimize=small)
+    size = file.stat().st_size
+    page.expect(not small or size <= PICTURE_BYTES, f"{file.name} has {size} bytes, more than {PICTURE_BYTES}")
 
 
-def check(driver: webdriver.Chrome, path: Path, name: str, folder: Path | None, map_expected: bool) -> list[str]:
+def check(driver: webdriver.Chrome, path: Path, arguments: argparse.Namespace) -> list[str]:
     """What is wrong with a page."""
     page = Page(driver, path)
+    name = arguments.name or f"{path.parent.name}_{path.stem}"
     for width, height in SIZES:
+        so_far = len(page.wrong)
         has_map = page.open(width, height)
-        page.expect(has_map or not map_expected, f"{width} px: no map")
+        page.expect(has_map or arguments.without_map, "no map")
         page.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
-        page.wrong.extend(f"{width} px: {one}" for one in page.run(LOOK)[:12])
+        page.wrong.extend(page.run(LOOK)[:12])
         page.run("document.querySelectorAll('details').forEach((d) => { d.open = false })")
-        if folder:
-            screenshot(page, width, folder / f"{name}_{width}.png")
-        if width == SIZES[0][0]:
-            if has_map:
-                for part in (check_pointer, check_keys, check_choices, check_pictures, check_colors):
-                    part(page)
-            check_tables(page)
-        elif has_map:
-            check_tap(page)
+        if arguments.screenshots:
+            screenshot(page, width, arguments.screenshots / f"{name}_{width}.png", bool(arguments.name))
+        cells = Cells(page) if has_map else None
+        check_tab(page, cells)
+        if cells:
+            check_pointer(page, cells) if width == SIZES[0][0] else check_tap(page, cells)
+            check_choices(page)
+            check_pictures(page)
+        check_bars(page)
+        check_tables(page)
         page.judge_log()
+        page.wrong[so_far:] = [f"{width} px: {one}" for one in page.wrong[so_far:]]
     return page.wrong
 
 
@@ -381,12 +635,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
     parser.add_argument("--without-map", action="store_true", help="the runs made no map")
-    parser.add_argument("--screenshots", type=Path, metavar="FOLDER")
+    parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="keeps pictures of the pages")
+    parser.add_argument("--name", help="with --screenshots and one page: the pictures of the README, by this name")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     parser.add_argument("--driver", default=shutil.which("chromedriver"))
     arguments = parser.parse_args()
     if not arguments.chromium or not arguments.driver:
         print("no Chromium or no chromedriver: name them with --chromium and --driver", file=sys.stderr)
+        return 2
+    if arguments.name and (len(arguments.pages) > 1 or not arguments.screenshots):
+        print("--name is for the pictures of one page: with --screenshots", file=sys.stderr)
         return 2
     if arguments.screenshots:
         arguments.screenshots.mkdir(parents=True, exist_ok=True)
@@ -395,7 +653,7 @@ def main() -> int:
         driver = start(arguments.chromium, arguments.driver, profile)
         try:
             for path in arguments.pages:
-                wrong = check(driver, path, f"{path.parent.name}_{path.stem}", arguments.screenshots, not arguments.without_map)
+                wrong = check(driver, path, arguments)
                 rejected |= bool(wrong)
                 print(f"{path}: {'rejected' if wrong else 'accepted'}, {path.stat().st_size / 1e6:.1f} MB")
                 for one in wrong:
