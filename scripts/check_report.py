@@ -352,7 +352,7 @@ def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 def judge_focus(page: Page, focus: dict) -> None:
     """What has the focus has a ring around it that can be seen in the picture of the window, nothing lying over it."""
-    ring = tuple(float(v) for v in re.findall(r"[\d.]+", focus["color"])[:3])
+    ring = rgb(focus["color"])
     if focus["line"] == "none" or focus["width"] < 2:
         page.expect(False, f"{focus['name']}: no ring shows the focus")
         return
