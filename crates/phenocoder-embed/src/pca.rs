@@ -33,7 +33,7 @@ pub enum PcaSolver {
     /// it takes fewer multiplications.
     #[default]
     Auto,
-    /// Eigenvectors of the `p × p` covariance matrix; variances of less than 2.2e-16 of the largest are lost.
+    /// Eigenvectors of the `p × p` covariance matrix; variances of less than some 1e-15 of the largest are lost.
     Covariance,
     /// Eigenvectors of the `n × n` matrix of inner products of rows; the same variances are lost.
     Gram,
@@ -160,9 +160,9 @@ impl PcaConfig {
 /// Cost: `n p m` multiplications with `m = min(n, p)`, then `4/3 m³ + k m²`, and up to `7 k² m` where variances follow each
 /// other by less than a thousandth of the largest; `(4 q + 6) n p (k + o)` randomized.
 ///
-/// The products of columns (or rows) hold the squares of what is looked for: a variance of less than 2.2e-16 of the
-/// largest, a deviation of less than 1.5e-8 of it, is rounding and reported as 0, and its component is any direction at
-/// a right angle to the others.
+/// The products of columns (or rows) hold the squares of what is looked for: a variance of some 1e-15 of the largest, a
+/// deviation of 3e-8 of it, is what rounding left, and 0 below 2.2e-16; its component is any direction at a right angle to
+/// the others.
 /// Where columns differ that much in size, [scale](crate::scale::Scaler) them first.
 ///
 /// Rows that memory does not hold at once: [`IncrementalPca`].
@@ -171,8 +171,8 @@ impl PcaConfig {
 ///
 /// All components can be asked for, where its default solver needs one fewer than the smaller side, and scores stay in
 /// double precision.
-/// Variances of less than 2.2e-16 of the largest are 0, where scikit-learn's solver `full`, a decomposition of the rows
-/// themselves, has digits of them.
+/// Variances of less than some 1e-15 of the largest are rounding, where scikit-learn's solver `full`, a decomposition of the
+/// rows themselves, has digits of them.
 /// [`PcaSolver::Randomized`] captures what that of scikit-learn captures, from other random numbers.
 ///
 /// # Examples
@@ -298,7 +298,7 @@ impl Pca {
             components,
             total,
         } = directions;
-        // Below the rounding error of the largest one, a variance is none.
+        // So far below the largest one, a variance is none.
         let floor = squares.first().copied().unwrap_or(0.0) * f64::EPSILON;
         let variance = squares
             .iter()

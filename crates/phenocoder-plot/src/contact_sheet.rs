@@ -165,7 +165,7 @@ pub fn contact_sheet<S: AsRef<str>>(
         layout::width_with_title(2.0 * MARGIN + right, &config.title),
         2.0 * MARGIN + title_room + body + key.len() as f64 * KEY_LINE,
     );
-    let mut scene = Scene::new(size, &config.title);
+    let mut scene = Scene::new((size.0.ceil(), size.1.ceil()), &config.title);
     let area = layout::below_title(&mut scene, &config.title);
     headings(&mut scene, &area, &names, &groups, &columns, tile.0);
     for (i, row) in rows.iter().enumerate() {

@@ -24,7 +24,7 @@ const MOST_ROWS: u64 = 1 << 53;
 pub enum IncrementalMethod {
     /// The products of all columns, `[p, p]`: what [`Pca::fit`] finds in all rows at once, to rounding, however they are
     /// cut into blocks.
-    /// Variances of less than 2.2e-16 of the largest are reported as 0, as there.
+    /// Variances of less than some 1e-15 of the largest are rounding, as there.
     ///
     /// For up to 8,192 columns, of which the products take half a GiB, and about 2 GiB while a block is taken in.
     #[default]
