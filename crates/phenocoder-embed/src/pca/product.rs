@@ -147,8 +147,17 @@ pub(super) fn column_means(x: ArrayView2<'_, f64>) -> Vec<f64> {
 fn mean_of_group(rows: ArrayView2<'_, f64>) -> (f64, Vec<f64>) {
     let count = rows.nrows() as f64;
     let mut mean = vec![0.0; rows.ncols()];
-    for row in rows.outer_iter() {
-        for (sum, value) in mean.iter_mut().zip(contiguous(row).iter()) {
+    let lines: Vec<_> = rows.outer_iter().map(contiguous).collect();
+    // Memory delivers several rows at once faster than one after the other.
+    let (fours, rest) = lines.as_chunks::<4>();
+    for [a, b, c, d] in fours {
+        let values = a.iter().zip(b.iter()).zip(c.iter().zip(d.iter()));
+        for (sum, ((a, b), (c, d))) in mean.iter_mut().zip(values) {
+            *sum += (a + b) + (c + d);
+        }
+    }
+    for line in rest {
+        for (sum, value) in mean.iter_mut().zip(line.iter()) {
             *sum += value;
         }
     }
