@@ -50,6 +50,26 @@ impl Figure {
         (self.scene.width, self.scene.height)
     }
 
+    /// This picture with another below it, their left edges in line.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use phenocoder_plot::{ColorBy, ScatterConfig, scatter};
+    ///
+    /// let points = array![[0.0, 0.0], [1.0, 2.0]];
+    /// let draw = |title| scatter(points.view(), ColorBy::None, &ScatterConfig::default().with_title(title));
+    /// let both = draw("by batch")?.above(draw("by type")?);
+    /// assert_eq!(both.size(), (720.0, 1080.0));
+    /// # Ok::<(), phenocoder_plot::Error>(())
+    /// ```
+    #[must_use]
+    pub fn above(self, below: Self) -> Self {
+        let at = (0.0, self.scene.height);
+        self.with_at(below, at)
+    }
+
     /// This picture with another to its right, their top edges in line.
     ///
     /// # Examples
@@ -66,24 +86,30 @@ impl Figure {
     /// ```
     #[must_use]
     pub fn beside(self, right: Self) -> Self {
-        let (left, right) = (self.scene, right.scene);
-        let title = [left.title.as_str(), right.title.as_str()]
+        let at = (self.scene.width, 0.0);
+        self.with_at(right, at)
+    }
+
+    /// This picture with another whose upper left corner lies at `at`.
+    fn with_at(self, other: Self, at: (f64, f64)) -> Self {
+        let (first, other) = (self.scene, other.scene);
+        let title = [first.title.as_str(), other.title.as_str()]
             .into_iter()
             .filter(|title| !title.is_empty())
             .collect::<Vec<_>>()
             .join(", ");
         Self::new(Scene {
-            width: left.width + right.width,
-            height: left.height.max(right.height),
+            width: first.width.max(at.0 + other.width),
+            height: first.height.max(at.1 + other.height),
             title,
             items: vec![
                 Item::Group {
                     offset: (0.0, 0.0),
-                    items: left.items,
+                    items: first.items,
                 },
                 Item::Group {
-                    offset: (left.width, 0.0),
-                    items: right.items,
+                    offset: at,
+                    items: other.items,
                 },
             ],
         })

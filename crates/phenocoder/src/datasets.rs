@@ -113,6 +113,13 @@ impl TissueConfig {
         self
     }
 
+    /// Sets the share of a domain's cells that have the domain's type; at 0 all types are equally likely everywhere.
+    #[must_use]
+    pub fn with_purity(mut self, purity: f64) -> Self {
+        self.purity = purity;
+        self
+    }
+
     /// Sets how much the second batch differs from the first.
     #[must_use]
     pub fn with_batch_strength(mut self, strength: f64) -> Self {
