@@ -23,6 +23,8 @@ const METHOD: &str = "approximate index";
 const ROWS: usize = 128;
 /// The most rows of one node that a search measures, unless it keeps more in view.
 const MOST_OF_NODE: usize = 2048;
+/// After so many times as many rows, a search measures those of no other node.
+const ENOUGH: usize = 4;
 
 /// Settings of an [`HnswIndex`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,17 +113,17 @@ impl HnswConfig {
 /// Malkov & Yashunin 2020, doi:10.1109/TPAMI.2018.2889473; made in batches as Manohar et al. 2024,
 /// doi:10.1145/3627535.3638475.
 ///
-/// The exact search, [`nearest_neighbors`](super::nearest_neighbors), is fast: up to 200,000 rows of 32 columns, the most
-/// that were measured, the index saved no time worth the neighbours that it misses.
-/// Take it for more rows, or where it is made once and new rows are looked for often, and measure first.
+/// The exact search, [`nearest_neighbors`](super::nearest_neighbors), is fast: of 20,000 rows the index takes longer.
+/// From how many rows on it saves time, and for how many searches in one index, is not known: measure first.
+/// On a processor without fused multiply-add, the sums of the index are much slower.
 /// [`recall`](super::recall) on some of the rows, against [`query_neighbors`](super::query_neighbors), tells what share of
 /// the neighbours is found; a larger `width` finds more.
 /// Walks compare distances in single precision; of the rows in view, those that may be among the `k` nearest as far as it
 /// can tell are measured in double precision, so what comes out is exact distances.
 /// A search that meets too few rows looks at all of them, so there are always `k`.
 /// Of rows that single precision does not tell apart, a search measures the first 2,048 only (the first `width` where
-/// that is more), so that many equal rows do not take time in their square; of equally distant rows the first still
-/// comes first.
+/// that is more), and about four times as many in all, so that many equal rows do not take time in their square; of
+/// equally distant rows the first still comes first.
 /// Cost: about `O(n log n · build_width · links · p)` to make, `O(log n · width · links · p)` for each row that is looked
 /// for; memory `O(n (p + links))`.
 ///
@@ -238,7 +240,9 @@ impl HnswIndex {
         config.validate()?;
         check_extent(x)?;
         let points = Points::new(x, config.metric)?;
+        progress.check()?;
         let vectors = Vectors::new(&points, config.seed)?;
+        progress.check()?;
         Ok(Self {
             layers: build(&vectors, config, progress)?,
             config: config.clone(),
@@ -276,6 +280,9 @@ impl HnswIndex {
     /// Finds `k` near rows of the index for every row of `query`; most of them are the nearest.
     ///
     /// As [`neighbors`](Self::neighbors), for new rows; one that also stands in the index finds itself.
+    /// The farther a row lies from those of the index, by Euclidean distance, the fewer of these single precision tells
+    /// apart: where it lies more than about 10⁷ times as far away as they reach, none, and any `k` rows are found.
+    /// [`query_neighbors`](super::query_neighbors) finds the nearest of such a row too.
     ///
     /// # Errors
     ///
@@ -291,7 +298,9 @@ impl HnswIndex {
     ) -> Result<Neighbors> {
         check_columns("query", query, self.points.ncols())?;
         let query = Points::new(query, self.config.metric)?;
+        progress.check()?;
         let order = parted(&query).concat();
+        progress.check()?;
         self.search(&query, &order, None, k, width, progress)
     }
 
@@ -313,7 +322,7 @@ impl HnswIndex {
         }
         progress.start("approximate neighbours", Some(query.nrows() as u64));
         let width = width.min(self.n_rows()).max(k + 1);
-        let found: Vec<Vec<(f64, u32)>> = order
+        let tasks: Vec<Vec<(f64, u32)>> = order
             .par_chunks(ROWS)
             .map(|rows| {
                 progress.check()?;
@@ -329,8 +338,9 @@ impl HnswIndex {
             })
             .collect::<Result<_>>()?;
         progress.finish();
-        let nearest = found.iter().flat_map(|task| task.chunks(k));
+        let nearest = tasks.iter().flat_map(|task| task.chunks(k));
         let found = Found::in_order(order, nearest, k, self.config.metric);
+        drop(tasks);
         if !found.keys.iter().all(|key| key.is_finite()) {
             return Err(OVERFLOW);
         }
@@ -357,16 +367,16 @@ impl HnswIndex {
         // What is in the index begins where it is.
         let (start, first) = own.map_or((0, 0), |(_, node)| (node, self.layers.len() - 1));
         let layers = &self.layers[first..];
+        let of_node = MOST_OF_NODE.max(width);
         let mut rows = Vec::with_capacity(width);
         let mut cutoff = f32::INFINITY;
         for near in self.vectors.search(layers, &single, start, width, walk) {
             let (least, most) = doubt.bounds(near.key());
-            if rows.len() >= width || least > cutoff {
+            if rows.len() >= ENOUGH * of_node || least > cutoff {
                 break;
             }
             let same = self.vectors.rows(near.node()).iter().copied();
-            let same = same.filter(others).take(MOST_OF_NODE.max(width));
-            rows.extend(same.map(measured));
+            rows.extend(same.filter(others).take(of_node).map(measured));
             if rows.len() >= k {
                 cutoff = cutoff.min(most);
             }

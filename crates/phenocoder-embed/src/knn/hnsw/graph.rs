@@ -257,7 +257,7 @@ impl Vectors {
             metric,
             center,
             scale,
-            singles: Singles::new(columns, n),
+            singles: Singles::new(columns, 0),
             starts: vec![0],
             rows: Vec::with_capacity(n),
             order: parted(points).concat(),
@@ -269,6 +269,7 @@ impl Vectors {
         let mut order: Vec<u32> = (0..n as u32).collect();
         order.par_sort_unstable_by(|&a, &b| compare(all.row(a), all.row(b)).then(a.cmp(&b)));
         let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| all.row(a) == all.row(b)).collect();
+        vectors.singles = Singles::new(columns, groups.len());
         vectors.starts.reserve_exact(groups.len());
         for place in seed.stream("hnsw/order", 0).permutation(groups.len()) {
             vectors.singles.extend(all.row(groups[place][0]));

@@ -19,6 +19,7 @@ pub(super) struct Line([f32; LANES]);
 #[derive(Debug, Clone)]
 pub(super) struct Singles {
     arch: Arch,
+    columns: usize,
     /// Lines of a row.
     width: usize,
     lines: Vec<Line>,
@@ -26,7 +27,7 @@ pub(super) struct Singles {
 
 impl PartialEq for Singles {
     fn eq(&self, other: &Self) -> bool {
-        (self.width, &self.lines) == (other.width, &other.lines)
+        (self.columns, &self.lines) == (other.columns, &other.lines)
     }
 }
 
@@ -40,6 +41,7 @@ impl Singles {
         let width = columns.div_ceil(LANES);
         Self {
             arch,
+            columns,
             width,
             lines: Vec::with_capacity(rows * width),
         }
@@ -73,9 +75,10 @@ impl Singles {
         &self.lines[row as usize * self.width..][..self.width]
     }
 
-    /// The numbers of all rows, with the zeros.
+    /// The numbers of all rows, without the zeros.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f32> {
-        numbers(&self.lines)
+        let rows = self.lines.chunks(self.width.max(1));
+        rows.flat_map(move |row| numbers(row).take(self.columns))
     }
 
     /// Puts the squared distances of these rows from `from` in the place of what `keys` has.
@@ -192,8 +195,21 @@ fn halved<const N: usize>(numbers: &[f32]) -> [f32; N] {
 #[cfg(test)]
 mod tests {
     use phenocoder_core::Seed;
+    use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b};
 
     use super::*;
+
+    fn measured(singles: &Singles, from: &[Line], rows: &[u32], simd: impl Simd) -> Vec<f32> {
+        let mut keys = vec![0.0; rows.len()];
+        let distances = Distances {
+            singles,
+            from,
+            rows,
+            keys: &mut keys,
+        };
+        distances.with_simd(simd);
+        keys
+    }
 
     #[test]
     fn distances_are_the_same_to_the_bit_for_any_width_of_vectors() {
@@ -203,24 +219,25 @@ mod tests {
                 .map(|_| (0..columns).map(|_| stream.normal() as f32).collect())
                 .collect();
             let nodes = [3, 0, 9, 9, 1, 2, 5];
-            let measured = |arch| {
-                let mut singles = Singles::on(arch, columns, rows.len());
-                for row in &rows {
-                    singles.push(row.iter().copied());
-                }
-                let from = singles.single(rows[9].iter().copied());
-                let mut keys = vec![7.0; 2];
-                singles.measure(&from, &nodes, &mut keys);
-                keys
-            };
-            let (vectors, scalars) = (measured(Arch::new()), measured(Arch::Scalar));
-            for ((&node, vector), scalar) in nodes.iter().zip(&vectors).zip(&scalars) {
-                assert_eq!(vector.to_bits(), scalar.to_bits());
+            let mut singles = Singles::new(columns, rows.len());
+            for row in &rows {
+                singles.push(row.iter().copied());
+            }
+            let from = singles.single(rows[9].iter().copied());
+            let mut vectors = vec![7.0; 2];
+            singles.measure(&from, &nodes, &mut vectors);
+            // No distance is −0 or no number, so equal ones have equal bits.
+            assert_eq!(vectors, measured(&singles, &from, &nodes, Scalar));
+            assert_eq!(vectors, measured(&singles, &from, &nodes, Scalar128b));
+            assert_eq!(vectors, measured(&singles, &from, &nodes, Scalar256b));
+            assert_eq!(vectors, measured(&singles, &from, &nodes, Scalar512b));
+            for (&node, vector) in nodes.iter().zip(&vectors) {
                 let pairs = rows[node as usize].iter().zip(&rows[9]);
                 let square: f64 = pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum();
                 assert!((f64::from(*vector) - square).abs() <= 1e-6 * square);
             }
             assert_eq!(vectors.len(), nodes.len());
+            assert!(singles.numbers().eq(rows.into_iter().flatten()));
         }
     }
 }

@@ -146,6 +146,7 @@ fn no_distance_is_outside_what_single_precision_leaves_open() {
     let sets = [
         normal(60, 1, 2),
         normal(60, 40, 3) + 1e3,
+        normal(60, 300, 3),
         far,
         zeros,
         normal(60, 3, 1) * 1e-161,
@@ -155,31 +156,83 @@ fn no_distance_is_outside_what_single_precision_leaves_open() {
         for metric in [Metric::Euclidean, Metric::Cosine] {
             let points = Points::new(x.view(), metric).unwrap();
             let vectors = Vectors::new(&points, Seed::new(1)).unwrap();
-            let nodes = vectors.nodes();
-            let length = |key: f64| match metric {
-                Metric::Euclidean => vectors.scale * key.sqrt(),
-                Metric::Cosine => (2.0 * key).sqrt(),
-            };
-            for i in 0..60 {
-                let doubt = vectors.doubt(vectors.of(nodes[i]), points.row(i));
-                for near in vectors.measured(nodes[i], &nodes) {
-                    let (least, most) = doubt.bounds(near.key());
-                    for &row in vectors.rows(near.node()) {
-                        let key = points.order_key(points.row(i), points.row(row as usize));
-                        let length = length(key);
-                        assert!(
-                            f64::from(least) <= length,
-                            "{metric:?} {i} {row}: {least} {length}"
-                        );
-                        assert!(
-                            length <= f64::from(most),
-                            "{metric:?} {i} {row}: {most} {length}"
-                        );
-                    }
+            // The rows themselves, and rows far outside of them.
+            for times in [1.0, 1e3, 1e9] {
+                let query = Points::new((x * times).view(), metric).unwrap();
+                for row in 0..query.nrows() {
+                    check_bounds(&vectors, &points, query.row(row));
                 }
             }
         }
     }
+}
+
+/// That what single precision leaves open of the distances from this row holds them.
+fn check_bounds(vectors: &Vectors, points: &Points, query: &[f64]) {
+    let nodes = vectors.len() as u32;
+    let mut layer = Layer::new(nodes as usize, nodes as usize);
+    layer.grow(nodes as usize);
+    layer.set(0, 1..nodes);
+    let single = vectors.single(query);
+    let doubt = vectors.doubt(&single, query);
+    let mut walk = Walk::new(nodes as usize);
+    let found = vectors.search([&layer], &single, 0, nodes as usize, &mut walk);
+    assert_eq!(found.len(), nodes as usize);
+    for near in found {
+        let (least, most) = doubt.bounds(near.key());
+        for &row in vectors.rows(near.node()) {
+            let key = points.order_key(query, points.row(row as usize));
+            let length = match points.metric() {
+                Metric::Euclidean => vectors.scale * key.sqrt(),
+                Metric::Cosine => (2.0 * key).sqrt(),
+            };
+            let range = f64::from(least)..=f64::from(most);
+            assert!(range.contains(&length), "{row}: {length} in {range:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_of_the_next_node_are_measured_however_many_the_first_has() {
+    // Single precision tells the last from the others, and the first hundred from the next three.
+    let value = |i: u32| match i {
+        0..100 => 1e-12 * f64::from(i),
+        100 => 1.4e-8,
+        101..104 => 1.5e-8 + 1e-10 * f64::from(i - 101),
+        _ => 1.0,
+    };
+    let x = Array2::from_shape_fn((105, 1), |(i, _)| value(i as u32));
+    let index = index(&x, Metric::Euclidean);
+    assert_eq!(index.vectors.len(), 3);
+    let found = index.neighbors(3, 3, &NoProgress).unwrap();
+    let exact = nearest_neighbors(x.view(), 3, Metric::Euclidean, &NoProgress).unwrap();
+    assert_eq!(exact.indices().row(100), array![101, 102, 103]);
+    assert_eq!(found, exact);
+}
+
+#[test]
+fn the_bits_of_links_and_distances_are_pinned() {
+    // Another value is a behavioural change for the changelog.
+    let hash = |metric| {
+        let index = index(&normal(600, 20, 3), metric);
+        let mut numbers: Vec<u64> = Vec::new();
+        for layer in &index.layers {
+            for node in 0..layer.len() as u32 {
+                for near in index.vectors.measured(node, layer.links(node)) {
+                    numbers.extend([near.node(), near.key().to_bits()].map(u64::from));
+                }
+            }
+        }
+        let found = index.neighbors(5, 20, &NoProgress).unwrap();
+        for row in 0..600 {
+            numbers.extend(found.row(row).flat_map(|(j, d)| [j as u64, d.to_bits()]));
+        }
+        numbers.push(index.nodes);
+        let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
+        numbers.into_iter().fold(0xcbf2_9ce4_8422_2325, mix)
+    };
+    assert_eq!(hash(Metric::Euclidean), 0);
+    assert_eq!(hash(Metric::Cosine), 0);
 }
 
 #[test]
@@ -268,7 +321,10 @@ fn a_cancelled_search_stops() {
     let config = HnswConfig::new(Metric::Euclidean);
     let stopped = HnswIndex::build(x.view(), &config, &token);
     assert!(matches!(stopped, Err(Error::Cancelled(_))));
-    let stopped = index(&x, Metric::Euclidean).neighbors(3, 3, &token);
+    let index = index(&x, Metric::Euclidean);
+    let stopped = index.neighbors(3, 3, &token);
+    assert!(matches!(stopped, Err(Error::Cancelled(_))));
+    let stopped = index.query(x.view(), 3, 3, &token);
     assert!(matches!(stopped, Err(Error::Cancelled(_))));
 }
 
