@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "the answer")]
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::watch::{Watch, peak_megabytes};
 
@@ -16,7 +16,7 @@ const ENOUGH: f64 = 2.0;
 ///
 /// # Errors
 ///
-/// When the task fails, or elsewhere than on Linux.
+/// When the task fails, when the clock does not tell that a call took time, or elsewhere than on Linux.
 pub fn measure<T>(
     task: impl Fn() -> Result<T>,
     compared: impl FnOnce(T) -> Result<Vec<f64>>,
@@ -28,6 +28,7 @@ pub fn measure<T>(
         let answer = task()?;
         let (seconds, cpu_seconds) = watch.stop()?;
         drop(answer);
+        ensure!(cpu_seconds > 0.0, "a call is too short for the clock");
         spent += cpu_seconds;
         wall = wall.min(seconds);
         cpu = cpu.min(cpu_seconds);

@@ -56,14 +56,18 @@ mod tests {
 
     #[test]
     fn work_of_a_thread_that_has_ended_counts_and_a_millisecond_is_not_lost() {
-        let watch = Watch::start().unwrap();
         let work = || {
             let begin = cpu_seconds().unwrap();
             while cpu_seconds().unwrap() < begin + 0.003 {}
         };
-        std::thread::spawn(work).join().unwrap();
-        let (wall, cpu) = watch.stop().unwrap();
-        assert!((0.003..0.01).contains(&cpu), "{cpu} in {wall}");
+        let tries = [(); 10].map(|()| {
+            let watch = Watch::start().unwrap();
+            std::thread::spawn(work).join().unwrap();
+            watch.stop().unwrap().1
+        });
+        // A machine that does other things too makes some of them longer.
+        let least = tries.into_iter().fold(f64::INFINITY, f64::min);
+        assert!((0.003..0.01).contains(&least), "{tries:?}");
     }
 }
 
