@@ -4,11 +4,12 @@ use phenocoder_core::{Categorical, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use crate::axis::Axis;
-use crate::color::{Rgb, category_color};
+use crate::color::Rgb;
 use crate::error::ConfigError;
-use crate::layout::{self, Rows};
+use crate::layout::{self, Rows, Sign};
+use crate::mark::Mark;
 use crate::scatter::category_legend;
-use crate::scene::{Frame, Item, Scene};
+use crate::scene::{Frame, Scene};
 use crate::{Figure, Result};
 
 /// Settings of [`bars`].
@@ -86,7 +87,7 @@ impl BarsConfig {
     }
 }
 
-/// A named bar and the length of its parts, each with the category that gives its colour.
+/// A named bar and the length of its parts, each with the category that gives its colour and its pattern.
 struct Bar<'a> {
     name: &'a str,
     parts: Vec<(usize, f64)>,
@@ -95,6 +96,7 @@ struct Bar<'a> {
 /// Draws how many rows each category has: one bar per category, or with `groups` one bar per group whose parts are the
 /// categories.
 ///
+/// Of more than 8 categories, bars also differ in pattern ([`Mark`]).
 /// Rows without a category or a group are not counted.
 /// Without rows, the picture says so.
 ///
@@ -127,8 +129,13 @@ pub fn bars(
     let mut scene = Scene::new(config.size, &config.title);
     let mut area = layout::below_title(&mut scene, &config.title);
     if groups.is_some() {
-        let legend = category_legend(&config.legend_title, categories.categories());
-        area = layout::legends(&mut scene, &area, &[legend.with_squares()]);
+        let names = categories.categories();
+        let sign = |code| {
+            let mark = Mark::of(code, names.len());
+            (mark.color, Sign::Swatch(mark))
+        };
+        let legend = category_legend(&config.legend_title, names, sign);
+        area = layout::legends(&mut scene, &area, &[legend]);
     }
     let bars = count(categories, groups, config.fractions);
     let length = |bar: &Bar<'_>| bar.parts.iter().map(|(_, part)| part).sum::<f64>();
@@ -203,7 +210,7 @@ fn draw(
     bars: &[Bar<'_>],
     axis: &Axis,
     label: &str,
-    colors: usize,
+    categories: usize,
 ) {
     let names: Vec<&str> = bars.iter().map(|bar| bar.name).collect();
     let rows = Rows::new(area, &names);
@@ -219,11 +226,8 @@ fn draw(
             };
             start += part;
             let (x, width) = (frame.x + from * frame.width, (to - from) * frame.width);
-            scene.push(Item::Rect {
-                frame: Frame::new(x, top, width, thickness),
-                fill: Some(category_color(code, colors)),
-                stroke: None,
-            });
+            let piece = Frame::new(x, top, width, thickness);
+            Mark::of(code, categories).fill(scene, &piece);
         }
     }
     rows.names(scene, &names);

@@ -125,6 +125,7 @@ const EXTENDED: [Rgb; 24] = [
 /// Up to 8 categories have the colours of Okabe and Ito, which differ for every kind of colour vision.
 /// Up to 24 follow colours that were chosen one after the other to be farthest from all before them, both as seen
 /// normally and as seen with deuteranopia and protanopia; later ones are lighter and darker forms of these.
+/// Where points have shapes and bars have patterns, [`Mark`](crate::Mark) tells more of them apart.
 ///
 /// # Examples
 ///

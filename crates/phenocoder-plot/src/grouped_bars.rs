@@ -8,9 +8,9 @@ use crate::axis::{Axis, extent, fixed};
 use crate::color::{Rgb, category_color};
 use crate::error::ConfigError;
 use crate::font::{self, Weight};
-use crate::layout::{self, Rows, TICK_SIZE};
+use crate::layout::{self, Rows, Sign, TICK_SIZE};
 use crate::scatter::category_legend;
-use crate::scene::{Frame, Item, Scene, Text};
+use crate::scene::{Frame, Item, Scene, Shape, Text};
 use crate::{Figure, Result};
 
 /// Settings of [`grouped_bars`].
@@ -141,7 +141,11 @@ pub fn grouped_bars<R: AsRef<str>, S: AsRef<str>>(
     let mut area = layout::below_title(&mut scene, &config.title);
     if series_names.len() > 1 {
         let names: Vec<String> = series_names.iter().map(|s| s.as_ref().to_owned()).collect();
-        let legend = category_legend(&config.legend_title, &names).with_squares();
+        let sign = |code| {
+            let color = category_color(code, names.len());
+            (color, Sign::Marker(Shape::Square))
+        };
+        let legend = category_legend(&config.legend_title, &names, sign);
         area = layout::legends(&mut scene, &area, &[legend]);
     }
     let Some(reach) = extent(values.iter().copied()) else {

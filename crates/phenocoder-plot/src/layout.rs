@@ -3,6 +3,7 @@
 use crate::axis::{Axis, Tick, fixed};
 use crate::color::{ColorMap, Rgb};
 use crate::font::{self, Weight};
+use crate::mark::Mark;
 use crate::scene::{Anchor, Frame, Item, Scene, Shape, Text};
 
 pub(crate) const TITLE_SIZE: f64 = 17.0;
@@ -279,6 +280,8 @@ pub(crate) fn arrows(scene: &mut Scene, frame: &Frame, x_label: &str, y_label: &
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Sign {
     Marker(Shape),
+    /// A piece of a bar with the pattern of this mark.
+    Swatch(Mark),
     Line(Option<(f64, f64)>),
 }
 
@@ -297,16 +300,6 @@ pub(crate) struct Legend {
     pub(crate) entries: Vec<Entry>,
 }
 
-impl Legend {
-    /// The same entries with the sign of bars.
-    pub(crate) fn with_squares(mut self) -> Self {
-        for entry in &mut self.entries {
-            entry.sign = Sign::Marker(Shape::Square);
-        }
-        self
-    }
-}
-
 /// Draws legends at the right of `outer`, one below the other, and returns what is left of it.
 pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> Frame {
     let heading = |legend: &Legend| if legend.title.is_empty() { 0.0 } else { 22.0 };
@@ -320,7 +313,7 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
     let columns = lines.div_ceil(rows_at_most).min(3);
     let column_width = if columns > 1 { 110.0 } else { ENTRY_MAX };
     let sign_width = |entry: &Entry| match entry.sign {
-        Sign::Marker(_) => 18.0,
+        Sign::Marker(_) | Sign::Swatch(_) => 18.0,
         Sign::Line(_) => 32.0,
     };
     let entry_width = |entry: &Entry| {
@@ -355,6 +348,7 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
             let at = y + (i % rows) as f64 * ENTRY_HEIGHT + ENTRY_HEIGHT / 2.0;
             match entry.sign {
                 Sign::Marker(shape) => scene.marker((x + 6.0, at), shape, entry.color, 5.0),
+                Sign::Swatch(mark) => mark.fill(scene, &Frame::new(x, at - 6.0, 12.0, 12.0)),
                 Sign::Line(dash) => scene.push(Item::Line {
                     points: vec![(x + 1.0, at), (x + 24.0, at)],
                     color: entry.color,

@@ -37,7 +37,8 @@
 //! # Colors
 //!
 //! Categories have the colours of Okabe and Ito, continued by colours that were chosen to differ also for people with
-//! deuteranopia or protanopia ([`category_color`]), and beyond 8 of them points also differ in shape; numbers have maps of even steps in lightness ([`ColorMap`]).
+//! deuteranopia or protanopia ([`category_color`]); beyond 8 of them points also differ in shape and bars in pattern ([`Mark`]).
+//! Numbers have maps of even steps in lightness ([`ColorMap`]).
 //! What is missing is grey.
 //!
 //! # Sameness
@@ -59,6 +60,7 @@ mod grouped_bars;
 mod heat_map;
 mod intervals;
 mod layout;
+mod mark;
 mod montage;
 mod raster;
 mod sample_map;
@@ -75,6 +77,7 @@ pub use figure::Figure;
 pub use grouped_bars::{GroupedBarsConfig, grouped_bars};
 pub use heat_map::{HeatMapConfig, heat_map};
 pub use intervals::{Interval, IntervalsConfig, intervals};
+pub use mark::Mark;
 pub use montage::{Contrast, MontageConfig, montage};
 pub use raster::{png_grey8, png_rgb8};
 pub use sample_map::{SampleMapConfig, sample_map};

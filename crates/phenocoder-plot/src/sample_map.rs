@@ -192,7 +192,12 @@ pub fn sample_map<S: AsRef<str>>(
 }
 
 fn legends(condition: &Categorical, batch: &Categorical, config: &SampleMapConfig) -> [Legend; 2] {
-    let mut conditions = category_legend(&config.condition_title, condition.categories());
+    let names = condition.categories();
+    let sign = |code| {
+        let color = category_color(code, names.len());
+        (color, Sign::Marker(Shape::Circle))
+    };
+    let mut conditions = category_legend(&config.condition_title, names, sign);
     if condition.codes().contains(&-1) {
         conditions.entries.push(Entry {
             label: "none".to_owned(),

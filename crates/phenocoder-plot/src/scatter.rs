@@ -9,6 +9,7 @@ use crate::color::{ColorMap, Rgb, category_color};
 use crate::error::ConfigError;
 use crate::font::{self, Weight};
 use crate::layout::{self, AxisStyle, Entry, LABEL_SIZE, Legend, Sign};
+use crate::mark::Mark;
 use crate::scene::{Anchor, Frame, Item, Marker, Markers, Point, Scene, Shape, Text};
 use crate::{Figure, Result};
 
@@ -226,8 +227,8 @@ impl ScatterConfig {
 /// Draws points in the plane, coloured by a category or a number.
 ///
 /// Points with a coordinate that is not finite are left out.
-/// More than 8 categories also differ in shape (circle, square, triangle, diamond, and again) where points are large enough
-/// to show it, for so many colours alone are hard to tell apart; short names help too ([`LegendPlace::Auto`]).
+/// More than 8 categories also differ in shape ([`Mark`]), up to 24 of them where points are large enough to show it, for so
+/// many colours alone are hard to tell apart; short names help too ([`LegendPlace::Auto`]).
 /// Points are drawn in a random but fixed order, so that no category covers another only because it comes later.
 /// Without points, the picture says so.
 ///
@@ -293,7 +294,8 @@ pub fn scatter(
     };
     let shape_of = |row: usize| match color {
         ColorBy::Categories(categories) => categories.code(row).map_or(Shape::Circle, |code| {
-            category_shape(code, categories.categories().len(), radius)
+            let n = categories.categories().len();
+            Mark::of(code, n).point(n, radius)
         }),
         _ => Shape::Circle,
     };
@@ -349,15 +351,16 @@ fn key(
         ColorBy::Categories(categories) => {
             let n = categories.categories().len();
             let colors: Vec<Option<Rgb>> = (0..categories.len())
-                .map(|row| categories.code(row).map(|code| category_color(code, n)))
+                .map(|row| categories.code(row).map(|code| Mark::of(code, n).color))
                 .collect();
             if !matches!(config.legend, LegendPlace::Auto | LegendPlace::Right) {
                 return (*area, colors);
             }
-            let mut legend = category_legend(&config.legend_title, categories.categories());
-            for (code, entry) in legend.entries.iter_mut().enumerate() {
-                entry.sign = Sign::Marker(category_shape(code, n, radius));
-            }
+            let sign = |code| {
+                let mark = Mark::of(code, n);
+                (mark.color, Sign::Marker(mark.point(n, radius)))
+            };
+            let mut legend = category_legend(&config.legend_title, categories.categories(), sign);
             if colors.contains(&None) {
                 legend.entries.push(Entry {
                     label: "none".to_owned(),
@@ -386,25 +389,21 @@ fn key(
     }
 }
 
-/// The shape of the points of category `code` of `n`: up to 8 have colours that suffice, and dots of a pixel have no shape.
-fn category_shape(code: usize, n: usize, radius: f64) -> Shape {
-    match n > 8 && radius >= 1.4 {
-        true => Shape::nth(code % 4),
-        false => Shape::Circle,
-    }
-}
-
-/// A legend of categories in their colours.
-pub(crate) fn category_legend(title: &str, categories: &[String]) -> Legend {
+/// A legend of categories, each with its colour and its sign.
+pub(crate) fn category_legend(
+    title: &str,
+    categories: &[String],
+    sign: impl Fn(usize) -> (Rgb, Sign),
+) -> Legend {
     Legend {
         title: title.to_owned(),
         entries: categories
             .iter()
             .enumerate()
-            .map(|(code, label)| Entry {
-                label: label.clone(),
-                color: category_color(code, categories.len()),
-                sign: Sign::Marker(Shape::Circle),
+            .map(|(code, label)| {
+                let (color, sign) = sign(code);
+                let label = label.clone();
+                Entry { label, color, sign }
             })
             .collect(),
     }

@@ -64,4 +64,19 @@ fn more_than_eight_categories_differ_in_shape_too() {
     // Codes 1, 2, 3, 5, 6 and 7 of nine are no circles: 10 points each, and their entries of the legend.
     assert_eq!(svg.matches("<polygon").count(), 66);
     assert!(!draw(9, 1.0).contains("<polygon"), "dots have no shape");
+    assert!(draw(25, 1.0).contains("<polygon"), "colours come again");
+}
+
+#[test]
+fn bars_of_more_than_eight_categories_differ_in_pattern_too() {
+    let draw_bars = |k: usize| {
+        let labels = Categorical::from_labels((0..90).map(|i| format!("{:02}", i % k)));
+        bars(&labels, Some(&thirds(90)), &BarsConfig::default()).unwrap()
+    };
+    // Dots are circles; other patterns are lines, as ticks are.
+    assert!(!draw_bars(8).to_svg().unwrap().contains("<circle"));
+    let figure = draw_bars(9);
+    assert!(figure.to_svg().unwrap().contains("<circle"));
+    // Neither the colours of nine categories nor text and axes are black.
+    assert!(draw(&figure).count(Rgb(0, 0, 0)) > 50);
 }

@@ -4,11 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ndarray::{Array2, ArrayView1};
 use phenocoder_core::Categorical;
-use phenocoder_plot::ColorMap;
+use phenocoder_plot::{ColorMap, Mark};
 use serde::Serialize;
 
 use super::cells::{Cells, Coloring, range};
-use super::marks::Mark;
 use super::sprites::Tiles;
 use super::traversal::by_spread;
 
@@ -172,7 +171,7 @@ impl MapColumn {
         let code = |row: &usize| labels.code(*row).and_then(|code| u16::try_from(code).ok());
         let codes = rows.iter().map(|row| code(row).unwrap_or(NONE));
         let wide = n > usize::from(u8::MAX);
-        let marks: Vec<Mark> = (0..n).map(|code| Mark::new(code, n)).collect();
+        let marks: Vec<Mark> = (0..n).map(|code| Mark::of(code, n)).collect();
         Self::Labels {
             name: name.to_owned(),
             labels: labels.categories().to_vec(),

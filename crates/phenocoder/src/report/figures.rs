@@ -20,6 +20,7 @@
 //! | `scaling` | `scaling`, `saturation` |
 //!
 //! Figures come in this order, and a name always stands for the same figure.
+//! Labels have the colours, shapes and patterns of the page ([`Mark`](phenocoder_plot::Mark)).
 //! Where the cells lie in the tissue is seen on the page alone.
 //!
 //! ```no_run

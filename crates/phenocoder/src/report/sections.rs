@@ -5,10 +5,12 @@ pub(super) mod quality;
 
 use std::fmt::Write as _;
 
+use phenocoder_plot::Mark;
+
 use super::Part;
 use super::gather::Picture;
 use super::html::{absent, count, escape, figure, number, percent};
-use super::marks::Mark;
+use super::marks;
 use super::page::{Material, Shown};
 use super::traversal::{STEPS, step_name};
 
@@ -344,7 +346,7 @@ fn gallery(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
             out,
             "<article><h3>{}Cluster {} <small>{} cells, {}</small></h3>\
              <div class=\"strip\"><h4>typical</h4>{}</div><div class=\"strip\"><h4>odd</h4>{}</div></article>",
-            Mark::new(example.cluster, n).point(),
+            marks::point(Mark::of(example.cluster, n)),
             escape(&clusters.categories()[example.cluster]),
             count(example.cells),
             percent(example.cells as f64, cells.len() as f64),

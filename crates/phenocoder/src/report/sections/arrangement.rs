@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use phenocoder_plot::Mark;
 use phenocoder_spatial::comparison::{Difference, GroupComparison};
 use phenocoder_spatial::composition::Composition;
 
@@ -9,7 +10,7 @@ use super::{missing, picture};
 use crate::report::Part;
 use crate::report::gather::{Make, Measured, Mixing, Picture};
 use crate::report::html::{Cell, absent, count, escape, folded, number, percent, table};
-use crate::report::marks::{MARKS, Mark};
+use crate::report::marks;
 use crate::report::page::Material;
 
 /// Rows of the comparison of groups that are seen at first.
@@ -34,14 +35,15 @@ fn labels(labels: &[String]) -> String {
     let n = labels.len();
     let mut out = "<ul class=\"legend\">".to_owned();
     for (code, label) in labels.iter().enumerate() {
-        let swatch = Mark::new(code, n).swatch();
+        let swatch = marks::swatch(Mark::of(code, n));
         let _ = write!(out, "<li>{swatch}{}</li>", escape(label));
     }
     out.push_str("</ul>");
-    if n > MARKS {
+    if n > Mark::DISTINCT {
         let _ = write!(
             out,
-            "<p class=\"caption\">Colours and patterns come again after {MARKS} labels: go by the names and the numbers.</p>"
+            "<p class=\"caption\">Colours and patterns come again after {} labels: go by the names and the numbers.</p>",
+            Mark::DISTINCT
         );
     }
     out
@@ -77,7 +79,7 @@ fn bar(composition: &Composition, sample: usize) -> String {
         if share.is_nan() || share <= 0.0 {
             continue;
         }
-        let mark = Mark::new(code, n);
+        let mark = Mark::of(code, n);
         let label = escape(label);
         let inside = match share >= 0.06 {
             true => format!("<b>{label}</b>"),
@@ -86,9 +88,9 @@ fn bar(composition: &Composition, sample: usize) -> String {
         let _ = write!(
             out,
             "<span class=\"{}\" style=\"width:{:.3}%;{}\" title=\"{label}: {}\">{inside}</span>",
-            mark.pattern(),
+            marks::pattern(mark),
             100.0 * share,
-            mark.paint(),
+            marks::paint(mark),
             percent(share, 1.0)
         );
     }
