@@ -295,6 +295,15 @@ fn height_of(rows: usize) -> f64 {
     (130.0 + 24.0 * rows as f64).clamp(240.0, 9_000.0)
 }
 
+/// Square points of a figure at most: its pixels at two per point take 4 × 4 bytes of memory for each of them.
+const MOST_AREA: f64 = 24e6;
+
+/// Width and height, both lessened where a figure of them would be too large for the memory.
+fn within_area(width: f64, height: f64) -> (f64, f64) {
+    let lessened = (MOST_AREA / (width * height)).sqrt().min(1.0);
+    (width * lessened, height * lessened)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,6 +313,14 @@ mod tests {
         assert_eq!(height_of(0), 240.0);
         assert!(height_of(30) / 30.0 > 24.0);
         assert_eq!(height_of(1_000_000), 9_000.0);
+    }
+
+    #[test]
+    fn both_sides_of_a_figure_that_is_too_large_are_lessened_alike() {
+        assert_eq!(within_area(9_000.0, 2_000.0), (9_000.0, 2_000.0));
+        let (width, height) = within_area(9_000.0, 4_500.0);
+        assert!((width / height - 2.0).abs() < 1e-9);
+        assert!((width * height / MOST_AREA - 1.0).abs() < 1e-9);
     }
 
     #[test]

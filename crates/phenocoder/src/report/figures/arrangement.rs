@@ -33,13 +33,15 @@ pub(super) fn composition(material: &Material<'_>) -> Result<Figure> {
             None => sample.clone(),
         });
     }
+    // The legend has up to three columns.
+    let rows = names.len().max(clusters.categories().len().div_ceil(3));
     let place = |row: usize| cells.samples.code(row).map_or(-1, |sample| places[sample]);
     let samples = Categorical::new((0..cells.len()).map(place).collect(), names)?;
     let settings = BarsConfig::default()
         .with_fractions(true)
         .with_value_label("share of the cells")
         .with_legend_title(figures::words(&material.run.config.cluster.column))
-        .with_size(720.0, height_of(make.order.len()));
+        .with_size(720.0, height_of(rows));
     Ok(bars(clusters, Some(&samples), &settings)?)
 }
 

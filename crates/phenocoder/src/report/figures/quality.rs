@@ -5,7 +5,7 @@ use phenocoder_plot::{
     Figure, GroupedBarsConfig, Interval, IntervalsConfig, grouped_bars, intervals,
 };
 
-use super::height_of;
+use super::{height_of, within_area};
 use crate::error::{Error, Result};
 use crate::report::page::Material;
 use crate::report::sections::quality::fates;
@@ -41,10 +41,11 @@ pub(super) fn scaling(material: &Material<'_>) -> Result<Figure> {
         }
     });
     let width = (240.0 + 160.0 * channels.len() as f64).clamp(560.0, 9_000.0);
+    let (width, height) = within_area(width, height_of(samples.len()));
     let mut settings = IntervalsConfig::default()
         .with_value_label("brightness")
         .with_reference(0.0)
-        .with_size(width, height_of(samples.len()));
+        .with_size(width, height);
     if values.iter().any(|interval| interval.marked) {
         settings = settings.with_legend("as measured", "widened");
     }
