@@ -50,12 +50,13 @@ use crate::error::{Error, Result};
 use crate::pipeline::figures::FigureConfig;
 use crate::pipeline::{PipelineConfig, PipelineReport, RunFiles, read_json, write_whole};
 use cells::Cells;
+use figures::DrawnFigures;
 use gather::{Gathered, Run};
 use page::{Limits, Material, Page};
 
 const STEP: &str = "report";
-/// What [`write_report`] tells as progress: cells, walks, the other sections, the page or its pictures.
-const STAGES: u64 = 4;
+/// What is told as progress before anything is written: cells, walks, the other sections.
+const READS: u64 = 3;
 
 /// A part of the page, or why there is none.
 type Part<T> = Result<T, String>;
@@ -278,21 +279,61 @@ pub fn write_report(
     progress: &dyn Progress,
 ) -> Result<ReportFile> {
     let _span = tracing::info_span!(STEP).entered();
-    settings.validate()?;
-    progress.check()?;
-    progress.start(STEP, Some(STAGES));
-    let page = compose(&Run {
+    let within = WithinStage(progress);
+    let run = Run {
         store,
         config,
         report,
         files,
         settings,
-        progress,
-    })?;
-    write_whole(path, &page.html)
-        .map_err(|error| Error::data(STEP, format!("`{}`: {error}", path.display())))?;
+        progress: &within,
+    };
+    let page = write_page(&material(&run, STEP, 1, progress)?, path)?;
     progress.advance(1);
     progress.finish();
+    Ok(page)
+}
+
+/// Writes the page of a run to [`RunFiles::html`], and then its [figures] into `folder`, as
+/// [`write_report`] and [`figures::draw`] do; what both are made of is read and computed once.
+///
+/// # Errors
+///
+/// As [`write_report`] and [`figures::draw`].
+pub fn write_report_and_figures(
+    store: &Store,
+    config: &PipelineConfig,
+    report: &PipelineReport,
+    files: &RunFiles,
+    settings: &ReportConfig,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<(ReportFile, DrawnFigures)> {
+    let _span = tracing::info_span!(STEP).entered();
+    figures::make_folder(folder)?;
+    let within = WithinStage(progress);
+    let run = Run {
+        store,
+        config,
+        report,
+        files,
+        settings,
+        progress: &within,
+    };
+    let material = material(&run, STEP, 2, progress)?;
+    let page = write_page(&material, &files.html)?;
+    progress.advance(1);
+    let drawn = figures::write(figures::drawn(&material)?, settings, folder, &within)?;
+    progress.advance(1);
+    progress.finish();
+    Ok((page, drawn))
+}
+
+/// Writes the page and says what is on it.
+fn write_page(material: &Material<'_>, path: &Path) -> Result<ReportFile> {
+    let page = compose(material)?;
+    write_whole(path, &page.html)
+        .map_err(|error| Error::data(STEP, format!("`{}`: {error}", path.display())))?;
     Ok(ReportFile {
         path: path.to_owned(),
         bytes: page.html.len() as u64,
@@ -303,19 +344,12 @@ pub fn write_report(
 }
 
 /// The page of a run, with as much on it as fits.
-fn compose(run: &Run<'_>) -> Result<Page> {
-    // What the parts tell of their own progress is not shown: the steps of the page are.
-    let within = WithinStage(run.progress);
-    let shown = run.progress;
-    let run = Run {
-        progress: &within,
-        ..*run
-    };
-    let material = material(&run, shown)?;
-    let most = run.settings.max_bytes;
-    let mut limits = Limits::new(run.settings);
+fn compose(material: &Material<'_>) -> Result<Page> {
+    let settings = material.run.settings;
+    let most = settings.max_bytes;
+    let mut limits = Limits::new(settings);
     loop {
-        within.check()?;
+        material.run.progress.check()?;
         let page = material.compose(&limits)?;
         if page.html.len() <= most || !limits.lower() {
             return Ok(page);
@@ -323,8 +357,19 @@ fn compose(run: &Run<'_>) -> Result<Page> {
     }
 }
 
-/// Reads everything that the page and its pictures are made of; tells `shown` of three pieces of work.
-fn material<'a>(run: &Run<'a>, shown: &dyn Progress) -> Result<Material<'a>> {
+/// Reads everything that the page and its pictures are made of.
+///
+/// Begins to tell `shown` of a step with so many pieces of work after this one. What the parts tell of their own progress is
+/// not shown.
+fn material<'a>(
+    run: &Run<'a>,
+    step: &str,
+    after: u64,
+    shown: &dyn Progress,
+) -> Result<Material<'a>> {
+    run.settings.validate()?;
+    shown.check()?;
+    shown.start(step, Some(READS + after));
     let patches = part(
         PatchSet::open(&run.files.patches).map_err(Error::from),
         run.progress,

@@ -25,8 +25,7 @@ use phenocoder::pipeline::{
     Checkpoints, CoordinateOrder, PipelineConfig, RunFiles, StoreKeys, run,
 };
 use phenocoder::progress::Bars;
-use phenocoder::report::figures::draw;
-use phenocoder::report::{ReportConfig, write_report};
+use phenocoder::report::{ReportConfig, write_report_and_figures};
 use phenocoder::spatial::subunits::SubunitConfig;
 
 /// A table with more variables than this is not lent to Moran's I.
@@ -328,22 +327,14 @@ fn main() -> anyhow::Result<()> {
         .with_figures(figures.clone())
         .with_seed(Seed::new(arguments.seed));
     let pictures = out.join("figures");
-    let drawn = draw(&store, &config, &report, &files, &page, &pictures, progress)?;
+    let (page, drawn) =
+        write_report_and_figures(&store, &config, &report, &files, &page, &pictures, progress)?;
     for picture in drawn.paths {
         println!("picture    {}", picture.display());
     }
     for missing in drawn.missing {
         println!("no picture {}: {}", missing.name, missing.why);
     }
-    let page = write_report(
-        &store,
-        &config,
-        &report,
-        &files,
-        &page,
-        &files.html,
-        progress,
-    )?;
     let megabytes = page.bytes as f64 / 1e6;
     println!("page       {} ({megabytes:.1} MB)", page.path.display());
     println!();

@@ -19,7 +19,7 @@
 //! | `left-out` | `left_out` |
 //! | `scaling` | `scaling`, `saturation` |
 //!
-//! Figures come in this order, and a name always stands for the same figure.
+//! Figures come in this order, and a name always stands for the same figure; a name that comes again gets a number.
 //! Labels have the colours, shapes and patterns of the page ([`Mark`](phenocoder_plot::Mark)).
 //! Where the cells lie in the tissue is seen on the page alone.
 //!
@@ -52,7 +52,7 @@ use phenocoder_plot::Figure;
 
 use super::gather::{Picture, Run, interactions_name};
 use super::page::{Limits, Material};
-use super::{Part, ReportConfig, STAGES, STEP, material, part, run_of_folder};
+use super::{Part, ReportConfig, STEP, material, part, run_of_folder};
 use crate::error::{Error, Result};
 use crate::pipeline::{PipelineConfig, PipelineReport, RunFiles};
 
@@ -74,7 +74,7 @@ pub struct NamedFigure {
 pub struct MissingFigure {
     /// The name that its file would have.
     pub name: String,
-    /// The section of the page, which gives the same reason.
+    /// The section of the page, which gives the same reason for what is missing there too.
     pub section: &'static str,
     /// Why it could not be made.
     pub why: String,
@@ -96,14 +96,20 @@ pub struct RunFigures {
 pub struct DrawnFigures {
     /// The files, in the order of the page.
     pub paths: Vec<PathBuf>,
-    /// What could not be made, in the same order.
+    /// What could not be made, in the same order; then what has too many pixels for a file.
     pub missing: Vec<MissingFigure>,
 }
 
 impl RunFigures {
-    /// Adds a figure, or why there is none, below this heading.
+    /// Adds a figure, or why there is none, below this heading; a name that comes again gets a number.
     fn add(&mut self, section: &'static str, name: &str, title: &str, figure: Part<Figure>) {
-        let name = name.to_owned();
+        let figures = self.figures.iter().map(|figure| &figure.name);
+        let missing = self.missing.iter().map(|missing| &missing.name);
+        let names: Vec<&String> = figures.chain(missing).collect();
+        // There are file systems that tell no letters by their size.
+        let name = untaken(name, |name| {
+            names.iter().any(|taken| taken.eq_ignore_ascii_case(name))
+        });
         match figure {
             Ok(figure) => self.figures.push(NamedFigure {
                 name,
@@ -145,9 +151,6 @@ pub fn all(
     progress: &dyn Progress,
 ) -> Result<RunFigures> {
     let _span = tracing::info_span!("figures").entered();
-    settings.validate()?;
-    progress.check()?;
-    progress.start("figures", Some(STAGES));
     let within = WithinStage(progress);
     let run = Run {
         store,
@@ -157,7 +160,7 @@ pub fn all(
         settings,
         progress: &within,
     };
-    let figures = drawn(&material(&run, progress)?)?;
+    let figures = drawn(&material(&run, "figures", 1, progress)?)?;
     progress.advance(1);
     progress.finish();
     Ok(figures)
@@ -169,7 +172,8 @@ pub fn all(
 ///
 /// # Errors
 ///
-/// As [`all`], [`Error::Data`] when the folder cannot be made, and [`Error::Plot`] when a picture cannot be written.
+/// As [`all`], [`Error::Data`] when the folder cannot be made, and [`Error::Plot`] when a file cannot be written.
+/// A picture with too many pixels for a file is no error but listed with its reason.
 pub fn draw(
     store: &Store,
     config: &PipelineConfig,
@@ -179,19 +183,46 @@ pub fn draw(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<DrawnFigures> {
+    make_folder(folder)?;
+    let figures = all(store, config, report, files, settings, progress)?;
+    write(figures, settings, folder, progress)
+}
+
+/// Makes the folder of the figures, unless it is there.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| {
         let folder = folder.display();
         Error::data(STEP, format!("`{folder}` cannot be made: {error}"))
-    })?;
-    let RunFigures { figures, missing } = all(store, config, report, files, settings, progress)?;
+    })
+}
+
+/// Writes the figures in the formats asked for; those that are no file are missing.
+pub(super) fn write(
+    RunFigures {
+        figures,
+        mut missing,
+    }: RunFigures,
+    settings: &ReportConfig,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<DrawnFigures> {
     let mut paths = Vec::new();
     for drawn in figures {
         for extension in settings.figures.format.extensions() {
             progress.check()?;
             // Not `with_extension`: the name of a radius may hold a point.
             let path = folder.join(format!("{}.{extension}", drawn.name));
-            drawn.figure.write(&path)?;
-            paths.push(path);
+            match drawn.figure.write(&path) {
+                Ok(()) => paths.push(path),
+                Err(error @ phenocoder_plot::Error::PixelSize { .. }) => {
+                    missing.push(MissingFigure {
+                        name: drawn.name.clone(),
+                        section: drawn.section,
+                        why: format!("as {extension}: {error}"),
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Ok(DrawnFigures { paths, missing })
@@ -214,7 +245,7 @@ pub fn draw_of_folder(
 }
 
 /// Every figure of the page, section by section in its order.
-fn drawn(material: &Material<'_>) -> Result<RunFigures> {
+pub(super) fn drawn(material: &Material<'_>) -> Result<RunFigures> {
     let mut out = RunFigures::default();
     found(material, &mut out)?;
     made(material, &mut out)?;
@@ -290,6 +321,15 @@ fn tried(material: &Material<'_>, figure: Result<Figure>) -> Result<Part<Figure>
     part(figure, material.run.progress)
 }
 
+/// The name, with a number where it is taken.
+fn untaken(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (2_usize..).map(|n| format!("{name}_{n}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    names
+        .find(|name| !is_taken(name))
+        .unwrap_or_else(|| name.to_owned())
+}
+
 /// The height of a figure with so many rows.
 fn height_of(rows: usize) -> f64 {
     (130.0 + 24.0 * rows as f64).clamp(240.0, 9_000.0)
@@ -306,6 +346,9 @@ fn within_area(width: f64, height: f64) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use phenocoder_core::NoProgress;
+    use phenocoder_plot::{Curve, CurvesConfig, curves};
+
     use super::*;
 
     #[test]
@@ -333,5 +376,41 @@ mod tests {
             (missing.name.as_str(), missing.why.as_str()),
             ("cells", "no map was made")
         );
+    }
+
+    /// A figure of this width.
+    fn figure(width: f64) -> Figure {
+        let settings = CurvesConfig::default().with_size(width, 300.0);
+        curves(&[Curve::over_epochs("loss", vec![1.0])], &settings).unwrap()
+    }
+
+    #[test]
+    fn names_that_come_again_get_numbers() {
+        let mut out = RunFigures::default();
+        for name in ["training_a_b", "training_a_b", "Training_A_B"] {
+            out.add("training", name, "", Ok(figure(300.0)));
+        }
+        out.add("training", "training_a_b", "", Err("gone".to_owned()));
+        let names: Vec<&str> = out.figures.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names, ["training_a_b", "training_a_b_2", "Training_A_B_3"]);
+        assert_eq!(out.missing[0].name, "training_a_b_4");
+    }
+
+    #[test]
+    fn a_figure_with_too_many_pixels_does_not_keep_others_from_being_written() {
+        let mut out = RunFigures::default();
+        let wide = figure(9_000.0).beside(figure(9_000.0));
+        out.add("scaling", "scaling", "", Ok(wide));
+        out.add("scaling", "saturation", "", Ok(figure(300.0)));
+        let folder = tempfile::tempdir().unwrap();
+        let settings = ReportConfig::new();
+        let drawn = write(out.clone(), &settings, folder.path(), &NoProgress).unwrap();
+        assert_eq!(drawn.paths, [folder.path().join("saturation.png")]);
+        assert_eq!(drawn.missing[0].name, "scaling");
+        let why = &drawn.missing[0].why;
+        assert!(why.starts_with("as png: a picture of 36000 × 600"), "{why}");
+        let nowhere = folder.path().join("nowhere");
+        let refused = write(out, &settings, &nowhere, &NoProgress);
+        assert!(matches!(refused, Err(Error::Plot(_))), "{refused:?}");
     }
 }

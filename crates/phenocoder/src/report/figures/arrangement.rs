@@ -7,7 +7,7 @@ use phenocoder_plot::{
 };
 use phenocoder_spatial::comparison::Difference;
 
-use super::height_of;
+use super::{height_of, untaken};
 use crate::error::{Error, Result};
 use crate::pipeline::figures;
 use crate::report::html::number;
@@ -24,14 +24,17 @@ pub(super) fn composition(material: &Material<'_>) -> Result<Figure> {
     let make = known(&material.gathered.composition)?;
     let clusters = known(&cells.clusters)?;
     let mut places = vec![-1; make.order.len()];
-    let mut names = Vec::with_capacity(make.order.len());
+    let mut names: Vec<String> = Vec::with_capacity(make.order.len());
     for (place, (sample, condition)) in make.order.iter().enumerate() {
         places[*sample] = place as i32;
         let sample = &make.composition.units[*sample];
-        names.push(match condition {
+        let name = match condition {
             Some(condition) => format!("{sample} · {condition}"),
             None => sample.clone(),
-        });
+        };
+        // Of `a` in `b · c` and `a · b` in `c` the names are the same.
+        let name = untaken(&name, |name| names.iter().any(|taken| taken == name));
+        names.push(name);
     }
     // The legend has up to three columns.
     let rows = names.len().max(clusters.categories().len().div_ceil(3));

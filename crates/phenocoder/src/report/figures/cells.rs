@@ -57,7 +57,7 @@ pub(super) fn gallery(material: &Material<'_>, cells: &Cells, shown: &Shown) -> 
         .filter(|&row| shown.place(row).is_some())
         .collect();
     if rows.is_empty() {
-        return Err(Error::data(STEP, "there are no pictures of cells"));
+        return Err(Error::data(STEP, "no pictures of cells"));
     }
     let mut tiles = Tiles::new(material.extent(), MOST_SIDE);
     material.read_tiles(cells, &rows, &mut tiles)?;
