@@ -298,10 +298,6 @@ pub fn spatialgraph_embedding(
 
     let mut data = table.read_all()?;
     remove_made(&mut data, STEP);
-    if repeated {
-        // Another step may have left its note since.
-        data.layers.remove(SCALED_LAYER);
-    }
     data = graph
         .add_to(data, &note, config.graph.metric, &config.column)?
         .with_layer(RAW_LAYER, raw);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use phenocoder_core::{Categorical, Coords, Progress, Seed, Unit};
+use phenocoder_core::{Categorical, Coords, Progress, Seed, Unit, WithinStage};
 use phenocoder_io::{Store, Table};
 use phenocoder_patches::SelectConfig;
 use phenocoder_spatial::subunits::SubunitConfig;
-use phenocoder_spatial::summary::StatisticsConfig;
+use phenocoder_spatial::summary::{Mode, StatisticsConfig};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{ClusterConfig, ClusterReport, cluster_cells};
@@ -292,7 +292,8 @@ pub struct PipelineReport {
 /// As the steps; [`Error::Config`] when the settings of the steps do not fit each other, [`Error::Data`] when `folder` cannot be
 /// made or holds a run already that is complete or of other settings or cells (the first that differs is named), a column
 /// that a later step needs is not there, or batches are too small or a confounder follows from them.
-/// Where cells may be left out, it shows later which of them have labels and whether these can be corrected for.
+/// Where cells may be left out, it shows later which of them have labels and whether these can be corrected for; so it does of
+/// samples and subunits where [`Mode::Compat`] drops those of a single label.
 /// What earlier steps wrote stays: each step writes its own result whole or not at all.
 pub fn run(
     store: &mut Store,
@@ -436,9 +437,12 @@ fn check_batches(
         };
         Batches::read(table, settings, STEP)
     });
-    of_cells?.check(progress)?;
+    // What a correction tells of its progress would look like a step of the run.
+    let within = WithinStage(progress);
+    of_cells?.check(&within)?;
     let of_units = of_units?;
-    if of_units.batch.is_none() {
+    // Which units have two labels and are kept, shows when the labels are there.
+    if of_units.batch.is_none() || config.samples.statistics.mode == Mode::Compat {
         return Ok(());
     }
     let subunits = config.subunit_statistics();
@@ -460,7 +464,7 @@ fn check_batches(
         0..3 => Ok(()),
         _ => {
             let of_units = of_units.select(&first, &config.embedding.table);
-            of_units.check(progress)
+            of_units.check(&within)
         }
     }
 }

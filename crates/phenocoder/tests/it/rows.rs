@@ -144,6 +144,23 @@ fn statistics_that_were_replaced_are_not_trusted() {
 }
 
 #[test]
+fn a_layer_that_took_the_place_of_our_own_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    let ridge = samples(BatchCorrection::Ridge { alpha: 1.0 });
+    spatialgraph_embedding(&mut store, &ridge, &NoProgress).unwrap();
+    let variables = store.table(TABLE).unwrap().n_vars();
+    let ones = Array2::<f64>::ones((CELLS, variables));
+    edit(&mut store, |data| {
+        data.with_layer(SCALED_LAYER, ones.clone())
+    });
+    let plain = samples(BatchCorrection::None);
+    spatialgraph_embedding(&mut store, &plain, &NoProgress).unwrap();
+    let layer = store.table(TABLE).unwrap().layer(SCALED_LAYER).unwrap();
+    assert_eq!(layer.to_dense_f64().unwrap(), ones);
+}
+
+#[test]
 fn a_note_without_fingerprints_is_read_and_nothing_is_removed_by_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = balanced(folder.path());
