@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::color::Rgb;
 use crate::error::ConfigError;
 use crate::font::{self, Weight};
-use crate::layout::{self, LABEL_SIZE, MARGIN, TICK_SIZE, TITLE_ROOM};
+use crate::layout::{self, LABEL_SIZE, MARGIN, TICK_SIZE};
 use crate::scene::{Anchor, Frame, Item, Scene, Text};
 use crate::{Figure, Result};
 
@@ -155,11 +155,7 @@ pub fn contact_sheet<S: AsRef<str>>(
     let entries = config.key.iter().map(|(name, _)| key_width(name));
     let right = entries.fold(right, f64::max);
     let key = key_lines(&config.key, right);
-    let title_room = if config.title.is_empty() {
-        0.0
-    } else {
-        TITLE_ROOM
-    };
+    let title_room = layout::title_room(&config.title);
     let body = HEAD + rows.len() as f64 * (tile.1 + GAP);
     let size = (
         layout::width_with_title(2.0 * MARGIN + right, &config.title),

@@ -10,7 +10,7 @@ pub(crate) const TITLE_SIZE: f64 = 17.0;
 pub(crate) const LABEL_SIZE: f64 = 14.0;
 pub(crate) const TICK_SIZE: f64 = 12.0;
 pub(crate) const MARGIN: f64 = 18.0;
-/// What a heading takes above a picture.
+/// What a heading takes.
 pub(crate) const TITLE_ROOM: f64 = TITLE_SIZE + 14.0;
 
 const TICK_LENGTH: f64 = 5.0;
@@ -49,6 +49,14 @@ pub(crate) fn below_title(scene: &mut Scene, title: &str) -> Frame {
 pub(crate) fn width_with_title(width: f64, title: &str) -> f64 {
     let title = font::width(title, TITLE_SIZE, Weight::Bold) + 2.0 * MARGIN;
     width.max(title.min(720.0))
+}
+
+/// What a heading takes above a picture; nothing where there is none.
+pub(crate) fn title_room(title: &str) -> f64 {
+    match title.is_empty() {
+        true => 0.0,
+        false => TITLE_ROOM,
+    }
 }
 
 /// Writes in the middle of an empty picture why there is nothing to see.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::color::Rgb;
 use crate::error::ConfigError;
 use crate::font::{self, Weight};
-use crate::layout::{self, LABEL_SIZE, MARGIN, TICK_SIZE, TITLE_ROOM};
+use crate::layout::{self, LABEL_SIZE, MARGIN, TICK_SIZE};
 use crate::scene::{Anchor, Frame, Item, Scene, Text};
 use crate::{Figure, Result};
 
@@ -140,11 +140,7 @@ pub fn montage<S: AsRef<str>>(
     let shown = n.min(config.max_patches);
     let nothing = inputs.is_empty();
     let pair = 2.0 * tile_width + GAP;
-    let title_room = if config.title.is_empty() {
-        0.0
-    } else {
-        TITLE_ROOM
-    };
+    let title_room = layout::title_room(&config.title);
     let head = 2.0 * TICK_SIZE + 16.0;
     let size = if nothing {
         (360.0, 160.0)

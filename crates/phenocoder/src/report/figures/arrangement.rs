@@ -12,11 +12,10 @@ use crate::error::{Error, Result};
 use crate::pipeline::figures;
 use crate::report::html::number;
 use crate::report::page::Material;
-use crate::report::sections::arrangement::{DIFFERENCES, ranked, statistic};
+use crate::report::sections::arrangement::{
+    DIFFERENCES, FOUND, measure_of_difference, ranked, statistic,
+};
 use crate::report::{STEP, known};
-
-/// A statistic with a q of at most this is a discovery, as on the page.
-const FOUND: f64 = 0.05;
 
 /// A bar per sample, samples of a condition beside each other.
 pub(super) fn composition(material: &Material<'_>) -> Result<Figure> {
@@ -57,23 +56,14 @@ pub(super) fn comparison(material: &Material<'_>) -> Result<Figure> {
         return Err(Error::data(STEP, "of no statistic can anything be told"));
     }
     let names: Vec<String> = shown.iter().map(|d| name(d)).collect();
-    let (label, two) = match &compared.groups[..] {
-        [_, higher] => (
-            format!("Hedges’ g, positive where {higher} is higher"),
-            true,
-        ),
-        _ => (
-            "share of the variance that the groups explain".to_owned(),
-            false,
-        ),
-    };
+    let two = compared.groups.len() == 2;
     let effects = Array2::from_shape_fn((shown.len(), 1), |(row, _)| {
         let d = shown[row];
         let size = if two { d.effect } else { d.explained };
         Interval::effect(size).with_marked(d.p_adjusted <= FOUND)
     });
     let settings = IntervalsConfig::default()
-        .with_value_label(label)
+        .with_value_label(measure_of_difference(&compared.groups))
         .with_reference(0.0)
         .with_legend(
             format!("q above {}", number(FOUND)),

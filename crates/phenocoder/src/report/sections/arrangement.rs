@@ -15,6 +15,8 @@ use crate::report::page::Material;
 
 /// Rows of the comparison of groups that are seen at first.
 pub(in crate::report) const DIFFERENCES: usize = 30;
+/// A statistic with a q of at most this is a discovery.
+pub(in crate::report) const FOUND: f64 = 0.05;
 
 /// One bar per sample, and the numbers.
 pub(super) fn composition(make: &Make) -> String {
@@ -139,7 +141,7 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         Err(why) => return missing(why),
     };
     let mut known = ranked(compared);
-    let found = known.iter().filter(|d| d.p_adjusted <= 0.05).count();
+    let found = known.iter().filter(|d| d.p_adjusted <= FOUND).count();
     let all = known.len();
     let least = known
         .first()
@@ -154,11 +156,12 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         n => format!(" {n} samples without a condition or a batch were left out."),
     };
     format!(
-        "<p>{} of {} statistics differ at a false discovery rate of 5 % (samples are compared, not cells).{within}{more}</p>{}\
+        "<p>{} of {} statistics differ at a false discovery rate of {} % (samples are compared, not cells).{within}{more}</p>{}\
          <p class=\"caption\">The {} of {} statistics with the smallest p. {} p: permutations, at least {} with so many \
          samples. q: adjusted for the number of statistics (Benjamini–Hochberg).</p>",
         count(found),
         count(all),
+        number(100.0 * FOUND),
         differences(compared, &known),
         count(known.len()),
         count(all),
@@ -181,11 +184,18 @@ pub(in crate::report) fn ranked(compared: &GroupComparison) -> Vec<&Difference> 
 
 /// What the column between the means and p holds.
 fn size_of_difference(groups: &[String]) -> String {
+    let words = measure_of_difference(groups);
     match groups {
-        [_, higher] => format!("Effect: Hedges’ g, positive where {higher} is higher."),
-        _ => {
-            "Explained: the share of the variance that the groups explain, from 0 to 1.".to_owned()
-        }
+        [_, _] => format!("Effect: {words}."),
+        _ => format!("Explained: the {words}, from 0 to 1."),
+    }
+}
+
+/// How differences between these groups are measured.
+pub(in crate::report) fn measure_of_difference(groups: &[String]) -> String {
+    match groups {
+        [_, higher] => format!("Hedges’ g, positive where {higher} is higher"),
+        _ => "share of the variance that the groups explain".to_owned(),
     }
 }
 
