@@ -14,10 +14,11 @@ use phenocoder::pipeline::{
     RAW_LAYER, Representation, RunFiles, SCALED_LAYER, StoreKeys, cluster_cells, evaluate_batches,
     run, spatialgraph_embedding,
 };
+use phenocoder::spatial::summary::Mode;
 use serde_json::Value;
 
 use crate::small;
-use crate::stop::{StopAt, StopIn};
+use crate::stop::{StopAt, StopAtOnce, StopIn};
 
 /// Cells of both batches.
 pub(crate) const CELLS: usize = 360;
@@ -564,6 +565,35 @@ fn a_cell_without_batch_is_named_before_any_work() {
     let words = "`obs/some` is missing for row 5 of table `cells`";
     assert!(error.to_string().contains(words), "{error}");
     assert!(!out.exists(), "nothing was begun");
+}
+
+#[test]
+fn batches_of_samples_are_counted_beforehand_unless_samples_may_be_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let mut store = small::open(&path);
+    let mut config = small::config(keys);
+    config.embedding = config
+        .embedding
+        .with_batch_key(Some("batch".to_owned()))
+        .with_balance_batches(true);
+    // Each batch has four samples.
+    config.embedding.graph.within_batch = 5;
+    let out = folder.path().join("out");
+    let refused = run(&mut store, &config, &out, &NoProgress).unwrap_err();
+    let message = refused.to_string();
+    assert!(message.contains("`obs/batch`"), "{message}");
+    assert!(!out.exists(), "nothing was begun");
+    config.samples.statistics.mode = Mode::Compat;
+    let stopped = run(&mut store, &config, &out, &StopAtOnce::default()).unwrap_err();
+    assert!(matches!(stopped, Error::Cancelled(_)), "{stopped}");
+    assert!(out.exists(), "it was begun");
+    let out = folder.path().join("other");
+    config.samples.statistics.mode = Mode::Default;
+    config.embedding.graph.within_batch = 4;
+    // The ridge that is tried beforehand shows nothing of its own.
+    run(&mut store, &config, &out, &StopAtOnce::default()).unwrap_err();
+    assert!(out.exists(), "it was begun");
 }
 
 #[test]

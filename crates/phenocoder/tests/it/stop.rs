@@ -49,6 +49,21 @@ impl Progress for StopIn {
     }
 }
 
+/// Asks to stop as soon as any work begins.
+#[derive(Default)]
+pub(crate) struct StopAtOnce(AtomicBool);
+
+impl Progress for StopAtOnce {
+    fn start(&self, _: &str, _: Option<u64>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Asks to stop as soon as work of this name begins.
 pub(crate) struct StopAt(&'static str, AtomicBool);
 
