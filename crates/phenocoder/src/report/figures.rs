@@ -106,7 +106,7 @@ impl RunFigures {
         let figures = self.figures.iter().map(|figure| &figure.name);
         let missing = self.missing.iter().map(|missing| &missing.name);
         let names: Vec<&String> = figures.chain(missing).collect();
-        // There are file systems that tell no letters by their size.
+        // Some file systems take capital and small letters for the same.
         let name = untaken(name, |name| {
             names.iter().any(|taken| taken.eq_ignore_ascii_case(name))
         });
