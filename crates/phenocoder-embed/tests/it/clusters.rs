@@ -80,6 +80,9 @@ fn sums_of_squares_of_k_means_are_as_low_as_those_of_scikit_learn() {
             // The best of ten runs differs from seed to seed where there are no clear clusters, there and here.
             let ratio = median(&mut ours) / median(&mut theirs);
             assert!(ratio <= 1.01, "{name}, {k} clusters: {ratio}");
+            // The median has sorted them, and does not see a few seeds that fail.
+            let ratio = ours[ours.len() - 1] / theirs[theirs.len() - 1];
+            assert!(ratio <= 1.05, "{name}, {k} clusters, worst: {ratio}");
             compared += 1;
         }
     }
@@ -173,15 +176,18 @@ fn mixtures_are_as_likely_as_those_of_scikit_learn() {
         let ours: Vec<f64> = (0..10)
             .map(|seed| likelihood(&config.clone().with_seed(Seed::new(seed))))
             .collect();
-        let ((mean, error), (their_mean, their_error)) = (mean_of(&ours), mean_of(&theirs));
+        let ((mean, _), (their_mean, their_error)) = (mean_of(&ours), mean_of(&theirs));
         // One component fits the rows somehow; what more of them add is what counts.
         let gain = their_mean - likelihood(&MixtureConfig::new(1));
         assert!(gain > 0.0, "{case}");
-        // The best of ten runs differs from seed to seed, there and here: by up to 5 % of the gain.
-        let chance = 2.0 * error.hypot(their_error);
+        // The best of ten runs differs from seed to seed: two standard errors of the difference between ten seeds and
+        // twenty, by their spread alone, so that bad seeds of ours do not widen it.
+        let chance = 2.0 * their_error * 3.0_f64.sqrt();
         let least = their_mean - 0.01 * gain - chance;
         assert!(mean >= least, "{case}: {ours:?}");
         let worst = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+        let least = worst(&theirs) - 0.05 * gain;
+        assert!(worst(&ours) >= least, "{case}: {ours:?}");
         let most = theirs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if most - worst(&theirs) <= 0.005 * gain {
             settled += 1;

@@ -70,6 +70,8 @@ fn whole_runs_come_as_far_as_those_of_harmonypy() {
         });
         let objectives: Vec<f64> = objectives.collect();
         assert_eq!(objectives.len(), 9);
+        let worst = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let their_worst = worst(&objectives);
         let (objective, ilisi) = (median(objectives), of("integration_lisi"));
         let mut ours = Vec::new();
         for seed in 0..9 {
@@ -86,12 +88,17 @@ fn whole_runs_come_as_far_as_those_of_harmonypy() {
             assert!(kinds >= 1.0 - of("kind_lisi") - 0.02, "{told}");
             assert!(found.converged, "{told}");
         }
-        let most = objective + 0.01 * objective.abs();
-        let found = median(ours.clone());
-        assert!(
-            found <= most,
-            "{version}: {found}, at most {most}: {ours:?}"
-        );
+        // The median does not see a few seeds that fail.
+        for (found, theirs) in [
+            (median(ours.clone()), objective),
+            (worst(&ours), their_worst),
+        ] {
+            let most = theirs + 0.01 * theirs.abs();
+            assert!(
+                found <= most,
+                "{version}: {found}, at most {most}: {ours:?}"
+            );
+        }
     }
 }
 
