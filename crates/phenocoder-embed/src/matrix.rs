@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
+use nalgebra::{Cholesky, DMatrix, Dyn};
 use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut1};
-use phenocoder_core::{Categorical, ShapeError};
+use phenocoder_core::{Cancelled, Categorical, Progress, ShapeError};
 use rayon::prelude::*;
 
 use crate::{ConfigError, Error, Result};
+
+/// Columns of a system of equations that are made or solved before the caller is asked again whether to stop.
+pub(crate) const COLUMNS: usize = 64;
 
 /// Refuses NaN and infinity and names the first one.
 pub(crate) fn check_finite(x: ArrayView2<'_, f64>) -> Result<()> {
@@ -209,6 +213,20 @@ pub(crate) fn sum_rows(
     sums
 }
 
+/// The solution of equations whose matrix is decomposed, for every column of `right`; asks on the way whether to stop.
+pub(crate) fn solve_columns(
+    factors: &Cholesky<f64, Dyn>,
+    mut right: DMatrix<f64>,
+    progress: &dyn Progress,
+) -> Result<DMatrix<f64>, Cancelled> {
+    for start in (0..right.ncols()).step_by(COLUMNS) {
+        progress.check()?;
+        let width = COLUMNS.min(right.ncols() - start);
+        factors.solve_mut(&mut right.columns_mut(start, width));
+    }
+    Ok(right)
+}
+
 /// Puts `exp(score − largest)` in place of scores and returns the largest and the sum.
 pub(crate) fn exponentials(scores: &mut [f64]) -> (f64, f64) {
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -246,7 +264,43 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// Stops when it has been asked so often.
+    struct StopAfter(AtomicUsize);
+
+    impl Progress for StopAfter {
+        fn start(&self, _: &str, _: Option<u64>) {}
+        fn advance(&self, _: u64) {}
+        fn finish(&self) {}
+        fn is_cancelled(&self) -> bool {
+            let left = |left: usize| left.checked_sub(1);
+            let before = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+            before.is_err()
+        }
+    }
+
+    #[test]
+    fn equations_are_solved_in_blocks_and_stop_between_them() {
+        let system = DMatrix::from_fn(3, 3, |i, j| {
+            if i == j {
+                4.0
+            } else {
+                1.0 / (1 + i + j) as f64
+            }
+        });
+        let factors = Cholesky::new(system).unwrap();
+        let right = DMatrix::from_fn(3, 2 * COLUMNS + 5, |i, j| (7 * i + 3 * j) as f64);
+        let asked = |times| StopAfter(AtomicUsize::new(times));
+        let found = solve_columns(&factors, right.clone(), &asked(3)).unwrap();
+        assert_eq!(found, factors.solve(&right));
+        for times in 0..3 {
+            let stopped = solve_columns(&factors, right.clone(), &asked(times));
+            assert_eq!(stopped, Err(Cancelled));
+        }
+    }
 
     #[test]
     fn every_row_is_in_one_range() {

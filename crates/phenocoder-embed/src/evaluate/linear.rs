@@ -5,13 +5,11 @@ use ndarray::{ArrayView2, Axis};
 use phenocoder_core::{Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::check_finite;
+use crate::matrix::{COLUMNS, check_finite, solve_columns};
 use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "linear predictability";
 const OVERFLOW: Error = Error::Overflow { method: METHOD };
-/// Columns of the system of equations that are made before the caller is asked again whether to stop.
-const COLUMNS: usize = 64;
 
 /// Settings of [`linear_predictability`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -106,7 +104,8 @@ impl LinearConfig {
 /// [`Error::Config`] for a setting out of range, [`Error::Shape`] when x and y differ in rows, [`Error::TooFew`] when there
 /// are fewer rows than folds, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] for values whose squares are
 /// beyond any number, [`Error::Singular`] when columns of `x` depend on each other and the ridge is 0,
-/// [`Error::Cancelled`] when the caller stops it.
+/// [`Error::Cancelled`] when the caller stops it, which waits for the decomposition of a fold's equations, `p³ / 3`
+/// multiplications.
 #[doc(alias = "Ridge")]
 #[doc(alias = "cross_val_predict")]
 pub fn linear_predictability(
@@ -222,7 +221,7 @@ impl Fold {
             system[(column, column)] += ridge * self.x.nrows() as f64 + unit;
         }
         let factors = Cholesky::new(system).ok_or(Error::Singular { method: METHOD })?;
-        let weights = factors.solve(&self.x.tr_mul(&self.y));
+        let weights = solve_columns(&factors, self.x.tr_mul(&self.y), progress)?;
         let predicted = self.standardized(x, rows) * weights;
         let errors = rows.iter().enumerate().flat_map(|(i, &row)| {
             let predicted = &predicted;
