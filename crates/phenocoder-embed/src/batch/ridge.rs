@@ -12,8 +12,9 @@ use crate::{ConfigError, Error, Result};
 const METHOD: &str = "ridge removal";
 /// The most categories of batch and confounders together: every pair of them has a number, half a gigabyte in all.
 const MOST: usize = 8192;
-/// What the categories before it leave of a category, as a share of itself: below this, half of all digits are rounding.
-const LEAST_PIVOT: f64 = 1e-8;
+/// What the categories before it must leave of a category, as a share of the rows of the largest: up to this, ten or more of
+/// sixteen digits are rounding.
+const LEAST_PIVOT: f64 = 1e-10;
 
 /// What [`ridge_removal`] returns.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,7 @@ pub struct RidgeResult {
 /// Park et al. 2020, doi:10.1126/science.aay3224.
 /// Categories without rows have no part in it, and are unknown to it afterwards.
 /// Batches and confounders together tell everything twice (the sum of either is 1 in every row), so that only `α`
-/// parts them: choose it well above 1e-8 of the rows of a category; 1 is usual.
+/// parts them: choose it well above 1e-10 of the rows of the largest category; 1 is usual.
 /// Cost: for `n` rows, `p` columns and `c` categories with rows, `O(n p + c³ + c² p)` time and `O(c² + c p)` memory besides the result.
 ///
 /// # Differences from bbknn's `ridge_regression`
@@ -156,14 +157,15 @@ fn solve(
     progress: &dyn Progress,
 ) -> Result<DMatrix<f64>> {
     let singular = Error::Singular { method: METHOD };
-    let diagonal = gram.diagonal();
+    // Of one category alone, what is refused would depend on which of them comes last.
+    let largest = gram.diagonal().iter().copied().fold(0.0, f64::max);
     progress.check()?;
     let Some(factor) = Cholesky::new(gram) else {
         return Err(singular);
     };
     let roots = factor.l_dirty().diagonal();
-    let mut pivots = roots.iter().zip(diagonal.iter());
-    if pivots.any(|(root, whole)| root * root < LEAST_PIVOT * whole) {
+    let least = LEAST_PIVOT * largest;
+    if roots.iter().any(|root| root * root <= least) {
         return Err(singular);
     }
     Ok(solve_columns(&factor, moments, progress)?)
@@ -303,13 +305,15 @@ mod tests {
         let kind = Categorical::from_labels((0..10_000).map(|i| ["k", "l", "m", "n"][i % 4]));
         let x = Array2::from_shape_fn((10_000, 1), |(i, _)| (i % 3 + i % 4) as f64);
         let of = |alpha| RidgeRemoval::fit(x.view(), &batch, &[&kind], alpha, &NoProgress);
-        for alpha in [1e-7, 1e-9, 1e-11, 1e-12, 1e-14] {
+        // The seven categories leave 7 α of the last one, and the largest has 3,334 rows.
+        for alpha in [4.7e-8, 1e-9, 1e-11, 1e-12, 1e-14] {
             let error = of(alpha).unwrap_err();
             assert_eq!(error, Error::Singular { method: METHOD }, "{alpha}");
         }
         // Between batches the effect is 1, and what is in all of them is shared with the kinds.
-        let (usual, small) = (of(1.0).unwrap(), of(1e-4).unwrap());
-        for (effects, allowed) in [(usual.effects(), 1e-3), (small.effects(), 1e-6)] {
+        for (alpha, allowed) in [(1.0, 1e-3), (1e-4, 1e-6), (4.9e-8, 1e-4)] {
+            let fitted = of(alpha).unwrap();
+            let effects = fitted.effects();
             let steps = [
                 effects[[1, 0]] - effects[[0, 0]],
                 effects[[2, 0]] - effects[[1, 0]],
@@ -320,6 +324,20 @@ mod tests {
         }
         // Batches alone are told apart by any penalty.
         assert!(RidgeRemoval::fit(x.view(), &batch, &[], 1e-14, &NoProgress).is_ok());
+    }
+
+    #[test]
+    fn what_penalty_is_too_small_does_not_depend_on_the_order_of_categories() {
+        // Of 7,000, 2,000 and 1,000 rows.
+        let places = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2];
+        let kind = Categorical::from_labels((0..10_000).map(|i| ["k", "l", "m", "n"][i / 10 % 4]));
+        let x = Array2::from_shape_fn((10_000, 1), |(i, _)| (i % 10) as f64);
+        for names in [["a", "b", "c"], ["b", "c", "a"], ["c", "b", "a"]] {
+            let batch = Categorical::from_labels((0..10_000).map(|i| names[places[i % 10]]));
+            let of = |alpha| RidgeRemoval::fit(x.view(), &batch, &[&kind], alpha, &NoProgress);
+            assert!(of(0.9e-7).is_err(), "{names:?}");
+            assert!(of(1.1e-7).is_ok(), "{names:?}");
+        }
     }
 
     #[test]
