@@ -1,6 +1,6 @@
 //! Products of a centered matrix that is never copied whole.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{
@@ -165,6 +165,11 @@ fn mean_of_group(rows: ArrayView2<'_, f64>) -> (f64, Vec<f64>) {
     (count, mean)
 }
 
+/// Whether the mean of a group is one.
+fn is_finite(group: &(f64, Vec<f64>)) -> bool {
+    group.1.iter().all(|mean| mean.is_finite())
+}
+
 fn mean_of_groups(groups: &[(f64, Vec<f64>)], (rows, columns): (usize, usize)) -> Vec<f64> {
     let mut mean = vec![0.0; columns];
     for (count, of_group) in groups {
@@ -180,6 +185,7 @@ fn mean_of_groups(groups: &[(f64, Vec<f64>)], (rows, columns): (usize, usize)) -
 ///
 /// A group of rows gives the products about its own mean; how far the means of groups of `m` rows lie from that of all
 /// is added as a row each, `√m` times as long (Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115).
+/// The look ends at the first group without a finite mean: a mean is not finite then, nor are the products of its column.
 pub(super) fn about_mean(
     x: ArrayView2<'_, f64>,
     progress: &dyn Progress,
@@ -187,16 +193,22 @@ pub(super) fn about_mean(
     let (n, p) = x.dim();
     let layout = Layout::new(p);
     let height = rows_per_block(p);
-    let mut groups = Vec::new();
+    let mut groups: Vec<(f64, Vec<f64>)> = Vec::new();
     let part = |start: usize| {
         let mut part = Squares::new(layout);
         let block = x.slice(s![start..(start + height).min(n), ..]);
-        let groups = block.axis_chunks_iter(Axis(0), Squares::ROWS).map(|rows| {
+        let mut groups = Vec::new();
+        for rows in block.axis_chunks_iter(Axis(0), Squares::ROWS) {
             let group = mean_of_group(rows);
-            part.add(rows, &group.1);
-            group
-        });
-        let groups: Vec<_> = groups.collect();
+            let finite = is_finite(&group);
+            if finite {
+                part.add(rows, &group.1);
+            }
+            groups.push(group);
+            if !finite {
+                break;
+            }
+        }
         (part.into_sums(), groups)
     };
     let mut sums = Array::zeros(layout.shape());
@@ -208,6 +220,11 @@ pub(super) fn about_mean(
         |(part, of_part)| {
             sums += &part;
             groups.extend(of_part);
+            if groups.last().is_none_or(is_finite) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         },
     )?;
     let mean = mean_of_groups(&groups, x.dim());
@@ -234,24 +251,29 @@ fn sum_of_parts<D: Dimension>(
     part: impl Fn(usize) -> Array<f64, D> + Sync,
 ) -> Result<Array<f64, D>, Cancelled> {
     let mut sum = Array::zeros(shape.into_dimension());
-    for_parts(sum.len(), starts, progress, part, |part| sum += &part)?;
+    for_parts(sum.len(), starts, progress, part, |part| {
+        sum += &part;
+        ControlFlow::Continue(())
+    })?;
     Ok(sum)
 }
 
-/// Makes a few parts of so many numbers at a time, and takes them in their order.
+/// Makes a few parts of so many numbers at a time, and takes them in their order, until `take` has enough.
 fn for_parts<T: Send>(
     numbers: usize,
     starts: impl Iterator<Item = usize>,
     progress: &dyn Progress,
     part: impl Fn(usize) -> T + Sync,
-    mut take: impl FnMut(T),
+    mut take: impl FnMut(T) -> ControlFlow<()>,
 ) -> Result<(), Cancelled> {
     let starts: Vec<usize> = starts.collect();
     let at_once = (WAITING.0 / numbers.max(1)).clamp(2, WAITING.1);
     for group in starts.chunks(at_once) {
         progress.check()?;
         let parts: Vec<T> = group.par_iter().map(|&start| part(start)).collect();
-        parts.into_iter().for_each(&mut take);
+        if parts.into_iter().try_for_each(&mut take).is_break() {
+            break;
+        }
     }
     Ok(())
 }
@@ -314,6 +336,18 @@ mod tests {
             let turned = x.t().as_standard_layout().into_owned();
             let again = about_mean(turned.t(), &NoProgress).unwrap();
             assert_eq!(again, (mean, inner));
+        }
+    }
+
+    #[test]
+    fn the_look_ends_at_the_first_mean_that_is_none() {
+        for wrong in [f64::NAN, f64::INFINITY] {
+            let mut x = Array2::from_elem((2 * ROWS.1, 2), 1.0);
+            x[[0, 1]] = wrong;
+            let (mean, inner) = about_mean(x.view(), &NoProgress).unwrap();
+            // Of the other column, the first group is all that was seen.
+            assert_eq!(mean[0], Squares::ROWS as f64 / x.nrows() as f64);
+            assert!(!mean[1].is_finite() && inner[[1, 1]].is_nan());
         }
     }
 

@@ -98,6 +98,20 @@ fn components_survive_json_to_the_bit_and_what_they_cannot_be_is_refused() {
 fn bad_input_is_refused() {
     let config = PcaConfig::new(2);
     let refused = |x: Array2<f64>| Pca::fit(x.view(), &config).unwrap_err();
+    for (n, wrong) in [(9000, 0), (9000, 8999), (3, 1)] {
+        let mut x = random(n, 6);
+        x[[wrong, 5]] = f64::NAN;
+        let error = refused(x);
+        assert!(
+            matches!(error, Error::NotFinite { row, column: 5, .. } if row == wrong),
+            "{error}"
+        );
+    }
+    // Means of finite values may be none either.
+    assert!(matches!(
+        refused(Array2::from_elem((300, 2), 1.7e308)),
+        Error::Overflow { .. }
+    ));
     assert!(matches!(
         refused(array![[1.0, 2.0]]),
         Error::TooFew {
