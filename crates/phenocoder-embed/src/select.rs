@@ -153,8 +153,9 @@ impl VariableFeatures {
 /// standard deviation (`n − 1` in the denominator).
 /// NaN is a gap; a column of which less than half is there, or that does not vary, is not selected.
 /// By falling spread, of equal ones the first first, a column is selected unless its correlation with a selected one
-/// is too large, positive or negative (Pearson's, over rows where both are there: at least ten, or all where there are
-/// fewer rows, and never fewer than three; of less, or of a column that does not vary there, it is taken for 0).
+/// is too large, positive or negative (Pearson's, over rows where both are there: at least ten, or all of the sparser
+/// column where it has fewer, and never fewer than three; of less, or of a column that does not vary there, it is taken
+/// for 0).
 /// Spreads depend on units: bring columns to one unit before, or take them relative to the median.
 /// Cost: `O(s p n)` with `s` columns selected.
 ///

@@ -10,7 +10,7 @@ use crate::matrix::median;
 use crate::scale::{NanPolicy, check_allowed};
 use crate::{ConfigError, Error, Result};
 
-/// Rows that two columns must share to be compared, where there are as many: of few, unlike columns correlate too.
+/// Rows that two columns must share to be compared, where the sparser one has as many: of few, unlike columns correlate too.
 const SHARED: usize = 10;
 /// The standard deviation of a normal distribution over its median absolute deviation, 1 / Φ⁻¹(3/4).
 const NORMAL: f64 = 1.482_602_218_505_602;
@@ -80,6 +80,8 @@ impl SpreadConfig {
 struct Column {
     /// Less the median and over the largest distance from it; as it is where the column cannot be selected.
     values: Vec<f64>,
+    /// How many of them are there.
+    count: usize,
     median: f64,
     spread: f64,
     /// NaN where the column cannot be selected.
@@ -134,7 +136,8 @@ pub(super) fn select(
 impl Column {
     fn new(mut values: Vec<f64>, config: &SpreadConfig) -> Result<Self> {
         let mut there: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
-        let enough = 2 * there.len() >= values.len() && there.len() > 1;
+        let count = there.len();
+        let enough = 2 * count >= values.len() && count > 1;
         let middle = median(&mut there);
         let mut distances: Vec<f64> = there.iter().map(|v| (v - middle).abs()).collect();
         let mut spread = NORMAL * median(&mut distances);
@@ -158,6 +161,7 @@ impl Column {
         }
         Ok(Self {
             values,
+            count,
             median: middle,
             spread,
             rank: if varies { spread / size } else { f64::NAN },
@@ -186,7 +190,7 @@ impl Column {
             (aa, bb, ab) = (aa + a * a, bb + b * b, ab + a * b);
         }
         let size = aa.sqrt() * bb.sqrt();
-        if n >= SHARED.min(self.values.len()).max(3) && size > 0.0 {
+        if n >= SHARED.min(self.count).min(other.count).max(3) && size > 0.0 {
             (ab / size).clamp(-1.0, 1.0)
         } else {
             0.0

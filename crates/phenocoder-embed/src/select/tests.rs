@@ -220,6 +220,20 @@ fn few_shared_rows_do_not_make_a_repeat() {
     // Where there are no more rows than that, all of them count.
     let few = Array2::from_shape_fn((4, 2), |(i, j)| (i * (j + 1)) as f64);
     assert_eq!(columns(&few, &VariableConfig::default()), [1]);
+    // Nor has a copy with gaps where its original has them: eight rows of 15.
+    let value = |i: usize, j: usize| {
+        if i % 2 == 0 {
+            (i * (j + 1)) as f64
+        } else {
+            f64::NAN
+        }
+    };
+    let gaps = Array2::from_shape_fn((15, 2), |(i, j)| value(i, j));
+    assert_eq!(columns(&gaps, &VariableConfig::default()), [1]);
+    // Seven of eight are not all.
+    let mut fewer = gaps;
+    (fewer[[1, 0]], fewer[[14, 0]]) = (1.0, f64::NAN);
+    assert_eq!(columns(&fewer, &VariableConfig::default()), [0, 1]);
 }
 
 #[test]
