@@ -56,23 +56,23 @@ pub fn labels_of(labels: &Categorical) -> Result<Vec<u32>> {
 const MOST_CLASSES: usize = 16_384;
 
 /// Refuses so many different labels that memory for each row and label would be beyond any machine.
-fn check_few(classes: usize) -> Result<(), ConfigError> {
+fn check_few(what: &'static str, classes: usize) -> Result<(), ConfigError> {
     let expected = "at most 16384 different ones";
-    ConfigError::check(classes <= MOST_CLASSES, "labels", expected, classes)
+    ConfigError::check(classes <= MOST_CLASSES, what, expected, classes)
 }
 
 /// Refuses classes that do not rise, or are too many.
-fn check_classes(classes: &[u32]) -> Result<(), ConfigError> {
-    check_few(classes.len())?;
-    check_rising(classes)
+fn check_classes(what: &'static str, classes: &[u32]) -> Result<(), ConfigError> {
+    check_few(what, classes.len())?;
+    check_rising(what, classes)
 }
 
 /// Refuses labels that do not rise, and names the first.
-fn check_rising(classes: &[u32]) -> Result<(), ConfigError> {
+fn check_rising(what: &'static str, classes: &[u32]) -> Result<(), ConfigError> {
     let fall = classes.windows(2).find(|pair| pair[0] >= pair[1]);
     fall.map_or(Ok(()), |pair| {
         let found = format!("{} before {}", pair[0], pair[1]);
-        ConfigError::check(false, "classes", "rising labels", found)
+        ConfigError::check(false, what, "rising labels", found)
     })
 }
 
@@ -110,13 +110,14 @@ mod tests {
 
     #[test]
     fn the_first_classes_that_do_not_rise_are_named_and_no_others() {
+        let check_classes = |classes: &[u32]| check_classes("classes", classes);
         assert_eq!(check_classes(&[]), Ok(()));
         assert_eq!(check_classes(&[1, 5, 9]), Ok(()));
         let error = check_classes(&[1, 5, 5, 9, 7]).unwrap_err();
         assert_eq!((error.setting, &error.found[..]), ("classes", "5 before 5"));
         let many: Vec<u32> = (0..=MOST_CLASSES as u32).collect();
         let error = check_classes(&many).unwrap_err();
-        assert_eq!((error.setting, &error.found[..]), ("labels", "16385"));
+        assert_eq!((error.setting, &error.found[..]), ("classes", "16385"));
         assert_eq!(check_classes(&many[1..]), Ok(()));
     }
 }

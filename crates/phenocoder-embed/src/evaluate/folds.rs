@@ -58,7 +58,7 @@ impl TryFrom<Parts> for Folds {
         for &fold in &of_row {
             ConfigError::check(fold < count, "of_row", "folds below count", fold)?;
         }
-        check_rising(&rare)?;
+        check_rising("rare", &rare)?;
         Ok(Self {
             of_row,
             count,
@@ -295,7 +295,7 @@ pub fn stratified_group_folds(
     const METHOD: &str = "stratified group folds";
     ShapeError::check_len("groups", labels.len(), groups.len())?;
     let (label_ranks, label_counts) = ranked(labels);
-    check_few(label_counts.len())?;
+    check_few("labels", label_counts.len())?;
     let rare = check_labels(labels, &label_counts, count, METHOD)?;
     let (group_ranks, group_counts) = ranked(groups);
     Error::check_enough(METHOD, "groups", count, group_counts.len())?;
@@ -515,6 +515,8 @@ mod tests {
             assert_ne!(broken, text);
             assert!(serde_json::from_str::<Folds>(&broken).is_err(), "{broken}");
         }
+        let error = serde_json::from_str::<Folds>(&text.replace("[8]", "[8,8]")).unwrap_err();
+        assert!(error.to_string().contains("`rare`"), "{error}");
     }
 
     #[test]

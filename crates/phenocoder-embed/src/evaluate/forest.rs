@@ -149,7 +149,7 @@ impl TryFrom<Parts> for RandomForest {
             trees,
         } = parts;
         config.validate()?;
-        check_classes(&classes)?;
+        check_classes("classes", &classes)?;
         Error::check_enough(METHOD, "classes", 1, classes.len())?;
         let holds = out_of_bag.is_none_or(|share| (0.0..=1.0).contains(&share));
         ConfigError::check(
@@ -197,7 +197,7 @@ impl RandomForest {
         check_finite(x)?;
         Error::check_enough(METHOD, "rows", 1, x.nrows())?;
         let (places, counts) = ranked(labels);
-        check_few(counts.len())?;
+        check_few("labels", counts.len())?;
         let per_question = config
             .columns_per_question
             .unwrap_or_else(|| x.ncols().isqrt().max(1));

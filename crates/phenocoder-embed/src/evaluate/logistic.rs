@@ -150,7 +150,7 @@ impl TryFrom<Parts> for LogisticRegression {
             intercepts,
         } = parts;
         config.validate()?;
-        check_several(&classes)?;
+        check_several("classes", &classes)?;
         let functions = functions_of(classes.len());
         ShapeError::check_len("coefficients", functions, coefficients.nrows())?;
         ShapeError::check_len("intercepts", functions, intercepts.len())?;
@@ -188,7 +188,7 @@ impl LogisticRegression {
         ShapeError::check_len("labels", x.nrows(), labels.len())?;
         check_finite(x)?;
         let classes = values_of(labels);
-        check_several(&classes)?;
+        check_several("labels", &classes)?;
         let scaler = Scaler::fit(x, &ScaleConfig::default())?;
         let (mean, std) = (scaler.mean(), scaler.std());
         // With w = u v and u = √(Cn / (1 + Cn s²)), the loss and the penalty together curve about as much along every v.
@@ -312,8 +312,8 @@ fn functions_of(classes: usize) -> usize {
     if classes == 2 { 1 } else { classes }
 }
 
-fn check_several(classes: &[u32]) -> Result<()> {
-    check_classes(classes)?;
+fn check_several(what: &'static str, classes: &[u32]) -> Result<()> {
+    check_classes(what, classes)?;
     Error::check_enough(METHOD, "different labels", 2, classes.len())
 }
 

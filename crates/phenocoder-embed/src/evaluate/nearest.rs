@@ -176,7 +176,7 @@ impl KnnClassifier {
             });
         }
         let classes = values_of(labels);
-        check_few(classes.len())?;
+        check_few("labels", classes.len())?;
         Ok(Self {
             x: x.as_standard_layout().into_owned(),
             labels: labels.to_vec(),

@@ -247,7 +247,7 @@ pub fn probe(
         refuse(policy, row, column, value)?;
     }
     let classes = values_of(labels);
-    check_few(classes.len())?;
+    check_few("labels", classes.len())?;
     let division = match groups {
         Some(groups) => {
             stratified_group_folds(labels, groups, config.folds, config.shuffle, progress)?

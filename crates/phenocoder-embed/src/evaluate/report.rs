@@ -100,7 +100,7 @@ pub fn classification_report(truth: &[u32], predicted: &[u32]) -> Result<Classif
     ShapeError::check_len("predicted", truth.len(), predicted.len())?;
     Error::check_enough("the classification report", "rows", 1, truth.len())?;
     let labels = values_of(&[values_of(truth), values_of(predicted)].concat());
-    check_few(labels.len())?;
+    check_few("labels", labels.len())?;
     let place = |label: u32| labels.partition_point(|&other| other < label);
     let mut confusion = Array2::<usize>::zeros((labels.len(), labels.len()));
     for (&truth, &predicted) in truth.iter().zip(predicted) {
@@ -208,7 +208,7 @@ pub fn probability_report(
     ShapeError::check_len("classes", probabilities.ncols(), classes.len())?;
     Error::check_enough("the report on probabilities", "rows", 1, truth.len())?;
     check_finite(probabilities)?;
-    check_classes(classes)?;
+    check_classes("classes", classes)?;
     for (row, values) in probabilities.outer_iter().enumerate() {
         let holds = values.iter().all(|value| (0.0..=1.0).contains(value))
             && (values.sum() - 1.0).abs() <= 1e-5;
