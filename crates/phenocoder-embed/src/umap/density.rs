@@ -17,7 +17,7 @@ use super::power::{each, powers};
 use super::{MOST, UmapConfig, start};
 use crate::fuzzy::check_undirected;
 use crate::knn::Neighbors;
-use crate::matrix::{check_finite, squared_distance, sum_rows};
+use crate::matrix::{check_finite, row_of, squared_distance, sum_rows};
 use crate::{ConfigError, Error, Result};
 
 /// Keeps the logarithm of a mean squared distance finite (the published implementation).
@@ -308,9 +308,8 @@ fn value(graph: &CsrGraph, node: usize, other: usize) -> Option<f64> {
 /// The radii of the nodes of a map.
 fn radii_on(map: &Array2<f64>, graph: &CsrGraph, config: &UmapConfig) -> Result<Vec<f64>> {
     let (curve, map) = (config.curve()?, map.as_standard_layout());
-    let place = |node: usize| map.row(node).to_slice().unwrap_or_default();
     Ok(radii_by(graph, |node, other, _| {
-        let square = squared_distance(place(node), place(other));
+        let square = squared_distance(row_of(&map, node), row_of(&map, other));
         Some((curve.at(square), square))
     }))
 }

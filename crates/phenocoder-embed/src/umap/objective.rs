@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Curve;
 use crate::Result;
 use crate::fuzzy::check_undirected;
-use crate::matrix::{check_finite, squared_distance};
+use crate::matrix::{check_finite, row_of, squared_distance};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 64;
@@ -38,7 +38,6 @@ pub fn cross_entropy(
     check_finite(map)?;
     let map = map.as_standard_layout();
     let n = map.nrows();
-    let position = |i: usize| map.row(i).to_slice().unwrap_or_default();
     let starts: Vec<usize> = (0..n).step_by(ROWS).collect();
     progress.start("cross entropy", Some(n as u64));
     let parts: Result<Vec<f64>> = starts
@@ -54,7 +53,7 @@ pub fn cross_entropy(
                         .next_if(|edge| edge.0 == j)
                         .map_or(0.0, |edge| edge.1.min(1.0));
                     let q = curve
-                        .at(squared_distance(position(i), position(j)))
+                        .at(squared_distance(row_of(&map, i), row_of(&map, j)))
                         .clamp(MARGIN, 1.0 - MARGIN);
                     if p > 0.0 {
                         sum += p * libm::log(p / q);

@@ -294,7 +294,7 @@ impl Operator {
     /// The operator on each column of `block`, without the trivial direction.
     fn apply(&self, block: &Array2<f64>) -> Array2<f64> {
         let (m, width) = block.dim();
-        let from = block.as_slice().unwrap_or_default();
+        let from = contiguous(block);
         let mut to = vec![0.0; m * width];
         to.par_chunks_mut(width)
             .with_min_len(256)
