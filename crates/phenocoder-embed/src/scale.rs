@@ -366,7 +366,7 @@ pub(crate) fn check_allowed(x: ArrayView2<'_, f64>, policy: NanPolicy) -> Result
 }
 
 /// Refuses a value that the policy does not allow.
-pub(crate) fn refuse(policy: NanPolicy, row: usize, column: usize, value: f64) -> Result<()> {
+fn refuse(policy: NanPolicy, row: usize, column: usize, value: f64) -> Result<()> {
     let bad = match policy {
         NanPolicy::Error => !value.is_finite(),
         NanPolicy::ImputeMean => value.is_infinite(),

@@ -432,6 +432,9 @@ impl TryFrom<ResultParts> for HarmonyResult {
         check_finite(corrected.view())?;
         for shares in memberships.outer_iter() {
             check_amounts("memberships", &shares.to_vec())?;
+            let sum = shares.sum();
+            let holds = (sum - 1.0).abs() <= 1e-6;
+            ConfigError::check(holds, "memberships", "rows with sum 1", sum)?;
         }
         Ok(Self {
             corrected,

@@ -1,7 +1,7 @@
 //! Whether clusters are found again.
 
 use ndarray::Array2;
-use phenocoder_core::{CsrGraph, Progress, Seed};
+use phenocoder_core::{CsrGraph, Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,14 @@ use super::leiden::{Network, best_run};
 use super::{Clustering, LeidenConfig};
 use crate::evaluate::{Contingency, Ranked};
 use crate::fuzzy::check_undirected;
+use crate::matrix::check_shape;
 use crate::{Error, Result};
 
 const METHOD: &str = "the stability of clusters";
 
 /// The result of [`stability`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct Stability {
     /// The adjusted Rand index of each pair of runs, `[runs, runs]`; 1 on the diagonal.
@@ -28,6 +29,38 @@ pub struct Stability {
     pub per_cluster: Vec<f64>,
     /// The number of clusters of each run.
     pub n_clusters: Vec<usize>,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    #[serde(with = "crate::stored")]
+    agreement: Array2<f64>,
+    mean: f64,
+    per_cluster: Vec<f64>,
+    n_clusters: Vec<usize>,
+}
+
+impl TryFrom<Parts> for Stability {
+    type Error = ShapeError;
+
+    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+        let Parts {
+            agreement,
+            mean,
+            per_cluster,
+            n_clusters,
+        } = parts;
+        let runs = n_clusters.len();
+        check_shape("agreement", &[runs, runs], agreement.shape())?;
+        Ok(Self {
+            agreement,
+            mean,
+            per_cluster,
+            n_clusters,
+        })
+    }
 }
 
 /// How far several clusterings of the same rows agree, and which clusters of the first one are found again in the
@@ -162,6 +195,9 @@ mod tests {
         let found = compared(&runs).unwrap();
         let text = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Stability>(&text).unwrap(), found);
+        let other = text.replace(r#""n_clusters":[2,"#, r#""n_clusters":["#);
+        let error = serde_json::from_str::<Stability>(&other).unwrap_err();
+        assert!(error.to_string().contains("agreement"), "{error}");
         assert_eq!(found.n_clusters, [2, 2, 1]);
         // Best overlaps 2/4 and 2/4 in the second, 4/6 and 2/6 in the third.
         let expected = [(0.5 + 2.0 / 3.0) / 2.0, (0.5 + 1.0 / 3.0) / 2.0];

@@ -13,7 +13,7 @@ use super::report::{
     ClassificationReport, ProbabilityReport, classification_report, probability_report,
 };
 use super::{check_few, values_of};
-use crate::scale::{NanPolicy, ScaleConfig, Scaler, refuse};
+use crate::scale::{NanPolicy, ScaleConfig, Scaler, check_allowed};
 use crate::{ConfigError, Result};
 
 /// What learns labels from rows.
@@ -157,7 +157,7 @@ pub struct FoldScores {
 
 /// The result of [`probe`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct ProbeReport {
     /// How often the labels that were told are right, over all rows.
@@ -173,6 +173,45 @@ pub struct ProbeReport {
     /// What was told of each row when it was not among the known ones; a class that no known row was of has
     /// probability 0.
     pub prediction: Prediction,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    labels: ClassificationReport,
+    probabilities: ProbabilityReport,
+    folds: Vec<FoldScores>,
+    rare_labels: Vec<u32>,
+    classes: Vec<u32>,
+    prediction: Prediction,
+}
+
+impl TryFrom<Parts> for ProbeReport {
+    type Error = ShapeError;
+
+    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+        let Parts {
+            labels,
+            probabilities,
+            folds,
+            rare_labels,
+            classes,
+            prediction,
+        } = parts;
+        let columns = prediction.probabilities.ncols();
+        ShapeError::check_len("classes", columns, classes.len())?;
+        let areas = probabilities.auc_per_class.len();
+        ShapeError::check_len("auc_per_class", columns, areas)?;
+        Ok(Self {
+            labels,
+            probabilities,
+            folds,
+            rare_labels,
+            classes,
+            prediction,
+        })
+    }
 }
 
 /// Whether labels can be read from rows: each row is told by a classifier that learned from the rows of other folds.
@@ -243,9 +282,7 @@ pub fn probe(
     // Here, so that the row that is named is one of `x` and not one of a fold.
     let scaling = config.scaling.as_ref();
     let policy = scaling.map_or(NanPolicy::Error, |scaling| scaling.nan);
-    for ((row, column), &value) in x.indexed_iter() {
-        refuse(policy, row, column, value)?;
-    }
+    check_allowed(x, policy)?;
     let classes = values_of(labels);
     check_few("labels", classes.len())?;
     let division = match groups {
@@ -554,6 +591,10 @@ mod tests {
         let report = probe(x.view(), &labels, None, &nearest(2), &NoProgress).unwrap();
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<ProbeReport>(&text).unwrap(), report);
+        let mut other = serde_json::to_value(&report).unwrap();
+        other["classes"] = serde_json::json!([0]);
+        let error = serde_json::from_value::<ProbeReport>(other).unwrap_err();
+        assert!(error.to_string().contains("classes"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use phenocoder_core::ShapeError;
 use serde::{Deserialize, Serialize};
 
 use super::{check_classes, check_few, values_of};
-use crate::matrix::check_finite;
+use crate::matrix::{check_finite, check_shape};
 use crate::{ConfigError, Error, Result};
 
 /// How well one class is recognised.
@@ -40,7 +40,7 @@ pub struct ClassAverages {
 
 /// The result of [`classification_report`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct ClassificationReport {
     /// The classes that occur in truth or predictions, by rising label.
@@ -56,6 +56,44 @@ pub struct ClassificationReport {
     pub macro_average: ClassAverages,
     /// The means over rows: each class counts by its support.
     pub weighted_average: ClassAverages,
+}
+
+/// What was written, before it is known to fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    classes: Vec<ClassScores>,
+    #[serde(with = "crate::stored")]
+    confusion: Array2<usize>,
+    accuracy: f64,
+    balanced_accuracy: f64,
+    macro_average: ClassAverages,
+    weighted_average: ClassAverages,
+}
+
+impl TryFrom<Parts> for ClassificationReport {
+    type Error = ShapeError;
+
+    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+        let Parts {
+            classes,
+            confusion,
+            accuracy,
+            balanced_accuracy,
+            macro_average,
+            weighted_average,
+        } = parts;
+        let shape = [classes.len(), classes.len()];
+        check_shape("confusion", &shape, confusion.shape())?;
+        Ok(Self {
+            classes,
+            confusion,
+            accuracy,
+            balanced_accuracy,
+            macro_average,
+            weighted_average,
+        })
+    }
 }
 
 /// Precision, recall and F1 of each class, their means, accuracy, and which class is taken for which.
@@ -376,6 +414,9 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         let read: ClassificationReport = serde_json::from_str(&text).unwrap();
         assert_eq!(read, report);
+        let other = text.replace(r#""shape":[3,3]"#, r#""shape":[1,9]"#);
+        let error = serde_json::from_str::<ClassificationReport>(&other).unwrap_err();
+        assert!(error.to_string().contains("confusion"), "{error}");
         let p = array![[0.0, 1.0], [0.25, 0.75]];
         let report = probability_report(&[1, 1], &[0, 1], p.view()).unwrap();
         let text = serde_json::to_string(&report).unwrap();

@@ -411,6 +411,7 @@ fn a_result_is_read_back_and_refused_when_broken() {
     for (place, wrong) in [
         ("/corrected/shape", serde_json::json!([1, x.len()])),
         ("/memberships/values/0", serde_json::json!(-0.5)),
+        ("/memberships/values/0", serde_json::json!(0.999)),
         ("/objective/0/entropy", Value::Null),
         ("/model/sigma", serde_json::json!(0.0)),
     ] {
