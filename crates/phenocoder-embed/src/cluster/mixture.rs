@@ -236,6 +236,9 @@ struct Parts {
     clustering: Clustering,
     iterations: usize,
     converged: bool,
+    /// Earlier files hold it beside the quality of the clustering, which it is; it is not used.
+    #[serde(rename = "log_likelihood")]
+    _log_likelihood: Option<f64>,
 }
 
 impl TryFrom<Parts> for GaussianMixture {
@@ -247,6 +250,7 @@ impl TryFrom<Parts> for GaussianMixture {
             clustering,
             iterations,
             converged,
+            ..
         } = parts;
         let clusters = clustering.n_clusters;
         let possible = clusters <= components.weights().len();

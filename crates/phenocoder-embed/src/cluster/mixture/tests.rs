@@ -384,6 +384,7 @@ fn what_was_written_is_checked_when_it_is_read() {
         },
         iterations: 1,
         converged: true,
+        _log_likelihood: None,
     };
     assert_eq!(
         GaussianMixture::try_from(parts(-0.5))
@@ -393,6 +394,13 @@ fn what_was_written_is_checked_when_it_is_read() {
     );
     let refused = GaussianMixture::try_from(parts(f64::NAN));
     assert!(matches!(refused, Err(Error::Config(_))));
+    // As it was written before, and what never was.
+    let mut value = serde_json::to_value(&found).unwrap();
+    value["log_likelihood"] = found.log_likelihood().into();
+    let read: GaussianMixture = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(read, found);
+    value["likelihood"] = 0.5.into();
+    assert!(serde_json::from_value::<GaussianMixture>(value).is_err());
     let text = r#"{"n_components": 3, "covariance": "tied"}"#;
     let config: MixtureConfig = serde_json::from_str(text).unwrap();
     assert_eq!(
