@@ -423,6 +423,65 @@ fn pass(
     Ok(base.quality(labels) > before + 1e-12)
 }
 
+/// What the communities hold while nodes move between them.
+struct Held {
+    mass: Vec<f64>,
+    size: Vec<u32>,
+    /// Numbers of communities without nodes.
+    empty: Vec<u32>,
+}
+
+impl Held {
+    fn new(network: &Network, communities: &[u32]) -> Self {
+        let n = network.len();
+        let (mut mass, mut size) = (vec![0.0; n], vec![0_u32; n]);
+        for (node, &community) in communities.iter().enumerate() {
+            mass[community as usize] += network.mass[node];
+            size[community as usize] += 1;
+        }
+        let numbers = (0..n as u32).rev();
+        let empty = numbers.filter(|&c| size[c as usize] == 0).collect();
+        Self { mass, size, empty }
+    }
+
+    /// The community in which a node gains most, whose mass has left its own; `tally` is what links it to each.
+    fn best(&self, network: &Network, node: usize, own: u32, tally: &Tally) -> u32 {
+        let own_mass = network.mass[node];
+        let gain = |community: u32| {
+            let at = community as usize;
+            tally.weight[at] - network.penalty * own_mass * self.mass[at]
+        };
+        let (mut best, mut best_gain) = (own, gain(own) + LEAST_GAIN * network.total);
+        // Alone a node gains nothing and loses nothing.
+        if self.size[own as usize] > 1
+            && best_gain < 0.0
+            && let Some(&free) = self.empty.last()
+        {
+            (best, best_gain) = (free, 0.0);
+        }
+        for &community in &tally.touched {
+            let here = gain(community);
+            if here > best_gain {
+                (best, best_gain) = (community, here);
+            }
+        }
+        best
+    }
+
+    /// Counts a node that leaves one community for another, the last empty one or one with nodes.
+    fn count_move(&mut self, from: u32, to: u32) {
+        self.size[from as usize] -= 1;
+        if self.size[to as usize] == 0 {
+            self.empty.pop();
+        }
+        self.size[to as usize] += 1;
+        if self.size[from as usize] == 0 {
+            self.mass[from as usize] = 0.0;
+            self.empty.push(from);
+        }
+    }
+}
+
 /// Moves nodes to the community that gains most until no node can gain, visiting those whose neighbours moved again.
 fn move_nodes(
     network: &Network,
@@ -431,16 +490,7 @@ fn move_nodes(
     progress: &dyn Progress,
 ) -> Result<()> {
     let n = network.len();
-    let least = LEAST_GAIN * network.total;
-    let (mut mass, mut size) = (vec![0.0; n], vec![0_u32; n]);
-    for (node, &community) in communities.iter().enumerate() {
-        mass[community as usize] += network.mass[node];
-        size[community as usize] += 1;
-    }
-    let mut empty: Vec<u32> = (0..n as u32)
-        .rev()
-        .filter(|&c| size[c as usize] == 0)
-        .collect();
+    let mut held = Held::new(network, communities);
     let mut queue: std::collections::VecDeque<u32> = stream
         .permutation(n)
         .into_iter()
@@ -454,43 +504,18 @@ fn move_nodes(
         let node = node as usize;
         waiting[node] = false;
         let own = communities[node];
-        let own_mass = network.mass[node];
         for (other, weight) in network.row(node) {
             tally.add(communities[other], weight);
         }
-        mass[own as usize] -= own_mass;
-        let gain = |community: u32, tally: &Tally, mass: &[f64]| {
-            tally.weight[community as usize] - network.penalty * own_mass * mass[community as usize]
-        };
-        let (mut best, mut best_gain) = (own, gain(own, &tally, &mass) + least);
-        // Alone a node gains nothing and loses nothing.
-        if size[own as usize] > 1
-            && best_gain < 0.0
-            && let Some(&free) = empty.last()
-        {
-            (best, best_gain) = (free, 0.0);
-        }
-        for &community in &tally.touched {
-            let here = gain(community, &tally, &mass);
-            if here > best_gain {
-                (best, best_gain) = (community, here);
-            }
-        }
+        held.mass[own as usize] -= network.mass[node];
+        let best = held.best(network, node, own, &tally);
         tally.clear();
-        mass[best as usize] += own_mass;
+        held.mass[best as usize] += network.mass[node];
         if best == own {
             continue;
         }
         communities[node] = best;
-        size[own as usize] -= 1;
-        if size[best as usize] == 0 {
-            empty.pop();
-        }
-        size[best as usize] += 1;
-        if size[own as usize] == 0 {
-            mass[own as usize] = 0.0;
-            empty.push(own);
-        }
+        held.count_move(own, best);
         for (other, _) in network.row(node) {
             if communities[other] != best && !waiting[other] {
                 waiting[other] = true;
@@ -510,6 +535,46 @@ fn ask(visits: &mut usize, progress: &dyn Progress) -> Result<()> {
     Ok(())
 }
 
+/// The parts that communities are split into, each under the number of one of its nodes.
+struct Refined {
+    part: Vec<u32>,
+    mass: Vec<f64>,
+    alone: Vec<bool>,
+    /// The weight between a part and the rest of its community.
+    outside: Vec<f64>,
+}
+
+impl Refined {
+    /// Every node is a part.
+    fn new(network: &Network, communities: &[u32]) -> Self {
+        let n = network.len();
+        let outside = |node: usize| {
+            let edges = network.row(node);
+            let inside = edges.filter(|edge| communities[edge.0] == communities[node]);
+            inside.map(|edge| edge.1).sum::<f64>()
+        };
+        Self {
+            part: (0..n as u32).collect(),
+            mass: network.mass.clone(),
+            alone: vec![true; n],
+            outside: (0..n).map(outside).collect(),
+        }
+    }
+
+    /// Puts a node that is alone into a part that it is linked to with so much weight.
+    fn join(&mut self, node: usize, part: u32, weight: f64) {
+        let to = part as usize;
+        // What lay between the node and the part lies within it now.
+        self.outside[to] += self.outside[node] - 2.0 * weight;
+        self.outside[node] = 0.0;
+        self.mass[to] += self.mass[node];
+        self.mass[node] = 0.0;
+        self.part[node] = part;
+        self.alone[node] = false;
+        self.alone[to] = false;
+    }
+}
+
 /// Splits communities into well connected, connected parts, starting from single nodes.
 fn refine(
     network: &Network,
@@ -518,14 +583,10 @@ fn refine(
     stream: &mut Stream,
     progress: &dyn Progress,
 ) -> Result<(Vec<u32>, usize)> {
-    let n = network.len();
     let members = Members::new(communities, count);
-    let mut refined: Vec<u32> = (0..n as u32).collect();
-    let mut mass = network.mass.clone();
-    let mut alone = vec![true; n];
-    // The weight between a part and the rest of its community.
-    let mut outside = vec![0.0; n];
-    let mut tally = Tally::new(n);
+    let mut refined = Refined::new(network, communities);
+    let least = LEAST_GAIN * network.total;
+    let mut tally = Tally::new(network.len());
     let mut choices: Vec<(u32, f64)> = Vec::new();
     let mut visits = 0_usize;
     for community in 0..count {
@@ -534,13 +595,6 @@ fn refine(
             continue;
         }
         let community_mass: f64 = nodes.iter().map(|&node| network.mass[node as usize]).sum();
-        for &node in nodes {
-            let inside = network
-                .row(node as usize)
-                .filter(|edge| communities[edge.0] as usize == community);
-            outside[node as usize] = inside.map(|edge| edge.1).sum();
-        }
-        let least = LEAST_GAIN * network.total;
         let well_connected = |part_mass: f64, out: f64| {
             out + least >= network.penalty * part_mass * (community_mass - part_mass)
         };
@@ -550,37 +604,29 @@ fn refine(
             ask(&mut visits, progress)?;
             let node = node as usize;
             let own_mass = network.mass[node];
-            if !alone[node] || !well_connected(own_mass, outside[node]) {
+            if !refined.alone[node] || !well_connected(own_mass, refined.outside[node]) {
                 continue;
             }
             for (other, weight) in network.row(node) {
                 if communities[other] as usize == community {
-                    tally.add(refined[other], weight);
+                    tally.add(refined.part[other], weight);
                 }
             }
             choices.clear();
             for &part in &tally.touched {
                 let at = part as usize;
-                let gain = tally.weight[at] - network.penalty * own_mass * mass[at];
-                if gain >= 0.0 && well_connected(mass[at], outside[at]) {
+                let gain = tally.weight[at] - network.penalty * own_mass * refined.mass[at];
+                if gain >= 0.0 && well_connected(refined.mass[at], refined.outside[at]) {
                     choices.push((part, gain));
                 }
             }
             if let Some(part) = choose(&choices, stream) {
-                let (from, to) = (refined[node] as usize, part as usize);
-                // What lay between the node and the part lies within it now.
-                outside[to] += outside[node] - 2.0 * tally.weight[to];
-                outside[from] = 0.0;
-                mass[to] += own_mass;
-                mass[from] = 0.0;
-                refined[node] = part;
-                alone[node] = false;
-                alone[to] = false;
+                refined.join(node, part, tally.weight[part as usize]);
             }
             tally.clear();
         }
     }
-    Ok(compact(&refined))
+    Ok(compact(&refined.part))
 }
 
 /// One of the choices, or none with the weight of gain 0, by `exp(gain / θ)`.

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use phenocoder_core::{Progress, Seed, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use super::folds::{stratified_folds, stratified_group_folds};
+use super::folds::{Folds, stratified_folds, stratified_group_folds};
 use super::forest::{ForestConfig, RandomForest};
 use super::logistic::{LogisticConfig, LogisticRegression};
 use super::nearest::{KnnClassifier, KnnConfig};
@@ -285,12 +285,7 @@ pub fn probe(
     check_allowed(x, policy)?;
     let classes = values_of(labels);
     check_few("labels", classes.len())?;
-    let division = match groups {
-        Some(groups) => {
-            stratified_group_folds(labels, groups, config.folds, config.shuffle, progress)?
-        }
-        None => stratified_folds(labels, config.folds, config.shuffle)?,
-    };
+    let division = divide(labels, groups, config, progress)?;
     let mut told = vec![0; labels.len()];
     let mut probabilities = Array2::<f64>::zeros((labels.len(), classes.len()));
     let mut folds = Vec::with_capacity(division.count());
@@ -331,6 +326,20 @@ pub fn probe(
             probabilities,
         },
     })
+}
+
+/// The folds of the rows, or of their groups.
+fn divide(
+    labels: &[u32],
+    groups: Option<&[u32]>,
+    config: &ProbeConfig,
+    progress: &dyn Progress,
+) -> Result<Folds> {
+    let (count, shuffle) = (config.folds, config.shuffle);
+    match groups {
+        Some(groups) => stratified_group_folds(labels, groups, count, shuffle, progress),
+        None => stratified_folds(labels, count, shuffle),
+    }
 }
 
 /// Training and testing rows, scaled by what the training rows say.
