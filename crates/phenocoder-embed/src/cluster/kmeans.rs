@@ -223,9 +223,9 @@ impl KMeans {
 ///
 /// # Errors
 ///
-/// [`Error::TooFew`] when there are fewer rows than clusters, [`Error::NotFinite`] for NaN or infinity,
-/// [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Config`] for a setting outside its
-/// range, [`Error::Shape`] for a start of other columns, [`Error::Cancelled`] when the caller stops it.
+/// [`Error::TooFew`] when there are fewer rows than clusters, [`Error::NotFinite`] for NaN or infinity in the rows or in
+/// the start, [`Error::Overflow`] for values whose squares are beyond any number, or a start so far from the rows that
+/// squared distances are, [`Error::Config`] for a setting outside its range, [`Error::Shape`] for a start of other columns, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///

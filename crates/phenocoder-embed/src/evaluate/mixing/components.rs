@@ -10,7 +10,8 @@ use crate::knn::Neighbors;
 /// label; a neighbour need not have the row as its own neighbour.
 /// Luecken et al. 2022, doi:10.1038/s41592-021-01336-8.
 /// Pieces are found by one walk (Tarjan 1972, doi:10.1137/0201010).
-/// Cost: `O(n k)` time, and memory for at most five numbers per row.
+/// Cost: `O(n k)` time, and memory for at most some thirteen numbers per row: its group, where it is on the walk, and lists
+/// of the walk that grow by doubling.
 ///
 /// # Errors
 ///
