@@ -1,7 +1,7 @@
 //! Columns brought to a common scale.
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
-use phenocoder_core::ShapeError;
+use phenocoder_core::{NoProgress, Progress, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -171,11 +171,28 @@ impl Scaler {
     /// [`Error::Overflow`] where a mean or a deviation is beyond any number, [`Error::Config`] for a setting outside its
     /// range.
     pub fn fit(x: ArrayView2<'_, f64>, config: &ScaleConfig) -> Result<Self> {
+        Self::fit_with(x, config, &NoProgress)
+    }
+
+    /// Learns means and deviations as [`fit`](Self::fit), which can be stopped before each look at the rows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fit`](Self::fit), and [`Error::Cancelled`] when the caller stops it.
+    pub fn fit_with(
+        x: ArrayView2<'_, f64>,
+        config: &ScaleConfig,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         config.validate()?;
         let (n, p) = x.dim();
         Error::check_enough(METHOD, "rows", 2, n)?;
+        progress.start(METHOD, None);
+        progress.check()?;
         check_allowed(x, config.nan)?;
+        progress.check()?;
         let (mean, counts) = means(x);
+        progress.check()?;
         let squares = squares(x, &mean);
         let mut scaler = Self {
             config: config.clone(),
@@ -197,6 +214,7 @@ impl Scaler {
                 return Err(Error::Overflow { method: METHOD });
             }
         }
+        progress.finish();
         Ok(scaler)
     }
 
@@ -535,6 +553,15 @@ mod tests {
         assert_eq!(of(x.view(), 4), (scaler.clone(), scaled.clone()));
         let turned = x.t().as_standard_layout().into_owned();
         assert_eq!(of(turned.t(), 2), (scaler, scaled));
+    }
+
+    #[test]
+    fn scaling_stops_when_asked() {
+        let stopped = phenocoder_core::CancelToken::new();
+        stopped.cancel();
+        let x = array![[1.0], [2.0]];
+        let result = Scaler::fit_with(x.view(), &ScaleConfig::default(), &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
     }
 
     #[test]

@@ -343,7 +343,8 @@ impl Rows {
         config: &EmbeddingConfig,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let scaled = Scaler::fit(raw.view(), &config.scale)?.transform(raw.view())?;
+        let scaler = Scaler::fit_with(raw.view(), &config.scale, progress)?;
+        let scaled = scaler.transform(raw.view())?;
         let (x, scaled) = match batches.correct(Stage::Columns, scaled.view(), progress)? {
             Some(corrected) => (corrected, Some(scaled)),
             None => (scaled, None),
