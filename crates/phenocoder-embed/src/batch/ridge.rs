@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn what_penalty_is_too_small_does_not_depend_on_the_order_of_categories() {
         // Of 7,000, 2,000 and 1,000 rows.
-        let places = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2];
+        let places = [0_usize, 0, 0, 0, 0, 0, 0, 1, 1, 2];
         let kind = Categorical::from_labels((0..10_000).map(|i| ["k", "l", "m", "n"][i / 10 % 4]));
         let x = Array2::from_shape_fn((10_000, 1), |(i, _)| (i % 10) as f64);
         for names in [["a", "b", "c"], ["b", "c", "a"], ["c", "b", "a"]] {
