@@ -222,7 +222,7 @@ fn few_shared_rows_do_not_make_a_repeat() {
     assert_eq!(columns(&few, &VariableConfig::default()), [1]);
     // Nor has a copy with gaps where its original has them: eight rows of 15.
     let value = |i: usize, j: usize| {
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             (i * (j + 1)) as f64
         } else {
             f64::NAN
