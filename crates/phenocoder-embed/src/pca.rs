@@ -160,8 +160,8 @@ impl PcaConfig {
 /// Cost: `n p m` multiplications with `m = min(n, p)`, then `4/3 m³ + k m²`, and up to `7 k² m` where variances follow each
 /// other by less than a thousandth of the largest; `(4 q + 6) n p (k + o)` randomized.
 ///
-/// The products of columns (or rows) hold the squares of what is looked for: a variance of some 1e-15 of the largest, a
-/// deviation of 3e-8 of it, is what rounding left, and 0 below 2.2e-16; its component is any direction at a right angle to
+/// The products of columns (or rows) hold the squares of what is looked for: a variance of a few 1e-15 of the largest, a
+/// deviation of 5e-8 of it, is what rounding left, and 0 below 2.2e-16; its component is any direction at a right angle to
 /// the others.
 /// Where columns differ that much in size, [scale](crate::scale::Scaler) them first.
 ///
@@ -171,7 +171,7 @@ impl PcaConfig {
 ///
 /// All components can be asked for, where its default solver needs one fewer than the smaller side, and scores stay in
 /// double precision.
-/// Variances of less than some 1e-15 of the largest are rounding, where scikit-learn's solver `full`, a decomposition of the
+/// Variances of less than a few 1e-15 of the largest are rounding, where scikit-learn's solver `full`, a decomposition of the
 /// rows themselves, has digits of them.
 /// [`PcaSolver::Randomized`] captures what that of scikit-learn captures, from other random numbers.
 ///

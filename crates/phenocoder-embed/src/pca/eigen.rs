@@ -3,16 +3,18 @@
 mod tridiagonal;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis, Zip, s};
+use ndarray::{Array2, ArrayView1, Axis, s};
 use phenocoder_core::{Cancelled, Progress};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::matrix::{dot, row_of};
 use tridiagonal::Tridiagonal;
 
 /// Reflections after which the rest of the matrix changes at once.
 const PANEL: usize = 32;
-/// Rows that one task multiplies.
-const ROWS: usize = 128;
+/// Products that one task adds: a task that takes less than what handing it over takes is not worth one.
+const PRODUCTS: usize = 1 << 18;
 
 /// The `k` largest eigenvalues, falling and at least 0, and their eigenvectors as orthonormal rows.
 ///
@@ -97,14 +99,16 @@ impl Reduced {
         progress: &dyn Progress,
     ) -> Result<(), Cancelled> {
         let m = self.reflections.nrows();
-        let rows: Vec<_> = vectors.outer_iter_mut().collect();
-        rows.into_par_iter().try_for_each(|mut row| {
+        let rows = vectors.as_slice_mut().expect("vectors are made whole");
+        rows.par_chunks_mut(m).try_for_each(|row| {
             progress.check()?;
             for i in (0..m - 1).rev() {
-                let v = self.reflections.slice(s![i, i + 1..]);
-                let mut tail = row.slice_mut(s![i + 1..]);
-                let share = v.dot(&tail);
-                tail.scaled_add(-2.0 * share, &v);
+                let v = &row_of(&self.reflections, i)[i + 1..];
+                let tail = &mut row[i + 1..];
+                let share = 2.0 * dot(v, tail);
+                for (value, v) in tail.iter_mut().zip(v) {
+                    *value -= share * v;
+                }
             }
             Ok::<(), Cancelled>(())
         })
@@ -114,12 +118,17 @@ impl Reduced {
 /// Takes from row `i`, from its diagonal on, what the panel's reflections so far take.
 fn bring_row_up_to_date(a: &mut Array2<f64>, w: &Array2<f64>, start: usize, i: usize) {
     let (above, mut below) = a.view_mut().split_at(Axis(0), i);
-    let mut row = below.slice_mut(s![0, i..]);
-    for t in 0..i - start {
-        let (v, w) = (above.row(start + t), w.row(t));
-        row.scaled_add(-v[i], &w.slice(s![i..]));
-        row.scaled_add(-w[i], &v.slice(s![i..]));
-    }
+    let rows: Vec<_> = (0..i - start)
+        .map(|t| (row_of(&above, start + t), row_of(w, t)))
+        .flat_map(|(v, w)| [(v, -w[i]), (w, -v[i])])
+        .collect();
+    let row = below.row_mut(0).into_slice();
+    let row = row.expect("rows in standard layout lie in one piece");
+    Arch::new().dispatch(Combination {
+        rows: &rows,
+        first: i,
+        sum: &mut row[i..],
+    });
 }
 
 /// Replaces `x` by the unit vector `v` for which `(1 − 2 v vᵀ) x` is zero but for its first entry, which is returned;
@@ -141,33 +150,66 @@ fn reflect_to_first(x: &mut [f64]) -> f64 {
 
 /// The `w` of a reflection: `p − (pᵀv) v` with `p = 2 A v`, where `A` is what the panel's reflections so far leave.
 fn partner(a: &Array2<f64>, w: &Array2<f64>, start: usize, i: usize, v: &[f64]) -> Vec<f64> {
-    let v = ArrayView1::from(v);
-    let after = s![i + 1..];
-    let earlier: Vec<_> = (0..i - start)
-        .map(|t| (a.row(start + t), w.row(t)))
-        .map(|(v, w)| (v.slice_move(after), w.slice_move(after)))
-        .map(|(other, w)| (other, w, w.dot(&v), other.dot(&v)))
-        .collect();
+    // As `A` is symmetric, the sum of its rows times the entries of `v`; so are what the reflections take from it.
+    let rest = (i + 1..a.nrows()).map(|row| &row_of(a, row)[i + 1..]);
+    let mut rows: Vec<_> = rest.zip(v.iter().map(|v| 2.0 * v)).collect();
+    for t in 0..i - start {
+        let (other, w) = (&row_of(a, start + t)[i + 1..], &row_of(w, t)[i + 1..]);
+        rows.push((other, -2.0 * dot(w, v)));
+        rows.push((w, -2.0 * dot(other, v)));
+    }
     let mut p = vec![0.0; v.len()];
-    p.par_chunks_mut(ROWS).enumerate().for_each(|(chunk, p)| {
-        let from = chunk * ROWS;
-        for (j, p) in p.iter_mut().enumerate() {
-            *p = 2.0 * a.slice(s![i + 1 + from + j, i + 1..]).dot(&v);
-        }
-        let mut p = ArrayViewMut1::from(p);
-        let part = s![from..from + p.len()];
-        for (other, w, by_w, by_v) in &earlier {
-            Zip::from(&mut p)
-                .and(other.slice(part))
-                .and(w.slice(part))
-                .for_each(|p, other, w| *p -= 2.0 * (other * by_w + w * by_v));
-        }
-    });
-    let share = ArrayView1::from(&p).dot(&v);
+    let size = (PRODUCTS / rows.len()).max(1);
+    let part = |(part, sum): (usize, &mut [f64])| {
+        let (rows, first) = (&rows, part * size);
+        Arch::new().dispatch(Combination { rows, first, sum });
+    };
+    if size >= p.len() {
+        part((0, &mut p));
+    } else {
+        p.par_chunks_mut(size).enumerate().for_each(part);
+    }
+    let share = dot(&p, v);
     for (p, v) in p.iter_mut().zip(v) {
         *p -= share * v;
     }
     p
+}
+
+/// Adds to `sum` the entries of rows from `first` on, each row times its weight.
+struct Combination<'a> {
+    rows: &'a [(&'a [f64], f64)],
+    first: usize,
+    sum: &'a mut [f64],
+}
+
+impl WithSimd for Combination<'_> {
+    type Output = ();
+
+    /// The compiler makes the loops vectors, whose width changes no bit: each entry has its own sum.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        // Rows that are added at once, so that sums are read and written less often.
+        const TOGETHER: usize = 8;
+        let Self { rows, first, sum } = self;
+        let entries = first..first + sum.len();
+        let (groups, last) = rows.as_chunks::<TOGETHER>();
+        for group in groups {
+            let rows = group.map(|(row, _)| &row[entries.clone()]);
+            for (j, sum) in sum.iter_mut().enumerate() {
+                let mut own = *sum;
+                for t in 0..TOGETHER {
+                    own += group[t].1 * rows[t][j];
+                }
+                *sum = own;
+            }
+        }
+        for (row, weight) in last {
+            for (sum, value) in sum.iter_mut().zip(&row[entries.clone()]) {
+                *sum += weight * value;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
