@@ -45,6 +45,21 @@ pub fn latents(n: usize, p: usize) -> Array2<f64> {
     Array2::from_shape_fn((n, p), |(i, j)| centers[[i % 10, j]] + stream.normal())
 }
 
+/// Rows without clusters, as latents of cells that grade into each other are: mixtures of 8 factors, and noise.
+///
+/// # Shapes
+///
+/// `[n, p]`.
+#[must_use]
+pub fn gradients(n: usize, p: usize) -> Array2<f64> {
+    let mut stream = SEED.stream("gradients", n as u64);
+    let mixing = Array2::from_shape_simple_fn((8, p), || stream.normal());
+    let factors = Array2::from_shape_simple_fn((n, 8), || stream.normal());
+    let mut x = factors.dot(&mixing);
+    x.mapv_inplace(|value| value + 0.5 * stream.normal());
+    x
+}
+
 /// Pixels drawn evenly from 0 to 1, in any order of axes.
 #[must_use]
 pub fn pixels(shape: (usize, usize, usize, usize)) -> Array4<f32> {

@@ -2,18 +2,24 @@
 //!
 //! Each task runs in a process of its own, which says what it took: the first call, without anything warm but the data.
 
-#![allow(clippy::print_stdout, reason = "the answer")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the answer, and what judges it"
+)]
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use phenocoder_benches::watch::{Watch, peak_megabytes};
-use phenocoder_benches::{SEED, latents, tissue};
+use phenocoder_benches::{SEED, gradients, latents, tissue};
 use phenocoder_core::{Categorical, Coords, Features, NoProgress, Unit};
 use phenocoder_embed::fuzzy::{FuzzyConfig, fuzzy_graph};
-use phenocoder_embed::knn::{Metric, nearest_neighbors};
+use phenocoder_embed::knn::{
+    HnswConfig, HnswIndex, Metric, nearest_neighbors, query_neighbors, recall,
+};
 use phenocoder_embed::umap::{UmapConfig, layout};
 use phenocoder_plot::{Curve, CurvesConfig, curves};
 use phenocoder_spatial::autocorrelation::{SpatialWeights, moran_i};
@@ -36,6 +42,12 @@ const DISTANCES: usize = 50;
 const COLUMNS: usize = 32;
 const NEIGHBORS: usize = 14;
 
+/// Rows that an approximate search keeps in view, the rows that judge it, and the least share that it shall find of their
+/// neighbours.
+const WIDTH: usize = 100;
+const OTHERS: usize = 1_000;
+const FOUND: f64 = 0.95;
+
 /// Seconds of CPU time from which on growth is told: a shorter run is a single cold call, much of it start-up.
 const LONG: f64 = 0.2;
 
@@ -48,7 +60,7 @@ const SIZES: [usize; 7] = [
 ];
 
 /// What is measured: the most cells to measure it with, and the most seconds and megabytes that it may take then.
-const TASKS: [(&str, usize, Option<f64>, Option<f64>); 11] = [
+const TASKS: [(&str, usize, Option<f64>, Option<f64>); 13] = [
     ("radius graph", 10_000_000, None, None),
     ("10 nearest neighbors", 10_000_000, None, None),
     ("Delaunay graph", 3_162_278, None, None),
@@ -75,6 +87,8 @@ const TASKS: [(&str, usize, Option<f64>, Option<f64>); 11] = [
         Some(1_500.0),
         Some(4_096.0),
     ),
+    ("exact neighbours, no clusters", 316_228, None, None),
+    ("approximate neighbours, no clusters", 1_000_000, None, None),
 ];
 
 fn main() -> Result<ExitCode> {
@@ -278,10 +292,38 @@ fn work(task: &str, n: usize) -> Result<()> {
             watch = Watch::start()?;
             map_of(x.view())?;
         }
+        "exact neighbours, no clusters" => {
+            let x = gradients(n, COLUMNS);
+            watch = Watch::start()?;
+            nearest_neighbors(x.view(), NEIGHBORS, Metric::Euclidean, &NoProgress)?;
+        }
+        "approximate neighbours, no clusters" => return approximate(n),
         other => bail!("unknown task `{other}`"),
     }
+    answer(watch)
+}
+
+fn answer(watch: Watch) -> Result<()> {
     let (wall, cpu) = watch.stop()?;
     println!("{wall} {cpu} {}", peak_megabytes()?);
+    Ok(())
+}
+
+/// Makes an index and finds the neighbours of its rows; then looks how many of those of other rows it finds.
+fn approximate(n: usize) -> Result<()> {
+    let x = gradients(n + OTHERS, COLUMNS);
+    let (x, others) = x.view().split_at(Axis(0), n);
+    let watch = Watch::start()?;
+    let index = HnswIndex::build(x, &HnswConfig::new(Metric::Euclidean), &NoProgress)?;
+    index.neighbors(NEIGHBORS, WIDTH, &NoProgress)?;
+    answer(watch)?;
+    let found = index.query(others, NEIGHBORS, WIDTH, &NoProgress)?;
+    let nearest = query_neighbors(x, others, NEIGHBORS, Metric::Euclidean, &NoProgress)?;
+    let share = recall(&found, &nearest)?;
+    eprintln!(
+        "of {n} rows, the approximate search finds {share:.3} of the neighbours of {OTHERS} others"
+    );
+    ensure!(share >= FOUND, "at least {FOUND} shall be found");
     Ok(())
 }
 
