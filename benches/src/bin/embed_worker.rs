@@ -95,7 +95,7 @@ impl RowsOfTask {
     fn balanced(&self) -> Result<(Neighbors, CsrGraph)> {
         let (x, batch) = (self.x.view(), &self.batch);
         let found = batch_balanced_neighbors(x, batch, WITHIN_BATCH, EUCLIDEAN, &NoProgress)?;
-        let graph = trim(&graph_of(&found)?, 10 * (found.k() + 1))?;
+        let graph = trim(&graph_of(&found)?, 10 * (found.k() + 1), &NoProgress)?;
         Ok((found, graph))
     }
 

@@ -2,13 +2,14 @@
 
 mod supervise;
 
-use phenocoder_core::{CsrGraph, NoProgress, Progress};
+use phenocoder_core::{CsrGraph, Progress};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use supervise::{Target, supervise};
 
 use crate::knn::Neighbors;
+use crate::patience::ask;
 use crate::{ConfigError, Error, Result};
 
 /// The number of halvings, the tolerance and the least share of the mean distance that a scale may be (McInnes et al.
@@ -16,9 +17,8 @@ use crate::{ConfigError, Error, Result};
 const HALVINGS: usize = 64;
 const TOLERANCE: f64 = 1e-5;
 const LEAST_SHARE: f64 = 1e-3;
-/// Rows per task, and rows that are joined before the caller is asked again whether to stop.
+/// Rows per task.
 const ROWS: usize = 256;
-const PATIENCE: usize = 1 << 16;
 
 /// Settings of [`fuzzy_graph`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +94,8 @@ pub fn fuzzy_graph(
     progress: &dyn Progress,
 ) -> Result<CsrGraph> {
     config.validate()?;
-    progress.start("fuzzy graph", Some(neighbors.len() as u64));
+    // Every row twice: for its weights, and for both directions of its edges.
+    progress.start("fuzzy graph", Some(2 * neighbors.len() as u64));
     let graph = symmetrize(&directed(neighbors, progress)?, config.mix_ratio, progress)?;
     progress.finish();
     Ok(graph)
@@ -153,24 +154,29 @@ pub fn membership(neighbors: &Neighbors) -> ndarray::Array2<f64> {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] when `keep` is 0, [`Error::EdgeWeight`] for a weight that is negative or no number.
-pub fn trim(graph: &CsrGraph, keep: usize) -> Result<CsrGraph> {
+/// [`Error::Config`] when `keep` is 0, [`Error::EdgeWeight`] for a weight that is negative or no number,
+/// [`Error::Cancelled`] when the caller stops it.
+pub fn trim(graph: &CsrGraph, keep: usize, progress: &dyn Progress) -> Result<CsrGraph> {
     ConfigError::check(keep > 0, "keep", "at least 1", keep)?;
     check_weights(graph)?;
     let n = graph.n_nodes();
-    let threshold: Vec<f64> = (0..n)
-        .map(|node| {
-            let mut weights: Vec<f64> = graph.row(node).map(|edge| edge.1).collect();
-            if weights.len() <= keep {
-                return 0.0;
-            }
+    // Every node twice: for its strongest edges, and for those that are kept.
+    progress.start("trimmed graph", Some(2 * n as u64));
+    let mut threshold = Vec::with_capacity(n);
+    for node in 0..n {
+        ask(node, n, progress)?;
+        let mut weights: Vec<f64> = graph.row(node).map(|edge| edge.1).collect();
+        threshold.push(if weights.len() <= keep {
+            0.0
+        } else {
             *weights
                 .select_nth_unstable_by(keep - 1, |a, b| b.total_cmp(a))
                 .1
-        })
-        .collect();
+        });
+    }
     let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
     for node in 0..n {
+        ask(node, n, progress)?;
         for (other, weight) in graph.row(node) {
             if weight >= threshold[node] && weight >= threshold[other] {
                 indices.push(other as u32);
@@ -179,6 +185,7 @@ pub fn trim(graph: &CsrGraph, keep: usize) -> Result<CsrGraph> {
         }
         indptr.push(indices.len());
     }
+    progress.finish();
     Ok(CsrGraph::new(indptr, indices, values)?)
 }
 
@@ -210,24 +217,29 @@ pub enum Directions {
 ///
 /// # Errors
 ///
-/// [`Error::EdgeWeight`] for a weight that is negative or no number, and for sums beyond any number.
+/// [`Error::EdgeWeight`] for a weight that is negative or no number, and for sums beyond any number,
+/// [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
 /// ```
-/// use phenocoder_core::CsrGraph;
+/// use phenocoder_core::{CsrGraph, NoProgress};
 /// use phenocoder_embed::fuzzy::{Directions, to_undirected};
 ///
 /// // 0 → 1 with weight 3, 1 → 0 with weight 1, 1 → 2 with weight 2.
 /// let graph = CsrGraph::new(vec![0, 1, 3, 3], vec![1, 0, 2], vec![3.0, 1.0, 2.0])?;
-/// let sum = to_undirected(&graph, Directions::Sum)?;
+/// let sum = to_undirected(&graph, Directions::Sum, &NoProgress)?;
 /// assert_eq!(sum.row(1).collect::<Vec<_>>(), [(0, 4.0), (2, 2.0)]);
-/// let smaller = to_undirected(&graph, Directions::Smaller)?;
+/// let smaller = to_undirected(&graph, Directions::Smaller, &NoProgress)?;
 /// assert_eq!(smaller.row(1).collect::<Vec<_>>(), [(0, 1.0)]);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "as_undirected")]
-pub fn to_undirected(graph: &CsrGraph, directions: Directions) -> Result<CsrGraph> {
+pub fn to_undirected(
+    graph: &CsrGraph,
+    directions: Directions,
+    progress: &dyn Progress,
+) -> Result<CsrGraph> {
     check_weights(graph)?;
     let weight = |row: usize, column: usize, there: Option<f64>, here: Option<f64>| {
         let (there, here) = (there.unwrap_or(0.0), here.unwrap_or(0.0));
@@ -240,8 +252,11 @@ pub fn to_undirected(graph: &CsrGraph, directions: Directions) -> Result<CsrGrap
             Directions::Smaller => there.min(here),
         }
     };
-    let joined = join(graph, &graph.transposed(), weight, &NoProgress)?;
+    progress.start("undirected graph", Some(graph.n_nodes() as u64));
+    progress.check()?;
+    let joined = join(graph, &graph.transposed(), weight, progress)?;
     check_weights(&joined)?;
+    progress.finish();
     Ok(joined)
 }
 
@@ -328,6 +343,8 @@ fn either(a: f64, b: f64) -> f64 {
 
 /// The edges of two graphs of the same nodes with the weights that `weight` gives them from row, column and the two
 /// weights; an edge that is given 0 is left out.
+///
+/// Reports as many steps as there are nodes.
 fn join(
     a: &CsrGraph,
     b: &CsrGraph,
@@ -340,9 +357,7 @@ fn join(
     indptr.push(0);
     let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
     for node in 0..nodes {
-        if node.is_multiple_of(PATIENCE) {
-            progress.check()?;
-        }
+        ask(node, nodes, progress)?;
         let (mut a, mut b) = (a.row(node).peekable(), b.row(node).peekable());
         loop {
             let next_a = a.peek().map_or(usize::MAX, |edge| edge.0);
@@ -417,10 +432,12 @@ pub(crate) fn check_undirected(graph: &CsrGraph) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
-    use phenocoder_core::{CancelToken, Seed};
+    use phenocoder_core::{CancelToken, NoProgress, Seed};
 
     use super::*;
     use crate::knn::{Metric, nearest_neighbors, query_neighbors};
+    use crate::patience::PATIENCE;
+    use crate::patience::tests::times_asked;
 
     fn graph(indptr: &[usize], indices: &[u32], values: &[f64]) -> CsrGraph {
         CsrGraph::new(indptr.to_vec(), indices.to_vec(), values.to_vec()).unwrap()
@@ -446,6 +463,22 @@ mod tests {
         ] {
             assert!(matches!(stopped, Err(Error::Cancelled(_))));
         }
+    }
+
+    #[test]
+    fn graphs_of_many_nodes_ask_on_their_way_whether_to_stop() {
+        // Pairs of nodes.
+        let n = PATIENCE + 2;
+        let partners = (0..n as u32).map(|node| node ^ 1).collect();
+        let pairs = CsrGraph::new((0..=n).collect(), partners, vec![1.0; n]).unwrap();
+        assert_eq!(times_asked(|progress| trim(&pairs, 1, progress)), 4);
+        let joined = |progress: &dyn Progress| to_undirected(&pairs, Directions::Mean, progress);
+        assert_eq!(times_asked(joined), 3);
+        let neighbors =
+            nearest_neighbors(random(20).view(), 3, Metric::Euclidean, &NoProgress).unwrap();
+        let config = FuzzyConfig::default();
+        let graph = |progress: &dyn Progress| fuzzy_graph(&neighbors, &config, progress);
+        assert_eq!(times_asked(graph), 4);
     }
 
     fn random(n: usize) -> Array2<f64> {
@@ -539,7 +572,7 @@ mod tests {
             (Directions::Larger, 3.0, Some(2.0)),
             (Directions::Smaller, 1.0, None),
         ] {
-            let joined = to_undirected(&directed, directions).unwrap();
+            let joined = to_undirected(&directed, directions, &NoProgress).unwrap();
             assert_eq!(check_undirected(&joined), Ok(()));
             let row: Vec<_> = joined.row(0).collect();
             assert_eq!(row, [(0, 5.0), (1, back_and_forth)], "{directions:?}");
@@ -555,12 +588,15 @@ mod tests {
         for weight in [-1.0, f64::NAN, f64::INFINITY, f64::MAX] {
             let both = graph(&[0, 1, 2], &[1, 0], &[weight; 2]);
             assert!(matches!(
-                to_undirected(&both, Directions::Sum),
+                to_undirected(&both, Directions::Sum, &NoProgress),
                 Err(Error::EdgeWeight { .. })
             ));
         }
         let both = graph(&[0, 1, 2], &[1, 0], &[f64::MAX; 2]);
-        assert_eq!(to_undirected(&both, Directions::Mean).unwrap(), both);
+        assert_eq!(
+            to_undirected(&both, Directions::Mean, &NoProgress).unwrap(),
+            both
+        );
     }
 
     #[test]
@@ -572,15 +608,15 @@ mod tests {
             vec![1.0, 2.0, 3.0, 1.0, 2.0, 3.0],
         )
         .unwrap();
-        let trimmed = trim(&graph, 2).unwrap();
+        let trimmed = trim(&graph, 2, &NoProgress).unwrap();
         assert_eq!(trimmed.neighbors(0), [2, 3]);
         assert_eq!(trimmed.degree(1), 0);
-        assert_eq!(trim(&graph, 3).unwrap(), graph);
-        assert!(trim(&graph, 0).is_err());
+        assert_eq!(trim(&graph, 3, &NoProgress).unwrap(), graph);
+        assert!(trim(&graph, 0, &NoProgress).is_err());
         for weight in [-1.0, f64::NAN, f64::INFINITY] {
             let bad = graph.with_values(vec![1.0, 2.0, weight, 1.0, 2.0, weight]);
             assert!(matches!(
-                trim(&bad.unwrap(), 2),
+                trim(&bad.unwrap(), 2, &NoProgress),
                 Err(Error::EdgeWeight {
                     row: 0,
                     column: 3,

@@ -97,6 +97,7 @@ pub mod evaluate;
 pub mod fuzzy;
 pub mod knn;
 mod matrix;
+mod patience;
 pub mod pca;
 pub mod scale;
 pub mod select;

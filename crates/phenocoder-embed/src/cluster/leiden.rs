@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::Clustering;
 use crate::evaluate::ranked;
 use crate::fuzzy::check_undirected;
+use crate::patience::PATIENCE;
 use crate::{ConfigError, Result};
 
 /// How freely the refinement chooses among communities that are better than none (Traag et al. 2019, θ).
 const RANDOMNESS: f64 = 0.01;
 /// What a move must gain to be made, relative to the total weight of the graph: above the rounding of sums.
 const LEAST_GAIN: f64 = 1e-13;
-/// How many nodes are looked at before the caller is asked again whether to stop.
-const PATIENCE: usize = 1 << 16;
 
 /// What a clustering is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! What is known of rows draws them together and apart.
 
-use phenocoder_core::{Categorical, CsrGraph, NoProgress, ShapeError};
+use phenocoder_core::{Categorical, CsrGraph, Progress, ShapeError};
 
 use super::{check_undirected, directed, either, join};
 use crate::knn::Neighbors;
+use crate::patience::ask;
 use crate::{ConfigError, Result};
 
 /// How far a row without a label is from every other, and how far two labels are at weight 0 (umap-learn's values).
@@ -52,19 +53,20 @@ pub enum Target<'a> {
 /// [`Error::Config`](crate::Error::Config) for a weight outside 0 to 1, [`Error::Shape`](crate::Error::Shape) for a
 /// target of another number of rows, [`Error::Graph`](crate::Error::Graph) for a neighbour that is none of them,
 /// [`Error::NotSymmetric`](crate::Error::NotSymmetric) or
-/// [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a graph that is not one of memberships.
+/// [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a graph that is not one of memberships,
+/// [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
 ///
 /// # Examples
 ///
 /// ```
-/// use phenocoder_core::{Categorical, CsrGraph};
+/// use phenocoder_core::{Categorical, CsrGraph, NoProgress};
 /// use phenocoder_embed::fuzzy::{Target, supervise};
 ///
 /// // A square, of which the first two corners and the last two are alike.
 /// let indices = vec![1, 3, 0, 2, 1, 3, 0, 2];
 /// let graph = CsrGraph::new(vec![0, 2, 4, 6, 8], indices, vec![1.0; 8])?;
 /// let labels = Categorical::from_labels(["a", "a", "b", "b"]);
-/// let supervised = supervise(&graph, Target::Categories(&labels), 0.5)?;
+/// let supervised = supervise(&graph, Target::Categories(&labels), 0.5, &NoProgress)?;
 /// let weights: Vec<f64> = supervised.row(0).map(|edge| edge.1).collect();
 /// assert!(weights[0] == 1.0 && weights[1] < 0.02);
 /// # Ok::<(), phenocoder_embed::Error>(())
@@ -72,21 +74,39 @@ pub enum Target<'a> {
 #[doc(alias = "target_weight")]
 #[doc(alias = "discrete_metric_simplicial_set_intersection")]
 #[doc(alias = "general_simplicial_set_intersection")]
-pub fn supervise(graph: &CsrGraph, target: Target<'_>, weight: f64) -> Result<CsrGraph> {
+pub fn supervise(
+    graph: &CsrGraph,
+    target: Target<'_>,
+    weight: f64,
+    progress: &dyn Progress,
+) -> Result<CsrGraph> {
     let holds = (0.0..=1.0).contains(&weight);
     ConfigError::check(holds, "weight", "a number from 0 to 1", weight)?;
     check_undirected(graph)?;
+    // Every row once for its weights in a target of neighbours, once to meet it, and once for both directions.
+    let passes = match target {
+        Target::Categories(_) => 2,
+        Target::Neighbors(_) => 3,
+    };
+    progress.start("supervised graph", Some(passes * graph.n_nodes() as u64));
     let met = match target {
-        Target::Categories(labels) => meet_labels(graph, labels, weight)?,
+        Target::Categories(labels) => meet_labels(graph, labels, weight, progress)?,
         Target::Neighbors(neighbors) => {
             ShapeError::check_len("target", graph.n_nodes(), neighbors.len())?;
-            meet(graph, &directed(neighbors, &NoProgress)?, weight)?
+            meet(graph, &directed(neighbors, progress)?, weight, progress)?
         }
     };
-    reset_connectivity(met)
+    let supervised = reset_connectivity(met, progress)?;
+    progress.finish();
+    Ok(supervised)
 }
 
-fn meet_labels(graph: &CsrGraph, labels: &Categorical, weight: f64) -> Result<CsrGraph> {
+fn meet_labels(
+    graph: &CsrGraph,
+    labels: &Categorical,
+    weight: f64,
+    progress: &dyn Progress,
+) -> Result<CsrGraph> {
     ShapeError::check_len("labels", graph.n_nodes(), labels.len())?;
     let unknown = libm::exp(-UNKNOWN);
     // At weight 1 the distance is infinite and the factor 0.
@@ -96,14 +116,21 @@ fn meet_labels(graph: &CsrGraph, labels: &Categorical, weight: f64) -> Result<Cs
         (Some(_), Some(_)) => apart,
         _ => unknown,
     };
-    let weights = (0..graph.n_nodes())
-        .flat_map(|row| graph.row(row).map(move |(other, w)| (row, other, w)))
-        .map(|(row, other, w)| w * factor(row, other));
-    Ok(graph.with_values(weights.collect())?)
+    let mut weights = Vec::with_capacity(graph.n_edges());
+    for row in 0..graph.n_nodes() {
+        ask(row, graph.n_nodes(), progress)?;
+        weights.extend(graph.row(row).map(|(other, w)| w * factor(row, other)));
+    }
+    Ok(graph.with_values(weights)?)
 }
 
 /// The edges of two graphs, each with its weights in both.
-fn meet(graph: &CsrGraph, target: &CsrGraph, weight: f64) -> Result<CsrGraph> {
+fn meet(
+    graph: &CsrGraph,
+    target: &CsrGraph,
+    weight: f64,
+    progress: &dyn Progress,
+) -> Result<CsrGraph> {
     let absent = half_of_least(graph);
     let absent_in_target = half_of_least(target).min(MOST_OF_TARGET);
     let met = |row: usize, column: usize, left: Option<f64>, right: Option<f64>| {
@@ -122,7 +149,7 @@ fn meet(graph: &CsrGraph, target: &CsrGraph, weight: f64) -> Result<CsrGraph> {
             libm::pow(left, (1.0 - weight) / weight) * right
         }
     };
-    join(graph, target, met, &NoProgress)
+    join(graph, target, met, progress)
 }
 
 fn half_of_least(graph: &CsrGraph) -> f64 {
@@ -132,7 +159,7 @@ fn half_of_least(graph: &CsrGraph) -> f64 {
 }
 
 /// Lets every row belong fully to its nearest other again.
-fn reset_connectivity(mut graph: CsrGraph) -> Result<CsrGraph> {
+fn reset_connectivity(mut graph: CsrGraph, progress: &dyn Progress) -> Result<CsrGraph> {
     let indptr = graph.indptr().to_vec();
     for row in indptr.windows(2) {
         let weights = &mut graph.values_mut()[row[0]..row[1]];
@@ -144,15 +171,20 @@ fn reset_connectivity(mut graph: CsrGraph) -> Result<CsrGraph> {
     let weight = |_: usize, _: usize, there: Option<f64>, here: Option<f64>| {
         either(there.unwrap_or(0.0), here.unwrap_or(0.0))
     };
-    join(&graph, &graph.transposed(), weight, &NoProgress)
+    progress.check()?;
+    join(&graph, &graph.transposed(), weight, progress)
 }
 
 #[cfg(test)]
 mod tests {
+    use phenocoder_core::NoProgress;
+
     use super::*;
     use crate::Error;
     use crate::fuzzy::{FuzzyConfig, fuzzy_graph};
     use crate::knn::{Metric, nearest_neighbors};
+    use crate::patience::PATIENCE;
+    use crate::patience::tests::times_asked;
 
     /// 0 – 1 – 2 – … with these weights, and an edge that closes the ring when there is one more of them.
     fn path(nodes: usize, weights: &[f64]) -> CsrGraph {
@@ -178,7 +210,7 @@ mod tests {
     }
 
     fn by_labels(graph: &CsrGraph, of: &[&str], weight: f64) -> CsrGraph {
-        supervise(graph, Target::Categories(&labels(of)), weight).unwrap()
+        supervise(graph, Target::Categories(&labels(of)), weight, &NoProgress).unwrap()
     }
 
     #[test]
@@ -224,7 +256,7 @@ mod tests {
     fn one_label_only_resets_the_connectivity() {
         let graph = graph_of_forty();
         let one = by_labels(&graph, &["a"; 40], 0.5);
-        assert_eq!(one, reset_connectivity(graph.clone()).unwrap());
+        assert_eq!(one, reset_connectivity(graph.clone(), &NoProgress).unwrap());
         assert_eq!(one.indices(), graph.indices());
         assert_ne!(one, graph);
     }
@@ -238,7 +270,7 @@ mod tests {
         );
         for weight in [0.2, 0.5, 0.8] {
             let target = Target::Neighbors(itself_first.as_ref().unwrap());
-            let found = supervise(&graph, target, weight).unwrap();
+            let found = supervise(&graph, target, weight, &NoProgress).unwrap();
             for row in 0..3 {
                 assert!(found.row(row).all(|(other, _)| other != row));
                 // So the largest weight is that to another.
@@ -267,29 +299,45 @@ mod tests {
             (0.0, 0.5, 1.0),
             (1.0, 0.25, 0.5),
         ] {
-            let met = meet(&graph, &target, w).unwrap();
+            let met = meet(&graph, &target, w, &NoProgress).unwrap();
             assert!((weight(&met, 0, 1) - both).abs() < 1e-15, "{w}");
             assert!((weight(&met, 1, 2) - there).abs() < 1e-15, "{w}");
         }
         // The target has no edge: it weighs 1e-4 there.
-        let met = meet(&target, &graph, 0.5).unwrap();
+        let met = meet(&target, &graph, 0.5, &NoProgress).unwrap();
         assert!((weight(&met, 1, 2) - 0.25e-4).abs() < 1e-18);
         // Below what counts on both sides: the sum.
         let faint = path(2, &[1e-9]);
-        let met = meet(&faint, &faint, 0.5).unwrap();
+        let met = meet(&faint, &faint, 0.5, &NoProgress).unwrap();
         assert_eq!(weight(&met, 0, 1), 2e-9);
         // On one side only: what it weighs there, and not a part of what stands for the edge on the other.
         let (one, other) = (path(3, &[1e-9, 0.5]), path(3, &[0.0, 0.5]));
         for w in [0.2, 0.5, 0.8] {
-            assert_eq!(weight(&meet(&one, &other, w).unwrap(), 0, 1), 1e-9);
-            assert_eq!(weight(&meet(&other, &one, w).unwrap(), 0, 1), 1e-9);
+            for (graph, target) in [(&one, &other), (&other, &one)] {
+                let met = meet(graph, target, w, &NoProgress).unwrap();
+                assert_eq!(weight(&met, 0, 1), 1e-9);
+            }
         }
-        assert_eq!(
-            meet(&CsrGraph::empty(2), &CsrGraph::empty(2), 0.5)
-                .unwrap()
-                .n_edges(),
-            0
-        );
+        let none = CsrGraph::empty(2);
+        assert_eq!(meet(&none, &none, 0.5, &NoProgress).unwrap(), none);
+    }
+
+    #[test]
+    fn both_kinds_of_target_ask_on_their_way_whether_to_stop() {
+        // Pairs of nodes.
+        let n = PATIENCE + 2;
+        let partners = (0..n as u32).map(|node| node ^ 1).collect();
+        let pairs = CsrGraph::new((0..=n).collect(), partners, vec![1.0; n]).unwrap();
+        let known = Categorical::from_labels((0..n).map(|_| "a"));
+        let target = Target::Categories(&known);
+        let by_labels = |progress: &dyn Progress| supervise(&pairs, target, 0.5, progress);
+        assert_eq!(times_asked(by_labels), 5);
+        let square = path(4, &[1.0; 4]);
+        let next = ndarray::array![[1], [2], [3], [0]];
+        let near = Neighbors::new(next, ndarray::Array2::ones((4, 1))).unwrap();
+        let target = Target::Neighbors(&near);
+        let by_numbers = |progress: &dyn Progress| supervise(&square, target, 0.5, progress);
+        assert_eq!(times_asked(by_numbers), 5);
     }
 
     #[test]
@@ -297,24 +345,29 @@ mod tests {
         let graph = path(3, &[1.0, 0.5]);
         let known = labels(&["a", "b", "a"]);
         for weight in [-0.1, 1.1, f64::NAN] {
-            let refused = supervise(&graph, Target::Categories(&known), weight);
+            let refused = supervise(&graph, Target::Categories(&known), weight, &NoProgress);
             assert!(matches!(refused, Err(Error::Config(_))));
         }
         let short = labels(&["a", "b"]);
-        let refused = supervise(&graph, Target::Categories(&short), 0.5);
+        let refused = supervise(&graph, Target::Categories(&short), 0.5, &NoProgress);
         assert!(matches!(refused, Err(Error::Shape(_))));
         let near = |indices| Neighbors::new(indices, ndarray::array![[1.0], [1.0], [1.0]]).unwrap();
         let outside = near(ndarray::array![[1], [0], [3]]);
-        let refused = supervise(&graph, Target::Neighbors(&outside), 0.5);
+        let refused = supervise(&graph, Target::Neighbors(&outside), 0.5, &NoProgress);
         assert!(matches!(refused, Err(Error::Graph(_))));
         let inside = near(ndarray::array![[1], [0], [0]]);
-        let refused = supervise(&path(2, &[1.0]), Target::Neighbors(&inside), 0.5);
+        let refused = supervise(
+            &path(2, &[1.0]),
+            Target::Neighbors(&inside),
+            0.5,
+            &NoProgress,
+        );
         assert!(matches!(refused, Err(Error::Shape(_))));
         let one_way = CsrGraph::new(vec![0, 1, 1, 1], vec![1], vec![1.0]).unwrap();
-        let refused = supervise(&one_way, Target::Categories(&known), 0.5);
+        let refused = supervise(&one_way, Target::Categories(&known), 0.5, &NoProgress);
         assert!(matches!(refused, Err(Error::NotSymmetric { .. })));
         let negative = path(3, &[-1.0, 0.5]);
-        let refused = supervise(&negative, Target::Neighbors(&inside), 0.5);
+        let refused = supervise(&negative, Target::Neighbors(&inside), 0.5, &NoProgress);
         assert!(matches!(refused, Err(Error::EdgeWeight { .. })));
     }
 }

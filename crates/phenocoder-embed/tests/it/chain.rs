@@ -50,7 +50,7 @@ fn run(x: &Array2<f64>, batch: &Categorical, search: Search) -> Result<Chain> {
     let scores = pca.transform(ridge.residual.view())?;
     let neighbors = find(scores.view(), batch, search)?;
     let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress)?;
-    let graph = trim(&graph, 10 * (neighbors.k() + 1))?;
+    let graph = trim(&graph, 10 * (neighbors.k() + 1), &NoProgress)?;
     let map = layout(&graph, &UmapConfig::default(), &NoProgress)?;
     let clusters = leiden(&graph, &LeidenConfig::default(), &NoProgress)?;
     Ok(Chain {
@@ -244,7 +244,7 @@ fn batches_of_points_in_space_are_moved_together_and_balanced() {
     // Kinds are mixed over batches, and rows of one kind stay together.
     assert!(knn_purity(&chain.neighbors, &kinds).unwrap() > 0.99);
     // Fewer edges: nothing new, the strongest stay, and both ways.
-    let fewer = trim(&chain.graph, 4).unwrap();
+    let fewer = trim(&chain.graph, 4, &NoProgress).unwrap();
     check_graph(&fewer);
     assert!(fewer.n_edges() < chain.graph.n_edges());
     for node in 0..240 {

@@ -217,7 +217,7 @@ fn graphs_without_directions_are_those_of_igraph() {
     let n: usize = of(&golden["nodes"]);
     let graph = directed(n, of(&golden["edges"]));
     assert_ne!(graph, graph.transposed());
-    let found = |directions| to_undirected(&graph, directions).unwrap();
+    let found = |directions| to_undirected(&graph, directions, &NoProgress).unwrap();
     for (directions, name) in [
         (Directions::Sum, "sum"),
         (Directions::Larger, "larger"),

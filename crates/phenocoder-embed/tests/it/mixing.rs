@@ -155,7 +155,7 @@ fn weighted(neighbors: &Neighbors) -> CsrGraph {
     let distances = neighbors.to_graph().unwrap();
     let weights = distances.values().iter().map(|d| 1.0 / (1.0 + d * d));
     let graph = distances.with_values(weights.collect()).unwrap();
-    to_undirected(&graph, Directions::Larger).unwrap()
+    to_undirected(&graph, Directions::Larger, &NoProgress).unwrap()
 }
 
 #[test]
@@ -167,7 +167,8 @@ fn connectivity_of_labels_is_that_of_scib_metrics() {
     assert_eq!(all.len(), 4);
     for (count, expected) in all {
         let near = near(&x, count.parse().unwrap());
-        assert_close(graph_connectivity(&near, &label).unwrap(), expected, 1e-14);
+        let found = graph_connectivity(&near, &label, &NoProgress).unwrap();
+        assert_close(found, expected, 1e-14);
     }
 }
 
@@ -176,18 +177,18 @@ fn variance_between_batches_is_that_of_all_principal_components() {
     let Golden {
         values, x, batch, ..
     } = golden();
-    let found = batch_variance(x.view(), &batch).unwrap();
+    let found = batch_variance(x.view(), &batch, &NoProgress).unwrap();
     assert_close(found, &values["batch_variance"], 1e-12);
     let two = Pca::fit(x.view(), &PcaConfig::new(2))
         .unwrap()
         .transform(x.view())
         .unwrap();
-    let found = batch_variance(two.view(), &batch).unwrap();
+    let found = batch_variance(two.view(), &batch, &NoProgress).unwrap();
     assert_close(found, &values["batch_variance_of_two_components"], 1e-12);
     let corrected = matrix(&values["corrected"]);
-    let found = batch_variance_removed(x.view(), corrected.view(), &batch).unwrap();
+    let found = batch_variance_removed(x.view(), corrected.view(), &batch, &NoProgress).unwrap();
     assert_close(found, &values["batch_variance_removed"], 1e-12);
-    let back = batch_variance_removed(corrected.view(), x.view(), &batch).unwrap();
+    let back = batch_variance_removed(corrected.view(), x.view(), &batch, &NoProgress).unwrap();
     assert_eq!(back, 0.0);
 }
 
@@ -219,11 +220,13 @@ proptest! {
             prop_assert!((tested_after.statistics[row] - tested.statistics[old]).abs() < 1e-9);
         }
         prop_assert_eq!(tested.acceptance, tested_after.acceptance);
-        prop_assert!(
-            (graph_connectivity(&a, &batch).unwrap() - graph_connectivity(&b, &renamed).unwrap()).abs() < 1e-12
-        );
-        prop_assert!(
-            (batch_variance(x.view(), &batch).unwrap() - batch_variance(moved.view(), &renamed).unwrap()).abs() < 1e-12
-        );
+        let connected = |near: &Neighbors, labels: &[u32]| {
+            graph_connectivity(near, labels, &NoProgress).unwrap()
+        };
+        prop_assert!((connected(&a, &batch) - connected(&b, &renamed)).abs() < 1e-12);
+        let between = |x: &Array2<f64>, labels: &[u32]| {
+            batch_variance(x.view(), labels, &NoProgress).unwrap()
+        };
+        prop_assert!((between(&x, &batch) - between(&moved, &renamed)).abs() < 1e-12);
     }
 }

@@ -257,6 +257,7 @@ fn the_batch_balanced_graph_follows_from_the_neighbors_found() {
     let mut graph = trim(
         &fuzzy_graph(&theirs, &FuzzyConfig::default(), &NoProgress).unwrap(),
         100,
+        &NoProgress,
     )
     .unwrap();
     // Drawing the map with 500 epochs set weaker edges of the stored graph to zero: one of them here.

@@ -376,7 +376,7 @@ fn batch_balanced_graphs_equal_bbknn() {
                 assert!(error < 1e-5, "{name} {case}: {error:e}");
             }
             let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
-            let graph = trim(&graph, keep).unwrap();
+            let graph = trim(&graph, keep, &NoProgress).unwrap();
             let error = graph_difference(&graph, &set.graph(&format!("{case}_conn")));
             assert!(error < 1e-4, "{name} {case}: {error:e}");
         }
@@ -405,7 +405,7 @@ fn the_chain_from_the_features_reaches_the_graphs_of_the_reference() {
         }
         for (case, neighbors, keep) in cases {
             let graph = fuzzy_graph(&neighbors, &FuzzyConfig::default(), &NoProgress).unwrap();
-            let graph = trim(&graph, keep).unwrap();
+            let graph = trim(&graph, keep, &NoProgress).unwrap();
             let error = graph_difference(&graph, &set.graph(&format!("{case}_conn")));
             assert!(error < 1e-4, "{name} {case}: {error:e}");
         }

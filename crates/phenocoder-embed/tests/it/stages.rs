@@ -118,8 +118,8 @@ fn weights_of_plain_and_balanced_neighbors_are_those_of_umap_learn() {
         let balanced = fuzzy_graph(&near, &FuzzyConfig::default(), &NoProgress).unwrap();
         for (stage, found) in [
             ("graph", &graph),
-            ("balanced", &trim(&balanced, 90).unwrap()),
-            ("trimmed", &trim(&balanced, 5).unwrap()),
+            ("balanced", &trim(&balanced, 90, &NoProgress).unwrap()),
+            ("trimmed", &trim(&balanced, 5, &NoProgress).unwrap()),
         ] {
             let error = graph_difference(found, &undirected(n, of(&set[stage])));
             assert!(error < 1e-4, "{name} {stage}: {error:e}");

@@ -194,7 +194,7 @@ fn hash_everything(threads: usize) -> Vec<u8> {
             .with_metric(Metric::Cosine)
             .with_others(OtherGroups::All);
         let measures = [
-            batch_variance(x.view(), &clusters.labels).unwrap(),
+            batch_variance(x.view(), &clusters.labels, &NoProgress).unwrap(),
             clusters.quality,
             davies_bouldin(x.view(), &clusters.labels).unwrap(),
             calinski_harabasz(x.view(), &clusters.labels).unwrap(),
@@ -266,9 +266,9 @@ fn hash_variants(threads: usize) -> Vec<u8> {
         let kinds: Vec<u32> = (0..700).map(|i| i % 4).collect();
         let labels = Categorical::from_labels(kinds.iter().map(u32::to_string));
         let graphs = [
-            trim(&graph, 7).unwrap(),
-            to_undirected(&graph, Directions::Mean).unwrap(),
-            supervise(&graph, Target::Categories(&labels), 0.5).unwrap(),
+            trim(&graph, 7, &NoProgress).unwrap(),
+            to_undirected(&graph, Directions::Mean, &NoProgress).unwrap(),
+            supervise(&graph, Target::Categories(&labels), 0.5, &NoProgress).unwrap(),
         ];
         for graph in graphs.iter().chain([&graph]) {
             add(&mut graph.values().iter().copied());

@@ -54,7 +54,9 @@ fn assert_graphs(cases: &Value, count: usize, find: impl Fn(f64) -> CsrGraph) {
 }
 
 fn assert_supervised(cases: &Value, graph: &CsrGraph, target: Target<'_>) {
-    assert_graphs(cases, 4, |weight| supervise(graph, target, weight).unwrap());
+    assert_graphs(cases, 4, |weight| {
+        supervise(graph, target, weight, &NoProgress).unwrap()
+    });
 }
 
 #[test]

@@ -366,7 +366,7 @@ impl Row {
             integration_lisi: integration_lisi(neighbors, batches, &alike, &NoProgress)?,
             label_lisi: label_lisi(neighbors, labels, &alike, &NoProgress)?,
             kbet: kbet(neighbors, batches, &kbet_config, &NoProgress)?.acceptance,
-            connectivity: graph_connectivity(neighbors, labels)?,
+            connectivity: graph_connectivity(neighbors, labels, &NoProgress)?,
             silhouettes: None,
             batch_variance: None,
         })

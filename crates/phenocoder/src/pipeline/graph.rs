@@ -303,7 +303,7 @@ pub(super) fn row_graph(
     };
     let mut connectivities = fuzzy_graph(&neighbors, &FuzzyConfig::default(), progress)?;
     if let Some(keep) = keep {
-        connectivities = trim(&connectivities, keep)?;
+        connectivities = trim(&connectivities, keep, progress)?;
     }
     let map = match &config.umap {
         Some(umap) => Some(layout(&connectivities, umap, progress)?),

@@ -527,7 +527,7 @@ fn measures(
         ),
         (
             "variance between batches",
-            batch_variance(rows.view(), batches)?,
+            batch_variance(rows.view(), batches, progress)?,
             "the share of the variance that lies between the batches",
         ),
     ];
@@ -556,7 +556,7 @@ fn of_clusters(
         Err(error) => return Err(error.into()),
     }
     let linked = neighbors.truncated(config.connectivity_neighbors);
-    let connected = graph_connectivity(&linked, clusters)?;
+    let connected = graph_connectivity(&linked, clusters, progress)?;
     let says = "1: the cells of every cluster hang together";
     measures.push(("connectivity of the clusters", connected, says));
     Ok(measures)

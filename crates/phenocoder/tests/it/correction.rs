@@ -293,12 +293,14 @@ fn whoever_stops_a_correction_or_the_neighbours_is_told_so() {
     let mut store = balanced(folder.path());
     let harmony = cells(BatchCorrection::Harmony(HarmonyConfig::default()));
     let reduced = harmony.clone().with_n_components(Some(2));
+    let even = harmony.clone().with_balance_batches(true);
     let ridge = cells(BatchCorrection::Ridge { alpha: 1.0 });
     let combat = cells(BatchCorrection::Combat(CombatConfig::default()));
     let means = cells(BatchCorrection::Center(BatchEffect::Mean));
     for (stage, config) in [
         ("Harmony", &harmony),
         ("neighbours", &harmony),
+        ("trimmed graph", &even),
         ("principal components", &reduced),
         ("ridge removal", &ridge),
         ("ComBat", &combat),
@@ -308,8 +310,14 @@ fn whoever_stops_a_correction_or_the_neighbours_is_told_so() {
         assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
     }
     let config = evaluation(&Representation::X);
-    let stopped = evaluate_batches(&store, &config, &StopAt::new("neighbours"));
-    assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
+    for stage in [
+        "neighbours",
+        "connectivity of labels",
+        "variance between batches",
+    ] {
+        let stopped = evaluate_batches(&store, &config, &StopAt::new(stage));
+        assert!(matches!(stopped, Err(Error::Cancelled(_))), "{stopped:?}");
+    }
     assert!(entries(&store).is_empty(), "nothing was written");
 }
 

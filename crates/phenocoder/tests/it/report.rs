@@ -413,7 +413,7 @@ fn between(store: &Store) -> [f64; 2] {
             Representation::Obsm(name) => table.obsm(&name).unwrap(),
             other => panic!("{other}"),
         };
-        batch_variance(matrix.view(), &batch).unwrap()
+        batch_variance(matrix.view(), &batch, &NoProgress).unwrap()
     })
 }
 

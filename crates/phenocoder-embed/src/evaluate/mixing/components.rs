@@ -1,8 +1,11 @@
 //! Whether rows of a label hang together.
 
+use phenocoder_core::{Cancelled, Progress};
+
 use super::groups_of;
 use crate::Result;
 use crate::knn::Neighbors;
+use crate::patience::ask;
 
 /// The mean share, over labels, of a label's rows in its largest piece: 1 when no label falls apart.
 ///
@@ -17,7 +20,7 @@ use crate::knn::Neighbors;
 ///
 /// [`Error::Shape`](crate::Error::Shape) when rows and labels differ in number,
 /// [`Error::TooFew`](crate::Error::TooFew) without neighbours, [`Error::Graph`](crate::Error::Graph) when a neighbour is
-/// not a row.
+/// not a row, [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
 ///
 /// # Examples
 ///
@@ -30,16 +33,19 @@ use crate::knn::Neighbors;
 /// let x = array![[0.0], [1.0], [3.0], [10.0], [11.0]];
 /// let neighbors = nearest_neighbors(x.view(), 1, Metric::Euclidean, &NoProgress)?;
 /// // Rows 0 and 1 have each other, row 2 has no one of its label that comes back; rows 3 and 4 have each other.
-/// let connectivity = graph_connectivity(&neighbors, &[0, 0, 0, 1, 1])?;
+/// let connectivity = graph_connectivity(&neighbors, &[0, 0, 0, 1, 1], &NoProgress)?;
 /// assert!((connectivity - (2.0 / 3.0 + 1.0) / 2.0).abs() < 1e-15);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
-pub fn graph_connectivity(neighbors: &Neighbors, labels: &[u32]) -> Result<f64> {
+pub fn graph_connectivity(
+    neighbors: &Neighbors,
+    labels: &[u32],
+    progress: &dyn Progress,
+) -> Result<f64> {
     let (groups, counts) = groups_of(neighbors, labels, "the connectivity of labels")?;
     let mut largest = vec![0_usize; counts.len()];
-    for_each_piece(neighbors, &groups, |group, rows| {
-        largest[group] = rows.max(largest[group]);
-    });
+    let tell = |group: usize, rows: usize| largest[group] = rows.max(largest[group]);
+    for_each_piece(neighbors, &groups, tell, progress)?;
     let shares = largest.iter().zip(&counts);
     let sum: f64 = shares
         .map(|(&size, &count)| size as f64 / count as f64)
@@ -57,7 +63,12 @@ struct Step {
 }
 
 /// Tells the group and the number of rows of each largest set of rows that reach each other within their group.
-fn for_each_piece(neighbors: &Neighbors, groups: &[usize], mut tell: impl FnMut(usize, usize)) {
+fn for_each_piece(
+    neighbors: &Neighbors,
+    groups: &[usize],
+    mut tell: impl FnMut(usize, usize),
+    progress: &dyn Progress,
+) -> Result<(), Cancelled> {
     const UNSEEN: usize = 0;
     const SETTLED: usize = usize::MAX;
     let indices = neighbors.indices();
@@ -66,9 +77,14 @@ fn for_each_piece(neighbors: &Neighbors, groups: &[usize], mut tell: impl FnMut(
     // Rows that were seen and have no piece yet, and the way to the row where the walk is.
     let (mut open, mut way): (Vec<usize>, Vec<Step>) = (Vec::new(), Vec::new());
     let mut seen = 0;
+    // A step looks at a neighbour of a row, leaves the row, or ends the walk that began at it.
+    let (mut step, steps) = (0, neighbors.len() * (neighbors.k() + 2));
+    progress.start("connectivity of labels", Some(steps as u64));
     for start in 0..neighbors.len() {
         let mut enter = (reached[start] == UNSEEN).then_some(start);
         loop {
+            ask(step, steps, progress)?;
+            step += 1;
             if let Some(row) = enter.take() {
                 seen += 1;
                 reached[row] = seen;
@@ -111,15 +127,19 @@ fn for_each_piece(neighbors: &Neighbors, groups: &[usize], mut tell: impl FnMut(
             }
         }
     }
+    progress.finish();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
-    use phenocoder_core::Seed;
+    use phenocoder_core::{NoProgress, Seed};
 
     use super::*;
     use crate::Error;
+    use crate::patience::PATIENCE;
+    use crate::patience::tests::times_asked;
 
     fn at(indices: Array2<u32>) -> Neighbors {
         let distances = Array2::ones(indices.raw_dim());
@@ -129,9 +149,12 @@ mod tests {
     #[test]
     fn a_ring_is_one_piece_and_a_way_that_does_not_come_back_is_not() {
         let ring = at(array![[1], [2], [3], [0], [0]]);
-        assert_eq!(graph_connectivity(&ring, &[7; 5]).unwrap(), 0.8);
+        assert_eq!(
+            graph_connectivity(&ring, &[7; 5], &NoProgress).unwrap(),
+            0.8
+        );
         // Row 2 is of another label and breaks the ring.
-        let broken = graph_connectivity(&ring, &[7, 7, 1, 7, 7]).unwrap();
+        let broken = graph_connectivity(&ring, &[7, 7, 1, 7, 7], &NoProgress).unwrap();
         assert_eq!(broken, (1.0 / 4.0 + 1.0) / 2.0);
     }
 
@@ -142,7 +165,7 @@ mod tests {
             (i as u32 + 1) % n
         }));
         assert_eq!(
-            graph_connectivity(&ring, &vec![0; n as usize]).unwrap(),
+            graph_connectivity(&ring, &vec![0; n as usize], &NoProgress).unwrap(),
             1.0
         );
     }
@@ -183,7 +206,7 @@ mod tests {
             }
             let expected = shares.iter().sum::<f64>() / shares.len() as f64;
             assert_eq!(
-                graph_connectivity(&at(indices), &labels).unwrap(),
+                graph_connectivity(&at(indices), &labels, &NoProgress).unwrap(),
                 expected,
                 "{seed}"
             );
@@ -191,18 +214,31 @@ mod tests {
     }
 
     #[test]
+    fn the_walk_asks_on_its_way_whether_to_stop() {
+        // One ring, one of every other row, and rows alone.
+        let n = PATIENCE as u32;
+        let ring = at(Array2::from_shape_fn((n as usize, 2), |(i, c)| {
+            (i as u32 + 1 + c as u32) % n
+        }));
+        for labels in [1, 2, n].map(|count| (0..n).map(|i| i % count).collect::<Vec<u32>>()) {
+            let walk = |progress: &dyn Progress| graph_connectivity(&ring, &labels, progress);
+            assert_eq!(times_asked(walk), 4);
+        }
+    }
+
+    #[test]
     fn bad_input_is_refused() {
         let near = at(array![[1], [0]]);
         assert!(matches!(
-            graph_connectivity(&near, &[0]),
+            graph_connectivity(&near, &[0], &NoProgress),
             Err(Error::Shape(_))
         ));
         assert!(matches!(
-            graph_connectivity(&near.truncated(0), &[0, 1]),
+            graph_connectivity(&near.truncated(0), &[0, 1], &NoProgress),
             Err(Error::TooFew { .. })
         ));
         assert!(matches!(
-            graph_connectivity(&at(array![[4], [0]]), &[0, 1]),
+            graph_connectivity(&at(array![[4], [0]]), &[0, 1], &NoProgress),
             Err(Error::Graph(_))
         ));
     }

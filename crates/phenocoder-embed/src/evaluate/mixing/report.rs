@@ -247,8 +247,9 @@ pub fn batch_report(
         graph_connectivity: graph_connectivity(
             &neighbors.truncated(config.connectivity_neighbors),
             labels,
+            progress,
         )?,
-        batch_variance: batch_variance(x, batches)?,
+        batch_variance: batch_variance(x, batches, progress)?,
     })
 }
 
@@ -306,8 +307,8 @@ mod tests {
             .mean,
             silhouette_by_label: silhouette_by_label(x.view(), &labels, &silhouette, &NoProgress)
                 .unwrap(),
-            graph_connectivity: graph_connectivity(&near(4), &labels).unwrap(),
-            batch_variance: batch_variance(x.view(), &batches).unwrap(),
+            graph_connectivity: graph_connectivity(&near(4), &labels, &NoProgress).unwrap(),
+            batch_variance: batch_variance(x.view(), &batches, &NoProgress).unwrap(),
         };
         assert_eq!(report, expected);
         let text = serde_json::to_string(&report).unwrap();

@@ -1,7 +1,7 @@
 //! How much of the variance lies between batches.
 
 use ndarray::ArrayView2;
-use phenocoder_core::ShapeError;
+use phenocoder_core::{Progress, ShapeError};
 
 use super::ranked;
 use crate::matrix::check_finite;
@@ -20,22 +20,27 @@ use crate::{Error, Result};
 /// # Errors
 ///
 /// [`Error::Shape`] when rows and labels differ in number, [`Error::TooFew`] without rows, [`Error::NotFinite`] for NaN
-/// or infinity, [`Error::Overflow`] when squares are infinite.
+/// or infinity, [`Error::Overflow`] when squares are infinite, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
+/// use phenocoder_core::NoProgress;
 /// use phenocoder_embed::evaluate::mixing::batch_variance;
 ///
 /// // The batches' means are 1 and 5: 16 of a sum of squares of 20.
 /// let x = array![[0.0], [2.0], [4.0], [6.0]];
-/// assert_eq!(batch_variance(x.view(), &[0, 0, 1, 1])?, 0.8);
+/// assert_eq!(batch_variance(x.view(), &[0, 0, 1, 1], &NoProgress)?, 0.8);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "principal_component_regression")]
 #[doc(alias = "pcr")]
-pub fn batch_variance(x: ArrayView2<'_, f64>, batches: &[u32]) -> Result<f64> {
+pub fn batch_variance(
+    x: ArrayView2<'_, f64>,
+    batches: &[u32],
+    progress: &dyn Progress,
+) -> Result<f64> {
     const METHOD: &str = "the variance between batches";
     let n = x.nrows();
     ShapeError::check_len("batches", n, batches.len())?;
@@ -43,7 +48,9 @@ pub fn batch_variance(x: ArrayView2<'_, f64>, batches: &[u32]) -> Result<f64> {
     check_finite(x)?;
     let (groups, counts) = ranked(batches);
     let (mut between, mut total) = (0.0, 0.0);
+    progress.start("variance between batches", Some(x.ncols() as u64));
     for column in x.columns() {
+        progress.check()?;
         // From the first value, so that a constant column has no variance to the bit.
         let origin = column[0];
         let mean = column.iter().map(|value| value - origin).sum::<f64>() / n as f64;
@@ -56,7 +63,9 @@ pub fn batch_variance(x: ArrayView2<'_, f64>, batches: &[u32]) -> Result<f64> {
         for (sum, &count) in sums.iter().zip(&counts) {
             between += sum * sum / count as f64;
         }
+        progress.advance(1);
     }
+    progress.finish();
     if !(between.is_finite() && total.is_finite()) {
         return Err(Error::Overflow { method: METHOD });
     }
@@ -90,7 +99,9 @@ pub fn batch_variance(x: ArrayView2<'_, f64>, batches: &[u32]) -> Result<f64> {
 /// let before = array![[0.0], [2.0], [4.0], [6.0]];
 /// let batch = Categorical::from_labels(["a", "a", "b", "b"]);
 /// let after = center(before.view(), &batch, BatchEffect::Mean, &NoProgress)?;
-/// assert_eq!(batch_variance_removed(before.view(), after.view(), &[0, 0, 1, 1])?, 1.0);
+/// let batches = [0, 0, 1, 1];
+/// let removed = batch_variance_removed(before.view(), after.view(), &batches, &NoProgress)?;
+/// assert_eq!(removed, 1.0);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "pcr_comparison")]
@@ -98,10 +109,11 @@ pub fn batch_variance_removed(
     before: ArrayView2<'_, f64>,
     after: ArrayView2<'_, f64>,
     batches: &[u32],
+    progress: &dyn Progress,
 ) -> Result<f64> {
     let (before, after) = (
-        batch_variance(before, batches)?,
-        batch_variance(after, batches)?,
+        batch_variance(before, batches, progress)?,
+        batch_variance(after, batches, progress)?,
     );
     Ok(if before > after {
         (before - after) / before
@@ -113,15 +125,22 @@ pub fn batch_variance_removed(
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, array};
+    use phenocoder_core::NoProgress;
 
     use super::*;
+    use crate::patience::tests::times_asked;
 
     #[test]
     fn all_some_or_none_of_the_variance_is_between_batches() {
         let all = array![[0.1, 3.0], [0.7, 3.0], [0.1, 3.0]];
-        assert!((batch_variance(all.view(), &[4, 2, 4]).unwrap() - 1.0).abs() < 1e-15);
+        assert!((batch_variance(all.view(), &[4, 2, 4], &NoProgress).unwrap() - 1.0).abs() < 1e-15);
         assert!(
-            batch_variance(array![[1.0], [2.0], [2.0], [1.0]].view(), &[0, 0, 1, 1]).unwrap()
+            batch_variance(
+                array![[1.0], [2.0], [2.0], [1.0]].view(),
+                &[0, 0, 1, 1],
+                &NoProgress
+            )
+            .unwrap()
                 == 0.0
         );
         // Sums of squares: 16 of 20 and 0 of 60.
@@ -131,48 +150,64 @@ mod tests {
             [4.0, 60.0_f64.sqrt()],
             [6.0, 0.0]
         ];
-        assert!((batch_variance(x.view(), &[0, 0, 1, 1]).unwrap() - 0.2).abs() < 1e-15);
-        assert_eq!(batch_variance(x.view(), &[9; 4]).unwrap(), 0.0);
+        assert!(
+            (batch_variance(x.view(), &[0, 0, 1, 1], &NoProgress).unwrap() - 0.2).abs() < 1e-15
+        );
+        assert_eq!(batch_variance(x.view(), &[9; 4], &NoProgress).unwrap(), 0.0);
     }
 
     #[test]
     fn what_does_not_vary_has_no_batch_variance_and_none_removed() {
         let constant = Array2::from_elem((3, 2), 0.1);
-        assert_eq!(batch_variance(constant.view(), &[0, 1, 1]).unwrap(), 0.0);
         assert_eq!(
-            batch_variance(Array2::zeros((2, 0)).view(), &[0, 1]).unwrap(),
+            batch_variance(constant.view(), &[0, 1, 1], &NoProgress).unwrap(),
+            0.0
+        );
+        assert_eq!(
+            batch_variance(Array2::zeros((2, 0)).view(), &[0, 1], &NoProgress).unwrap(),
             0.0
         );
         let apart = array![[0.0], [1.0], [1.0]];
         let removed = |a: &Array2<f64>, b: &Array2<f64>| {
-            batch_variance_removed(a.view(), b.view(), &[0, 1, 1]).unwrap()
+            batch_variance_removed(a.view(), b.view(), &[0, 1, 1], &NoProgress).unwrap()
         };
         assert_eq!(removed(&constant, &apart), 0.0);
         assert_eq!(removed(&apart, &constant), 1.0);
     }
 
     #[test]
+    fn the_sums_stop_when_asked() {
+        let x = array![[0.0, 1.0, 2.0], [3.0, 5.0, 4.0]];
+        let of = |progress: &dyn Progress| batch_variance(x.view(), &[0, 1], progress);
+        assert_eq!(times_asked(of), 3);
+        let removed = |progress: &dyn Progress| {
+            batch_variance_removed(x.view(), x.slice(ndarray::s![.., 1..]), &[0, 1], progress)
+        };
+        assert_eq!(times_asked(removed), 5);
+    }
+
+    #[test]
     fn bad_input_is_refused() {
         let x = array![[0.0], [f64::NAN]];
         assert!(matches!(
-            batch_variance(x.view(), &[0, 1]),
+            batch_variance(x.view(), &[0, 1], &NoProgress),
             Err(Error::NotFinite { row: 1, .. })
         ));
         assert!(matches!(
-            batch_variance(x.view(), &[0]),
+            batch_variance(x.view(), &[0], &NoProgress),
             Err(Error::Shape(_))
         ));
         let none = Array2::zeros((0, 2));
         assert!(matches!(
-            batch_variance(none.view(), &[]),
+            batch_variance(none.view(), &[], &NoProgress),
             Err(Error::TooFew { .. })
         ));
         let huge = array![[-1e200], [1e200]];
         assert!(matches!(
-            batch_variance(huge.view(), &[0, 1]),
+            batch_variance(huge.view(), &[0, 1], &NoProgress),
             Err(Error::Overflow { .. })
         ));
         let (good, short) = (array![[0.0], [1.0]], array![[0.0]]);
-        assert!(batch_variance_removed(good.view(), short.view(), &[0, 1]).is_err());
+        assert!(batch_variance_removed(good.view(), short.view(), &[0, 1], &NoProgress).is_err());
     }
 }
