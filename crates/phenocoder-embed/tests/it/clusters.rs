@@ -14,6 +14,8 @@ use crate::golden::{dense, directed, graph_difference, matrix, of, undirected};
 
 /// Of as many seeds the medians of k-means are compared.
 const SEEDS: u64 = 40;
+/// Mixtures of as many seeds are compared.
+const RUNS: u64 = 100;
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../data/clusters.json")).unwrap()
@@ -149,14 +151,14 @@ fn mixtures_from_a_given_start_are_those_of_scikit_learn() {
     }
 }
 
-/// Of as many runs, from starts of their own.
+/// Single runs from starts of their own; where one ends is chance, so that all of them are compared.
 #[test]
 fn mixtures_are_as_likely_as_those_of_scikit_learn() {
     let golden = golden();
-    let cases = golden["mixture"]["likeliest"].as_array().unwrap();
+    let cases = golden["mixture"]["single_runs"].as_array().unwrap();
     assert_eq!(cases.len(), 24);
-    let mut settled = 0;
     for case in cases {
+        let name = format!("{} {} {}", case["set"], case["kind"], case["components"]);
         let x = match case["set"].as_str().unwrap() {
             "x" => matrix(&golden["mixture"]["x"]),
             name => {
@@ -164,47 +166,42 @@ fn mixtures_are_as_likely_as_those_of_scikit_learn() {
                 matrix(&sets.iter().find(|set| set["name"] == name).unwrap()["x"])
             }
         };
-        let theirs: Vec<f64> = of(&case["scores"]);
-        assert_eq!(theirs.len(), 20);
+        let mut theirs: Vec<f64> = of(&case["scores"]);
+        assert_eq!(theirs.len(), 200);
+        theirs.sort_by(f64::total_cmp);
         let kind: Covariance = of(&case["kind"]);
         let likelihood = |config: &MixtureConfig| {
             let config = config.clone().with_covariance(kind);
             let found = gaussian_mixture(x.view(), &config, &NoProgress).unwrap();
             found.log_likelihood()
         };
-        let config = MixtureConfig::new(of(&case["components"])).with_restarts(10);
-        let ours: Vec<f64> = (0..10)
+        let config = MixtureConfig::new(of(&case["components"]));
+        let ours: Vec<f64> = (0..RUNS)
             .map(|seed| likelihood(&config.clone().with_seed(Seed::new(seed))))
             .collect();
-        let ((mean, _), (their_mean, their_error)) = (mean_of(&ours), mean_of(&theirs));
         // One component fits the rows somehow; what more of them add is what counts.
-        let gain = their_mean - likelihood(&MixtureConfig::new(1));
-        assert!(gain > 0.0, "{case}");
-        // The best of ten runs differs from seed to seed: two standard errors of the difference between ten seeds and
-        // twenty, by their spread alone, so that bad seeds of ours do not widen it.
-        let chance = 2.0 * their_error * 3.0_f64.sqrt();
-        let least = their_mean - 0.01 * gain - chance;
-        assert!(mean >= least, "{case}: {ours:?}");
-        let worst = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
-        // Single runs of both end far below in up to two of three cases, so that one of ten seeds may see no other.
-        let least = worst(&theirs) - 0.05 * gain;
-        let below = ours.iter().filter(|&&value| value < least).count();
-        assert!(below <= 1, "{case}: {ours:?}");
-        let most = theirs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if most - worst(&theirs) <= 0.005 * gain {
-            settled += 1;
-            assert!(worst(&ours) >= most - 0.01 * gain, "{case}: {ours:?}");
-        }
+        let gain = theirs.iter().sum::<f64>() / 200.0 - likelihood(&MixtureConfig::new(1));
+        assert!(gain > 0.0, "{name}");
+        let allowed = 0.01 * gain;
+        // Of 20,000 draws of a hundred runs of scikit-learn, 8 fall short of this in some case.
+        let (found, expected) = (
+            share_as_likely(&ours, &theirs, allowed),
+            share_as_likely(&theirs, &theirs, allowed),
+        );
+        assert!(found >= expected - 0.2, "{name}: {found} {expected}");
+        // Nine of ten of theirs end lower than this, but not a hundred in a row.
+        let (best, tenth) = (
+            ours.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            theirs[180],
+        );
+        assert!(best >= tenth - allowed, "{name}: {best} {tenth}");
     }
-    assert!(settled >= 8, "{settled}");
 }
 
-/// The mean of some values, and its standard error.
-fn mean_of(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
-    (mean, (squares / (n - 1.0) / n).sqrt())
+/// Of all pairs of a run of `a` and one of `b`, the share in which the former is as likely, or less by what is allowed.
+fn share_as_likely(a: &[f64], b: &[f64], allowed: f64) -> f64 {
+    let as_likely = |one: &f64| b.iter().filter(|&&other| *one >= other - allowed).count();
+    a.iter().map(as_likely).sum::<usize>() as f64 / (a.len() * b.len()) as f64
 }
 
 fn graph(value: &Value) -> CsrGraph {
