@@ -5,7 +5,7 @@ use ndarray::Array2;
 use phenocoder_core::{CsrGraph, Progress, Seed, Stream};
 use rayon::prelude::*;
 
-use crate::matrix::{dot, make_orthogonal};
+use crate::matrix::{dot, make_orthonormal, norm};
 use crate::{Error, Result};
 
 const METHOD: &str = "eigenvectors of a graph";
@@ -73,7 +73,7 @@ fn restarted(
         for ((value, vector), image) in values.iter().zip(&vectors).zip(&images).take(count) {
             let pairs = image.iter().zip(vector);
             let residual: Vec<f64> = pairs.map(|(image, v)| image - value * v).collect();
-            let length = dot(&residual, &residual).sqrt();
+            let length = norm(&residual);
             if length > worst {
                 (worst, next) = (length, residual);
             }
@@ -153,13 +153,8 @@ fn multiply(matrix: &CsrGraph, vector: &[f64]) -> Vec<f64> {
 fn orthonormalize(vector: &mut [f64], others: &[Vec<f64>], stream: &mut Stream) {
     // More than one new draw is needed only by chance of rounding.
     for _ in 0..8 {
-        let before = dot(vector, vector).sqrt();
-        for _ in 0..2 {
-            make_orthogonal(vector, others);
-        }
-        let after = dot(vector, vector).sqrt();
-        if after > 1e-12 * before {
-            vector.iter_mut().for_each(|value| *value /= after);
+        let least = 1e-12 * norm(vector);
+        if make_orthonormal(vector, others, least) {
             return;
         }
         vector.iter_mut().for_each(|value| *value = stream.normal());

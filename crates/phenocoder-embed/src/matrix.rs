@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use nalgebra::{Cholesky, DMatrix, Dyn};
-use ndarray::{Array2, ArrayRef2, ArrayView2, ArrayViewMut1};
+use ndarray::{Array2, ArrayRef2, ArrayView1, ArrayView2, ArrayViewMut1};
 use phenocoder_core::{Cancelled, Categorical, Progress, ShapeError};
 use rayon::prelude::*;
 
@@ -143,6 +143,11 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest
 }
 
+/// The Euclidean length.
+pub(crate) fn norm(x: &[f64]) -> f64 {
+    dot(x, x).sqrt()
+}
+
 /// Brings a row to length 1; a row of zeros stays one.
 pub(crate) fn to_unit_length(mut row: ArrayViewMut1<'_, f64>) {
     // By the largest first, so that no square is infinite.
@@ -183,6 +188,24 @@ pub(crate) fn make_orthogonal<V: AsRef<[f64]> + Sync>(x: &mut [f64], others: &[V
     } else {
         x.chunks_mut(ENTRIES).enumerate().for_each(take);
     }
+}
+
+/// Takes from `x`, twice, what lies along the others, which are of its length and orthonormal, and brings the rest to
+/// length 1 where it is longer than `least`; says whether it was.
+pub(crate) fn make_orthonormal<V: AsRef<[f64]> + Sync>(
+    x: &mut [f64],
+    others: &[V],
+    least: f64,
+) -> bool {
+    for _ in 0..2 {
+        make_orthogonal(x, others);
+    }
+    let length = norm(x);
+    let enough = length > least;
+    if enough {
+        x.iter_mut().for_each(|value| *value /= length);
+    }
+    enough
 }
 
 /// As many sums as `length` over the rows `0..rows`; `add` adds what a range of rows contributes.
@@ -247,6 +270,17 @@ pub(crate) fn first_largest(values: impl Iterator<Item = f64>) -> usize {
         }
     }
     best.0
+}
+
+/// The entry of largest size, of several the first; 0 when there is none.
+pub(crate) fn largest_entry(values: ArrayView1<'_, f64>) -> f64 {
+    let mut largest = 0.0_f64;
+    for &value in values {
+        if value.abs() > largest.abs() {
+            largest = value;
+        }
+    }
+    largest
 }
 
 /// Sorts the values and returns the middle one, or the mean of the two middle ones; NaN for none.
@@ -393,6 +427,23 @@ mod tests {
                 assert!(dot(other, &x).abs() < 1e-12 * length as f64);
             }
         }
+    }
+
+    #[test]
+    fn what_others_leave_gets_length_one_where_it_is_long_enough() {
+        let others = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+        let mut x = [3.0, 4.0, 2.0];
+        assert!(make_orthonormal(&mut x, &others, 1.0));
+        assert_eq!(x, [0.0, 0.0, 1.0]);
+        let mut x = [3.0, 4.0, 2.0];
+        assert!(!make_orthonormal(&mut x, &others, 2.0));
+        assert_eq!(x, [0.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn the_entry_of_largest_size_keeps_its_sign() {
+        assert_eq!(largest_entry(ndarray::aview1(&[1.0, -3.0, 3.0, 2.0])), -3.0);
+        assert_eq!(largest_entry(ndarray::aview1(&[])), 0.0);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! All eigenvectors that are asked for, to rounding.
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::Array2;
 use phenocoder_core::{Cancelled, Progress};
 
 use super::METHOD;
 use super::eigen::leading_eigenvectors;
 use super::product::Centered;
-use crate::matrix::{dot, make_orthogonal};
+use crate::matrix::{largest_entry, make_orthonormal};
 use crate::{Error, Result};
 
 /// What a solver finds.
@@ -61,7 +61,7 @@ impl Directions {
         }
     }
 
-    /// By the matrix of inner products of rows.
+    /// By the matrix of inner products of rows, which are copied whole.
     pub(super) fn of_rows(a: &Centered<'_>, k: usize, progress: &dyn Progress) -> Result<Self> {
         let all = a.rows(0..a.dim().0);
         let inner = Centered::plain(all.t()).inner(progress)?;
@@ -97,15 +97,7 @@ fn orthonormal(rows: Array2<f64>, progress: &dyn Progress) -> Result<Array2<f64>
         let done: Vec<&[f64]> = done.chunks_exact(p).collect();
         let row = &mut rest[..p];
         let mut least = scale * 1e-8;
-        loop {
-            for _ in 0..2 {
-                make_orthogonal(row, &done);
-            }
-            let norm = dot(row, row).sqrt();
-            if norm > least {
-                row.iter_mut().for_each(|value| *value /= norm);
-                break;
-            }
+        while !make_orthonormal(row, &done, least) {
             // One of the p unit vectors stands out of fewer than p directions by at least 1/√p of its length.
             row.fill(0.0);
             row[axis % p] = 1.0;
@@ -114,15 +106,4 @@ fn orthonormal(rows: Array2<f64>, progress: &dyn Progress) -> Result<Array2<f64>
         }
     }
     Ok(Array2::from_shape_vec((k, p), values).expect("as many values as before"))
-}
-
-/// The entry of largest size, the first of several.
-fn largest_entry(values: ArrayView1<'_, f64>) -> f64 {
-    let mut largest = 0.0_f64;
-    for &value in values {
-        if value.abs() > largest.abs() {
-            largest = value;
-        }
-    }
-    largest
 }

@@ -6,7 +6,7 @@ use phenocoder_core::{CsrGraph, Progress, Seed, Stream};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::matrix::sum_rows;
+use crate::matrix::{largest_entry, make_orthogonal, norm, sum_rows};
 
 /// Parts up to this size are solved densely.
 const DENSE: usize = 128;
@@ -164,9 +164,7 @@ fn part_positions(
         operator.eigenvectors(dimensions, stream, progress)?
     };
     for mut column in vectors.axis_iter_mut(Axis(1)) {
-        let largest = column
-            .iter()
-            .fold(0.0_f64, |m, &v| if v.abs() > m.abs() { v } else { m });
+        let largest = largest_entry(column.view());
         if largest < 0.0 {
             column.mapv_inplace(|v| -v);
         }
@@ -320,9 +318,9 @@ impl Operator {
             loop {
                 let before = norm(&column);
                 for _ in 0..2 {
-                    subtract(&mut column, &self.trivial);
-                    for other in &columns {
-                        subtract(&mut column, other);
+                    // One by one: each takes its share of what those before it left.
+                    for other in std::iter::once(&self.trivial).chain(&columns) {
+                        make_orthogonal(&mut column, std::slice::from_ref(other));
                     }
                 }
                 let after = norm(&column);
@@ -389,18 +387,6 @@ fn rows_by_columns(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
 
 fn contiguous(matrix: &Array2<f64>) -> &[f64] {
     matrix.as_slice().expect("rows one after the other")
-}
-
-fn norm(v: &[f64]) -> f64 {
-    crate::matrix::dot(v, v).sqrt()
-}
-
-/// Takes from `v` its share along `unit`.
-fn subtract(v: &mut [f64], unit: &[f64]) {
-    let share = crate::matrix::dot(v, unit);
-    for (v, u) in v.iter_mut().zip(unit) {
-        *v -= share * u;
-    }
 }
 
 /// The positions of values by falling value.

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use phenocoder_core::{Cancelled, Progress, Seed};
 use rayon::prelude::*;
 
-use crate::matrix::{dot, make_orthogonal};
+use crate::matrix::{make_orthogonal, norm};
 
 /// Eigenvalues that differ by less than this share of the matrix' size are of one cluster, whose vectors are made
 /// orthogonal (Dhillon & Parlett 2004, doi:10.1016/j.laa.2003.12.028, on why; the share is LAPACK's in `dstein`).
@@ -134,7 +134,7 @@ impl Tridiagonal {
 fn normalize(x: &mut [f64]) {
     let largest = x.iter().fold(0.0_f64, |l, v| l.max(v.abs()));
     x.iter_mut().for_each(|v| *v /= largest);
-    let length = dot(x, x).sqrt();
+    let length = norm(x);
     x.iter_mut().for_each(|v| *v /= length);
 }
 
