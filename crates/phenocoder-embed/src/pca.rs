@@ -244,8 +244,8 @@ impl Pca {
     /// # Errors
     ///
     /// [`Error::TooFew`] for fewer than two rows or no column, [`Error::NotFinite`] for NaN or infinity,
-    /// [`Error::Overflow`] for values whose squares are beyond any number, [`Error::Config`] for a setting outside its
-    /// range.
+    /// [`Error::Overflow`] for values whose differences have squares beyond any number, [`Error::Config`] for a setting
+    /// outside its range.
     pub fn fit(x: ArrayView2<'_, f64>, config: &PcaConfig) -> Result<Self> {
         Self::fit_with(x, config, &NoProgress)
     }

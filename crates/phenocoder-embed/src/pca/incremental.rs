@@ -230,8 +230,8 @@ impl IncrementalPca {
     /// [`Error::Shape`] for another number of columns than before, [`Error::NotFinite`] for NaN or infinity,
     /// [`Error::TooFew`] for no column, or fewer rows than components in the first block of
     /// [`IncrementalMethod::Truncated`], [`Error::Config`] for more than 8,192 columns with
-    /// [`IncrementalMethod::Covariance`] or more than 2^53 rows, [`Error::Overflow`] for values whose squares are beyond
-    /// any number.
+    /// [`IncrementalMethod::Covariance`] or more than 2^53 rows, [`Error::Overflow`] for values whose differences have
+    /// squares beyond any number.
     pub fn partial_fit(&mut self, block: ArrayView2<'_, f64>) -> Result<()> {
         self.partial_fit_with(block, &NoProgress)
     }

@@ -1,4 +1,4 @@
-//! Products of a centered matrix that is never copied whole.
+//! Products of a centered matrix, of which a block of rows is copied at a time.
 
 use std::ops::{ControlFlow, Range};
 
@@ -144,24 +144,31 @@ pub(super) fn column_means(x: ArrayView2<'_, f64>) -> Vec<f64> {
 }
 
 /// The number of a few rows, and their mean.
+///
+/// Summed as differences from the first, so that the mean of equal values is that value to the bit.
 fn mean_of_group(rows: ArrayView2<'_, f64>) -> (f64, Vec<f64>) {
     let count = rows.nrows() as f64;
     let mut mean = vec![0.0; rows.ncols()];
     let lines: Vec<_> = rows.outer_iter().map(contiguous).collect();
+    let Some(first) = lines.first() else {
+        return (count, mean);
+    };
     // Memory delivers several rows at once faster than one after the other.
     let (fours, rest) = lines.as_chunks::<4>();
     for [a, b, c, d] in fours {
         let values = a.iter().zip(b.iter()).zip(c.iter().zip(d.iter()));
-        for (sum, ((a, b), (c, d))) in mean.iter_mut().zip(values) {
-            *sum += (a + b) + (c + d);
+        for ((sum, first), ((a, b), (c, d))) in mean.iter_mut().zip(first.iter()).zip(values) {
+            *sum += ((a - first) + (b - first)) + ((c - first) + (d - first));
         }
     }
     for line in rest {
-        for (sum, value) in mean.iter_mut().zip(line.iter()) {
-            *sum += value;
+        for ((sum, first), value) in mean.iter_mut().zip(first.iter()).zip(line.iter()) {
+            *sum += value - first;
         }
     }
-    mean.iter_mut().for_each(|sum| *sum /= count);
+    for (sum, first) in mean.iter_mut().zip(first.iter()) {
+        *sum = first + *sum / count;
+    }
     (count, mean)
 }
 
@@ -170,13 +177,20 @@ fn is_finite(group: &(f64, Vec<f64>)) -> bool {
     group.1.iter().all(|mean| mean.is_finite())
 }
 
+/// The mean of all rows, summed as the differences of groups from the first one.
 fn mean_of_groups(groups: &[(f64, Vec<f64>)], (rows, columns): (usize, usize)) -> Vec<f64> {
     let mut mean = vec![0.0; columns];
-    for (count, of_group) in groups {
+    let Some(((_, first), others)) = groups.split_first() else {
+        return mean;
+    };
+    for (count, of_group) in others {
         let share = count / rows as f64;
-        for (mean, of_group) in mean.iter_mut().zip(of_group) {
-            *mean += of_group * share;
+        for ((sum, first), of_group) in mean.iter_mut().zip(first).zip(of_group) {
+            *sum += (of_group - first) * share;
         }
+    }
+    for (sum, first) in mean.iter_mut().zip(first) {
+        *sum += first;
     }
     mean
 }
@@ -340,13 +354,50 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_of_equal_values_is_that_value_to_the_bit() {
+        // A row, less than four, more than four, and more than one group and block.
+        for n in [1, 3, 6, 7, 100, 300, ROWS.1 + 5] {
+            let x = Array2::from_elem((n, 3), 0.1);
+            let (mean, inner) = about_mean(x.view(), &NoProgress).unwrap();
+            assert_eq!(mean, [0.1; 3], "{n}");
+            assert_eq!(mean, column_means(x.view()));
+            assert_eq!(inner, Array2::<f64>::zeros((3, 3)));
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_leaves_no_finite_mean_wherever_it_is() {
+        let places = [
+            (1, 0),
+            (7, 0),
+            (7, 2),
+            (7, 6),
+            (300, 0),
+            (300, 200),
+            (300, 299),
+        ];
+        for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for (n, row) in places {
+                let mut x = Array2::from_elem((n, 2), 0.5);
+                x[[row, 1]] = wrong;
+                let (mean, _) = about_mean(x.view(), &NoProgress).unwrap();
+                for mean in [mean, column_means(x.view())] {
+                    assert_eq!(mean[0], 0.5);
+                    assert!(!mean[1].is_finite(), "{wrong} in row {row} of {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_look_ends_at_the_first_mean_that_is_none() {
         for wrong in [f64::NAN, f64::INFINITY] {
             let mut x = Array2::from_elem((2 * ROWS.1, 2), 1.0);
+            x.slice_mut(s![Squares::ROWS.., 0]).fill(2.0);
             x[[0, 1]] = wrong;
             let (mean, inner) = about_mean(x.view(), &NoProgress).unwrap();
             // Of the other column, the first group is all that was seen.
-            assert_eq!(mean[0], Squares::ROWS as f64 / x.nrows() as f64);
+            assert_eq!(mean[0], 1.0);
             assert!(!mean[1].is_finite() && inner[[1, 1]].is_nan());
         }
     }

@@ -48,6 +48,42 @@ fn components_are_orthonormal_even_without_variance() {
 }
 
 #[test]
+fn rows_that_are_all_the_same_have_no_variance_by_any_solver() {
+    // Values whose mean is rounded where they are added, and whose sum is beyond any number.
+    for value in [0.1, 1.7e308] {
+        for n in [2, 3, 6, 7, 100, 300] {
+            let x = Array2::from_elem((n, 3), value);
+            for solver in [
+                PcaSolver::Auto,
+                PcaSolver::Covariance,
+                PcaSolver::Gram,
+                PcaSolver::Randomized,
+            ] {
+                let pca = fit(&x, 2, solver);
+                assert_eq!(pca.mean(), array![value, value, value], "{solver:?} {n}");
+                assert_eq!(pca.total_variance(), 0.0, "{solver:?} {n}");
+                assert_eq!(pca.explained_variance_ratio(), [0.0; 2]);
+            }
+        }
+    }
+}
+
+#[test]
+fn differences_whose_squares_are_too_small_for_numbers_are_no_variance() {
+    let x = array![[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]];
+    for solver in [
+        PcaSolver::Covariance,
+        PcaSolver::Gram,
+        PcaSolver::Randomized,
+    ] {
+        let lost = fit(&(&x * 1e-170), 1, solver);
+        assert_eq!(lost.explained_variance(), [0.0]);
+        let kept = fit(&(&x * 1e-150), 1, solver);
+        assert!((kept.components()[[0, 1]] - 0.8_f64.sqrt()).abs() < 1e-10);
+    }
+}
+
+#[test]
 fn all_components_give_the_rows_back() {
     let x = random(30, 4);
     let pca = fit(&x, 99, PcaSolver::Auto);
@@ -108,10 +144,9 @@ fn bad_input_is_refused() {
         );
     }
     // Means of finite values may be none either.
-    assert!(matches!(
-        refused(Array2::from_elem((300, 2), 1.7e308)),
-        Error::Overflow { .. }
-    ));
+    let mut far = Array2::from_elem((300, 2), 1.7e308);
+    far[[7, 0]] = -1.7e308;
+    assert!(matches!(refused(far), Error::Overflow { .. }));
     assert!(matches!(
         refused(array![[1.0, 2.0]]),
         Error::TooFew {

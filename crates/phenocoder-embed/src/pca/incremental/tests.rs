@@ -102,16 +102,17 @@ fn blocks_of_one_row_and_of_none_count() {
 
 #[test]
 fn rows_that_do_not_vary_have_no_variance_in_any_direction() {
-    let x = Array2::from_elem((8, 3), 0.1);
-    for config in [IncrementalPcaConfig::new(2), truncated(2)] {
-        let pca = in_blocks(&x, &[3], &config).finish().unwrap();
-        assert!(pca.explained_variance().iter().all(|&v| v < 1e-30));
-        let product = pca.components().dot(&pca.components().t());
-        assert!(
-            (&product - &Array2::<f64>::eye(2))
-                .iter()
-                .all(|d| d.abs() < 1e-12)
-        );
+    for (n, ends) in [(7, vec![]), (8, vec![3]), (300, vec![6, 7, 107])] {
+        let x = Array2::from_elem((n, 3), 0.1);
+        for config in [IncrementalPcaConfig::new(2), truncated(2)] {
+            let pca = in_blocks(&x, &ends, &config).finish().unwrap();
+            assert_eq!(pca.mean(), array![0.1, 0.1, 0.1]);
+            assert_eq!(pca.explained_variance(), [0.0; 2]);
+            assert_eq!(pca.explained_variance_ratio(), [0.0; 2]);
+            let product = pca.components().dot(&pca.components().t());
+            let identity = Array2::<f64>::eye(2);
+            assert!((&product - &identity).iter().all(|d| d.abs() < 1e-12));
+        }
     }
 }
 
