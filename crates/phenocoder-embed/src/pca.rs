@@ -323,10 +323,32 @@ impl Pca {
     /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`] when
     /// a score is beyond any number.
     pub fn transform(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.transform_with(x, &NoProgress)
+    }
+
+    /// The scores of rows as [`transform`](Self::transform), which can be stopped on the way.
+    ///
+    /// Cost: `n p k` multiplications, on all threads.
+    ///
+    /// # Shapes
+    ///
+    /// Those of [`transform`](Self::transform).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`transform`](Self::transform), and [`Error::Cancelled`] when the caller stops it.
+    pub fn transform_with(
+        &self,
+        x: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>> {
         check_columns("x", x, self.mean.len())?;
         check_finite(x)?;
+        progress.start("scores of principal components", None);
         let centered = Centered::new(x, self.mean());
-        within_numbers(METHOD, centered.times(self.components.t(), &NoProgress)?)
+        let scores = centered.times(self.components.t(), progress)?;
+        progress.finish();
+        within_numbers(METHOD, scores)
     }
 
     /// The rows that belong to scores, as far as the components span them.
@@ -340,9 +362,31 @@ impl Pca {
     /// [`Error::Shape`] when there is not one column per component, [`Error::NotFinite`] for NaN or infinity,
     /// [`Error::Overflow`] when a value is beyond any number.
     pub fn inverse_transform(&self, scores: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.inverse_transform_with(scores, &NoProgress)
+    }
+
+    /// The rows of scores as [`inverse_transform`](Self::inverse_transform), which can be stopped on the way.
+    ///
+    /// Cost: `n p k` multiplications, on all threads.
+    ///
+    /// # Shapes
+    ///
+    /// Those of [`inverse_transform`](Self::inverse_transform).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`inverse_transform`](Self::inverse_transform), and [`Error::Cancelled`] when the caller stops it.
+    pub fn inverse_transform_with(
+        &self,
+        scores: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>> {
         check_columns("scores", scores, self.n_components())?;
         check_finite(scores)?;
-        within_numbers(METHOD, scores.dot(&self.components) + self.mean())
+        progress.start("rows of principal components", None);
+        let rows = Centered::plain(scores).times(self.components(), progress)?;
+        progress.finish();
+        within_numbers(METHOD, rows + self.mean())
     }
 
     /// The number of components.

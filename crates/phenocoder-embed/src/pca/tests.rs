@@ -290,6 +290,22 @@ fn every_solver_stops_when_asked() {
     }
 }
 
+#[test]
+fn scores_and_rows_of_them_stop_when_asked() {
+    let x = random(9, 4);
+    let pca = fit(&x, 2, PcaSolver::Auto);
+    let (going, stopped) = (CancelToken::new(), CancelToken::new());
+    stopped.cancel();
+    let scores = pca.transform(x.view()).unwrap();
+    assert_eq!(pca.transform_with(x.view(), &going).as_ref(), Ok(&scores));
+    let result = pca.transform_with(x.view(), &stopped);
+    assert!(matches!(result, Err(Error::Cancelled(_))));
+    let rows = pca.inverse_transform(scores.view());
+    assert_eq!(pca.inverse_transform_with(scores.view(), &going), rows);
+    let result = pca.inverse_transform_with(scores.view(), &stopped);
+    assert!(matches!(result, Err(Error::Cancelled(_))));
+}
+
 /// Rows with these standard deviations along random directions.
 fn with_spread(n: usize, spreads: &[f64], seed: u64) -> Array2<f64> {
     let p = spreads.len();
