@@ -159,11 +159,17 @@ impl PcaConfig {
 ///
 /// Cost: `n p m` multiplications with `m = min(n, p)`, then `4/3 m³ + k m²`, and up to `7 k² m` where variances follow each
 /// other by less than a thousandth of the largest; `(4 q + 6) n p (k + o)` randomized.
+/// A solver that is asked for by name has its own side for `m`: `p` or `n`.
+///
+/// Memory besides `x`, in numbers: `3 m²`, up to `9 m²` where `m` is below 2,900, and a few times `k p`;
+/// [`PcaSolver::Gram`] takes a centered copy of `x` as well.
+/// Randomized: a few times `(n + p) (k + o)`, and for each thread a block of a million numbers or 64 rows.
 ///
 /// The products of columns (or rows) hold the squares of what is looked for: a variance of a few 1e-15 of the largest, a
 /// deviation of 5e-8 of it, is what rounding left, and 0 below 2.2e-16; its component is any direction at a right angle to
 /// the others.
 /// Where columns differ that much in size, [scale](crate::scale::Scaler) them first.
+/// Differences below about 1e-160 have squares too small for numbers, and count as none.
 ///
 /// Rows that memory does not hold at once: [`IncrementalPca`].
 ///

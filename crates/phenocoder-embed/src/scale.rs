@@ -91,6 +91,7 @@ impl ScaleConfig {
 ///
 /// A value becomes `(x − mean) / deviation`; the deviation is that of a sample (`n − 1` in the denominator).
 /// A column without variation has deviation 1 and becomes 0.
+/// Differences below about 1e-160 have squares too small for numbers: a column of no others has deviation 1 too.
 /// Cost: `O(n p)`, in three looks at the rows; sums are of fixed blocks of rows, so that the number of threads does not
 /// change a bit.
 ///
@@ -460,6 +461,14 @@ mod tests {
         let config = ScaleConfig::default().with_nan(NanPolicy::ImputeMean);
         let scaler = Scaler::fit(gap.view(), &config).unwrap();
         assert_eq!((scaler.mean(), scaler.std()), (&[0.1][..], &[1.0][..]));
+    }
+
+    #[test]
+    fn differences_whose_squares_are_too_small_for_numbers_are_no_variation() {
+        let x = array![[0.0, 0.0], [1e-170, 1e-150]];
+        let scaler = Scaler::fit(x.view(), &ScaleConfig::default()).unwrap();
+        assert_eq!(scaler.std()[0], 1.0);
+        assert!((scaler.std()[1] / 1e-150 - 0.5_f64.sqrt()).abs() < 1e-12);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub enum IncrementalMethod {
     /// The components asked for and their variances, `[k, p]`: what a block adds outside of them is lost after it.
     ///
     /// An approximation whose result depends on the blocks and their order; exact when all components are kept.
+    ///
+    /// While a block is taken in, memory holds it and the components up to three times, and the products of its rows or
+    /// columns, whichever are fewer, as a fit by [`Pca`] does.
     Truncated,
 }
 
@@ -85,7 +88,7 @@ impl IncrementalPcaConfig {
 /// * [`Truncated`](IncrementalMethod::Truncated): the components of the rows seen, each as long as the root of its sum of
 ///   squares, the block, centered by its own mean, and `√(n m / (n + m)) d`, one above the other, are a matrix whose
 ///   components are kept (Ross, Lim, Lin & Yang 2008, doi:10.1007/s11263-007-0075-7).
-///   Cost of a block: `O((k + m) p min(k + m, p))`; memory `O(k p)`.
+///   Cost of a block: `O((k + m) p min(k + m, p))`; memory `O(k p)`, and `O((k + m) p)` while a block is taken in.
 ///
 /// The state can be written between two blocks and be continued elsewhere.
 ///
