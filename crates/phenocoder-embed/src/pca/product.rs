@@ -1,5 +1,6 @@
 //! Products of a centered matrix, of which a block of rows is copied at a time.
 
+use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 
 use ndarray::linalg::general_mat_mul;
@@ -7,6 +8,7 @@ use ndarray::{
     Array, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Dimension, IntoDimension, s,
 };
 use phenocoder_core::{Cancelled, Progress};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::squares::{Layout, Squares, contiguous};
@@ -153,23 +155,46 @@ fn mean_of_group(rows: ArrayView2<'_, f64>) -> (f64, Vec<f64>) {
     let Some(first) = lines.first() else {
         return (count, mean);
     };
-    // Memory delivers several rows at once faster than one after the other.
-    let (fours, rest) = lines.as_chunks::<4>();
-    for [a, b, c, d] in fours {
-        let values = a.iter().zip(b.iter()).zip(c.iter().zip(d.iter()));
-        for ((sum, first), ((a, b), (c, d))) in mean.iter_mut().zip(first.iter()).zip(values) {
-            *sum += ((a - first) + (b - first)) + ((c - first) + (d - first));
-        }
-    }
-    for line in rest {
-        for ((sum, first), value) in mean.iter_mut().zip(first.iter()).zip(line.iter()) {
-            *sum += value - first;
-        }
-    }
+    Arch::new().dispatch(Differences {
+        lines: &lines,
+        first,
+        sums: &mut mean,
+    });
     for (sum, first) in mean.iter_mut().zip(first.iter()) {
         *sum = first + *sum / count;
     }
     (count, mean)
+}
+
+/// Adds to `sums` what rows have more than the first.
+struct Differences<'a> {
+    lines: &'a [Cow<'a, [f64]>],
+    first: &'a [f64],
+    sums: &'a mut [f64],
+}
+
+impl WithSimd for Differences<'_> {
+    type Output = ();
+
+    /// The compiler makes the loops vectors, whose width changes no bit: each column has its own sum.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        // Memory delivers several rows at once faster than one after the other.
+        let (fours, rest) = self.lines.as_chunks::<4>();
+        for [a, b, c, d] in fours {
+            let values = a.iter().zip(b.iter()).zip(c.iter().zip(d.iter()));
+            let columns = self.sums.iter_mut().zip(self.first);
+            for ((sum, first), ((a, b), (c, d))) in columns.zip(values) {
+                *sum += ((a - first) + (b - first)) + ((c - first) + (d - first));
+            }
+        }
+        for line in rest {
+            let columns = self.sums.iter_mut().zip(self.first);
+            for ((sum, first), value) in columns.zip(line.iter()) {
+                *sum += value - first;
+            }
+        }
+    }
 }
 
 /// Whether the mean of a group is one.
