@@ -8,9 +8,11 @@ use super::Clustering;
 use crate::evaluate::ranked;
 use crate::fuzzy::check_undirected;
 use crate::patience::PATIENCE;
-use crate::{ConfigError, Result};
+use crate::{ConfigError, Error, Result};
 
-/// How freely the refinement chooses among communities that are better than none (Traag et al. 2019, θ).
+const METHOD: &str = "leiden";
+/// How freely the refinement chooses among communities that are better than none, in units of weight (Traag et al. 2019,
+/// θ).
 const RANDOMNESS: f64 = 0.01;
 /// What a move must gain to be made, relative to the total weight of the graph: above the rounding of sums.
 const LEAST_GAIN: f64 = 1e-13;
@@ -115,14 +117,15 @@ impl LeidenConfig {
 ///
 /// # Differences from scanpy's `tl.leiden`
 ///
-/// Several runs are made and the best is kept, and each goes on until nothing changes, so quality is at least as high
-/// and depends less on the seed.
+/// Several runs are made and the best is kept, so that quality depends less on the seed.
+/// Each is of at most [`LeidenConfig::iterations`] passes; the one run of scanpy goes on until nothing changes, or for a
+/// given number of passes.
 ///
 /// # Errors
 ///
-/// [`Error::NotSymmetric`](crate::Error::NotSymmetric) or [`Error::EdgeWeight`](crate::Error::EdgeWeight) for a
-/// directed graph or bad weights, [`Error::Config`](crate::Error::Config) for a setting outside its range,
-/// [`Error::Cancelled`](crate::Error::Cancelled) when the caller stops it.
+/// [`Error::NotSymmetric`] or [`Error::EdgeWeight`] for a directed graph or bad weights, [`Error::Config`] for a setting
+/// outside its range, [`Error::Overflow`] for a resolution so large beside the weights that the objective is beyond any
+/// number, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
@@ -147,7 +150,7 @@ pub fn leiden(
     config.validate()?;
     check_undirected(graph)?;
     let network = Network::new(graph, config);
-    progress.start("leiden", Some(config.restarts as u64));
+    progress.start(METHOD, Some(config.restarts as u64));
     let best = best_run(&network, config, progress);
     progress.finish();
     best
@@ -171,7 +174,7 @@ pub(super) fn best_run(
                 }
             }
             progress.advance(1);
-            Ok((network.quality(&labels), labels))
+            Ok((network.quality(&labels)?, labels))
         })
         .collect();
     let mut best: Option<(f64, Vec<u32>)> = None;
@@ -188,7 +191,7 @@ pub(super) fn best_run(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`](crate::Error::Shape) when there is not one label per node, otherwise as [`leiden`].
+/// [`Error::Shape`] when there is not one label per node, otherwise as [`leiden`].
 pub fn quality(graph: &CsrGraph, labels: &[u32], config: &LeidenConfig) -> Result<f64> {
     config.validate()?;
     check_undirected(graph)?;
@@ -196,7 +199,7 @@ pub fn quality(graph: &CsrGraph, labels: &[u32], config: &LeidenConfig) -> Resul
     // Labels may be any numbers; ranks are below the number of nodes, which 32 bits can name.
     let ranks: Vec<u32> = ranked(labels).0.into_iter().map(|r| r as u32).collect();
     let clustering = Clustering::new(&ranks, 0.0);
-    Ok(Network::new(graph, config).quality(&clustering.labels))
+    Network::new(graph, config).quality(&clustering.labels)
 }
 
 /// A graph whose nodes may stand for several nodes of the graph below.
@@ -212,15 +215,19 @@ pub(super) struct Network {
     penalty: f64,
     /// The weight of all edges, both directions counted.
     total: f64,
+    /// What all weights were multiplied by.
+    scale: f64,
 }
 
 impl Network {
     pub(super) fn new(graph: &CsrGraph, config: &LeidenConfig) -> Self {
         let n = graph.n_nodes();
+        let scale = scale_of(graph.values());
         let (mut indptr, mut indices, mut weights) = (vec![0], Vec::new(), Vec::new());
         let (mut within, mut strength) = (vec![0.0; n], vec![0.0; n]);
         for node in 0..n {
             for (other, weight) in graph.row(node) {
+                let weight = scale * weight;
                 strength[node] += weight;
                 if other == node {
                     within[node] += weight;
@@ -235,7 +242,7 @@ impl Network {
         let (mass, penalty) = match config.objective {
             LeidenObjective::Modularity if total > 0.0 => (strength, config.resolution / total),
             LeidenObjective::Modularity => (strength, 0.0),
-            LeidenObjective::Cpm => (vec![1.0; n], config.resolution),
+            LeidenObjective::Cpm => (vec![1.0; n], scale * config.resolution),
         };
         Self {
             indptr,
@@ -245,6 +252,7 @@ impl Network {
             mass,
             penalty,
             total,
+            scale,
         }
     }
 
@@ -258,9 +266,9 @@ impl Network {
         others.zip(self.weights[range].iter().copied())
     }
 
-    fn quality(&self, labels: &[u32]) -> f64 {
+    fn quality(&self, labels: &[u32]) -> Result<f64> {
         if self.total == 0.0 {
-            return 0.0;
+            return Ok(0.0);
         }
         let count = labels.iter().max().map_or(0, |&m| m as usize + 1);
         let (mut within, mut mass) = (0.0, vec![0.0; count]);
@@ -275,7 +283,12 @@ impl Network {
                 .sum::<f64>();
         }
         let masses: f64 = mass.iter().map(|m| m * m).sum();
-        (within - self.penalty * masses) / self.total
+        let quality = (within - self.penalty * masses) / self.total;
+        if quality.is_finite() {
+            Ok(quality)
+        } else {
+            Err(Error::Overflow { method: METHOD })
+        }
     }
 
     /// The network whose nodes are the groups.
@@ -314,8 +327,26 @@ impl Network {
             mass,
             penalty: self.penalty,
             total: self.total,
+            scale: self.scale,
         }
     }
+}
+
+/// The power of two that brings the sum of all weights to 1 or more and below 2; a sum below 2⁻¹⁰²² to 2⁻⁵² or more.
+///
+/// Multiplied by it, weights keep their digits, and neither their sums nor the squares of these are beyond any number or
+/// 0; what becomes 0 has no digit beside the sum.
+fn scale_of(weights: &[f64]) -> f64 {
+    // One over the least numbers is beyond any number.
+    const LEAST: i32 = -1022;
+    let largest = weights.iter().copied().fold(0.0, f64::max);
+    if largest == 0.0 {
+        return 1.0;
+    }
+    let exponent = libm::ilogb(largest).max(LEAST);
+    let by_largest = libm::scalbn(1.0, -exponent);
+    let total: f64 = weights.iter().map(|weight| by_largest * weight).sum();
+    libm::scalbn(1.0, -exponent - libm::ilogb(total).max(0))
 }
 
 /// The members of each group, rising.
@@ -385,7 +416,7 @@ fn pass(
     stream: &mut Stream,
     progress: &dyn Progress,
 ) -> Result<bool> {
-    let before = base.quality(labels);
+    let before = base.quality(labels)?;
     let mut level: Option<Network> = None;
     // The node of the current level that each node of the base belongs to.
     let mut member: Vec<u32> = (0..base.len() as u32).collect();
@@ -419,7 +450,7 @@ fn pass(
         level = Some(network.aggregate(&groups, groups_count));
         communities = next;
     }
-    Ok(base.quality(labels) > before + 1e-12)
+    Ok(base.quality(labels)? > before + 1e-12)
 }
 
 /// What the communities hold while nodes move between them.
@@ -619,7 +650,7 @@ fn refine(
                     choices.push((part, gain));
                 }
             }
-            if let Some(part) = choose(&choices, stream) {
+            if let Some(part) = choose(&choices, network.scale, stream) {
                 refined.join(node, part, tally.weight[part as usize]);
             }
             tally.clear();
@@ -628,10 +659,10 @@ fn refine(
     Ok(compact(&refined.part))
 }
 
-/// One of the choices, or none with the weight of gain 0, by `exp(gain / θ)`.
-fn choose(choices: &[(u32, f64)], stream: &mut Stream) -> Option<u32> {
+/// One of the choices, or none with the weight of gain 0, by `exp(gain / θ)`; gains are multiplied by `scale`.
+fn choose(choices: &[(u32, f64)], scale: f64, stream: &mut Stream) -> Option<u32> {
     let largest = choices.iter().map(|choice| choice.1).fold(0.0, f64::max);
-    let weight = |gain: f64| libm::exp((gain - largest) / RANDOMNESS);
+    let weight = |gain: f64| libm::exp((gain - largest) / scale / RANDOMNESS);
     let total: f64 = weight(0.0) + choices.iter().map(|choice| weight(choice.1)).sum::<f64>();
     let mut left = stream.uniform() * total - weight(0.0);
     if left < 0.0 {

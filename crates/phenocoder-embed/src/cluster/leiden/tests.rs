@@ -3,7 +3,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use phenocoder_core::{CancelToken, NoProgress};
 
 use super::*;
-use crate::Error;
 
 /// An undirected graph of weighted edges.
 fn graph(n: usize, edges: &[(u32, u32, f64)]) -> CsrGraph {
@@ -270,6 +269,108 @@ fn levels_of_many_nodes_ask_on_their_way_whether_to_stop() {
     stopped.cancel();
     let result = refine(&network, &communities, count, &mut stream, &stopped);
     assert!(matches!(result, Err(Error::Cancelled(_))));
+}
+
+/// The graph with each weight times `2^power`.
+fn scaled(graph: &CsrGraph, power: i32) -> CsrGraph {
+    let weights = graph.values().iter().map(|&w| libm::scalbn(w, power));
+    graph.with_values(weights.collect()).unwrap()
+}
+
+#[test]
+fn qualities_of_weights_of_any_size_have_the_same_bits() {
+    let usual = random_graph(30, 60, 2);
+    let labels: Vec<u32> = (0..30).map(|node| node % 4).collect();
+    let modularity = LeidenConfig::default().with_resolution(0.7);
+    let cpm = modularity.clone().with_objective(LeidenObjective::Cpm);
+    let of_usual = quality(&usual, &labels, &modularity).unwrap();
+    let cpm_of_usual = quality(&usual, &labels, &cpm).unwrap();
+    // Below, squares of weights are 0; above, squares or sums of weights are beyond any number.
+    for power in [-1000, -600, -7, 600, 1022] {
+        let graph = scaled(&usual, power);
+        assert_eq!(
+            quality(&graph, &labels, &modularity).unwrap(),
+            of_usual,
+            "{power}"
+        );
+        let gamma = libm::scalbn(cpm.resolution, power);
+        let found = quality(&graph, &labels, &cpm.clone().with_resolution(gamma)).unwrap();
+        assert_eq!(found, cpm_of_usual, "{power}");
+    }
+}
+
+#[test]
+fn communities_of_weights_of_any_size_are_found() {
+    let config = LeidenConfig::default();
+    let cpm = config.clone().with_objective(LeidenObjective::Cpm);
+    let usual = find(&cliques(3, 4), &config);
+    assert_eq!(usual.labels, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+    // From the least to the largest number that there is.
+    for weight in [f64::from_bits(1), 1e-310, 1e-170, 1e200, 1e308, f64::MAX] {
+        let one = find(&graph(2, &[(0, 1, weight)]), &config);
+        assert_eq!(one.labels, [0, 0], "{weight}");
+        assert!(one.quality.abs() < 1e-15, "{weight}");
+        let two = find(&graph(4, &[(0, 1, weight), (2, 3, weight)]), &config);
+        assert_eq!(two.labels, [0, 0, 1, 1], "{weight}");
+        assert!((two.quality - 0.5).abs() < 1e-15, "{weight}");
+        let ring = cliques(3, 4);
+        let ring = ring.with_values(vec![weight; ring.n_edges()]).unwrap();
+        let found = find(&ring, &config);
+        assert_eq!(found.labels, usual.labels, "{weight}");
+        assert!((found.quality - usual.quality).abs() < 1e-14, "{weight}");
+        // The constant Potts model with γ as large as a weight: (36 − 3 · 16) / 42.
+        let value = quality(&ring, &found.labels, &cpm.clone().with_resolution(weight));
+        assert!((value.unwrap() + 12.0 / 42.0).abs() < 1e-14, "{weight}");
+    }
+}
+
+#[test]
+fn weights_that_are_nothing_beside_the_others_change_nothing() {
+    let strong = [(0, 1, 1e300), (2, 3, 1e300)];
+    let config = LeidenConfig::default();
+    let expected = find(&graph(6, &strong), &config);
+    let weak = [strong[0], strong[1], (1, 2, 1e-300), (4, 5, 1e-300)];
+    assert_eq!(find(&graph(6, &weak), &config), expected);
+    assert_eq!(expected.labels, [0, 0, 1, 1, 2, 3]);
+}
+
+#[test]
+fn objectives_beyond_any_number_are_refused() {
+    let pair = graph(2, &[(0, 1, 1e-170)]);
+    let config = LeidenConfig::default()
+        .with_objective(LeidenObjective::Cpm)
+        .with_resolution(1e300);
+    for result in [
+        leiden(&pair, &config, &NoProgress).map(|found| found.quality),
+        quality(&pair, &[0, 0], &config),
+        quality(&pair, &[0, 1], &config),
+    ] {
+        assert_eq!(result, Err(Error::Overflow { method: METHOD }));
+    }
+    // Large, and a number still: γ for each of the pair, over twice the weight.
+    let config = config.with_resolution(1e130);
+    let found = find(&pair, &config);
+    assert_eq!(found.labels, [0, 1]);
+    assert!((found.quality / -1e300 - 1.0).abs() < 1e-14);
+}
+
+#[test]
+fn choices_do_not_depend_on_the_unit_of_gains() {
+    let choices: [(u32, f64); 3] = [(0, 0.013), (1, 0.004), (2, 0.0171)];
+    let draw = |scale: f64| -> Vec<Option<u32>> {
+        let choices = choices.map(|(part, gain)| (part, scale * gain));
+        let mut stream = Seed::new(3).stream("choices", 0);
+        (0..200)
+            .map(|_| choose(&choices, scale, &mut stream))
+            .collect()
+    };
+    let expected = draw(1.0);
+    for part in [None, Some(0), Some(1), Some(2)] {
+        assert!(expected.contains(&part), "{part:?}");
+    }
+    for power in [-20, 20, 900] {
+        assert_eq!(draw(libm::scalbn(1.0, power)), expected, "{power}");
+    }
 }
 
 #[test]
