@@ -292,7 +292,7 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     } else if values.len() % 2 == 1 {
         values[middle]
     } else {
-        (values[middle - 1] + values[middle]) / 2.0
+        f64::midpoint(values[middle - 1], values[middle])
     }
 }
 
@@ -482,6 +482,8 @@ mod tests {
     fn the_median_is_the_middle_value_or_between_two() {
         assert_eq!(median(&mut [3.0, -1.0, 2.0]), 2.0);
         assert_eq!(median(&mut [3.0, -1.0, 2.0, 4.0]), 2.5);
+        // The sum of these is beyond any number.
+        assert_eq!(median(&mut [f64::MAX, f64::MAX]), f64::MAX);
         assert!(median(&mut []).is_nan());
     }
 }

@@ -78,7 +78,7 @@ impl SpreadConfig {
 
 /// A column and what is known of it.
 struct Column {
-    /// Less the median and over the largest distance from it; as it is where the column cannot be selected.
+    /// As they are; quarters of them where a difference of two could be beyond any number.
     values: Vec<f64>,
     /// How many of them are there.
     count: usize,
@@ -155,9 +155,8 @@ impl Column {
             1.0
         };
         let varies = enough && spread > 0.0;
-        if varies {
-            // Over the spread, the square of an outlier may be beyond any number.
-            values.iter_mut().for_each(|v| *v = (*v - middle) / largest);
+        if largest > f64::MAX / 4.0 {
+            values.iter_mut().for_each(|v| *v /= 4.0);
         }
         Ok(Self {
             values,
@@ -179,21 +178,27 @@ impl Column {
         };
         // Less the first, so that the rounding of a mean does not make equal values vary.
         let moved = || both().map(|(a, b)| (a - a_first, b - b_first));
-        let (mut n, mut a_sum, mut b_sum) = (0, 0.0, 0.0);
+        let (mut n, mut a_most, mut b_most) = (0, 0.0_f64, 0.0_f64);
         for (a, b) in moved() {
-            (n, a_sum, b_sum) = (n + 1, a_sum + a, b_sum + b);
+            (n, a_most, b_most) = (n + 1, a_most.max(a.abs()), b_most.max(b.abs()));
+        }
+        let enough = n >= SHARED.min(self.count).min(other.count).max(3);
+        if !enough || a_most == 0.0 || b_most == 0.0 {
+            return 0.0;
+        }
+        // Over the largest of these rows, so that no square is beyond any number, nor all are 0 beside an outlier in
+        // another row.
+        let scaled = || moved().map(|(a, b)| (a / a_most, b / b_most));
+        let (mut a_sum, mut b_sum) = (0.0, 0.0);
+        for (a, b) in scaled() {
+            (a_sum, b_sum) = (a_sum + a, b_sum + b);
         }
         let (a_mean, b_mean) = (a_sum / n as f64, b_sum / n as f64);
         let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
-        for (a, b) in moved() {
+        for (a, b) in scaled() {
             let (a, b) = (a - a_mean, b - b_mean);
             (aa, bb, ab) = (aa + a * a, bb + b * b, ab + a * b);
         }
-        let size = aa.sqrt() * bb.sqrt();
-        if n >= SHARED.min(self.count).min(other.count).max(3) && size > 0.0 {
-            (ab / size).clamp(-1.0, 1.0)
-        } else {
-            0.0
-        }
+        (ab / (aa.sqrt() * bb.sqrt())).clamp(-1.0, 1.0)
     }
 }

@@ -389,6 +389,40 @@ fn columns_with_an_outlier_are_compared_too() {
 }
 
 #[test]
+fn an_outlier_in_a_row_that_is_not_shared_hides_no_repetition() {
+    // Beside it, the squares of all others are 0, or they themselves are.
+    for outlier in [1e170, 1e308] {
+        for unit in [1.0, f64::MIN_POSITIVE] {
+            let x = Array2::from_shape_fn((21, 2), |(i, j)| match (i, j) {
+                (20, 0) => outlier,
+                (20, 1) => f64::NAN,
+                _ => unit * i as f64,
+            });
+            assert_eq!(
+                columns(&x, &VariableConfig::default()),
+                [0],
+                "{outlier} {unit}"
+            );
+        }
+    }
+    // On both sides of the others, further apart than any number.
+    let x = Array2::from_shape_fn((21, 2), |(i, j)| match i {
+        19 => 1.2e308,
+        20 => -1.2e308,
+        _ => (i + j) as f64,
+    });
+    assert_eq!(columns(&x, &VariableConfig::default()), [0]);
+}
+
+#[test]
+fn columns_of_one_value_do_not_vary_however_large_it_is() {
+    let x = array![[1.7e308, 0.0], [1.7e308, 1.0]];
+    let found = variable_features(x.view(), &VariableConfig::default(), &NoProgress).unwrap();
+    assert_eq!((found.means[0], found.dispersions[0]), (1.7e308, 0.0));
+    assert_eq!(found.columns(), [1]);
+}
+
+#[test]
 fn the_selection_stops_when_asked() {
     let stopped = CancelToken::new();
     stopped.cancel();
