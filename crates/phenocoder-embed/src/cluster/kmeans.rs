@@ -1,7 +1,7 @@
 //! Clusters around means.
 
 use ndarray::{Array2, ArrayView2, Axis};
-use phenocoder_core::{Progress, Seed, ShapeError};
+use phenocoder_core::{Cancelled, NoProgress, Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -185,10 +185,21 @@ impl KMeans {
     /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`]
     /// for rows whose squared distances from the centers are beyond any number.
     pub fn assign(&self, x: ArrayView2<'_, f64>) -> Result<Vec<u32>> {
+        self.assign_with(x, &NoProgress)
+    }
+
+    /// The cluster whose center is nearest to each row as [`assign`](Self::assign), which can be stopped on the way.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`assign`](Self::assign), and [`Error::Cancelled`] when the caller stops it.
+    pub fn assign_with(&self, x: ArrayView2<'_, f64>, progress: &dyn Progress) -> Result<Vec<u32>> {
         check_columns("x", x, self.centers.ncols())?;
         check_finite(x)?;
+        progress.start(METHOD, None);
         let x = x.as_standard_layout();
-        let (labels, cost) = nearest_centers(x.view(), &self.centers);
+        let (labels, cost) = nearest_centers(x.view(), &self.centers, progress)?;
+        progress.finish();
         if cost.is_finite() {
             Ok(labels)
         } else {
@@ -205,6 +216,7 @@ impl KMeans {
 /// that leaves the least sum of squared distances is taken.
 /// [`KMeansConfig::with_start`] begins with given centers instead, and draws nothing.
 /// There are fewer clusters than asked for when there are fewer different rows, or when a cluster loses all of its rows.
+/// Rows nearer to each other than about 1e-160 are not told apart, for the squares of such distances are 0.
 /// The centers are the means of their clusters; where the largest number of rounds ends the search, labels may be one
 /// step behind, and another center may be nearer to a row by now.
 /// Cost: `O(n k p)` per round; a start takes about as long as `2 + ln k` rounds.
@@ -293,14 +305,14 @@ pub(super) fn rounds(
         Some(start) => start.centers.as_standard_layout().into_owned(),
         None => spread_start(x, config, restart, progress)?,
     };
-    let (mut labels, mut cost) = nearest_centers(x, &centers);
+    let (mut labels, mut cost) = nearest_centers(x, &centers, progress)?;
     for _ in 0..config.iterations {
         progress.check()?;
         if !cost.is_finite() {
             break;
         }
         move_centers(x, &labels, &mut centers);
-        let (next, next_cost) = nearest_centers(x, &centers);
+        let (next, next_cost) = nearest_centers(x, &centers, progress)?;
         let same = next == labels;
         (labels, cost) = (next, next_cost);
         if same {
@@ -409,30 +421,35 @@ fn cost_of(x: ArrayView2<'_, f64>, labels: &[u32], centers: &Array2<f64>) -> f64
 }
 
 /// The nearest center of each row, the first of several, and the sum of squared distances.
-fn nearest_centers(x: ArrayView2<'_, f64>, centers: &Array2<f64>) -> (Vec<u32>, f64) {
+fn nearest_centers(
+    x: ArrayView2<'_, f64>,
+    centers: &Array2<f64>,
+    progress: &dyn Progress,
+) -> Result<(Vec<u32>, f64), Cancelled> {
     let centers = centers.as_standard_layout();
-    let nearest: Vec<(u32, f64)> = (0..x.nrows())
-        .into_par_iter()
-        .with_min_len(ROWS)
-        .map(|i| {
-            let (row, mut best) = (row_of(&x, i), (0, f64::INFINITY));
+    let mut nearest = vec![(0_u32, f64::INFINITY); x.nrows()];
+    let blocks = nearest.par_chunks_mut(ROWS).enumerate();
+    blocks.try_for_each(|(block, nearest)| {
+        progress.check()?;
+        for (offset, best) in nearest.iter_mut().enumerate() {
+            let row = row_of(&x, block * ROWS + offset);
             for c in 0..centers.nrows() {
                 let distance = squared_distance(row, row_of(&centers, c));
                 if distance < best.1 {
-                    best = (c as u32, distance);
+                    *best = (c as u32, distance);
                 }
             }
-            best
-        })
-        .collect();
+        }
+        Ok::<(), Cancelled>(())
+    })?;
     let cost = nearest.iter().map(|pair| pair.1).sum();
-    (nearest.into_iter().map(|pair| pair.0).collect(), cost)
+    Ok((nearest.into_iter().map(|pair| pair.0).collect(), cost))
 }
 
 #[cfg(test)]
 mod tests {
     use ndarray::array;
-    use phenocoder_core::{CancelToken, NoProgress};
+    use phenocoder_core::CancelToken;
 
     use super::*;
 
@@ -456,6 +473,10 @@ mod tests {
         let found = kmeans(x.view(), &KMeansConfig::new(3), &NoProgress).unwrap();
         assert_eq!(found.clustering.n_clusters, 2);
         assert_eq!(found.centers, array![[1.0], [2.0]]);
+        // Squares of less than 1e-162 are 0.
+        let x = array![[0.0], [1e-170], [1.0]];
+        let found = kmeans(x.view(), &KMeansConfig::new(3), &NoProgress).unwrap();
+        assert_eq!(found.clustering.labels, [0, 0, 1]);
     }
 
     #[test]
@@ -634,6 +655,22 @@ mod tests {
             let result = kmeans(x.view(), &KMeansConfig::new(k), &stopped);
             assert!(matches!(result, Err(Error::Cancelled(_))));
         }
+        let found = kmeans(x.view(), &KMeansConfig::new(2), &NoProgress).unwrap();
+        let result = found.assign_with(x.view(), &stopped);
+        assert!(matches!(result, Err(Error::Cancelled(_))));
+    }
+
+    #[test]
+    fn rows_of_several_tasks_are_assigned_to_their_own_centers() {
+        let x = Array2::from_shape_fn((2 * ROWS + 7, 1), |(i, _)| (i % 3) as f64);
+        let begin = KMeansStart::new(array![[0.0], [1.0], [2.0]]);
+        let config = KMeansConfig::new(3).with_start(begin);
+        let found = kmeans(x.view(), &config, &NoProgress).unwrap();
+        let labels = found.assign_with(x.view(), &CancelToken::new()).unwrap();
+        for (i, &label) in labels.iter().enumerate() {
+            assert_eq!(found.centers[[label as usize, 0]], x[[i, 0]], "{i}");
+        }
+        assert_eq!(labels, found.clustering.labels);
     }
 
     #[test]

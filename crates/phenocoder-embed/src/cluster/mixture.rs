@@ -3,7 +3,7 @@
 mod gaussians;
 
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Progress, Seed};
+use phenocoder_core::{NoProgress, Progress, Seed};
 use serde::{Deserialize, Serialize};
 
 use super::Clustering;
@@ -366,10 +366,31 @@ impl GaussianMixture {
     /// [`Error::Shape`] for another number of columns, [`Error::NotFinite`] for NaN or infinity, [`Error::Overflow`]
     /// for rows so far away that no component has a density there.
     pub fn probabilities(&self, x: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.probabilities_with(x, &NoProgress)
+    }
+
+    /// The probability of each component given the row as [`probabilities`](Self::probabilities), which can be stopped
+    /// on the way.
+    ///
+    /// # Shapes
+    ///
+    /// Those of [`probabilities`](Self::probabilities).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`probabilities`](Self::probabilities), and [`Error::Cancelled`] when the caller stops it.
+    pub fn probabilities_with(
+        &self,
+        x: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>> {
         check_columns("x", x, self.components.means().ncols())?;
         check_finite(x)?;
+        progress.start(METHOD, None);
         let x = x.as_standard_layout();
-        Ok(self.components.expect(x.view())?.1)
+        let (_, probabilities) = self.components.expect(x.view(), progress)?;
+        progress.finish();
+        Ok(probabilities)
     }
 }
 
@@ -481,7 +502,7 @@ impl Run {
             let (_, labels) = rounds(x, &clusters, 0, progress)?;
             fit(&one_hot(&Clustering::new(&labels, 0.0)))?
         };
-        let (mut log_likelihood, mut probabilities) = components.expect(x)?;
+        let (mut log_likelihood, mut probabilities) = components.expect(x, progress)?;
         let (mut iterations, mut converged) = (0, false);
         let mut before = f64::NEG_INFINITY;
         while iterations < config.iterations && !converged {
@@ -491,7 +512,7 @@ impl Run {
             // As scikit-learn, a round looks at what the one before it has changed.
             converged = (log_likelihood - before).abs() < config.tolerance;
             before = log_likelihood;
-            (log_likelihood, probabilities) = components.expect(x)?;
+            (log_likelihood, probabilities) = components.expect(x, progress)?;
         }
         Ok(Self {
             components,

@@ -2,7 +2,7 @@
 
 use nalgebra::{Cholesky, DMatrix};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
-use phenocoder_core::ShapeError;
+use phenocoder_core::{Cancelled, Progress, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -202,15 +202,20 @@ impl Gaussians {
 
     /// The mean logarithm of the density at the rows of `x`, which is in standard layout, and the probability of each
     /// component for each row.
-    pub(super) fn expect(&self, x: ArrayView2<'_, f64>) -> Result<(f64, Array2<f64>)> {
+    pub(super) fn expect(
+        &self,
+        x: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<(f64, Array2<f64>)> {
         let k = self.peaks.len();
         let mut probabilities = Array2::zeros((x.nrows(), k));
-        let parts: Vec<f64> = probabilities
+        let parts: Result<Vec<f64>, Cancelled> = probabilities
             .as_slice_mut()
             .expect("zeros are made row by row")
             .par_chunks_mut(ROWS * k)
             .enumerate()
             .map(|(block, values)| {
+                progress.check()?;
                 let mut difference = vec![0.0; x.ncols()];
                 let mut sum = 0.0;
                 for (offset, values) in values.chunks_exact_mut(k).enumerate() {
@@ -221,10 +226,10 @@ impl Gaussians {
                     }
                     sum += normalize(values);
                 }
-                sum
+                Ok(sum)
             })
             .collect();
-        let sum: f64 = parts.iter().sum();
+        let sum: f64 = parts?.iter().sum();
         if sum.is_finite() {
             Ok((sum / x.nrows().max(1) as f64, probabilities))
         } else {

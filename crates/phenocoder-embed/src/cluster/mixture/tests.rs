@@ -1,5 +1,5 @@
 use ndarray::{Array2, array, s};
-use phenocoder_core::{CancelToken, NoProgress};
+use phenocoder_core::CancelToken;
 use proptest::prelude::*;
 
 use super::*;
@@ -337,11 +337,17 @@ fn rows_that_are_too_far_or_of_other_columns_are_refused() {
 }
 
 #[test]
-fn a_fit_can_be_stopped() {
+fn fits_and_probabilities_can_be_stopped() {
     let stopped = CancelToken::new();
     stopped.cancel();
-    let result = gaussian_mixture(groups(1, 1).view(), &MixtureConfig::new(2), &stopped);
+    let x = groups(1, 1);
+    let result = gaussian_mixture(x.view(), &MixtureConfig::new(2), &stopped);
     assert!(matches!(result, Err(Error::Cancelled(_))));
+    let found = find(&x, &MixtureConfig::new(2)).unwrap();
+    let result = found.probabilities_with(x.view(), &stopped);
+    assert!(matches!(result, Err(Error::Cancelled(_))));
+    let all = found.probabilities_with(x.view(), &CancelToken::new());
+    assert_eq!(all.unwrap(), found.probabilities(x.view()).unwrap());
 }
 
 #[test]
