@@ -179,8 +179,8 @@ impl Neighbors {
 /// in single precision first, and whatever the rounding leaves open is decided in double precision.
 /// So the answer is exact, and of equally distant rows the first comes first.
 /// Distances below about 1e-160 come out as 0, for their squares do.
-/// Cost: at most `O(n² p)` time, where no rows lie near each other; `O(n p)` memory, and a few bytes for each row and
-/// thread.
+/// Cost: at most `O(n² p)` time, where no rows lie near each other; `O(n (p + k))` memory, and a few bytes for each row
+/// and thread.
 ///
 /// # Errors
 ///

@@ -60,9 +60,7 @@ pub fn batch_balanced_neighbors(
     Error::check_enough(METHOD, "batches or neighbours within a batch", 2, found)?;
     let k = found - 1;
     let points = Points::new(x, metric)?;
-    progress.check()?;
-    let parts = parted(&points);
-    progress.check()?;
+    let parts = parted(&points, progress)?;
     let mut gathered = Gathered::new(x.nrows(), metric);
     for (name, members) in &batches {
         let (others, parts) = without(&parts, members);
@@ -131,9 +129,7 @@ pub fn batch_balanced_query(
     Error::check_enough(METHOD, "rows", 1, reference.nrows())?;
     let points = Points::new(reference, metric)?;
     let query = Points::new(query, metric)?;
-    progress.check()?;
-    let parts = parted(&query);
-    progress.check()?;
+    let parts = parted(&query, progress)?;
     let mut gathered = Gathered::new(query.nrows(), metric);
     for (name, members) in &batches {
         let reference = points.select(members);

@@ -15,18 +15,22 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// What was found for the rows in this order, `k` for each.
-    pub(super) fn in_order<'a>(
+    /// What was found for the rows in this order, `k` for each, block after block.
+    pub(super) fn in_order(
         order: &[u32],
-        found: impl Iterator<Item = &'a [(f64, u32)]>,
+        blocks: Vec<Vec<(f64, u32)>>,
         k: usize,
         metric: Metric,
     ) -> Self {
         let (mut indices, mut keys) = (vec![0; order.len() * k], vec![0.0; order.len() * k]);
-        for (&row, nearest) in order.iter().zip(found) {
-            let from = row as usize * k;
-            for (i, &(key, index)) in nearest.iter().enumerate() {
-                (indices[from + i], keys[from + i]) = (index, key);
+        let mut rows = order.iter();
+        // By value: the memory of a block is free when its pairs are in their places.
+        for block in blocks {
+            for (nearest, &row) in block.chunks(k).zip(&mut rows) {
+                let from = row as usize * k;
+                for (i, &(key, index)) in nearest.iter().enumerate() {
+                    (indices[from + i], keys[from + i]) = (index, key);
+                }
             }
         }
         Self {
@@ -45,11 +49,10 @@ impl Found {
 
     pub(super) fn into_neighbors(self, k: usize) -> Neighbors {
         let n = self.indices.len() / k.max(1);
-        let distances = self
-            .keys
-            .iter()
-            .map(|&key| Self::distance(self.metric, key))
-            .collect();
+        let mut distances = self.keys;
+        for key in &mut distances {
+            *key = Self::distance(self.metric, *key);
+        }
         let shape = (n, k);
         Neighbors {
             indices: Array2::from_shape_vec(shape, self.indices).expect("k entries per query"),

@@ -4,10 +4,12 @@
 
 use std::ops::Range;
 
+use phenocoder_core::Progress;
 use rayon::prelude::*;
 
 use super::panels::{Panels, Tiles};
 use super::points::{Frame, Points};
+use crate::Result;
 use crate::matrix::{dot, squared_distance};
 
 /// Rows in a group at most, where a query is worth groups.
@@ -32,23 +34,26 @@ const SLACK: f32 = 4e-6;
 
 /// The rows in groups: they are parted into two clusters, these again, and so on, until few are left that do not fall
 /// into two any more.
-pub(super) fn parted(points: &Points) -> Vec<Vec<u32>> {
+///
+/// Asks whether to stop before it parts rows.
+pub(super) fn parted(points: &Points, progress: &dyn Progress) -> Result<Vec<Vec<u32>>> {
     let mut rows: Vec<u32> = (0..points.nrows() as u32).collect();
-    let lengths = part(points, &mut rows);
+    let lengths = part(points, &mut rows, progress)?;
     let mut rest = rows.as_slice();
     let mut next = |length| {
         let (group, others) = rest.split_at(length);
         rest = others;
         group.to_vec()
     };
-    lengths.into_iter().map(&mut next).collect()
+    Ok(lengths.into_iter().map(&mut next).collect())
 }
 
 /// Puts the rows into the order of their groups, and returns the lengths of these.
-fn part(points: &Points, rows: &mut [u32]) -> Vec<usize> {
+fn part(points: &Points, rows: &mut [u32], progress: &dyn Progress) -> Result<Vec<usize>> {
+    progress.check()?;
     let n = rows.len();
     if n <= FEWEST {
-        return vec![n];
+        return Ok(vec![n]);
     }
     let Plane {
         along,
@@ -56,7 +61,7 @@ fn part(points: &Points, rows: &mut [u32]) -> Vec<usize> {
         apart,
     } = Plane::between(points, rows);
     if n <= GROUP && !apart {
-        return vec![n];
+        return Ok(vec![n]);
     }
     let mut placed: Vec<(f64, u32)> = (rows.par_iter().with_min_len(TASK))
         .map(|&row| (dot(points.row(row as usize), &along), row))
@@ -69,9 +74,13 @@ fn part(points: &Points, rows: &mut [u32]) -> Vec<usize> {
         *row = placed;
     }
     let (before, after) = rows.split_at_mut(middle);
-    let (mut lengths, rest) = rayon::join(|| part(points, before), || part(points, after));
-    lengths.extend(rest);
-    lengths
+    let (lengths, rest) = rayon::join(
+        || part(points, before, progress),
+        || part(points, after, progress),
+    );
+    let mut lengths = lengths?;
+    lengths.extend(rest?);
+    Ok(lengths)
 }
 
 /// The plane between two clusters of rows.
@@ -165,9 +174,14 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Groups for as many rows of a query; all rows are one group where these are few.
-    pub(super) fn new(points: &Points, frame: &Frame<'_>, query: usize) -> Self {
+    pub(super) fn new(
+        points: &Points,
+        frame: &Frame<'_>,
+        query: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let members = match query {
-            MANY.. => parted(points),
+            MANY.. => parted(points, progress)?,
             _ => vec![(0..points.nrows() as u32).collect()],
         };
         let (mut order, mut places) = (Vec::with_capacity(points.nrows()), Vec::new());
@@ -190,7 +204,7 @@ impl Groups {
         };
         let (middles, square) = Panels::new((members.len(), columns), fill, |_| 0.0);
         let error = square.iter().map(|&s| points.error(s)).collect();
-        Self {
+        Ok(Self {
             middles,
             members,
             order,
@@ -198,7 +212,7 @@ impl Groups {
             square,
             error,
             radius,
-        }
+        })
     }
 
     /// For rows of a query, `(squared length, error)` each: the nearest group first, and for each group and row a bound
@@ -255,10 +269,15 @@ fn middle(points: &Points, frame: &Frame<'_>, rows: &[u32]) -> (Vec<f32>, f32) {
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;
-    use phenocoder_core::Seed;
+    use phenocoder_core::{NoProgress, Seed};
 
     use super::*;
     use crate::knn::Metric;
+    use crate::patience::tests::times_asked;
+
+    fn points(x: &Array2<f64>) -> Points {
+        Points::new(x.view(), Metric::Euclidean).unwrap()
+    }
 
     /// Each row is in one group, and no group is too large.
     fn check(groups: &[Vec<u32>], n: usize) {
@@ -274,13 +293,17 @@ mod tests {
         let x = Array2::from_shape_fn((900, 4), |(i, j)| {
             30.0 * f64::from((i % 3 == j) as u8) + stream.normal()
         });
-        let groups = parted(&Points::new(x.view(), Metric::Euclidean).unwrap());
+        let points = points(&x);
+        let groups = parted(&points, &NoProgress).unwrap();
         check(&groups, 900);
         assert!(
             groups
                 .iter()
                 .all(|g| g.iter().all(|row| row % 3 == g[0] % 3))
         );
+        // Once for each group, and for each time that rows were parted in two.
+        let asked = times_asked(|progress| parted(&points, progress));
+        assert_eq!(asked, 2 * groups.len() as u64 - 1);
     }
 
     #[test]
@@ -288,7 +311,7 @@ mod tests {
         let equal = Array2::<f64>::zeros((2000, 3));
         let far = Array2::from_shape_fn((700, 1), |(i, _)| libm::exp2(i as f64 / 2.0));
         for x in [equal, far, Array2::zeros((300, 0)), Array2::zeros((0, 2))] {
-            let groups = parted(&Points::new(x.view(), Metric::Euclidean).unwrap());
+            let groups = parted(&points(&x), &NoProgress).unwrap();
             check(&groups, x.nrows());
         }
     }
@@ -306,7 +329,7 @@ mod tests {
         for metric in [Metric::Euclidean, Metric::Cosine] {
             let points = Points::new(x.view(), metric).unwrap();
             let frame = Frame::new(&points, &points).unwrap();
-            let groups = Groups::new(&points, &frame, MANY);
+            let groups = Groups::new(&points, &frame, MANY, &NoProgress).unwrap();
             assert!(groups.members.len() > 5);
             let queries = [0, 7, 11, 12, 999];
             let mut values = vec![0.0; queries.len() * 6];

@@ -5,7 +5,7 @@ mod graph;
 mod singles;
 
 use ndarray::{Array2, ArrayView2};
-use phenocoder_core::{Progress, Seed, ShapeError};
+use phenocoder_core::{NoProgress, Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -194,7 +194,7 @@ impl TryFrom<Parts> for HnswIndex {
         config.validate()?;
         check_extent(parts.rows.view())?;
         let points = Points::written(parts.rows, config.metric)?;
-        let vectors = Vectors::new(&points, config.seed)?;
+        let vectors = Vectors::new(&points, config.seed, &NoProgress)?;
         let nodes = vectors.fingerprint();
         ConfigError::check(
             nodes == parts.nodes,
@@ -241,7 +241,7 @@ impl HnswIndex {
         check_extent(x)?;
         let points = Points::new(x, config.metric)?;
         progress.check()?;
-        let vectors = Vectors::new(&points, config.seed)?;
+        let vectors = Vectors::new(&points, config.seed, progress)?;
         progress.check()?;
         Ok(Self {
             layers: build(&vectors, config, progress)?,
@@ -298,9 +298,7 @@ impl HnswIndex {
     ) -> Result<Neighbors> {
         check_columns("query", query, self.points.ncols())?;
         let query = Points::new(query, self.config.metric)?;
-        progress.check()?;
-        let order = parted(&query).concat();
-        progress.check()?;
+        let order = parted(&query, progress)?.concat();
         self.search(&query, &order, None, k, width, progress)
     }
 
@@ -338,9 +336,7 @@ impl HnswIndex {
             })
             .collect::<Result<_>>()?;
         progress.finish();
-        let nearest = tasks.iter().flat_map(|task| task.chunks(k));
-        let found = Found::in_order(order, nearest, k, self.config.metric);
-        drop(tasks);
+        let found = Found::in_order(order, tasks, k, self.config.metric);
         if !found.keys.iter().all(|key| key.is_finite()) {
             return Err(OVERFLOW);
         }

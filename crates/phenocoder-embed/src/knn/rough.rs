@@ -1,8 +1,11 @@
 //! A reference in single precision, for the first look.
 
+use phenocoder_core::Progress;
+
 use super::groups::{Groups, NONE};
 use super::panels::Panels;
 use super::points::{Frame, Points};
+use crate::Result;
 
 /// The rows of a reference in single precision, group after group.
 pub(super) struct Rough {
@@ -16,8 +19,14 @@ pub(super) struct Rough {
 
 impl Rough {
     /// The rows for a query of as many rows.
-    pub(super) fn new(points: &Points, frame: &Frame<'_>, query: usize) -> Self {
-        let groups = Groups::new(points, frame, query);
+    pub(super) fn new(
+        points: &Points,
+        frame: &Frame<'_>,
+        query: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let groups = Groups::new(points, frame, query, progress)?;
+        progress.check()?;
         // What stands for no row is infinitely far.
         let round = |place: usize, line: &mut [f32]| match groups.order[place] {
             NONE => f32::INFINITY,
@@ -29,11 +38,11 @@ impl Rough {
         };
         let shape = (groups.order.len(), points.ncols());
         let (panels, square) = Panels::new(shape, round, |square| square - error(square));
-        Self {
+        Ok(Self {
             groups,
             panels,
             error: square.iter().map(|&square| error(square)).collect(),
             square,
-        }
+        })
     }
 }

@@ -34,11 +34,10 @@ pub(super) fn search(
     }
     let frame = Frame::new(reference, query)?;
     progress.start(stage, Some(n as u64));
-    let rough = Rough::new(reference, &frame, n);
+    let rough = Rough::new(reference, &frame, n, progress)?;
     progress.check()?;
     let is_other = parts.is_none() && !std::ptr::eq(query, reference);
-    let own = is_other.then(|| parted(query));
-    progress.check()?;
+    let own = is_other.then(|| parted(query, progress)).transpose()?;
     let order = parts.or(own.as_deref());
     let order = order.unwrap_or(&rough.groups.members);
     let blocks = Blocks {
@@ -60,7 +59,6 @@ pub(super) fn search(
         })
         .collect::<Result<_>>()?;
     progress.finish();
-    let found = found.iter().flat_map(|block| block.chunks(k));
     Ok(Found::in_order(&order.concat(), found, k, query.metric()))
 }
 

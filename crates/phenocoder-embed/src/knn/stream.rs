@@ -32,7 +32,7 @@ use crate::{ConfigError, Error, Result};
 /// use phenocoder_embed::knn::{Metric, NeighborSearch};
 ///
 /// let query = array![[0.4], [8.0]];
-/// let mut search = NeighborSearch::new(query.view(), 2, Metric::Euclidean)?;
+/// let mut search = NeighborSearch::new(query.view(), 2, Metric::Euclidean, &NoProgress)?;
 /// search.add_block(array![[0.0], [10.0]].view(), 0, &NoProgress)?;
 /// search.add_block(array![[1.0]].view(), 2, &NoProgress)?;
 /// assert_eq!(search.finish()?.indices(), array![[0, 2], [1, 2]]);
@@ -55,12 +55,18 @@ impl NeighborSearch {
     /// # Errors
     ///
     /// [`Error::Config`] when `k` is 0, [`Error::NotFinite`] for NaN or infinity, [`Error::TooManyRows`] for rows beyond
-    /// 32-bit numbers, [`Error::Overflow`] for values whose sums are beyond any number.
-    pub fn new(query: ArrayView2<'_, f64>, k: usize, metric: Metric) -> Result<Self> {
+    /// 32-bit numbers, [`Error::Overflow`] for values whose sums are beyond any number, [`Error::Cancelled`] when the
+    /// caller stops it.
+    pub fn new(
+        query: ArrayView2<'_, f64>,
+        k: usize,
+        metric: Metric,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         ConfigError::check(k > 0, "k", "at least 1", k)?;
         let points = Points::new(query, metric)?;
         Ok(Self {
-            parts: parted(&points),
+            parts: parted(&points, progress)?,
             query: points,
             k,
             gathered: Gathered::new(query.nrows(), metric),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::matrix::squared_distance;
+use crate::patience::tests::times_asked;
 
 fn plain(x: &Array2<f64>, k: usize) -> Vec<Vec<(f64, usize)>> {
     let n = x.nrows();
@@ -133,6 +134,21 @@ fn too_many_neighbors_and_bad_values_are_refused() {
     token.cancel();
     let stopped = nearest_neighbors(x.view(), 1, Metric::Euclidean, &token);
     assert!(matches!(stopped, Err(Error::Cancelled(_))));
+    let search = NeighborSearch::new(x.view(), 1, Metric::Euclidean, &token);
+    assert!(matches!(search, Err(Error::Cancelled(_))));
+}
+
+#[test]
+fn a_search_asks_while_it_puts_rows_into_groups() {
+    let mut stream = Seed::new(9).stream("rows", 0);
+    let x = Array2::from_shape_simple_fn((1100, 2), || stream.normal());
+    let points = Points::new(x.view(), Metric::Euclidean).unwrap();
+    let parted = times_asked(|progress| groups::parted(&points, progress));
+    let search =
+        |progress: &dyn Progress| nearest_neighbors(x.view(), 1, Metric::Euclidean, progress);
+    // Then it asks before each block of at most 128 rows.
+    assert!(parted > 1100 / 256);
+    assert!(times_asked(search) > parted + 1100 / 128);
 }
 
 #[test]
@@ -212,7 +228,7 @@ fn values_whose_squares_overflow_are_refused() {
 #[test]
 fn blocks_that_share_rows_or_have_other_columns_are_refused() {
     let query = array![[0.0, 0.0]];
-    let search = NeighborSearch::new(query.view(), 2, Metric::Euclidean).unwrap();
+    let search = NeighborSearch::new(query.view(), 2, Metric::Euclidean, &NoProgress).unwrap();
     let rows = Array2::zeros((4, 2));
     let search_of = |first| {
         let mut search = search.clone();
@@ -238,7 +254,7 @@ fn blocks_that_share_rows_or_have_other_columns_are_refused() {
 #[test]
 fn a_search_without_enough_rows_says_so() {
     let query = array![[0.0]];
-    let new = |k| NeighborSearch::new(query.view(), k, Metric::Euclidean);
+    let new = |k| NeighborSearch::new(query.view(), k, Metric::Euclidean, &NoProgress);
     assert!(matches!(new(0), Err(Error::Config(_))));
     let mut search = new(2).unwrap();
     search
@@ -324,7 +340,7 @@ proptest! {
         let cuts: Vec<usize> = cuts.iter().map(|share| (share * n as f64) as usize).collect();
         let mut blocks: Vec<(usize, usize)> = cuts.windows(2).map(|c| (c[0], c[1])).collect();
         Seed::new(seed).stream("order", 0).shuffle(&mut blocks);
-        let mut search = NeighborSearch::new(query.view(), k, metric).unwrap();
+        let mut search = NeighborSearch::new(query.view(), k, metric, &NoProgress).unwrap();
         for (first, end) in blocks {
             let rows = x.slice(ndarray::s![first..end, ..]);
             search.add_block(rows, first as u32, &NoProgress).unwrap();
@@ -422,7 +438,7 @@ fn rows_too_near_for_squares_are_equally_near() {
         Metric::Euclidean,
         &NoProgress,
     );
-    let mut search = NeighborSearch::new(query.view(), 1, Metric::Euclidean).unwrap();
+    let mut search = NeighborSearch::new(query.view(), 1, Metric::Euclidean, &NoProgress).unwrap();
     for (i, row) in library.outer_iter().enumerate() {
         let block = row.insert_axis(Axis(0));
         search.add_block(block, i as u32, &NoProgress).unwrap();

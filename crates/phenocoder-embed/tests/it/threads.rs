@@ -241,7 +241,7 @@ fn hash_variants(threads: usize) -> Vec<u8> {
 
         let batch = Categorical::from_labels((0..700).map(|i| if i % 3 == 0 { "a" } else { "b" }));
         let new = &x + 0.1;
-        let mut blocks = NeighborSearch::new(new.view(), 6, Metric::Cosine).unwrap();
+        let mut blocks = NeighborSearch::new(new.view(), 6, Metric::Cosine, &NoProgress).unwrap();
         for (start, end) in [(300_usize, 700), (0, 300)] {
             let block = x.slice(ndarray::s![start..end, ..]);
             blocks.add_block(block, start as u32, &NoProgress).unwrap();

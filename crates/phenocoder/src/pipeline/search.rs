@@ -336,7 +336,7 @@ impl CellLibrary {
                 found: queries.shape().to_vec(),
             }));
         }
-        let mut search = NeighborSearch::new(queries, k, metric)?;
+        let mut search = NeighborSearch::new(queries, k, metric, progress)?;
         let rows = self.len();
         progress.start("library", Some(rows as u64));
         for table in &self.tables {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use phenocoder_core::{GraphError, Seed, ShapeError};
+use phenocoder_core::{GraphError, Progress, Seed, ShapeError};
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
@@ -239,7 +239,7 @@ pub(super) struct Vectors {
 
 impl Vectors {
     /// Takes at least one row of at least one column.
-    pub(super) fn new(points: &Points, seed: Seed) -> Result<Self> {
+    pub(super) fn new(points: &Points, seed: Seed, progress: &dyn Progress) -> Result<Self> {
         let (n, metric) = (points.nrows(), points.metric());
         let (center, scale) = match metric {
             Metric::Euclidean => {
@@ -260,12 +260,13 @@ impl Vectors {
             singles: Singles::new(columns, 0),
             starts: vec![0],
             rows: Vec::with_capacity(n),
-            order: parted(points).concat(),
+            order: parted(points, progress)?.concat(),
         };
         let mut all = Singles::new(columns, n);
         for row in 0..n {
             all.push(vectors.rounded(points.row(row)));
         }
+        progress.check()?;
         let mut order: Vec<u32> = (0..n as u32).collect();
         order.par_sort_unstable_by(|&a, &b| compare(all.row(a), all.row(b)).then(a.cmp(&b)));
         let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| all.row(a) == all.row(b)).collect();

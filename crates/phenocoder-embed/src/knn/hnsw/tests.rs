@@ -1,5 +1,5 @@
 use ndarray::{Axis, array};
-use phenocoder_core::{CancelToken, NoProgress};
+use phenocoder_core::CancelToken;
 use proptest::prelude::*;
 
 use super::*;
@@ -155,7 +155,7 @@ fn no_distance_is_outside_what_single_precision_leaves_open() {
     for x in &sets {
         for metric in [Metric::Euclidean, Metric::Cosine] {
             let points = Points::new(x.view(), metric).unwrap();
-            let vectors = Vectors::new(&points, Seed::new(1)).unwrap();
+            let vectors = Vectors::new(&points, Seed::new(1), &NoProgress).unwrap();
             // The rows themselves, and rows far outside of them.
             for times in [1.0, 1e3, 1e9] {
                 let query = Points::new((x * times).view(), metric).unwrap();
