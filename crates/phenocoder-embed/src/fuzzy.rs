@@ -146,7 +146,7 @@ pub fn membership(neighbors: &Neighbors) -> ndarray::Array2<f64> {
 }
 
 /// Keeps, of each node's edges, those at least as strong as its `keep`-th strongest, and drops every edge that either
-/// of its two nodes does not keep.
+/// of its two nodes does not keep; edges of weight 0 are dropped too.
 ///
 /// # Differences from bbknn's `trim`
 ///
@@ -178,7 +178,7 @@ pub fn trim(graph: &CsrGraph, keep: usize, progress: &dyn Progress) -> Result<Cs
     for node in 0..n {
         ask(node, n, progress)?;
         for (other, weight) in graph.row(node) {
-            if weight >= threshold[node] && weight >= threshold[other] {
+            if weight > 0.0 && weight >= threshold[node] && weight >= threshold[other] {
                 indices.push(other as u32);
                 values.push(weight);
             }
@@ -624,6 +624,13 @@ mod tests {
                 })
             ));
         }
+    }
+
+    #[test]
+    fn edges_of_weight_0_are_trimmed_however_many_are_kept() {
+        let loose = graph(&[0, 2, 3, 4], &[1, 2, 0, 0], &[1.0, 0.0, 1.0, 0.0]);
+        let trimmed = trim(&loose, 5, &NoProgress).unwrap();
+        assert_eq!(trimmed, graph(&[0, 1, 2, 2], &[1, 0], &[1.0, 1.0]));
     }
 
     #[test]
