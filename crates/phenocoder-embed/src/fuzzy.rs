@@ -2,6 +2,7 @@
 
 mod supervise;
 
+use ndarray::{Array2, Axis};
 use phenocoder_core::{CsrGraph, Progress};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -134,15 +135,26 @@ fn directed(neighbors: &Neighbors, progress: &dyn Progress) -> Result<CsrGraph> 
 ///
 /// A new row counts its whole distances, `exp(−d/σ)`, and its weights but that of the nearest neighbour add up to
 /// `log₂ k`, as in umap-learn's `transform`: only a row at distance 0 belongs fully.
-#[must_use]
-pub fn membership(neighbors: &Neighbors) -> ndarray::Array2<f64> {
+///
+/// # Errors
+///
+/// [`Error::Cancelled`] when the caller stops it.
+pub fn membership(neighbors: &Neighbors, progress: &dyn Progress) -> Result<Array2<f64>> {
     let mean = neighbors.distances().mean().unwrap_or(0.0);
     let mut weights = neighbors.distances().to_owned();
-    for mut row in weights.outer_iter_mut() {
-        let scale = Scale::of_new_row(&row.to_vec(), mean);
-        row.mapv_inplace(|d| scale.weight(d));
-    }
-    weights
+    progress.start("memberships", Some(neighbors.len() as u64));
+    let blocks: Vec<_> = weights.axis_chunks_iter_mut(Axis(0), ROWS).collect();
+    blocks.into_par_iter().try_for_each(|mut rows| {
+        progress.check()?;
+        for mut row in rows.outer_iter_mut() {
+            let scale = Scale::of_new_row(&row.to_vec(), mean);
+            row.mapv_inplace(|d| scale.weight(d));
+        }
+        progress.advance(rows.nrows() as u64);
+        Ok::<_, Error>(())
+    })?;
+    progress.finish();
+    Ok(weights)
 }
 
 /// Keeps, of each node's edges, those at least as strong as its `keep`-th strongest, and drops every edge that either
@@ -431,7 +443,7 @@ pub(crate) fn check_undirected(graph: &CsrGraph) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array};
+    use ndarray::array;
     use phenocoder_core::{CancelToken, NoProgress, Seed};
 
     use super::*;
@@ -463,6 +475,8 @@ mod tests {
         ] {
             assert!(matches!(stopped, Err(Error::Cancelled(_))));
         }
+        let stopped = membership(&neighbors, &token);
+        assert!(matches!(stopped, Err(Error::Cancelled(_))));
     }
 
     #[test]
@@ -479,6 +493,9 @@ mod tests {
         let config = FuzzyConfig::default();
         let graph = |progress: &dyn Progress| fuzzy_graph(&neighbors, &config, progress);
         assert_eq!(times_asked(graph), 4);
+        let shape = (ROWS + 1, 1);
+        let far = Neighbors::new(Array2::zeros(shape), Array2::ones(shape)).unwrap();
+        assert_eq!(times_asked(|progress| membership(&far, progress)), 2);
     }
 
     fn random(n: usize) -> Array2<f64> {
@@ -514,7 +531,8 @@ mod tests {
         let (x, new) = (random(100), random(120));
         let new = new.slice(ndarray::s![90.., ..]);
         let neighbors = query_neighbors(x.view(), new, 8, Metric::Euclidean, &NoProgress).unwrap();
-        for (row, weights) in membership(&neighbors).outer_iter().enumerate() {
+        let of = |neighbors: &Neighbors| membership(neighbors, &NoProgress).unwrap();
+        for (row, weights) in of(&neighbors).outer_iter().enumerate() {
             let sum: f64 = weights.iter().skip(1).sum();
             assert!((sum - 3.0).abs() < 1e-4, "{sum}");
             // The first ten new rows are rows of the map.
@@ -522,11 +540,11 @@ mod tests {
         }
         // One neighbour, none, and rows that are all the same.
         let far = Neighbors::new(array![[0]], array![[2.0]]).unwrap();
-        assert_eq!(membership(&far), array![[libm::exp(-2.0)]]);
+        assert_eq!(of(&far), array![[libm::exp(-2.0)]]);
         let none = Neighbors::new(Array2::zeros((2, 0)), Array2::zeros((2, 0))).unwrap();
-        assert_eq!(membership(&none).dim(), (2, 0));
+        assert_eq!(of(&none).dim(), (2, 0));
         let same = Neighbors::new(array![[0, 1, 2]], Array2::zeros((1, 3))).unwrap();
-        assert_eq!(membership(&same), array![[1.0, 1.0, 1.0]]);
+        assert_eq!(of(&same), array![[1.0, 1.0, 1.0]]);
     }
 
     #[test]

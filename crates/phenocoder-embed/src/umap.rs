@@ -15,8 +15,9 @@ mod optimize;
 mod power;
 mod spectral;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use phenocoder_core::{CsrGraph, Progress, Seed, ShapeError};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use curve::Curve;
@@ -27,7 +28,7 @@ use crate::fuzzy::{check_undirected, membership};
 use crate::knn::Neighbors;
 use crate::matrix::{check_columns, check_finite};
 use crate::{ConfigError, Error, Result};
-use optimize::{Drawing, Pulls};
+use optimize::{Drawing, Pulls, TASK};
 pub(crate) use spectral::connected_parts;
 
 /// The bounds of settings and of positions: moves are computed in single precision, whose numbers end at 3e38.
@@ -471,22 +472,8 @@ impl Umap {
     pub fn transform(&self, neighbors: &Neighbors, progress: &dyn Progress) -> Result<Array2<f64>> {
         neighbors.check_among(self.embedding.nrows())?;
         Error::check_enough("placing rows on a map", "neighbours", 1, neighbors.k())?;
-        let weights = membership(neighbors);
-        let mut start = Array2::zeros((neighbors.len(), self.config.n_components));
-        for ((mut to, indices), weights) in start
-            .outer_iter_mut()
-            .zip(neighbors.indices().outer_iter())
-            .zip(weights.outer_iter())
-        {
-            let total: f64 = weights.sum();
-            if weights[0] == 1.0 || total == 0.0 {
-                to.assign(&self.embedding.row(indices[0] as usize));
-                continue;
-            }
-            for (&index, weight) in indices.iter().zip(&weights) {
-                to.scaled_add(weight / total, &self.embedding.row(index as usize));
-            }
-        }
+        let weights = membership(neighbors, progress)?;
+        let start = self.start_of_new(neighbors, &weights, progress)?;
         let epochs = self.config.epochs_of_new(neighbors.len());
         let pulls = Pulls::of_neighbors(neighbors, &weights, epochs);
         // A quarter of the step: the rows start close to where they belong.
@@ -503,6 +490,35 @@ impl Umap {
             epochs,
         };
         drawing.optimize(progress)
+    }
+
+    /// The mean of the neighbours of each new row by these weights, or the place of one at distance 0.
+    fn start_of_new(
+        &self,
+        neighbors: &Neighbors,
+        weights: &Array2<f64>,
+        progress: &dyn Progress,
+    ) -> Result<Array2<f64>> {
+        let indices = neighbors.indices();
+        let mut start = Array2::<f64>::zeros((neighbors.len(), self.config.n_components));
+        let blocks: Vec<_> = start.axis_chunks_iter_mut(Axis(0), TASK).collect();
+        let blocks = blocks.into_par_iter().enumerate();
+        blocks.try_for_each(|(block, mut rows)| {
+            progress.check()?;
+            for (row, mut to) in (block * TASK..).zip(rows.outer_iter_mut()) {
+                let (indices, weights) = (indices.row(row), weights.row(row));
+                let total: f64 = weights.sum();
+                if weights[0] == 1.0 || total == 0.0 {
+                    to.assign(&self.embedding.row(indices[0] as usize));
+                    continue;
+                }
+                for (&index, weight) in indices.iter().zip(&weights) {
+                    to.scaled_add(weight / total, &self.embedding.row(index as usize));
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(start)
     }
 }
 

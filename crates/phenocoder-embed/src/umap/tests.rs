@@ -4,6 +4,7 @@ use phenocoder_core::{CancelToken, NoProgress};
 use super::*;
 use crate::fuzzy::{FuzzyConfig, fuzzy_graph};
 use crate::knn::{Metric, nearest_neighbors, query_neighbors};
+use crate::patience::tests::times_asked;
 
 /// Rows around `groups` centers, `apart` from each other.
 fn rows(n: usize, groups: usize, apart: f64) -> Array2<f64> {
@@ -144,7 +145,7 @@ fn connected_parts_start_and_stay_apart() {
     assert_eq!(start.nrows(), n);
     // A ring starts as a circle: all nodes equally far from the middle of their part.
     let middle = (start.slice(ndarray::s![..200, ..]))
-        .mean_axis(ndarray::Axis(0))
+        .mean_axis(Axis(0))
         .unwrap();
     for (i, j) in [(0, 250), (10, 400), (399, 400)] {
         assert!(distance(&start, i, j) > 0.5, "{i} {j}");
@@ -214,6 +215,16 @@ fn a_start_of_the_callers_is_kept_in_shape() {
         .is_err()
     );
     assert!(layout_from(&graph, x.view(), &config, &NoProgress).is_err());
+}
+
+#[test]
+fn new_rows_can_be_stopped_before_they_move() {
+    let config = UmapConfig::default().with_transform_epochs(3);
+    let map = Umap::from_embedding(array![[0.0, 1.0]], &config).unwrap();
+    let neighbors = Neighbors::new(Array2::zeros((600, 1)), Array2::ones((600, 1))).unwrap();
+    // Three blocks for memberships, two for starts, three rounds.
+    let asked = times_asked(|progress| map.transform(&neighbors, progress));
+    assert_eq!(asked, 8);
 }
 
 #[test]

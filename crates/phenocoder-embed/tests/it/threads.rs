@@ -255,7 +255,7 @@ fn hash_variants(threads: usize) -> Vec<u8> {
         ] {
             add(&mut found.distances().iter().copied());
             add(&mut found.indices().iter().map(|&i| f64::from(i)));
-            add(&mut membership(&found).iter().copied());
+            add(&mut membership(&found, &NoProgress).unwrap().iter().copied());
         }
         let graph = fuzzy_graph(
             &near,

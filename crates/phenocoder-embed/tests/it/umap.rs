@@ -109,7 +109,7 @@ fn weights_of_new_rows_are_those_of_umap_learn() {
     let neighbors = new_neighbors(&golden);
     let indices = neighbors.indices().mapv(f64::from);
     assert_eq!(indices, matrix(&golden["new_neighbors"]));
-    let weights = membership(&neighbors);
+    let weights = membership(&neighbors, &NoProgress).unwrap();
     let difference = max_difference(&weights, &matrix(&golden["new_weights"]));
     assert!(difference < 1e-4, "{difference}");
 }
