@@ -313,6 +313,13 @@ fn start(graph: &CsrGraph, config: &UmapConfig, progress: &dyn Progress) -> Resu
 ///
 /// The start is moved and scaled so that it fills the box from 0 to 10; its number of columns is the number of
 /// dimensions.
+/// Where rows of it repeat, or a column has one value only, every coordinate then gets noise of deviation 1e-4 from the
+/// seed: nodes at one place neither pull nor push each other, and no move leaves a line on which all nodes lie.
+///
+/// # Differences from umap-learn
+///
+/// There, noise is added where rows repeat only, before scaling and of a thousandth of the mean distance of nearest
+/// rows; without it, a column of one value becomes NaN.
 ///
 /// # Errors
 ///
@@ -328,12 +335,8 @@ pub fn layout_from(
     check_finite(start)?;
     ShapeError::check_len("start", graph.n_nodes(), start.nrows())?;
     check_columns("start", start, config.n_components)?;
-    run(
-        graph,
-        spectral::fill_box(start.to_owned()),
-        config,
-        progress,
-    )
+    let start = spectral::start_at(start.to_owned(), config.seed);
+    run(graph, start, config, progress)
 }
 
 fn run(

@@ -1,7 +1,9 @@
 //! Where the nodes of a map start.
 
+use std::cmp::Ordering;
+
 use nalgebra::{DMatrix, SymmetricEigen};
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 use phenocoder_core::{CsrGraph, Progress, Seed, Stream};
 use rayon::prelude::*;
 
@@ -63,6 +65,31 @@ pub(super) fn start(
     }
     progress.finish();
     Ok(fill_box(positions))
+}
+
+/// These positions, filling `[0, 10]`; with noise where moves would not part nodes.
+pub(super) fn start_at(positions: Array2<f64>, seed: Seed) -> Array2<f64> {
+    let mut positions = fill_box(positions);
+    if !are_apart(&positions) {
+        let mut stream = seed.stream("umap/noise", 0);
+        // Row by row, in whatever order the caller's values are in memory.
+        for position in &mut positions {
+            *position += NOISE * stream.normal();
+        }
+    }
+    positions
+}
+
+/// Whether no two nodes in the box share a place, and no axis is without extent.
+fn are_apart(positions: &Array2<f64>) -> bool {
+    if positions.nrows() < 2 {
+        return true;
+    }
+    let mut rows: Vec<ArrayView1<'_, f64>> = positions.outer_iter().collect();
+    rows.par_sort_unstable_by(|a, b| a.iter().partial_cmp(b).unwrap_or(Ordering::Equal));
+    let mut axes = positions.axis_iter(Axis(1));
+    rows.windows(2).all(|pair| pair[0] != pair[1])
+        && axes.all(|axis| axis.iter().any(|&place| place != SIDE / 2.0))
 }
 
 /// Moves and scales every axis to `[0, 10]`; an axis without extent is set to the middle.

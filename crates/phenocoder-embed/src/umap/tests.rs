@@ -218,6 +218,49 @@ fn a_start_of_the_callers_is_kept_in_shape() {
 }
 
 #[test]
+fn a_start_without_extent_is_left() {
+    let x = rows(300, 3, 12.0);
+    let graph = graph_of(&x, 10);
+    let draw_from = |start: &Array2<f64>, seed| {
+        let config = UmapConfig::default().with_n_epochs(100);
+        let config = config.with_seed(Seed::new(seed));
+        layout_from(&graph, start.view(), &config, &NoProgress).unwrap()
+    };
+    let point = Array2::<f64>::zeros((300, 2));
+    let mut line = x.slice_move(ndarray::s![.., ..2]);
+    line.column_mut(1).fill(7.0);
+    for start in [&point, &line] {
+        let map = draw_from(start, 1);
+        for axis in map.columns() {
+            let low = axis.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = axis.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            assert!(high - low > 3.0, "{low} to {high}");
+        }
+    }
+    // The order of the values in memory is of no account, the seed is.
+    let turned = Array2::<f64>::zeros((2, 300)).reversed_axes();
+    assert_eq!(draw_from(&turned, 1), draw_from(&point, 1));
+    assert_ne!(draw_from(&point, 2), draw_from(&point, 1));
+}
+
+#[test]
+fn rows_of_a_start_that_repeat_are_parted_and_others_stay() {
+    let config = UmapConfig::default();
+    // Without edges, nodes end where they start.
+    let map = |start: Array2<f64>| {
+        let graph = CsrGraph::empty(start.nrows());
+        layout_from(&graph, start.view(), &config, &NoProgress).unwrap()
+    };
+    let apart = map(array![[1.0, 3.0], [2.0, 3.0], [3.0, 5.0]]);
+    assert_eq!(apart, array![[0.0, 0.0], [5.0, 0.0], [10.0, 10.0]]);
+    assert_eq!(map(array![[1.0, 3.0]]), array![[5.0, 5.0]]);
+    let twice = map(array![[1.0, 3.0], [3.0, 5.0], [1.0, 3.0]]);
+    assert!(distance(&twice, 0, 2) > 0.0);
+    let moved = &twice - &array![[0.0, 0.0], [10.0, 10.0], [0.0, 0.0]];
+    assert!(moved.iter().all(|v| v.abs() < 1e-3), "{moved}");
+}
+
+#[test]
 fn new_rows_can_be_stopped_before_they_move() {
     let config = UmapConfig::default().with_transform_epochs(3);
     let map = Umap::from_embedding(array![[0.0, 1.0]], &config).unwrap();
