@@ -189,10 +189,10 @@ fn scaling(given: &Given) -> Vec<Named> {
     let scaler = Scaler::fit(x, &ScaleConfig::default()).unwrap();
     vec![
         named("Scaler::fit", scaler.mean().iter().chain(scaler.std())),
-        named("Scaler::transform", &scaler.transform(x).unwrap()),
+        named("Scaler::transform", scaler.transform(x).unwrap()),
         named(
             "Scaler::inverse_transform",
-            &scaler.inverse_transform(x).unwrap(),
+            scaler.inverse_transform(x).unwrap(),
         ),
     ]
 }
@@ -312,7 +312,7 @@ fn neighbors(given: &Given) -> Vec<Named> {
         let found = found.unwrap();
         let weights = named(
             format!("membership, {name}"),
-            &membership(&found, &NoProgress).unwrap(),
+            membership(&found, &NoProgress).unwrap(),
         );
         [named_neighbors(name, &found), weights]
     });
@@ -380,7 +380,7 @@ fn maps(given: &Given) -> Vec<Named> {
             given.map.transform(&given.near_new, &NoProgress),
         ),
     ];
-    let mut all = Vec::from(all.map(|(name, found)| named(name, &found.unwrap())));
+    let mut all = Vec::from(all.map(|(name, found)| named(name, found.unwrap())));
     all.push(named("Umap::fit", fitted.embedding()));
     all
 }
