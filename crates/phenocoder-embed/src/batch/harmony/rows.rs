@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// Rows per task; fixed, so that sums do not depend on the number of threads.
 pub(super) const ROWS: usize = 1024;
-/// Tasks whose sums are in memory at once.
+/// The most tasks whose sums are in memory at once.
 const TASKS: usize = 64;
 /// Clusters per task, when each of them looks at every row.
 const CLUSTERS: usize = 4;
@@ -110,10 +110,16 @@ impl Rows {
     }
 }
 
+/// Tasks whose sums by level are in memory at once: one, or as many as hold together no more sums than so many rows have
+/// memberships.
+fn tasks(rows: usize, levels: usize) -> usize {
+    (rows / levels.max(1)).clamp(1, TASKS)
+}
+
 /// `Σ_i R_ki` over those of the rows `among` that have each level, `[B, K]`.
 pub(super) fn mass_by_level(levels: &Levels, memberships: &Rows, among: &[usize]) -> Rows {
     let mut mass = Rows::zeros(levels.len(), memberships.width());
-    for span in among.chunks(TASKS * ROWS) {
+    for span in among.chunks(tasks(among.len(), levels.len()) * ROWS) {
         let parts: Vec<Rows> = span
             .par_chunks(ROWS)
             .map(|rows| {
@@ -163,5 +169,37 @@ pub(super) fn sums(memberships: &Rows, x: &Rows) -> Rows {
     Rows {
         width: x.width(),
         values: values.into_iter().flat_map(|rows| rows.values).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use phenocoder_core::Categorical;
+
+    use super::*;
+
+    #[test]
+    fn sums_of_tasks_take_no_more_memory_than_memberships() {
+        assert_eq!(tasks(100_000, 10), TASKS);
+        assert_eq!(tasks(70_000, 10_000), 7);
+        assert_eq!((tasks(5, 10), tasks(5, 0)), (1, 5));
+    }
+
+    #[test]
+    fn how_many_tasks_are_in_memory_changes_no_bit() {
+        // Of two tasks at once, three times, and a rest.
+        let (rows, levels) = (6500, 3000);
+        assert_eq!(tasks(rows, levels), 2);
+        let labels = Categorical::from_labels((0..rows).map(|row| (row % levels).to_string()));
+        let levels = Levels::new(&[&labels], rows, 1).unwrap();
+        let shares = |(row, cluster): (usize, usize)| 1.0 / (3 + row % 7 + cluster) as f64;
+        let memberships = Rows::of(Array2::from_shape_fn((rows, 2), shares).view());
+        let all: Vec<usize> = (0..rows).collect();
+        let mut expected = Rows::zeros(levels.len(), 2);
+        for task in all.chunks(ROWS) {
+            expected.add(1.0, &mass_by_level(&levels, &memberships, task));
+        }
+        let found = mass_by_level(&levels, &memberships, &all);
+        assert_eq!(found.values(), expected.values());
     }
 }
