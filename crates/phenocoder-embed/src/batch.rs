@@ -35,6 +35,22 @@ use crate::{Error, Result};
 /// Rows after which a fit asks whether to stop.
 const ROWS: usize = 1024;
 
+/// The most categories of several labels together: every pair of them has a number, half a gigabyte in all.
+const MOST_CATEGORIES: usize = 8192;
+
+/// Refuses more categories than equations of all pairs of them have room for.
+fn check_categories(method: &'static str, found: usize) -> Result<()> {
+    if found <= MOST_CATEGORIES {
+        return Ok(());
+    }
+    Err(Error::TooMany {
+        method,
+        what: "categories",
+        most: MOST_CATEGORIES,
+        found,
+    })
+}
+
 /// Looks at every row, and asks on the way whether to stop.
 fn each_row<'a>(
     x: ArrayView2<'a, f64>,

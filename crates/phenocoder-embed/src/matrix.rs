@@ -11,6 +11,9 @@ use crate::{ConfigError, Error, Result};
 
 /// Columns of a system of equations that are made or solved before the caller is asked again whether to stop.
 pub(crate) const COLUMNS: usize = 64;
+/// By how many times the variance of an unknown may grow by not knowing the others: from here on, ten or more of sixteen digits
+/// are rounding.
+const MOST_INFLATION: f64 = 1e10;
 
 /// Refuses NaN and infinity and names the first one.
 pub(crate) fn check_finite(x: ArrayView2<'_, f64>) -> Result<()> {
@@ -236,6 +239,57 @@ pub(crate) fn sum_rows(
     sums
 }
 
+/// The solution of equations `A x = b` with a symmetric matrix, for every column of `right`; asks on the way whether to stop.
+///
+/// Refuses what rounding decides: equations of which an unknown has a variance inflation factor `A_jj (A⁻¹)_jj` above 1e10
+/// (Marquardt 1970, doi:10.1080/00401706.1970.10488699).
+/// It is 1 for an unknown that has nothing in common with the others, and infinite for one that follows from them; other than
+/// the pivots of a decomposition, it does not depend on the order of the unknowns and on their units.
+/// Cost: as much as the decomposition once more, and memory for a block of columns.
+pub(crate) fn solve_symmetric(
+    method: &'static str,
+    system: DMatrix<f64>,
+    right: DMatrix<f64>,
+    progress: &dyn Progress,
+) -> Result<DMatrix<f64>> {
+    let singular = Error::Singular { method };
+    let diagonal = system.diagonal();
+    progress.check()?;
+    let Some(factors) = Cholesky::new(system) else {
+        return Err(singular);
+    };
+    if !are_told_apart(&factors, diagonal.as_slice(), progress)? {
+        return Err(singular);
+    }
+    Ok(solve_columns(&factors, right, progress)?)
+}
+
+/// Whether no variance inflation factor is too large, of equations that are decomposed, given the diagonal of their matrix.
+fn are_told_apart(
+    factors: &Cholesky<f64, Dyn>,
+    diagonal: &[f64],
+    progress: &dyn Progress,
+) -> Result<bool, Cancelled> {
+    let lower = factors.l_dirty();
+    for (block, own) in diagonal.chunks(COLUMNS).enumerate() {
+        progress.check()?;
+        let start = block * COLUMNS;
+        let rest = diagonal.len() - start;
+        // (A⁻¹)_jj is the squared length of column j of L⁻¹, in which all above row j is 0.
+        // Scaled first, so that the square of no scale is infinite.
+        let roots: Vec<f64> = own.iter().map(|value| value.sqrt()).collect();
+        let mut columns = DMatrix::from_partial_diagonal(rest, own.len(), &roots);
+        lower
+            .view((start, start), (rest, rest))
+            .solve_lower_triangular_unchecked_mut(&mut columns);
+        let mut inflations = columns.column_iter().map(|column| column.norm_squared());
+        if !inflations.all(|inflation| inflation <= MOST_INFLATION) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The solution of equations whose matrix is decomposed, for every column of `right`; asks on the way whether to stop.
 pub(crate) fn solve_columns(
     factors: &Cholesky<f64, Dyn>,
@@ -300,6 +354,8 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use phenocoder_core::NoProgress;
+
     use super::*;
 
     /// Stops when it has been asked so often.
@@ -332,6 +388,58 @@ mod tests {
             let stopped = solve_columns(&factors, right.clone(), &asked(times));
             assert_eq!(stopped, Err(Cancelled));
         }
+    }
+
+    #[test]
+    fn unknowns_are_told_apart_whatever_their_order_and_units() {
+        // Of two unknowns with correlation r the variance grows by 1 / (1 − r²).
+        for (rest, is_solved) in [(0.5, true), (2e-10, true), (5e-11, false), (1e-13, false)] {
+            let r = f64::sqrt(1.0 - rest);
+            for (a, b) in [(1.0, 1.0), (1e-8, 1e8), (1e8, 1e-8), (1e-150, 1e3)] {
+                let system = DMatrix::from_row_slice(2, 2, &[a * a, r * a * b, r * a * b, b * b]);
+                let right = DMatrix::from_row_slice(2, 1, &[a, b]);
+                let found = solve_symmetric("it", system, right, &NoProgress);
+                if is_solved {
+                    // Both unknowns are 1 / (1 + r) in units of 1.
+                    let found = found.unwrap();
+                    for (found, unit) in [(found[0], a), (found[1], b)] {
+                        assert!(
+                            (found * unit * (1.0 + r) - 1.0).abs() < 1e-4,
+                            "{found} {unit}"
+                        );
+                    }
+                } else {
+                    assert_eq!(
+                        found,
+                        Err(Error::Singular { method: "it" }),
+                        "{rest} {a} {b}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_in_any_block_that_follows_from_one_in_another_is_found() {
+        let n = 2 * COLUMNS + 5;
+        for (i, j) in [(0, n - 1), (3, 4), (COLUMNS, 2 * COLUMNS)] {
+            for (shared, is_solved) in [(1.0 - 1e-9, true), (1.0 - 1e-12, false)] {
+                let mut system = DMatrix::<f64>::identity(n, n);
+                (system[(i, j)], system[(j, i)]) = (shared, shared);
+                let found = solve_symmetric("it", system, DMatrix::zeros(n, 1), &NoProgress);
+                assert_eq!(found.is_ok(), is_solved, "{i} {j}");
+            }
+        }
+        // Asked before the decomposition, for three blocks of unknowns and for one of right sides.
+        let of = |times| {
+            let (system, right) = (DMatrix::identity(n, n), DMatrix::zeros(n, 1));
+            let asked = StopAfter(times, AtomicUsize::new(0));
+            solve_symmetric("it", system, right, &asked)
+        };
+        for times in 0..5 {
+            assert_eq!(of(times), Err(Error::Cancelled(Cancelled)));
+        }
+        assert!(of(5).is_ok());
     }
 
     #[test]

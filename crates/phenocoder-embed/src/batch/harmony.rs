@@ -469,7 +469,7 @@ impl TryFrom<ResultParts> for HarmonyResult {
 /// For components of which each holds as much as it varies; not for columns scaled one by one.
 /// What kinds of cells only one batch has stays, as far as they are clusters of their own.
 /// Cost: `O(n K d)` for each round and variable, with several variables of `B` batches in all also `O(K B³)`;
-/// `24 n K + 8 B K d` bytes.
+/// `32 n K + 8 B K d` bytes, with several variables also `16 B²` for each thread.
 ///
 /// # Differences from harmonypy
 ///
@@ -482,6 +482,7 @@ impl TryFrom<ResultParts> for HarmonyResult {
 /// - Of the runs of k-means at the start that of the lowest objective is kept, not that of the lowest sum of squares as
 ///   in 0.0.10: the end depends less on the seed.
 /// - A row of zeros belongs to all clusters alike; 0.0.10 fails.
+/// - Several variables that only a tiny penalty parts are refused; there the correction is rounding.
 ///
 /// One batch in all leaves the rows as they are, there and here.
 ///
@@ -493,9 +494,11 @@ impl TryFrom<ResultParts> for HarmonyResult {
 ///
 /// [`Error::Config`] for a setting outside its range, [`Error::TooFew`] without rows, columns or batch variables, or with
 /// fewer rows than clusters, [`Error::NotFinite`] for NaN or infinity, [`Error::Shape`] when rows and labels differ in
-/// number, [`Error::MissingLabel`] for a row without a batch, [`Error::Singular`] when a penalty is so small that the
-/// variables cannot be told apart, [`Error::Overflow`] when sums are infinite, [`Error::Cancelled`] when the caller stops
-/// it.
+/// number, [`Error::MissingLabel`] for a row without a batch, [`Error::TooMany`] for several variables of more than 8,192
+/// batches with rows together, [`Error::Singular`] when a penalty is so small that several variables cannot be told apart
+/// in double precision, from some 1e-10 of the rows of a cluster down, [`Error::Overflow`] when sums are infinite,
+/// [`Error::Cancelled`] when the caller stops it, which waits for the decomposition of a cluster's equations, `B³ / 3`
+/// multiplications.
 ///
 /// # Examples
 ///
@@ -548,9 +551,10 @@ pub fn harmony(
         let (before, now) = (objective[iteration].total(), clusters.objective());
         objective.push(now);
         let penalties = |mass: &[f64]| config.penalties(&levels, mass);
-        let regression = Regression::fit(&levels, clusters.memberships(), &x, penalties, None)?;
+        let memberships = clusters.memberships();
+        let regression = Regression::fit(&levels, memberships, &x, penalties, None, progress)?;
         progress.check()?;
-        corrected = regression.apply(&levels, clusters.memberships(), &x);
+        corrected = regression.apply(&levels, memberships, &x);
         corrected.check_finite()?;
         clusters.follow(&corrected, &regression.intercepts);
         let scale = before.abs().max(ROUNDING * x.len() as f64);

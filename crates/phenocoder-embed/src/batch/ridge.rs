@@ -1,20 +1,15 @@
 //! Batch effects by ridge regression.
 
-use nalgebra::{Cholesky, DMatrix};
+use nalgebra::DMatrix;
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{Categorical, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use super::{Batches, each_row, places};
-use crate::matrix::{check_columns, check_finite, solve_columns, within_numbers};
+use super::{Batches, check_categories, each_row, places};
+use crate::matrix::{check_columns, check_finite, solve_symmetric, within_numbers};
 use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "ridge removal";
-/// The most categories of batch and confounders together: every pair of them has a number, half a gigabyte in all.
-const MOST: usize = 8192;
-/// What the categories before it must leave of a category, as a share of the rows of the largest: up to this, ten or more of
-/// sixteen digits are rounding.
-const LEAST_PIVOT: f64 = 1e-10;
 
 /// What [`ridge_removal`] returns.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +103,7 @@ impl RidgeRemoval {
                 }
             }
         })?;
-        let beta = solve(gram, moments, progress)?;
+        let beta = solve_symmetric(METHOD, gram, moments, progress)?;
         let shape = (batches.len(), x.ncols());
         let effects = Array2::from_shape_fn(shape, |place| beta[place]);
         let effects = within_numbers(METHOD, effects)?;
@@ -150,27 +145,6 @@ impl RidgeRemoval {
     }
 }
 
-/// The solution of `gram β = moments`, where the pivots say that it is more than rounding.
-fn solve(
-    gram: DMatrix<f64>,
-    moments: DMatrix<f64>,
-    progress: &dyn Progress,
-) -> Result<DMatrix<f64>> {
-    let singular = Error::Singular { method: METHOD };
-    // Of one category alone, what is refused would depend on which of them comes last.
-    let largest = gram.diagonal().iter().copied().fold(0.0, f64::max);
-    progress.check()?;
-    let Some(factor) = Cholesky::new(gram) else {
-        return Err(singular);
-    };
-    let roots = factor.l_dirty().diagonal();
-    let least = LEAST_PIVOT * largest;
-    if roots.iter().any(|root| root * root <= least) {
-        return Err(singular);
-    }
-    Ok(solve_columns(&factor, moments, progress)?)
-}
-
 /// The batches; the category of each row by batch and by each confounder, numbered through; and how many there are.
 /// Only those with rows count.
 fn factors(
@@ -186,14 +160,7 @@ fn factors(
         factors.push(groups.codes.iter().map(|code| width + code).collect());
         width += groups.len();
     }
-    if width > MOST {
-        return Err(Error::TooMany {
-            method: METHOD,
-            what: "categories",
-            most: MOST,
-            found: width,
-        });
-    }
+    check_categories(METHOD, width)?;
     Ok((batches.names, factors, width))
 }
 
@@ -234,6 +201,7 @@ mod tests {
     use ndarray::array;
     use phenocoder_core::{CancelToken, NoProgress};
 
+    use super::super::MOST_CATEGORIES;
     use super::*;
 
     #[test]
@@ -305,7 +273,7 @@ mod tests {
         let kind = Categorical::from_labels((0..10_000).map(|i| ["k", "l", "m", "n"][i % 4]));
         let x = Array2::from_shape_fn((10_000, 1), |(i, _)| (i % 3 + i % 4) as f64);
         let of = |alpha| RidgeRemoval::fit(x.view(), &batch, &[&kind], alpha, &NoProgress);
-        // The seven categories leave 7 α of the last one, and the largest has 3,334 rows.
+        // The seven categories leave 7 α of one of them, and the largest has 3,334 rows.
         for alpha in [4.7e-8, 1e-9, 1e-11, 1e-12, 1e-14] {
             let error = of(alpha).unwrap_err();
             assert_eq!(error, Error::Singular { method: METHOD }, "{alpha}");
@@ -363,7 +331,7 @@ mod tests {
 
     #[test]
     fn more_categories_than_there_is_room_for_are_refused() {
-        let rows = MOST + 1;
+        let rows = MOST_CATEGORIES + 1;
         let each = Categorical::from_labels((0..rows).map(|row| row.to_string()));
         let x = Array2::zeros((rows, 1));
         let error = ridge_removal(x.view(), &each, &[], 1.0, &NoProgress).unwrap_err();

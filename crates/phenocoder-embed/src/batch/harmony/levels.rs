@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use phenocoder_core::Categorical;
 
+use super::METHOD;
 use crate::Result;
-use crate::batch::Batches;
+use crate::batch::{Batches, check_categories};
 
 /// Batches of one variable or more, numbered through: every row has one level of each variable.
 #[derive(Debug)]
@@ -21,7 +22,8 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// Leaves out the categories without rows, and the variables of fewer than `least` batches.
+    /// Leaves out the categories without rows, and the variables of fewer than `least` batches; of several variables it
+    /// refuses more batches than the regression has room for.
     pub(super) fn new(batches: &[&Categorical], rows: usize, least: usize) -> Result<Self> {
         let mut variables = Vec::new();
         for batch in batches {
@@ -34,6 +36,9 @@ impl Levels {
         for variable in &variables {
             counts.extend(&variable.counts);
             starts.push(counts.len());
+        }
+        if variables.len() > 1 {
+            check_categories(METHOD, counts.len())?;
         }
         let mut codes = Vec::with_capacity(rows * variables.len());
         for row in 0..rows {

@@ -1,12 +1,14 @@
 //! What the batches of a cluster differ by: a ridge regression in each.
 
-use nalgebra::{Cholesky, DMatrix};
+use nalgebra::DMatrix;
+use phenocoder_core::Progress;
 use rayon::prelude::*;
 
 use super::METHOD;
 use super::levels::Levels;
 use super::rows::{Rows, mass_by_level, sums_by_level};
-use crate::{Error, Result};
+use crate::Result;
+use crate::matrix::solve_symmetric;
 
 /// Rows that are there already and of no batch: Symphony's reference.
 #[derive(Debug)]
@@ -31,19 +33,22 @@ impl Regression {
     ///
     /// An infinite penalty leaves a level out, and rows of which all levels are left out have no part in the cluster's
     /// regression; where all rows are left out there is no intercept: 0.
+    /// Asks for every cluster whether to stop.
     pub(super) fn fit(
         levels: &Levels,
         memberships: &Rows,
         x: &Rows,
         penalties: impl Fn(&[f64]) -> Vec<f64> + Sync,
         reference: Option<&Reference<'_>>,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         let all: Vec<usize> = (0..x.len()).collect();
         let mass = mass_by_level(levels, memberships, &all);
         let solved: Vec<(Vec<f64>, Rows)> = sums_by_level(levels, memberships, x)
             .into_par_iter()
             .enumerate()
-            .map(|(cluster, sums)| {
+            .map(|(cluster, sums)| -> Result<(Vec<f64>, Rows)> {
+                progress.check()?;
                 let mass: Vec<f64> = mass.iter().map(|level| level[cluster]).collect();
                 let equations = Equations {
                     penalties: penalties(&mass),
@@ -56,7 +61,8 @@ impl Regression {
                 };
                 if levels.variables().len() > 1 {
                     let held = held(levels, memberships, x, cluster, &equations.penalties);
-                    equations.solve_all(&crossed(levels, memberships, cluster), held)
+                    let crossed = crossed(levels, memberships, cluster);
+                    equations.solve_all(&crossed, held, progress)
                 } else {
                     Ok(equations.solve_one())
                 }
@@ -174,6 +180,7 @@ impl Equations {
         self,
         crossed: &Rows,
         held: (f64, Vec<f64>),
+        progress: &dyn Progress,
     ) -> Result<(Vec<f64>, Rows)> {
         let (levels, d) = (self.mass.len(), self.sums.width());
         let (mut total, mut sum) = self.start;
@@ -203,9 +210,7 @@ impl Equations {
             None => sum[column],
             Some(i) => self.sums.row(kept[i])[column],
         });
-        let solved = Cholesky::new(gram)
-            .ok_or(Error::Singular { method: METHOD })?
-            .solve(&moments);
+        let solved = solve_symmetric(METHOD, gram, moments, progress)?;
         let mut effects = Rows::zeros(levels, d);
         for (position, &level) in kept.iter().enumerate() {
             for (column, effect) in effects.row_mut(level).iter_mut().enumerate() {

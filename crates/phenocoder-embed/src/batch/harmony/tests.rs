@@ -36,9 +36,18 @@ fn assert_near(found: &Rows, expected: &Rows, allowed: f64) {
     }
 }
 
+fn fitted(
+    levels: &Levels,
+    memberships: &Rows,
+    x: &Rows,
+    penalties: impl Fn(&[f64]) -> Vec<f64> + Sync,
+) -> Result<Regression> {
+    Regression::fit(levels, memberships, x, penalties, None, &NoProgress)
+}
+
 fn corrected(config: &HarmonyConfig, levels: &Levels, memberships: &Rows, x: &Rows) -> Rows {
     let penalties = |mass: &[f64]| config.penalties(levels, mass);
-    Regression::fit(levels, memberships, x, penalties, None)
+    fitted(levels, memberships, x, penalties)
         .unwrap()
         .apply(levels, memberships, x)
 }
@@ -195,7 +204,7 @@ fn one_variable_may_be_solved_as_several() {
             let sum = sum.iter().zip(sums.row(level)).map(|(a, b)| a + b);
             (total + mass[level], sum.collect())
         });
-        let (other, other_effects) = equations().solve_all(&crossed, held).unwrap();
+        let (other, other_effects) = equations().solve_all(&crossed, held, &NoProgress).unwrap();
         for (a, b) in intercept.iter().zip(&other) {
             assert!((a - b).abs() < 1e-12);
         }
@@ -233,7 +242,7 @@ fn a_batch_that_is_left_out_has_no_part_in_the_regression() {
     let levels = Levels::new(&[&batch, &plate], 4, 2).unwrap();
     let memberships = Rows::of(Array2::ones((4, 1)).view());
     let penalties = |_: &[f64]| vec![1.0, 1.0, f64::INFINITY, f64::INFINITY, f64::INFINITY];
-    let regression = Regression::fit(&levels, &memberships, &x, penalties, None).unwrap();
+    let regression = fitted(&levels, &memberships, &x, penalties).unwrap();
     let found = regression.intercepts.row(0)[0];
     assert!((found - intercept).abs() < 1e-14, "{found}");
     let expected = array![[effect], [2.0 + effect], [10.0 - effect], [100.0]];
@@ -250,7 +259,7 @@ fn a_cluster_of_which_all_is_left_out_stays_where_it_is() {
     for variables in [&[&batch][..], &[&batch, &plate]] {
         let levels = Levels::new(variables, 2, 2).unwrap();
         let penalties = |mass: &[f64]| vec![f64::INFINITY; mass.len()];
-        let regression = Regression::fit(&levels, &memberships, &x, penalties, None).unwrap();
+        let regression = fitted(&levels, &memberships, &x, penalties).unwrap();
         assert_eq!(regression.intercepts.values(), [0.0, 0.0]);
         let corrected = regression.apply(&levels, &memberships, &x);
         assert_eq!(corrected.values(), x.values());
@@ -261,6 +270,98 @@ fn a_cluster_of_which_all_is_left_out_stays_where_it_is() {
         // A center of zeros would be at a distance of 2 from each row.
         let distances = clusters.objective().distances;
         assert!(distances.abs() < 1e-10, "{distances}");
+    }
+}
+
+/// Rows of one column that is the sum of what two crossed variables add, and the variables.
+fn crossed(rows: usize) -> (Array2<f64>, [Categorical; 2]) {
+    let x = Array2::from_shape_fn((rows, 1), |(i, _)| (i % 3 + i % 4) as f64);
+    let batch = Categorical::from_labels((0..rows).map(|i| ["a", "b", "c"][i % 3]));
+    let plate = Categorical::from_labels((0..rows).map(|i| ["k", "l", "m", "n"][i % 4]));
+    (x, [batch, plate])
+}
+
+#[test]
+fn a_penalty_that_rounding_swallows_is_refused() {
+    let singular = Error::Singular { method: METHOD };
+    let (x, [batch, plate]) = crossed(2000);
+    let levels = Levels::new(&[&batch, &plate], 2000, 2).unwrap();
+    let mut stream = Seed::new(3).stream("memberships", 0);
+    let soft = Array2::from_shape_fn((2000, 2), |_| 0.1 + stream.uniform());
+    let (x, memberships) = (Rows::of(x.view()), Rows::of(soft.view()).into_shares());
+    let of = |penalty: f64| fitted(&levels, &memberships, &x, |mass| vec![penalty; mass.len()]);
+    // Only the penalties of its three and four levels part a variable from the intercept: of some thousand rows of a
+    // cluster, the variance of the intercept grows by 1000 (1 / 3 + 1 / 4) over the penalty.
+    for penalty in [3e-8, 1e-8, 1e-9, 1e-11, 1e-12] {
+        assert_eq!(of(penalty).unwrap_err(), singular, "{penalty}");
+    }
+    // Without the effects of both all rows are alike.
+    for (penalty, allowed) in [(1.0, 0.1), (1e-4, 1e-4), (1.2e-7, 1e-3)] {
+        let corrected = of(penalty).unwrap().apply(&levels, &memberships, &x);
+        for value in corrected.values() {
+            assert!((value - 2.5).abs() < allowed, "{penalty}: {value}");
+        }
+    }
+
+    let (x, [batch, plate]) = crossed(240);
+    let config = HarmonyConfig::default().with_n_clusters(1);
+    let of = |ridge| {
+        let config = config.clone().with_ridge(ridge);
+        harmony(x.view(), &[&batch, &plate], &config, &NoProgress)
+    };
+    for ridge in [HarmonyRidge::Fixed(1e-10), HarmonyRidge::Dynamic(1e-11)] {
+        assert_eq!(of(ridge).unwrap_err(), singular, "{ridge:?}");
+    }
+    for ridge in [HarmonyRidge::Fixed(1e-5), HarmonyRidge::Dynamic(1e-7)] {
+        assert!(of(ridge).is_ok(), "{ridge:?}");
+    }
+}
+
+#[test]
+fn a_cluster_of_next_to_nothing_is_told_apart_by_its_penalty() {
+    let (x, [batch, plate]) = crossed(24);
+    let levels = Levels::new(&[&batch, &plate], 24, 2).unwrap();
+    let x = Rows::of(x.view());
+    for share in [1e-13, 1e-200, 1e-308] {
+        let shares = |(_, cluster): (usize, usize)| if cluster == 0 { 1.0 } else { share };
+        let memberships = Rows::of(Array2::from_shape_fn((24, 2), shares).view());
+        let found = fitted(&levels, &memberships, &x, |mass| vec![1.0; mass.len()]).unwrap();
+        // Without effects, the intercept is the mean.
+        let intercept = found.intercepts.row(1)[0];
+        assert!((intercept - 2.5).abs() < 1e-11, "{share}: {intercept}");
+    }
+}
+
+#[test]
+fn more_batches_than_there_is_room_for_are_refused_before_they_take_memory() {
+    // A matrix of all pairs of cells would take 320 GB.
+    let cell = Categorical::from_labels((0..200_000).map(|i| i.to_string()));
+    let batch = Categorical::from_labels((0..200_000).map(|i| ["a", "b"][i % 2]));
+    let x = Array2::ones((200_000, 1));
+    for error in refusals(&x, &[&batch, &cell]) {
+        let expected = Error::TooMany {
+            method: METHOD,
+            what: "categories",
+            most: 8192,
+            found: 200_002,
+        };
+        assert_eq!(error, expected);
+    }
+    // Of one variable there are no pairs.
+    assert!(Levels::new(&[&cell], 200_000, 2).is_ok());
+}
+
+#[test]
+fn the_regression_stops_when_asked() {
+    let token = CancelToken::new();
+    token.cancel();
+    let (x, [batch, plate]) = crossed(24);
+    let (x, memberships) = (Rows::of(x.view()), Rows::of(Array2::ones((24, 1)).view()));
+    for variables in [&[&batch][..], &[&batch, &plate]] {
+        let levels = Levels::new(variables, 24, 2).unwrap();
+        let penalties = |mass: &[f64]| vec![1.0; mass.len()];
+        let found = Regression::fit(&levels, &memberships, &x, penalties, None, &token);
+        assert!(matches!(found, Err(Error::Cancelled(_))));
     }
 }
 
