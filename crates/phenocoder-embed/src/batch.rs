@@ -51,6 +51,12 @@ fn check_categories(method: &'static str, found: usize) -> Result<()> {
     })
 }
 
+/// The mean square of deviations up to which values of at most this size are taken for equal but for rounding.
+fn rounding(largest: f64) -> f64 {
+    let step = 4.0 * f64::EPSILON * largest;
+    step * step
+}
+
 /// Looks at every row, and asks on the way whether to stop.
 fn each_row<'a>(
     x: ArrayView2<'a, f64>,

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use phenocoder_core::{Categorical, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use super::{BatchEffect, Batches, each_row, places};
+use super::{BatchEffect, Batches, each_row, places, rounding};
 use crate::matrix::{check_amounts, check_columns, check_finite, within_numbers};
 use crate::{Error, Result};
 
@@ -16,7 +16,8 @@ const METHOD: &str = "centring of batches";
 /// `(x − mean_b) · s / s_b + mean`, where `s_b² = Σ (x − mean_b)² / (n_b − 1)` and `s² = Σ_b (n_b − 1) s_b² / Σ_b (n_b − 1)`
 /// is the pooled variance within batches.
 /// `mean` is that of all rows: of a batch of many rows more than of a small one.
-/// A column without spread within a batch keeps what spread it gets there from new rows.
+/// A column without spread within a batch, or with no more of it than rounding leaves, keeps what spread it gets there from
+/// new rows.
 ///
 /// For few columns, or batches of many rows; [`Combat`](super::Combat) is steadier where batches are small.
 /// Cost: `O(n p)`.
@@ -135,7 +136,7 @@ impl Centering {
     }
 
     /// What the deviation from the batch's mean is multiplied by, `s / s_b`, `[batches, p]`; 1 throughout with
-    /// [`BatchEffect::Mean`], and where a column has no spread in a batch.
+    /// [`BatchEffect::Mean`], and where a column has no spread in a batch but for rounding.
     #[must_use]
     pub fn factors(&self) -> ArrayView2<'_, f64> {
         self.factors.view()
@@ -177,11 +178,15 @@ fn factors(
 ) -> Result<Array2<f64>> {
     const OVERFLOW: Error = Error::Overflow { method: METHOD };
     let mut squares = Array2::<f64>::zeros(means.raw_dim());
+    let mut largest = Array2::<f64>::zeros(means.raw_dim());
     each_row(x, progress, |row, values| {
         let code = batches.codes[row];
         let sums = squares.row_mut(code);
         for ((sum, &value), &mean) in sums.into_iter().zip(values).zip(means.row(code)) {
             *sum += (value - mean) * (value - mean);
+        }
+        for (most, value) in largest.row_mut(code).into_iter().zip(values) {
+            *most = most.max(value.abs());
         }
     })?;
     let freedom = (x.nrows() - batches.len()) as f64;
@@ -193,7 +198,7 @@ fn factors(
         }
         for (code, factor) in factors.iter_mut().enumerate() {
             let own = squares[[code, column]] / (batches.counts[code] - 1) as f64;
-            if own > 0.0 {
+            if own > rounding(largest[[code, column]]) {
                 *factor = (pooled / own).sqrt();
             }
             if !factor.is_finite() {
@@ -265,6 +270,22 @@ mod tests {
         // No spread in the first batch: it is moved only.
         assert!((result[[0, 1]] - 3.2).abs() < 1e-12);
         assert_eq!(result[[0, 1]], result[[1, 1]]);
+    }
+
+    #[test]
+    fn spread_of_rounding_only_is_none() {
+        let x = array![[0.3, 7e9], [0.1 + 0.2, 7e9 + 1e-6], [0.0, 0.0], [2.0, 2.0]];
+        assert!(x[[0, 0]] != x[[1, 0]] && x[[0, 1]] != x[[1, 1]]);
+        let batch = Categorical::from_labels(["a", "a", "b", "b"]);
+        let effect = BatchEffect::MeanAndVariance;
+        let fitted = Centering::fit(x.view(), &batch, effect, &NoProgress).unwrap();
+        assert_eq!(fitted.factors().row(0), array![1.0, 1.0]);
+        let result = fitted.apply(x.view(), &batch).unwrap();
+        assert!((result[[0, 0]] - result[[1, 0]]).abs() < 1e-15, "{result}");
+        // A step that is small beside another batch only is one.
+        let small = array![[0.0], [1e-20], [0.0], [2.0]];
+        let fitted = Centering::fit(small.view(), &batch, effect, &NoProgress).unwrap();
+        assert!(fitted.factors()[[0, 0]] > 1e19);
     }
 
     #[test]

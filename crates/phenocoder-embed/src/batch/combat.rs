@@ -108,7 +108,7 @@ impl CombatConfig {
 ///
 /// For tables of many columns in the same unit, or [scaled](crate::scale::Scaler): the priors take the columns for
 /// alike.
-/// Cost: `O(n (p + q) q)` for `q` columns of covariates, memory for `n q` numbers besides the result.
+/// Cost: `O(n (p + q) q)` for `q` columns of covariates, memory for `2 n q + q²` numbers besides the result.
 ///
 /// # Differences from scanpy's `pp.combat`
 ///
@@ -201,9 +201,9 @@ impl Combat {
     /// [`Error::MissingLabel`] for a row without a batch or a covariate's category, [`Error::NotFinite`] for NaN or
     /// infinity in `x` or in the numbers of a covariate (its position is then the column),
     /// [`Error::SmallBatch`] for a batch of one row whose variance is asked for, [`Error::Collinear`] for a covariate
-    /// that the batches and the covariates before it tell already, so that its effect cannot be told from theirs,
-    /// [`Error::NotConverged`] when `iterations` do not suffice, [`Error::Overflow`] when squares are infinite,
-    /// [`Error::Cancelled`] when the caller stops it.
+    /// that the batches and the covariates before it tell already, so that its effect cannot be told from theirs (as with
+    /// more columns of covariates than there are rows less batches), [`Error::NotConverged`] when `iterations` do not
+    /// suffice, [`Error::Overflow`] when squares are infinite, [`Error::Cancelled`] when the caller stops it.
     pub fn fit(
         x: ArrayView2<'_, f64>,
         batch: &Categorical,
@@ -215,6 +215,7 @@ impl Combat {
         check_finite(x)?;
         let batches = Batches::new(batch, x.nrows(), config.effect.rows_needed())?;
         let encodings: Vec<Encoding> = covariates.iter().map(Encoding::new).collect();
+        design::check_room(&encodings, covariates, x.nrows(), batches.len())?;
         let columns = design::columns(&encodings, covariates, x.nrows())?;
         progress.start(METHOD, None);
         let fit = Fit::new(x, &batches, &encodings, columns, progress)?;

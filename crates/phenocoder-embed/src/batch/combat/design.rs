@@ -5,7 +5,7 @@ use phenocoder_core::{Categorical, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::{Batches, Covariate, Error, METHOD, Result, places};
-use crate::batch::each_row;
+use crate::batch::{each_row, rounding};
 use crate::matrix::dot;
 
 /// How a covariate becomes columns.
@@ -61,6 +61,42 @@ impl Encoding {
     }
 }
 
+/// Refuses more columns of covariates than rows can tell from the batches, before the columns take memory.
+pub(super) fn check_room(
+    encodings: &[Encoding],
+    covariates: &[Covariate<'_>],
+    rows: usize,
+    batches: usize,
+) -> Result<()> {
+    check_lengths(covariates, rows)?;
+    let width: usize = encodings.iter().map(Encoding::width).sum();
+    // What is left of rows without the means of their batches has so many dimensions.
+    let room = rows.saturating_sub(batches);
+    if width > room {
+        return Err(collinear(encodings, room));
+    }
+    Ok(())
+}
+
+fn check_lengths(covariates: &[Covariate<'_>], rows: usize) -> Result<(), ShapeError> {
+    for covariate in covariates {
+        let found = match covariate {
+            Covariate::Categories(labels) => labels.len(),
+            Covariate::Numbers(values) => values.len(),
+        };
+        ShapeError::check_len("covariate", rows, found)?;
+    }
+    Ok(())
+}
+
+fn collinear(encodings: &[Encoding], column: usize) -> Error {
+    let (covariate, category) = Encoding::column(encodings, column);
+    Error::Collinear {
+        covariate,
+        category,
+    }
+}
+
 /// The columns of all covariates, `[n, q]`.
 pub(super) fn columns(
     encodings: &[Encoding],
@@ -68,6 +104,7 @@ pub(super) fn columns(
     rows: usize,
 ) -> Result<Array2<f64>> {
     ShapeError::check_len("covariates", encodings.len(), covariates.len())?;
+    check_lengths(covariates, rows)?;
     let width = encodings.iter().map(Encoding::width).sum();
     let mut columns = Array2::zeros((rows, width));
     let mut offset = 0;
@@ -77,7 +114,6 @@ pub(super) fn columns(
                 one_hot(&mut columns, offset, known, labels)?;
             }
             (Encoding::Numbers, Covariate::Numbers(values)) => {
-                ShapeError::check_len("covariate", rows, values.len())?;
                 for (row, &value) in values.iter().enumerate() {
                     if !value.is_finite() {
                         let column = position;
@@ -159,11 +195,7 @@ impl Fit {
         let deviation = |row: usize, column: usize| {
             known[[row, column]] - known_means[[batches.codes[row], column]]
         };
-        // One covariate column after the other.
-        let centered: Vec<Vec<f64>> = (0..known.ncols())
-            .map(|column| (0..n).map(|row| deviation(row, column)).collect())
-            .collect();
-        let (basis, upper) = orthonormal(encodings, &known, &centered, progress)?;
+        let (basis, upper) = orthonormal(encodings, &known, deviation, progress)?;
         let mut slopes = Array2::<f64>::zeros((basis.len(), p));
         each_row(x, progress, |row, values| {
             let own = means.row(batches.codes[row]);
@@ -180,9 +212,10 @@ impl Fit {
         each_row(x, progress, |row, values| {
             let code = batches.codes[row];
             explained.fill(0.0);
-            for (covariate, slopes) in centered.iter().zip(slopes.outer_iter()) {
+            for (covariate, slopes) in slopes.outer_iter().enumerate() {
+                let own = deviation(row, covariate);
                 for (sum, slope) in explained.iter_mut().zip(slopes) {
-                    *sum += covariate[row] * slope;
+                    *sum += own * slope;
                 }
             }
             for (column, &value) in values.iter().enumerate() {
@@ -199,8 +232,8 @@ impl Fit {
             if !variance.is_finite() {
                 return Err(Error::Overflow { method: METHOD });
             }
-            let rounding = 4.0 * f64::EPSILON * largest[column];
-            let noise = f64::max(1e-24 * total[column] / n.max(1) as f64, rounding * rounding);
+            let relative = 1e-24 * total[column] / n.max(1) as f64;
+            let noise = f64::max(relative, rounding(largest[column]));
             variances.push(if variance > noise { variance } else { 0.0 });
         }
         let mut intercepts = means;
@@ -219,20 +252,21 @@ impl Fit {
     }
 }
 
-/// An orthonormal basis of the covariates' columns and the upper triangle that makes these of it, by modified
-/// Gram–Schmidt, each column twice.
+/// An orthonormal basis of the deviations of the covariates' columns from the means of the batches, and the upper triangle
+/// that makes these of it, by modified Gram–Schmidt, each column twice.
 fn orthonormal(
     encodings: &[Encoding],
     known: &Array2<f64>,
-    centered: &[Vec<f64>],
+    deviation: impl Fn(usize, usize) -> f64,
     progress: &dyn Progress,
 ) -> Result<(Vec<Vec<f64>>, Array2<f64>)> {
-    let q = centered.len();
+    let (n, q) = known.dim();
     let mut basis: Vec<Vec<f64>> = Vec::with_capacity(q);
     let mut upper = Array2::<f64>::zeros((q, q));
-    for (column, covariate) in centered.iter().enumerate() {
+    for column in 0..q {
         progress.check()?;
-        let mut rest = covariate.clone();
+        let mut rest: Vec<f64> = (0..n).map(|row| deviation(row, column)).collect();
+        let before = dot(&rest, &rest).sqrt();
         for _ in 0..2 {
             for (i, direction) in basis.iter().enumerate() {
                 let product = dot(direction, &rest);
@@ -242,7 +276,7 @@ fn orthonormal(
                 }
             }
         }
-        let (left, before) = (dot(&rest, &rest).sqrt(), dot(covariate, covariate).sqrt());
+        let left = dot(&rest, &rest).sqrt();
         let whole = known
             .column(column)
             .iter()
@@ -253,11 +287,7 @@ fn orthonormal(
             return Err(Error::Overflow { method: METHOD });
         }
         if left <= f64::max(RANK * before, 1e-3 * RANK * whole) {
-            let (covariate, category) = Encoding::column(encodings, column);
-            return Err(Error::Collinear {
-                covariate,
-                category,
-            });
+            return Err(collinear(encodings, column));
         }
         for value in &mut rest {
             *value /= left;

@@ -403,6 +403,48 @@ fn a_covariate_that_the_batches_tell_is_named() {
 }
 
 #[test]
+fn more_columns_of_covariates_than_rows_are_refused_before_they_take_memory() {
+    // A column for each cell would take 320 GB.
+    let cell = Categorical::from_labels((0..200_000).map(|i| format!("{i:06}")));
+    let batch = Categorical::from_labels((0..200_000).map(|i| ["a", "b"][i % 2]));
+    let x = Array2::zeros((200_000, 1));
+    let config = CombatConfig::default();
+    let of = |covariates: &[Covariate<'_>]| {
+        Combat::fit(x.view(), &batch, covariates, &config, &NoProgress).unwrap_err()
+    };
+    // All categories have a column but the first, and the batches leave room for two fewer than there are rows.
+    let expected = Error::Collinear {
+        covariate: 0,
+        category: Some("199999".to_owned()),
+    };
+    assert_eq!(of(&[Covariate::Categories(&cell)]), expected);
+    // A covariate of another length is not one of too many categories.
+    let longer = Categorical::from_labels((0..200_001).map(|i| i.to_string()));
+    let error = of(&[Covariate::Categories(&longer)]);
+    assert!(matches!(error, Error::Shape(_)), "{error}");
+}
+
+#[test]
+fn as_many_columns_of_covariates_as_rows_leave_room_for_are_fitted() {
+    // Four rows of two batches leave two dimensions.
+    let x = array![[0.0], [1.0], [5.0], [8.0]];
+    let batch = Categorical::from_labels(["a", "a", "b", "b"]);
+    let (first, second) = ([0.0, 1.0, 0.0, 2.0], [0.0, 1.0, 0.0, 0.0]);
+    let third = [0.0, 0.0, 1.0, 5.0];
+    let covariates = [&first, &second, &third].map(|values| Covariate::Numbers(&values[..]));
+    let config = CombatConfig::default();
+    let fit = |covariates: &[Covariate<'_>]| {
+        Combat::fit(x.view(), &batch, covariates, &config, &NoProgress)
+    };
+    assert!(fit(&covariates[..2]).is_ok());
+    let expected = Error::Collinear {
+        covariate: 2,
+        category: None,
+    };
+    assert_eq!(fit(&covariates).unwrap_err(), expected);
+}
+
+#[test]
 fn columns_without_residuals_do_not_touch_the_others() {
     let (x, batch, _) = planted(6);
     let labels = Categorical::from_labels(&batch);
