@@ -69,7 +69,7 @@ pub enum Error {
         /// The number of rows that can be a neighbour.
         available: usize,
     },
-    /// A batch has fewer rows than neighbours are to be taken from it.
+    /// A batch has fewer rows than are needed of it: neighbours to be taken, or two for a variance.
     #[error("batch `{batch}` has {rows} rows, expected at least {needed}")]
     SmallBatch {
         /// The batch.
@@ -117,8 +117,11 @@ pub enum Error {
         /// The node it reaches.
         column: usize,
     },
-    /// Values are so large that their squares are infinite.
-    #[error("{method}: the squares of the values are beyond any number, scale the columns first")]
+    /// Values or settings are finite and what is computed of them is not: a square, a sum, a product, or a quotient by what is
+    /// next to 0.
+    #[error(
+        "{method}: values or settings are so large, or so small, that a result is beyond any number"
+    )]
     Overflow {
         /// The method.
         method: &'static str,
