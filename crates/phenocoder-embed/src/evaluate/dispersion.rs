@@ -1,10 +1,12 @@
 //! Are groups compact and far from each other, as their centres tell?
 
 use ndarray::{Array2, ArrayView2, Axis};
-use phenocoder_core::ShapeError;
+use phenocoder_core::{Progress, ShapeError};
+use rayon::prelude::*;
 
 use super::{check_groups, ranked};
 use crate::matrix::{check_finite, row_of, squared_distance};
+use crate::patience::ask;
 use crate::{Error, Result};
 
 /// Lengths below this share of the largest value are rounding.
@@ -21,7 +23,12 @@ struct Groups {
 }
 
 impl Groups {
-    fn new(x: ArrayView2<'_, f64>, labels: &[u32], method: &'static str) -> Result<Self> {
+    fn new(
+        x: ArrayView2<'_, f64>,
+        labels: &[u32],
+        method: &'static str,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let n = x.nrows();
         ShapeError::check_len("labels", n, labels.len())?;
         check_finite(x)?;
@@ -35,10 +42,13 @@ impl Groups {
         }
         let extent = to_unit(&mut x);
         let mut centers = Array2::<f64>::zeros((counts.len(), x.ncols()));
-        for (row, &group) in x.outer_iter().zip(&groups) {
+        progress.start("centres of groups", Some(n as u64));
+        for (row, (values, &group)) in x.outer_iter().zip(&groups).enumerate() {
+            ask(row, n, progress)?;
             let mut center = centers.row_mut(group);
-            center += &row;
+            center += &values;
         }
+        progress.finish();
         for (mut center, &count) in centers.outer_iter_mut().zip(&counts) {
             center /= count as f64;
         }
@@ -61,12 +71,63 @@ impl Groups {
         row_of(&self.centers, group)
     }
 
-    /// The squared distance of each row from the centre of its group.
-    fn squared_offsets(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
-        self.groups.iter().enumerate().map(move |(row, &group)| {
+    /// Hands on the group of each row, and the squared distance from its centre.
+    fn squared_offsets(
+        &self,
+        progress: &dyn Progress,
+        mut take: impl FnMut(usize, f64),
+    ) -> Result<()> {
+        let n = self.groups.len();
+        progress.start("distances from centres", Some(n as u64));
+        for (row, &group) in self.groups.iter().enumerate() {
+            ask(row, n, progress)?;
             let squared = squared_distance(row_of(&self.x, row), self.center(group));
-            (group, squared)
-        })
+            take(group, squared);
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    /// The mean distance of each group's rows from their centre.
+    fn widths(&self, progress: &dyn Progress) -> Result<Vec<f64>> {
+        let mut widths = vec![0.0; self.counts.len()];
+        self.squared_offsets(progress, |group, squared| widths[group] += squared.sqrt())?;
+        for (width, &count) in widths.iter_mut().zip(&self.counts) {
+            *width /= count as f64;
+        }
+        Ok(widths)
+    }
+
+    /// For each group the largest ratio of both widths to the distance of the centres, over all other groups.
+    ///
+    /// Tasks look at each pair once; the largest of several numbers does not depend on their order.
+    fn worst_ratios(&self, widths: &[f64], progress: &dyn Progress) -> Result<Vec<f64>> {
+        let k = widths.len();
+        let zeros = || vec![0.0_f64; k];
+        progress.start("Davies-Bouldin index", Some(k as u64));
+        let worst = (0..k)
+            .into_par_iter()
+            .try_fold(zeros, |mut worst, i| {
+                progress.check()?;
+                for j in i + 1..k {
+                    let distance = squared_distance(self.center(i), self.center(j)).sqrt();
+                    if distance > self.zero {
+                        let ratio = (widths[i] + widths[j]) / distance;
+                        worst[i] = worst[i].max(ratio);
+                        worst[j] = worst[j].max(ratio);
+                    }
+                }
+                progress.advance(1);
+                Ok::<_, Error>(worst)
+            })
+            .try_reduce(zeros, |mut worst, others| {
+                for (worst, other) in worst.iter_mut().zip(others) {
+                    *worst = worst.max(other);
+                }
+                Ok(worst)
+            })?;
+        progress.finish();
+        Ok(worst)
     }
 }
 
@@ -88,7 +149,7 @@ fn to_unit(x: &mut Array2<f64>) -> f64 {
 /// mean over groups i of the largest `(s_i + s_j) / M_ij`.
 /// Lower is better, 0 is the least; groups that are no balls around a centre are not seen as groups.
 /// Davies & Bouldin 1979, doi:10.1109/TPAMI.1979.4766909.
-/// Cost: `O(n p + k² p)` time, `O(n p)` memory.
+/// Cost: `O(n p + k² p)` time, on all threads for the pairs of groups, and `O(n p)` memory.
 ///
 /// # Shapes
 ///
@@ -104,45 +165,33 @@ fn to_unit(x: &mut Array2<f64>) -> f64 {
 /// # Errors
 ///
 /// [`Error::TooFew`] for fewer than two groups or when each row is a group, [`Error::Shape`] when rows and labels differ in
-/// number, [`Error::NotFinite`] for NaN or infinity.
+/// number, [`Error::NotFinite`] for NaN or infinity, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
+/// use phenocoder_core::NoProgress;
 /// use phenocoder_embed::evaluate::davies_bouldin;
 ///
 /// // Both groups reach 0.5 from their centres, which are 4 apart.
 /// let x = array![[0.0], [1.0], [4.0], [5.0]];
-/// assert_eq!(davies_bouldin(x.view(), &[0, 0, 1, 1])?, 0.25);
+/// assert_eq!(davies_bouldin(x.view(), &[0, 0, 1, 1], &NoProgress)?, 0.25);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "davies_bouldin_score")]
-pub fn davies_bouldin(x: ArrayView2<'_, f64>, labels: &[u32]) -> Result<f64> {
-    let all = Groups::new(x, labels, "the Davies-Bouldin index")?;
-    let k = all.counts.len();
-    let mut widths = vec![0.0; k];
-    for (group, squared) in all.squared_offsets() {
-        widths[group] += squared.sqrt();
-    }
-    for (width, &count) in widths.iter_mut().zip(&all.counts) {
-        *width /= count as f64;
-    }
+pub fn davies_bouldin(
+    x: ArrayView2<'_, f64>,
+    labels: &[u32],
+    progress: &dyn Progress,
+) -> Result<f64> {
+    let all = Groups::new(x, labels, "the Davies-Bouldin index", progress)?;
+    let widths = all.widths(progress)?;
     if widths.iter().all(|&width| width <= all.zero) {
         return Ok(0.0);
     }
-    let worst = (0..k).map(|i| {
-        let others = (0..k).filter(|&j| j != i).map(|j| {
-            let distance = squared_distance(all.center(i), all.center(j)).sqrt();
-            if distance <= all.zero {
-                0.0
-            } else {
-                (widths[i] + widths[j]) / distance
-            }
-        });
-        others.fold(0.0, f64::max)
-    });
-    Ok(worst.sum::<f64>() / k as f64)
+    let worst = all.worst_ratios(&widths, progress)?;
+    Ok(worst.iter().sum::<f64>() / worst.len() as f64)
 }
 
 /// The Calinski–Harabasz index: the variance between groups over the variance within, per degree of freedom.
@@ -164,24 +213,30 @@ pub fn davies_bouldin(x: ArrayView2<'_, f64>, labels: &[u32]) -> Result<f64> {
 /// # Errors
 ///
 /// [`Error::TooFew`] for fewer than two groups or when each row is a group, [`Error::Shape`] when rows and labels differ in
-/// number, [`Error::NotFinite`] for NaN or infinity.
+/// number, [`Error::NotFinite`] for NaN or infinity, [`Error::Cancelled`] when the caller stops it.
 ///
 /// # Examples
 ///
 /// ```
 /// use ndarray::array;
+/// use phenocoder_core::NoProgress;
 /// use phenocoder_embed::evaluate::calinski_harabasz;
 ///
 /// // Between: 4 · 2² on one degree of freedom; within: 4 · 0.5² on two.
 /// let x = array![[0.0], [1.0], [4.0], [5.0]];
-/// assert_eq!(calinski_harabasz(x.view(), &[0, 0, 1, 1])?, 32.0);
+/// assert_eq!(calinski_harabasz(x.view(), &[0, 0, 1, 1], &NoProgress)?, 32.0);
 /// # Ok::<(), phenocoder_embed::Error>(())
 /// ```
 #[doc(alias = "calinski_harabasz_score")]
-pub fn calinski_harabasz(x: ArrayView2<'_, f64>, labels: &[u32]) -> Result<f64> {
-    let all = Groups::new(x, labels, "the Calinski-Harabasz index")?;
+pub fn calinski_harabasz(
+    x: ArrayView2<'_, f64>,
+    labels: &[u32],
+    progress: &dyn Progress,
+) -> Result<f64> {
+    let all = Groups::new(x, labels, "the Calinski-Harabasz index", progress)?;
     let (n, k) = (all.x.nrows() as f64, all.counts.len());
-    let within: f64 = all.squared_offsets().map(|(_, squared)| squared).sum();
+    let mut within = 0.0_f64;
+    all.squared_offsets(progress, |_, squared| within += squared)?;
     if (within / n).sqrt() <= all.zero {
         return Ok(1.0);
     }
@@ -195,21 +250,29 @@ pub fn calinski_harabasz(x: ArrayView2<'_, f64>, labels: &[u32]) -> Result<f64> 
 #[cfg(test)]
 mod tests {
     use ndarray::array;
-    use phenocoder_core::Seed;
+    use phenocoder_core::{NoProgress, Seed};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::patience::tests::times_asked;
+
+    /// The Davies–Bouldin and the Calinski–Harabasz index.
+    fn both(x: &Array2<f64>, labels: &[u32]) -> (f64, f64) {
+        let davies_bouldin = davies_bouldin(x.view(), labels, &NoProgress).unwrap();
+        let calinski_harabasz = calinski_harabasz(x.view(), labels, &NoProgress).unwrap();
+        (davies_bouldin, calinski_harabasz)
+    }
 
     #[test]
     fn three_groups_equal_values_worked_out_by_hand() {
         let x = array![[0.0, 0.0], [0.0, 2.0], [4.0, 1.0], [0.0, 7.0], [0.0, 9.0]];
-        let labels = [3, 3, 9, 5, 5];
+        let (davies_bouldin, calinski_harabasz) = both(&x, &[3, 3, 9, 5, 5]);
         // Widths 1, 0, 1; centres (0, 1), (4, 1), (0, 8): 1/4, 2/7 and 1/√65 apart.
         let expected = (2.0 / 7.0 + 2.0 / 7.0 + 0.25) / 3.0;
-        assert!((davies_bouldin(x.view(), &labels).unwrap() - expected).abs() < 1e-14);
+        assert!((davies_bouldin - expected).abs() < 1e-14);
         // Mean (0.8, 3.8): between 2 (0.64 + 7.84) + (10.24 + 7.84) + 2 (0.64 + 17.64) = 71.6; within 4.
         let expected = 71.6 / 4.0 * 2.0 / 2.0;
-        assert!((calinski_harabasz(x.view(), &labels).unwrap() - expected).abs() < 1e-12);
+        assert!((calinski_harabasz - expected).abs() < 1e-12);
     }
 
     #[test]
@@ -217,21 +280,15 @@ mod tests {
         let labels = [0, 0, 1, 1];
         // 0.1 + 0.2 has no exact mean.
         let same = Array2::from_elem((4, 3), 0.1 + 0.2);
-        assert_eq!(davies_bouldin(same.view(), &labels).unwrap(), 0.0);
-        assert_eq!(calinski_harabasz(same.view(), &labels).unwrap(), 1.0);
-        let zero = Array2::zeros((4, 3));
-        assert_eq!(davies_bouldin(zero.view(), &labels).unwrap(), 0.0);
-        assert_eq!(calinski_harabasz(zero.view(), &labels).unwrap(), 1.0);
+        assert_eq!(both(&same, &labels), (0.0, 1.0));
+        assert_eq!(both(&Array2::zeros((4, 3)), &labels), (0.0, 1.0));
         let points = array![[0.1], [0.1], [0.7], [0.7]];
-        assert_eq!(davies_bouldin(points.view(), &labels).unwrap(), 0.0);
-        assert_eq!(calinski_harabasz(points.view(), &labels).unwrap(), 1.0);
+        assert_eq!(both(&points, &labels), (0.0, 1.0));
         let one_center = array![[-0.1], [0.1], [-0.3], [0.3]];
-        assert_eq!(davies_bouldin(one_center.view(), &labels).unwrap(), 0.0);
-        let index = calinski_harabasz(one_center.view(), &labels).unwrap();
-        assert!(index < 1e-20, "{index}");
-        let none = Array2::zeros((4, 0));
-        assert_eq!(davies_bouldin(none.view(), &labels).unwrap(), 0.0);
-        assert_eq!(calinski_harabasz(none.view(), &labels).unwrap(), 1.0);
+        let (davies_bouldin, calinski_harabasz) = both(&one_center, &labels);
+        assert_eq!(davies_bouldin, 0.0);
+        assert!(calinski_harabasz < 1e-20, "{calinski_harabasz}");
+        assert_eq!(both(&Array2::zeros((4, 0)), &labels), (0.0, 1.0));
     }
 
     #[test]
@@ -244,22 +301,9 @@ mod tests {
             [-1.0, 1.0]
         ];
         let labels = [0, 0, 1, 1, 1];
-        let (a, b) = (
-            davies_bouldin(x.view(), &labels).unwrap(),
-            calinski_harabasz(x.view(), &labels).unwrap(),
-        );
         for power in [-1000, -600, 600, 1023] {
             let scaled = x.mapv(|v| libm::ldexp(v, power));
-            assert_eq!(
-                davies_bouldin(scaled.view(), &labels).unwrap(),
-                a,
-                "{power}"
-            );
-            assert_eq!(
-                calinski_harabasz(scaled.view(), &labels).unwrap(),
-                b,
-                "{power}"
-            );
+            assert_eq!(both(&scaled, &labels), both(&x, &labels), "{power}");
         }
     }
 
@@ -268,16 +312,29 @@ mod tests {
         let x = array![[0.0], [1.0], [2.0]];
         for measure in [davies_bouldin, calinski_harabasz] {
             for labels in [[1, 1, 1], [1, 2, 3]] {
-                let error = measure(x.view(), &labels).unwrap_err();
+                let error = measure(x.view(), &labels, &NoProgress).unwrap_err();
                 assert!(matches!(error, Error::TooFew { .. }), "{error}");
             }
-            assert!(matches!(measure(x.view(), &[0, 1]), Err(Error::Shape(_))));
+            assert!(matches!(
+                measure(x.view(), &[0, 1], &NoProgress),
+                Err(Error::Shape(_))
+            ));
             let wrong = array![[0.0], [f64::NAN], [2.0]];
             assert!(matches!(
-                measure(wrong.view(), &[0, 0, 1]),
+                measure(wrong.view(), &[0, 0, 1], &NoProgress),
                 Err(Error::NotFinite { row: 1, .. })
             ));
         }
+    }
+
+    #[test]
+    fn measures_ask_at_rows_and_at_every_group_whether_to_stop() {
+        let x = Array2::from_shape_fn((12, 2), |(i, j)| ((i * i + 3 * j) % 7) as f64);
+        let labels: Vec<u32> = (0..12).map(|i| i % 5).collect();
+        let compact = times_asked(|progress| calinski_harabasz(x.view(), &labels, progress));
+        assert_eq!(compact, 2);
+        let apart = times_asked(|progress| davies_bouldin(x.view(), &labels, progress));
+        assert_eq!(apart, 2 + 5);
     }
 
     proptest! {
@@ -290,8 +347,8 @@ mod tests {
             let mixed = x.select(Axis(0), &order) * 3.0 + 50.0;
             let renamed: Vec<u32> = order.iter().map(|&i| 100 - 7 * labels[i]).collect();
             for measure in [davies_bouldin, calinski_harabasz] {
-                let a = measure(x.view(), &labels).unwrap();
-                let b = measure(mixed.view(), &renamed).unwrap();
+                let a = measure(x.view(), &labels, &NoProgress).unwrap();
+                let b = measure(mixed.view(), &renamed, &NoProgress).unwrap();
                 prop_assert!(a > 0.0 && (a - b).abs() < 1e-10 * a, "{a} {b}");
             }
         }

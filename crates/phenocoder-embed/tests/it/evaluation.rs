@@ -140,9 +140,9 @@ fn groups_are_as_compact_as_scikit_learn_says() {
         };
         let groups = whole(entry, "groups");
         let name = &entry["name"];
-        let found = davies_bouldin(x.view(), &groups).unwrap();
+        let found = davies_bouldin(x.view(), &groups, &NoProgress).unwrap();
         assert_close(found, number(entry, "davies_bouldin"), name);
-        let found = calinski_harabasz(x.view(), &groups).unwrap();
+        let found = calinski_harabasz(x.view(), &groups, &NoProgress).unwrap();
         assert_close(found, number(entry, "calinski_harabasz"), name);
     }
 }
