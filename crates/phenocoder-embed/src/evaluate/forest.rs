@@ -88,8 +88,8 @@ impl ForestConfig {
 /// Units of columns, outliers and columns without meaning matter little, and columns may speak together; where a
 /// [`LogisticRegression`](super::LogisticRegression) is as good, the labels lie open.
 /// Tree `t` draws from stream `t` of the seed, so the forest is the same on any number of threads.
-/// Cost: `O(trees · √p · n log² n)` to fit, and trees of about `n / 2` nodes and more to keep; `O(trees · log n)` for
-/// each row predicted.
+/// Cost: `O(trees · √p · n log² n + n · classes)` to fit, and trees of about `n / 2` nodes and more to keep;
+/// `O(trees · log n + classes)` for each row predicted, and memory for a probability per row and class.
 ///
 /// # Differences from scikit-learn's `RandomForestClassifier`
 ///

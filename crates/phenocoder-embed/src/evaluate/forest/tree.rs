@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::matrix::row_of;
 
-/// Nodes of more rows than this are worth a question whether to stop.
+/// Nodes of more rows than this together are worth a question whether to stop.
 const MANY: usize = 4096;
 
 /// Questions, and the shares of the classes at their ends.
@@ -131,16 +131,68 @@ struct Work {
     order: Vec<usize>,
     /// The values of the rows of a node, and the rows.
     sorted: Vec<(f64, usize)>,
+    /// The classes of the rows of a node, rising: the only ones that are gone through.
+    classes: Vec<usize>,
+    /// How often rows of each class of the node were drawn; 0 for all other classes.
+    counts: Vec<u64>,
+    /// The same below a threshold; anything for all other classes.
+    low: Vec<u64>,
+}
+
+impl Work {
+    fn new(rows: usize, columns: usize, classes: usize) -> Self {
+        Self {
+            times: vec![0; rows],
+            order: (0..columns).collect(),
+            sorted: Vec::new(),
+            classes: Vec::new(),
+            counts: vec![0; classes],
+            low: vec![0; classes],
+        }
+    }
+
+    /// Counts the classes of the rows of a node, in place of those of the node before.
+    fn count(&mut self, rows: &[usize], places: &[usize]) {
+        for class in self.classes.drain(..) {
+            self.counts[class] = 0;
+        }
+        for &row in rows {
+            let class = places[row];
+            if self.counts[class] == 0 {
+                self.classes.push(class);
+            }
+            self.counts[class] += self.times[row];
+        }
+        self.classes.sort_unstable();
+    }
+
+    /// How often rows of the node were drawn.
+    fn total(&self) -> u64 {
+        self.classes.iter().map(|&class| self.counts[class]).sum()
+    }
+
+    fn sum_of_squares(&self) -> u64 {
+        let squares = self.classes.iter().map(|&class| self.counts[class].pow(2));
+        squares.sum()
+    }
+
+    /// Writes down the shares of the classes.
+    fn leaf(&self, shares: &mut Vec<(usize, f64)>) -> Node {
+        let first = shares.len();
+        let all = self.total() as f64;
+        let share = |&class: &usize| (class, self.counts[class] as f64 / all);
+        shares.extend(self.classes.iter().map(share));
+        Node::Leaf {
+            first,
+            last: shares.len(),
+        }
+    }
 }
 
 impl Training<'_> {
     pub(super) fn grow(&self, stream: &mut Stream, progress: &dyn Progress) -> Result<Grown> {
         let n = self.places.len();
-        let mut work = Work {
-            times: vec![0; n],
-            order: (0..self.columns.nrows()).collect(),
-            sorted: Vec::new(),
-        };
+        let mut work = Work::new(n, self.columns.nrows(), self.classes);
         for _ in 0..n {
             work.times[stream.below(n)] += 1;
         }
@@ -153,17 +205,18 @@ impl Training<'_> {
         };
         // Nodes to be settled, and their rows.
         let mut open: Vec<(usize, Range<usize>)> = vec![(0, 0..rows.len())];
+        // Rows of the nodes since the last question whether to stop.
+        let mut settled = 0;
         while let Some((place, range)) = open.pop() {
-            if range.len() > MANY {
+            settled += range.len();
+            if settled > MANY {
                 progress.check()?;
+                settled = 0;
             }
             let here = &mut rows[range.clone()];
-            let mut counts = vec![0_u64; self.classes];
-            for &row in here.iter() {
-                counts[self.places[row]] += work.times[row];
-            }
-            let Some(question) = self.question(here, &counts, &mut work, stream) else {
-                tree.nodes[place] = leaf(&counts, &mut tree.shares);
+            work.count(here, self.places);
+            let Some(question) = self.question(here, &mut work, stream) else {
+                tree.nodes[place] = work.leaf(&mut tree.shares);
                 continue;
             };
             let Question {
@@ -171,7 +224,8 @@ impl Training<'_> {
                 threshold,
                 purity,
             } = question;
-            gains[column] += (purity - sum_of_squares(&counts) / total(&counts)).max(0.0);
+            let before = work.sum_of_squares() as f64 / work.total() as f64;
+            gains[column] += (purity - before).max(0.0);
             let values = self.values(column);
             here.sort_unstable_by_key(|&row| values[row] > threshold);
             let middle = range.start + here.partition_point(|&row| values[row] <= threshold);
@@ -195,14 +249,8 @@ impl Training<'_> {
     /// The best question on columns drawn at random; none when the rows are of one class or the same in all columns.
     ///
     /// Beyond the number that is asked for, columns are drawn until one is not constant.
-    fn question(
-        &self,
-        rows: &[usize],
-        counts: &[u64],
-        work: &mut Work,
-        stream: &mut Stream,
-    ) -> Option<Question> {
-        if counts.iter().filter(|&&count| count > 0).count() < 2 {
+    fn question(&self, rows: &[usize], work: &mut Work, stream: &mut Stream) -> Option<Question> {
+        if work.classes.len() < 2 {
             return None;
         }
         let mut best: Option<Question> = None;
@@ -218,7 +266,7 @@ impl Training<'_> {
             work.sorted
                 .extend(rows.iter().map(|&row| (values[row], row)));
             work.sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-            let found = self.threshold(column, counts, work);
+            let found = self.threshold(column, work);
             if let Some(found) = found
                 && best.is_none_or(|best| found.purity > best.purity)
             {
@@ -229,19 +277,21 @@ impl Training<'_> {
     }
 
     /// The best threshold on sorted values; none when they are all the same.
-    fn threshold(&self, column: usize, counts: &[u64], work: &Work) -> Option<Question> {
+    fn threshold(&self, column: usize, work: &mut Work) -> Option<Question> {
         let mut best: Option<Question> = None;
-        let (mut low, mut high) = (vec![0; counts.len()], counts.to_vec());
-        let (mut rows_low, mut rows_high) = (0, counts.iter().sum::<u64>());
+        let (mut rows_low, mut rows_high) = (0, work.total());
         // Sums of squares of counts, in whole numbers: rounding prefers none of equally good thresholds.
-        let (mut squares_low, mut squares_high) = (0, high.iter().map(|c| c * c).sum::<u64>());
+        let (mut squares_low, mut squares_high) = (0, work.sum_of_squares());
+        for &class in &work.classes {
+            work.low[class] = 0;
+        }
         for pair in work.sorted.windows(2) {
             let ((value, row), next) = (pair[0], pair[1].0);
             let (class, times) = (self.places[row], work.times[row]);
-            squares_low += times * (2 * low[class] + times);
-            squares_high -= times * (2 * high[class] - times);
-            low[class] += times;
-            high[class] -= times;
+            let low = work.low[class];
+            squares_low += times * (2 * low + times);
+            squares_high -= times * (2 * (work.counts[class] - low) - times);
+            work.low[class] += times;
             rows_low += times;
             rows_high -= times;
             if value < next {
@@ -258,26 +308,6 @@ impl Training<'_> {
         }
         best
     }
-}
-
-/// Writes down the shares of the classes.
-fn leaf(counts: &[u64], shares: &mut Vec<(usize, f64)>) -> Node {
-    let first = shares.len();
-    let all = total(counts);
-    let there = counts.iter().enumerate().filter(|&(_, &count)| count > 0);
-    shares.extend(there.map(|(class, &count)| (class, count as f64 / all)));
-    Node::Leaf {
-        first,
-        last: shares.len(),
-    }
-}
-
-fn total(counts: &[u64]) -> f64 {
-    counts.iter().sum::<u64>() as f64
-}
-
-fn sum_of_squares(counts: &[u64]) -> f64 {
-    counts.iter().map(|count| count * count).sum::<u64>() as f64
 }
 
 /// A number from `low` to less than `high`, halfway if there is one.
@@ -313,20 +343,50 @@ mod tests {
         };
         let mut work = Work {
             times: vec![1, 2, 1, 1],
-            order: vec![],
-            sorted: vec![],
+            ..Work::new(4, 3, 2)
         };
+        work.count(&[0, 1, 2, 3], training.places);
+        assert_eq!(
+            (&work.classes[..], &work.counts[..]),
+            (&[0, 1][..], &[4, 1][..])
+        );
         let mut best = |column: usize| {
             let values = training.values(column).iter().copied();
             work.sorted = values.zip(0..).collect();
             work.sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
             training
-                .threshold(column, &[4, 1], &work)
+                .threshold(column, &mut work)
                 .map(|found| (found.column, found.threshold, found.purity))
         };
         assert_eq!(best(0), Some((0, 2.5, 4.0)));
         assert_eq!(best(1), None);
         assert_eq!(best(2), Some((2, 3.5, 5.0)));
+    }
+
+    #[test]
+    fn a_node_has_the_classes_of_its_own_rows_only() {
+        let places = [7, 2, 7, 4];
+        let mut work = Work {
+            times: vec![1, 2, 3, 1],
+            ..Work::new(4, 0, 9)
+        };
+        for (rows, classes, total, squares) in [
+            (&[0, 1, 2, 3][..], &[2, 4, 7][..], 7, 4 + 1 + 16),
+            (&[2, 1], &[2, 7], 5, 4 + 9),
+            (&[3], &[4], 1, 1),
+        ] {
+            work.count(rows, &places);
+            assert_eq!(work.classes, classes);
+            assert_eq!((work.total(), work.sum_of_squares()), (total, squares));
+            assert_eq!(work.counts.iter().sum::<u64>(), total);
+        }
+        let mut shares = vec![(0, 1.0)];
+        work.count(&[3, 2], &places);
+        assert!(matches!(
+            work.leaf(&mut shares),
+            Node::Leaf { first: 1, last: 3 }
+        ));
+        assert_eq!(shares, [(0, 1.0), (4, 0.25), (7, 0.75)]);
     }
 
     #[test]
@@ -345,6 +405,22 @@ mod tests {
             let result = training.grow(&mut stream, &stopped);
             assert_eq!(result.is_err(), stops, "{n}");
         }
+    }
+
+    #[test]
+    fn many_small_nodes_ask_whether_to_stop() {
+        let stopped = CancelToken::new();
+        stopped.cancel();
+        // Questions part these rows one from another, each of which alone is no large node.
+        let places: Vec<usize> = (0..MANY).map(|row| row % 2).collect();
+        let training = Training {
+            columns: Array2::from_shape_fn((1, MANY), |(_, row)| row as f64),
+            places: &places,
+            classes: 2,
+            per_question: 1,
+        };
+        let mut stream = Seed::new(1).stream("forest", 0);
+        assert!(training.grow(&mut stream, &stopped).is_err());
     }
 
     #[test]
