@@ -1,10 +1,11 @@
 //! What classifiers say of rows.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use phenocoder_core::ShapeError;
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::first_largest;
+use crate::{ConfigError, Error, Result};
 
 /// The labels that a classifier tells, and how probable it takes each class to be.
 ///
@@ -32,19 +33,37 @@ struct Parts {
 }
 
 impl TryFrom<Parts> for Prediction {
-    type Error = ShapeError;
+    type Error = Error;
 
-    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+    fn try_from(parts: Parts) -> Result<Self> {
         let Parts {
             labels,
             probabilities,
         } = parts;
         ShapeError::check_len("labels", probabilities.nrows(), labels.len())?;
+        for (row, values) in probabilities.outer_iter().enumerate() {
+            check_probabilities(row, values)?;
+        }
         Ok(Self {
             labels,
             probabilities,
         })
     }
+}
+
+/// Refuses what are no probabilities of the classes of a row.
+pub(super) fn check_probabilities(
+    row: usize,
+    values: ArrayView1<'_, f64>,
+) -> Result<(), ConfigError> {
+    let holds = values.iter().all(|value| (0.0..=1.0).contains(value))
+        && (values.sum() - 1.0).abs() <= 1e-5;
+    ConfigError::check(
+        holds,
+        "probabilities",
+        "numbers from 0 to 1 with sum 1",
+        format_args!("{values} in row {row}"),
+    )
 }
 
 impl Prediction {
@@ -81,5 +100,10 @@ mod tests {
         let short = text.replace("[8,3]", "[8]");
         let error = serde_json::from_str::<Prediction>(&short).unwrap_err();
         assert!(error.to_string().contains("labels"), "{error}");
+        for wrong in ["[0.25,7.0,", "[0.25,0.5,", "[1.25,-0.25,"] {
+            let wrong = text.replace("[0.25,0.75,", wrong);
+            let error = serde_json::from_str::<Prediction>(&wrong).unwrap_err();
+            assert!(error.to_string().contains("in row 0"), "{error}");
+        }
     }
 }

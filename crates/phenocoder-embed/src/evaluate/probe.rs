@@ -317,7 +317,7 @@ pub fn probe(
     }
     Ok(ProbeReport {
         labels: classification_report(labels, &told)?,
-        probabilities: probability_report(labels, &classes, probabilities.view())?,
+        probabilities: probability_report(labels, &classes, probabilities.view(), progress)?,
         folds,
         rare_labels: division.rare_labels().to_vec(),
         classes,

@@ -258,7 +258,8 @@ fn probabilities_are_judged_as_by_scikit_learn() {
         let votes = matrix(entry, "votes");
         let p = &votes / &votes.sum_axis(Axis(1)).insert_axis(Axis(1));
         let classes: Vec<u32> = (0..p.ncols() as u32).collect();
-        let report = probability_report(&whole(entry, "truth"), &classes, p.view()).unwrap();
+        let truth = whole(entry, "truth");
+        let report = probability_report(&truth, &classes, p.view(), &NoProgress).unwrap();
         assert_close(report.log_loss, number(entry, "log_loss"), &"log loss");
         assert_close(report.auc.unwrap(), number(entry, "auc"), &"area");
         let expected = numbers(entry, "auc_per_class");
@@ -355,7 +356,8 @@ fn the_reference_data_of_the_models_is_reproduced() {
     for micro in averages("micro") {
         assert_close(report.accuracy, micro, &"micro");
     }
-    let report = probability_report(&labels, &[0, 1, 2], matrix(metrics, "proba").view()).unwrap();
+    let p = matrix(metrics, "proba");
+    let report = probability_report(&labels, &[0, 1, 2], p.view(), &NoProgress).unwrap();
     assert_close(report.log_loss, number(metrics, "log_loss"), &"log loss");
     let expected = number(metrics, "roc_auc_ovr_macro");
     assert_close(report.auc.unwrap(), expected, &"area");
