@@ -1,4 +1,4 @@
-//! How the matrices of fitted methods are written: `serde(with = "crate::stored")`.
+//! How the matrices of fitted methods are written, `serde(with = "crate::stored")`, and what numbers are read back.
 
 use ndarray::Array2;
 use phenocoder_core::ShapeError;
@@ -38,6 +38,83 @@ pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Array2::from_shape_vec(shape, values).map_err(D::Error::custom)
 }
 
+/// What holds numbers that must all be within a range.
+pub(crate) trait Numbers {
+    /// The first number that is not.
+    fn first_beyond(&self, is_within: fn(f64) -> bool) -> Option<f64>;
+}
+
+impl Numbers for f64 {
+    fn first_beyond(&self, is_within: fn(f64) -> bool) -> Option<f64> {
+        (!is_within(*self)).then_some(*self)
+    }
+}
+
+impl<T: Numbers> Numbers for Option<T> {
+    fn first_beyond(&self, is_within: fn(f64) -> bool) -> Option<f64> {
+        self.as_ref()
+            .and_then(|there| there.first_beyond(is_within))
+    }
+}
+
+impl<T: Numbers> Numbers for Vec<T> {
+    fn first_beyond(&self, is_within: fn(f64) -> bool) -> Option<f64> {
+        self.iter().find_map(|one| one.first_beyond(is_within))
+    }
+}
+
+impl<T: Numbers> Numbers for (u32, T) {
+    // The first is a label.
+    fn first_beyond(&self, is_within: fn(f64) -> bool) -> Option<f64> {
+        self.1.first_beyond(is_within)
+    }
+}
+
+/// How far rounding may take a measure beyond its range.
+const ROUNDING: f64 = 1e-9;
+
+/// Reads measures from 0 to 1: `serde(deserialize_with = "crate::stored::share")`.
+pub(crate) fn share<'de, T: Deserialize<'de> + Numbers, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    let is_within = |value: f64| (-ROUNDING..=1.0 + ROUNDING).contains(&value);
+    within(from, is_within, "a number from 0 to 1")
+}
+
+/// Reads measures from -1 to 1.
+pub(crate) fn balance<'de, T: Deserialize<'de> + Numbers, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    within(from, is_balance, "a number from -1 to 1")
+}
+
+/// Whether this can be a measure from -1 to 1.
+pub(crate) fn is_balance(value: f64) -> bool {
+    value.abs() <= 1.0 + ROUNDING
+}
+
+/// Reads measures of at least 0.
+pub(crate) fn amount<'de, T: Deserialize<'de> + Numbers, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    let is_within = |value: f64| value.is_finite() && value >= 0.0;
+    within(from, is_within, "a finite number of at least 0")
+}
+
+fn within<'de, T: Deserialize<'de> + Numbers, D: Deserializer<'de>>(
+    from: D,
+    is_within: fn(f64) -> bool,
+    expected: &str,
+) -> Result<T, D::Error> {
+    let read = T::deserialize(from)?;
+    match read.first_beyond(is_within) {
+        None => Ok(read),
+        Some(value) => Err(D::Error::custom(format_args!(
+            "a measure is {value}, expected {expected}"
+        ))),
+    }
+}
+
 /// How numbers are written of which some are missing: `serde(with = "crate::stored::gaps")`, `null` for NaN.
 pub(crate) mod gaps {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
@@ -68,6 +145,51 @@ mod tests {
         assert_eq!(text, "[0.1,null,-2.0]");
         let Gaps(read) = serde_json::from_str(&text).unwrap();
         assert!(read[0] == 0.1 && read[1].is_nan() && read[2] == -2.0);
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Measures {
+        #[serde(deserialize_with = "super::share")]
+        shares: Vec<(u32, Option<f64>)>,
+        #[serde(deserialize_with = "super::balance")]
+        mean: f64,
+        #[serde(deserialize_with = "super::amount")]
+        amounts: Vec<f64>,
+    }
+
+    #[test]
+    fn measures_beyond_their_range_are_refused_but_for_rounding() {
+        let read = |shares: &str, mean: &str, amounts: &str| {
+            let text = format!(r#"{{"shares": {shares}, "mean": {mean}, "amounts": {amounts}}}"#);
+            serde_json::from_str::<Measures>(&text)
+        };
+        let good = "[[7, 0.5], [8, null], [9, 1.0000000001]]";
+        let found = read(good, "-1.0", "[0.0, 1e300]").unwrap();
+        assert_eq!(found.shares[1..], [(8, None), (9, Some(1.000_000_000_1))]);
+        assert_eq!((found.mean, &found.amounts[..]), (-1.0, &[0.0, 1e300][..]));
+        for (shares, mean, amounts, wrong) in [
+            (
+                "[[7, 0.5], [8, null], [9, 1.5]]",
+                "0.0",
+                "[]",
+                "is 1.5, expected a number from 0 to 1",
+            ),
+            (
+                good,
+                "-1.25",
+                "[]",
+                "is -1.25, expected a number from -1 to 1",
+            ),
+            (
+                good,
+                "0.0",
+                "[1.0, -2.5]",
+                "is -2.5, expected a finite number of at least 0",
+            ),
+        ] {
+            let error = read(shares, mean, amounts).unwrap_err().to_string();
+            assert!(error.contains(wrong), "{error}");
+        }
     }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Whether clusters are found again.
 
 use ndarray::Array2;
-use phenocoder_core::{CsrGraph, Progress, Seed, ShapeError};
+use phenocoder_core::{CsrGraph, Progress, Seed};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,8 @@ use super::{Clustering, LeidenConfig};
 use crate::evaluate::{Contingency, Ranked};
 use crate::fuzzy::check_undirected;
 use crate::matrix::check_shape;
-use crate::{Error, Result};
+use crate::stored::is_balance;
+use crate::{ConfigError, Error, Result};
 
 const METHOD: &str = "the stability of clusters";
 
@@ -37,15 +38,17 @@ pub struct Stability {
 struct Parts {
     #[serde(with = "crate::stored")]
     agreement: Array2<f64>,
+    #[serde(deserialize_with = "crate::stored::balance")]
     mean: f64,
+    #[serde(deserialize_with = "crate::stored::share")]
     per_cluster: Vec<f64>,
     n_clusters: Vec<usize>,
 }
 
 impl TryFrom<Parts> for Stability {
-    type Error = ShapeError;
+    type Error = Error;
 
-    fn try_from(parts: Parts) -> Result<Self, ShapeError> {
+    fn try_from(parts: Parts) -> Result<Self> {
         let Parts {
             agreement,
             mean,
@@ -54,6 +57,14 @@ impl TryFrom<Parts> for Stability {
         } = parts;
         let runs = n_clusters.len();
         check_shape("agreement", &[runs, runs], agreement.shape())?;
+        for &index in &agreement {
+            ConfigError::check(
+                is_balance(index),
+                "agreement",
+                "numbers from -1 to 1",
+                index,
+            )?;
+        }
         Ok(Self {
             agreement,
             mean,
@@ -198,6 +209,21 @@ mod tests {
         let other = text.replace(r#""n_clusters":[2,"#, r#""n_clusters":["#);
         let error = serde_json::from_str::<Stability>(&other).unwrap_err();
         assert!(error.to_string().contains("agreement"), "{error}");
+        for (field, wrong) in [
+            (
+                "agreement",
+                serde_json::json!({"shape": [3, 3], "values": vec![7.0; 9]}),
+            ),
+            ("mean", serde_json::json!(1.5)),
+            ("per_cluster", serde_json::json!([0.5, -0.5])),
+        ] {
+            let mut other = serde_json::to_value(&found).unwrap();
+            other[field] = wrong;
+            assert!(
+                serde_json::from_value::<Stability>(other).is_err(),
+                "{field}"
+            );
+        }
         assert_eq!(found.n_clusters, [2, 2, 1]);
         // Best overlaps 2/4 and 2/4 in the second, 4/6 and 2/6 in the third.
         let expected = [(0.5 + 2.0 / 3.0) / 2.0, (0.5 + 1.0 / 3.0) / 2.0];

@@ -152,10 +152,13 @@ pub fn normalized_mutual_information(a: &[u32], b: &[u32]) -> Result<f64> {
 #[non_exhaustive]
 pub struct VMeasure {
     /// How far each group found holds rows of one true label only.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub homogeneity: f64,
     /// How far the rows of a true label lie in one group.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub completeness: f64,
     /// The weighted harmonic mean of the two.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub v: f64,
 }
 
@@ -228,8 +231,10 @@ pub fn v_measure(truth: &[u32], found: &[u32], beta: f64) -> Result<VMeasure> {
 #[non_exhaustive]
 pub struct Purity {
     /// The share of all rows that have the commonest true label of their group.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub total: f64,
     /// The same within each group, by rising number of the group.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub per_group: Vec<(u32, f64)>,
 }
 

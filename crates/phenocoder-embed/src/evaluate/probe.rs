@@ -150,8 +150,10 @@ pub struct FoldScores {
     /// The number of rows that test in it.
     pub rows: usize,
     /// The share of them that is told rightly.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub accuracy: f64,
     /// The mean recall of the classes that they are of.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub balanced_accuracy: f64,
 }
 
@@ -601,9 +603,13 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<ProbeReport>(&text).unwrap(), report);
         let mut other = serde_json::to_value(&report).unwrap();
+        let mut wrong = other.clone();
         other["classes"] = serde_json::json!([0]);
         let error = serde_json::from_value::<ProbeReport>(other).unwrap_err();
         assert!(error.to_string().contains("classes"), "{error}");
+        wrong["folds"][1]["accuracy"] = serde_json::json!(7);
+        let error = serde_json::from_value::<ProbeReport>(wrong).unwrap_err();
+        assert!(error.to_string().contains("from 0 to 1"), "{error}");
     }
 
     #[test]

@@ -19,10 +19,13 @@ pub struct ClassScores {
     /// The class.
     pub label: u32,
     /// The share of the rows predicted to be of this class that are; 0 when none is predicted.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub precision: f64,
     /// The share of the rows of this class that are predicted to be; 0 when there are none.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub recall: f64,
     /// The harmonic mean of both; 0 when both are.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub f1: f64,
     /// The number of rows of this class.
     pub support: usize,
@@ -34,10 +37,13 @@ pub struct ClassScores {
 #[non_exhaustive]
 pub struct ClassAverages {
     /// The mean precision.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub precision: f64,
     /// The mean recall.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub recall: f64,
     /// The mean F1, which is not the harmonic mean of the other two.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub f1: f64,
 }
 
@@ -68,7 +74,9 @@ struct Parts {
     classes: Vec<ClassScores>,
     #[serde(with = "crate::stored")]
     confusion: Array2<usize>,
+    #[serde(deserialize_with = "crate::stored::share")]
     accuracy: f64,
+    #[serde(deserialize_with = "crate::stored::share")]
     balanced_accuracy: f64,
     macro_average: ClassAverages,
     weighted_average: ClassAverages,
@@ -196,11 +204,14 @@ pub fn classification_report(truth: &[u32], predicted: &[u32]) -> Result<Classif
 #[non_exhaustive]
 pub struct ProbabilityReport {
     /// The mean of −ln p of the true class, in nats: 0 for certainty that is right.
+    #[serde(deserialize_with = "crate::stored::amount")]
     pub log_loss: f64,
     /// For each class, how probably a row of it has a higher probability of it than a row of another class; `None` when
     /// there are no rows of it, or no others.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub auc_per_class: Vec<Option<f64>>,
     /// The mean of these; `None` when there is none.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub auc: Option<f64>,
 }
 
@@ -441,6 +452,35 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         let read: ProbabilityReport = serde_json::from_str(&text).unwrap();
         assert_eq!(read, report);
+    }
+
+    #[test]
+    fn shares_and_losses_that_are_none_are_not_read_back() {
+        let report = classification_report(&[1, 1, 5], &[1, 5, 5]).unwrap();
+        let report = serde_json::to_value(&report).unwrap();
+        for field in ["accuracy", "balanced_accuracy"] {
+            let mut wrong = report.clone();
+            wrong[field] = serde_json::json!(7);
+            let read = serde_json::from_value::<ClassificationReport>(wrong);
+            assert!(read.is_err(), "{field}");
+        }
+        let mut wrong = report;
+        wrong["classes"][0]["f1"] = serde_json::json!(-1);
+        assert!(serde_json::from_value::<ClassificationReport>(wrong).is_err());
+        let p = array![[0.75, 0.25], [0.25, 0.75]];
+        let report = probability_report(&[0, 1], &[0, 1], p.view(), &NoProgress).unwrap();
+        let report = serde_json::to_value(&report).unwrap();
+        assert!(serde_json::from_value::<ProbabilityReport>(report.clone()).is_ok());
+        for (field, value) in [
+            ("log_loss", serde_json::json!(-0.5)),
+            ("auc", serde_json::json!(7)),
+            ("auc_per_class", serde_json::json!([1, 1.5])),
+        ] {
+            let mut wrong = report.clone();
+            wrong[field] = value;
+            let read = serde_json::from_value::<ProbabilityReport>(wrong);
+            assert!(read.is_err(), "{field}");
+        }
     }
 
     proptest! {

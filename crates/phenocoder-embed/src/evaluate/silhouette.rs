@@ -66,8 +66,10 @@ impl SilhouetteConfig {
 #[non_exhaustive]
 pub struct Silhouette {
     /// The mean over all rows, −1 to 1.
+    #[serde(deserialize_with = "crate::stored::balance")]
     pub mean: f64,
     /// The value of each row; 0 for a row alone in its group.
+    #[serde(deserialize_with = "crate::stored::balance")]
     pub samples: Vec<f64>,
 }
 
@@ -320,8 +322,10 @@ pub fn silhouette_by_label(
 #[non_exhaustive]
 pub struct BatchSilhouette {
     /// The mean over the labels that have a value, 0 to 1.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub mean: f64,
     /// The value of each label, by rising label; `None` where all rows are of one batch, or each of another.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub per_label: Vec<(u32, Option<f64>)>,
 }
 
@@ -429,6 +433,9 @@ mod tests {
         assert!((result.mean - expected.iter().sum::<f64>() / 5.0).abs() < 1e-14);
         let text = serde_json::to_string(&result).unwrap();
         assert_eq!(serde_json::from_str::<Silhouette>(&text).unwrap(), result);
+        let wrong = text.replace(",0.0]", ",-7.0]");
+        let error = serde_json::from_str::<Silhouette>(&wrong).unwrap_err();
+        assert!(error.to_string().contains("from -1 to 1"), "{error}");
     }
 
     #[test]
@@ -500,6 +507,9 @@ mod tests {
             serde_json::from_str::<BatchSilhouette>(&text).unwrap(),
             result
         );
+        let wrong = text.replace("[3,null]", "[3,7.0]");
+        let error = serde_json::from_str::<BatchSilhouette>(&wrong).unwrap_err();
+        assert!(error.to_string().contains("from 0 to 1"), "{error}");
         let alone = silhouette_by_batch(x.view(), &[1; 6], &labels, &config, &NoProgress);
         assert!(matches!(alone, Err(Error::TooFew { found: 0, .. })));
     }

@@ -30,9 +30,11 @@ const SHARE: f64 = 0.75;
 #[non_exhaustive]
 pub struct KbetByLabel {
     /// The mean over the labels that could be tested.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub mean: f64,
     /// For each label, rising, the share of its neighbourhoods that pass; `None` for a label of a single batch or of no
     /// more than ten rows.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub per_label: Vec<(u32, Option<f64>)>,
 }
 
@@ -324,6 +326,9 @@ mod tests {
         assert!(found.mean == share && share > 0.6, "{share}");
         let text = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<KbetByLabel>(&text).unwrap(), found);
+        let wrong = text.replace("[3,null]", "[3,7.0]");
+        let error = serde_json::from_str::<KbetByLabel>(&wrong).unwrap_err();
+        assert!(error.to_string().contains("from 0 to 1"), "{error}");
         assert!(matches!(
             by_label(&graph, &[1; 110], &labels),
             Err(Error::TooFew { .. })

@@ -52,10 +52,13 @@ impl KbetConfig {
 #[non_exhaustive]
 pub struct Kbet {
     /// The share of neighbourhoods that pass, 0 (batches apart) to 1 (mixed as by chance).
+    #[serde(deserialize_with = "crate::stored::share")]
     pub acceptance: f64,
     /// The statistic of each row, 0 where its neighbourhood is just like the whole.
+    #[serde(deserialize_with = "crate::stored::amount")]
     pub statistics: Vec<f64>,
     /// The p-value of each row.
+    #[serde(deserialize_with = "crate::stored::share")]
     pub p_values: Vec<f64>,
 }
 
@@ -187,6 +190,14 @@ mod tests {
         assert_eq!(result.acceptance, 0.5);
         let text = serde_json::to_string(&result).unwrap();
         assert_eq!(serde_json::from_str::<Kbet>(&text).unwrap(), result);
+        for field in ["acceptance", "statistics", "p_values"] {
+            let mut wrong = serde_json::to_value(&result).unwrap();
+            wrong[field] = match field {
+                "acceptance" => serde_json::json!(7),
+                _ => serde_json::json!([0.5, -1]),
+            };
+            assert!(serde_json::from_value::<Kbet>(wrong).is_err(), "{field}");
+        }
     }
 
     #[test]

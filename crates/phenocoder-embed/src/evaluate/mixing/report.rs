@@ -2,8 +2,7 @@
 
 use ndarray::ArrayView2;
 use phenocoder_core::{Progress, ShapeError};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::super::silhouette::MIXED_LABELS;
 use super::super::{SilhouetteConfig, silhouette_by_batch, silhouette_by_label};
@@ -125,38 +124,26 @@ impl BatchReportConfig {
 #[non_exhaustive]
 pub struct BatchReport {
     /// [`integration_lisi`]: 1 when neighbours come from all batches alike.
-    #[serde(deserialize_with = "share")]
+    #[serde(deserialize_with = "crate::stored::share")]
     pub integration_lisi: f64,
     /// [`label_lisi`]: 1 when neighbours have one label.
-    #[serde(deserialize_with = "share")]
+    #[serde(deserialize_with = "crate::stored::share")]
     pub label_lisi: f64,
     /// The acceptance of [`kbet`]: 1 when all neighbourhoods hold batches as the whole does.
-    #[serde(deserialize_with = "share")]
+    #[serde(deserialize_with = "crate::stored::share")]
     pub kbet: f64,
     /// [`silhouette_by_batch`]: 1 when rows of a label are no nearer to their own batch.
-    #[serde(deserialize_with = "share")]
+    #[serde(deserialize_with = "crate::stored::share")]
     pub silhouette_by_batch: f64,
     /// [`silhouette_by_label`]: 1 when rows are much nearer to their own label.
-    #[serde(deserialize_with = "share")]
+    #[serde(deserialize_with = "crate::stored::share")]
     pub silhouette_by_label: f64,
     /// [`graph_connectivity`]: 1 when every label hangs together.
-    #[serde(deserialize_with = "share")]
+    #[serde(deserialize_with = "crate::stored::share")]
     pub graph_connectivity: f64,
     /// [`batch_variance`]: 0 when no variance is between batches.
-    #[serde(deserialize_with = "share")]
+    #[serde(deserialize_with = "crate::stored::share")]
     pub batch_variance: f64,
-}
-
-/// A measure from 0 to 1, which rounding may have taken a little beyond.
-fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    let value = f64::deserialize(from)?;
-    if (-1e-9..=1.0 + 1e-9).contains(&value) {
-        Ok(value)
-    } else {
-        Err(D::Error::custom(format_args!(
-            "a measure is {value}, expected a number from 0 to 1"
-        )))
-    }
 }
 
 /// Whether batches mix and labels stay together: all measures, from neighbours that are found once.
@@ -168,6 +155,18 @@ fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 /// # Shapes
 ///
 /// `x`: `[n, p]`; `batches` and `labels`: one per row.
+///
+/// # Differences from scib-metrics' `Benchmarker`
+///
+/// The silhouette by batch is by default that of scIB, Euclidean and beside the nearest batch; there it is BRAS, by
+/// the cosine distance and beside all other batches, which
+/// [`with_batch_silhouette`](BatchReportConfig::with_batch_silhouette) asks for.
+/// The batch effect test is of all rows at once; there of each label, which is
+/// [`kbet_by_label`](super::kbet_by_label).
+/// The variance between batches is that of this matrix; there what a correction has removed of it, which is
+/// [`batch_variance_removed`](super::batch_variance_removed).
+/// Neighbours are exact; there they are approximate.
+/// The isolated labels and the agreement of clusters with labels are no part of it.
 ///
 /// # Errors
 ///
