@@ -33,7 +33,7 @@ pub enum OtherGroups {
 ///
 /// The defaults are those of scikit-learn and scIB: Euclidean distance, nearest other group.
 /// Batches that occur with some labels only are judged better by the cosine distance and [`OtherGroups::All`] ("BRAS",
-/// Rautenstrauch & Ohler 2025, doi:10.1038/s41587-025-02743-4).
+/// Rautenstrauch & Ohler 2025, doi:10.1038/s41587-025-02743-4), which scib-metrics' benchmark uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]

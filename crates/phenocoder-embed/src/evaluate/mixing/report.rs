@@ -15,7 +15,8 @@ use crate::{ConfigError, Error, Result};
 
 /// Settings of [`batch_report`].
 ///
-/// The defaults are those of scib-metrics' benchmark, which counts the row itself as a neighbour, too.
+/// The numbers of neighbours are those of scib-metrics' benchmark, which counts the row itself as a neighbour, too;
+/// [`batch_report`] says in what else it differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -32,8 +33,10 @@ pub struct BatchReportConfig {
     pub lisi: LisiConfig,
     /// When a neighbourhood passes.
     pub kbet: KbetConfig,
-    /// The distance of the silhouettes, and what they compare with.
-    pub silhouette: SilhouetteConfig,
+    /// The distance of the silhouette by batch, and what it compares with.
+    pub batch_silhouette: SilhouetteConfig,
+    /// The same of the silhouette by label.
+    pub label_silhouette: SilhouetteConfig,
 }
 
 impl Default for BatchReportConfig {
@@ -45,7 +48,8 @@ impl Default for BatchReportConfig {
             connectivity_neighbors: 14,
             lisi: LisiConfig::default(),
             kbet: KbetConfig::default(),
-            silhouette: SilhouetteConfig::default(),
+            batch_silhouette: SilhouetteConfig::default(),
+            label_silhouette: SilhouetteConfig::default(),
         }
     }
 }
@@ -93,10 +97,17 @@ impl BatchReportConfig {
         self
     }
 
-    /// Sets the distance of the silhouettes, and what they compare with.
+    /// Sets the distance of the silhouette by batch, and what it compares with.
     #[must_use]
-    pub fn with_silhouette(mut self, silhouette: SilhouetteConfig) -> Self {
-        self.silhouette = silhouette;
+    pub fn with_batch_silhouette(mut self, batch_silhouette: SilhouetteConfig) -> Self {
+        self.batch_silhouette = batch_silhouette;
+        self
+    }
+
+    /// Sets the distance of the silhouette by label, and what it compares with.
+    #[must_use]
+    pub fn with_label_silhouette(mut self, label_silhouette: SilhouetteConfig) -> Self {
+        self.label_silhouette = label_silhouette;
         self
     }
 
@@ -240,9 +251,15 @@ pub fn batch_report(
             progress,
         )?
         .acceptance,
-        silhouette_by_batch: silhouette_by_batch(x, batches, labels, &config.silhouette, progress)?
-            .mean,
-        silhouette_by_label: silhouette_by_label(x, labels, &config.silhouette, progress)?,
+        silhouette_by_batch: silhouette_by_batch(
+            x,
+            batches,
+            labels,
+            &config.batch_silhouette,
+            progress,
+        )?
+        .mean,
+        silhouette_by_label: silhouette_by_label(x, labels, &config.label_silhouette, progress)?,
         graph_connectivity: graph_connectivity(
             &neighbors.truncated(config.connectivity_neighbors),
             labels,
@@ -270,12 +287,41 @@ mod tests {
     use phenocoder_core::{CancelToken, NoProgress, Seed};
 
     use super::*;
+    use crate::evaluate::OtherGroups;
 
     fn planted() -> (Array2<f64>, Vec<u32>, Vec<u32>) {
         let mut stream = Seed::new(3).stream("x", 0);
         let x = Array2::from_shape_fn((120, 2), |(i, _)| (i % 3) as f64 * 4.0 + stream.normal());
         let labels = (0..120).map(|i| i % 3).collect();
         (x, (0..120).map(|i| i / 60).collect(), labels)
+    }
+
+    /// What scib-metrics' benchmark compares batches by.
+    fn bras() -> SilhouetteConfig {
+        SilhouetteConfig::default()
+            .with_metric(Metric::Cosine)
+            .with_others(OtherGroups::All)
+    }
+
+    #[test]
+    fn each_silhouette_has_settings_of_its_own() {
+        let (x, batches, labels) = planted();
+        let of = |config: &BatchReportConfig| {
+            let report = batch_report(x.view(), &batches, &labels, config, &NoProgress).unwrap();
+            (report.silhouette_by_batch, report.silhouette_by_label)
+        };
+        let config = BatchReportConfig::default();
+        let plain = of(&config);
+        let batch = of(&config.clone().with_batch_silhouette(bras()));
+        let label = of(&config.with_label_silhouette(bras()));
+        assert!(
+            batch.0 != plain.0 && batch.1 == plain.1,
+            "{batch:?} {plain:?}"
+        );
+        assert!(
+            label.0 == plain.0 && label.1 != plain.1,
+            "{label:?} {plain:?}"
+        );
     }
 
     #[test]
@@ -285,10 +331,11 @@ mod tests {
             .with_lisi_neighbors(30)
             .with_kbet_neighbors(45)
             .with_connectivity_neighbors(4);
+        let (bras, euclidean) = (bras(), SilhouetteConfig::default());
+        let config = config.with_batch_silhouette(bras);
         let report = batch_report(x.view(), &batches, &labels, &config, &NoProgress).unwrap();
         let near = |k| nearest_neighbors(x.view(), k, Metric::Euclidean, &NoProgress).unwrap();
         let lisi = LisiConfig::default();
-        let silhouette = SilhouetteConfig::default();
         let expected = BatchReport {
             integration_lisi: integration_lisi(&near(30), &batches, &lisi, &NoProgress).unwrap(),
             label_lisi: label_lisi(&near(30), &labels, &lisi, &NoProgress).unwrap(),
@@ -299,12 +346,12 @@ mod tests {
                 x.view(),
                 &batches,
                 &labels,
-                &silhouette,
+                &bras,
                 &NoProgress,
             )
             .unwrap()
             .mean,
-            silhouette_by_label: silhouette_by_label(x.view(), &labels, &silhouette, &NoProgress)
+            silhouette_by_label: silhouette_by_label(x.view(), &labels, &euclidean, &NoProgress)
                 .unwrap(),
             graph_connectivity: graph_connectivity(&near(4), &labels, &NoProgress).unwrap(),
             batch_variance: batch_variance(x.view(), &batches, &NoProgress).unwrap(),
