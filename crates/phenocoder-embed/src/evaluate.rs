@@ -55,7 +55,9 @@ pub fn labels_of(labels: &Categorical) -> Result<Vec<u32>> {
 /// Classes of which a table of all pairs takes 2 GiB; more of them are no classes but numbers of rows.
 const MOST_CLASSES: usize = 16_384;
 
-/// Refuses so many different labels that memory for each row and label would be beyond any machine.
+/// Refuses so many different labels that they are most likely numbers of rows.
+///
+/// It does not bound what a number for each row and label takes, which depends on the rows, too: who takes it, says so.
 fn check_few(what: &'static str, classes: usize) -> Result<(), ConfigError> {
     let expected = "at most 16384 different ones";
     ConfigError::check(classes <= MOST_CLASSES, what, expected, classes)

@@ -95,7 +95,8 @@ impl LogisticConfig {
 /// The one minimum is found by L-BFGS in columns brought to mean 0 and to one curvature, so that its speed does not depend
 /// on units.
 /// A constant column has coefficient 0.
-/// Cost: `O(n p classes)` per step.
+/// Cost: `O(n p classes)` per step; memory for a copy of the rows to fit, and for a probability per row and class to
+/// predict.
 ///
 /// # Differences from scikit-learn's `LogisticRegression`
 ///
@@ -199,13 +200,16 @@ impl LogisticRegression {
         }
         let lengths: Vec<f64> = std.iter().map(|s| libm::hypot(1.0, root * s)).collect();
         let mut rows = scaler.transform(x)?;
+        if !rows.is_standard_layout() {
+            rows = rows.as_standard_layout().into_owned();
+        }
         for mut row in rows.outer_iter_mut() {
             for ((value, length), s) in row.iter_mut().zip(&lengths).zip(std) {
                 *value *= root * s / length;
             }
         }
         let problem = Problem {
-            x: rows.as_standard_layout().into_owned(),
+            x: rows,
             places: ranked(labels).0,
             ridge: lengths
                 .iter()

@@ -83,7 +83,7 @@ impl KnnConfig {
 /// other.
 /// Distances depend on the scale of columns: fit a [`Scaler`](crate::scale::Scaler) on the same rows before.
 /// Cover & Hart 1967, doi:10.1109/TIT.1967.1053964.
-/// Cost: nothing to fit; `O(m n p)` to predict `m` rows from `n`.
+/// Cost: nothing to fit; `O(m n p)` to predict `m` rows from `n`, and memory for a probability per row and class.
 ///
 /// # Differences from scikit-learn's `KNeighborsClassifier`
 ///

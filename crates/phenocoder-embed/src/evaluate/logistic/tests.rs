@@ -41,6 +41,17 @@ fn one_coefficient_equals_the_one_worked_out_by_hand() {
 }
 
 #[test]
+fn rows_may_lie_in_memory_column_by_column() {
+    let (x, labels) = overlapping(2, 60, 3, &[1.0, 0.1, 30.0]);
+    let turned = x.t().as_standard_layout().into_owned();
+    let by_columns = turned.reversed_axes();
+    assert!(!by_columns.is_standard_layout());
+    let config = LogisticConfig::default();
+    let expected = fit(&x, &labels, &config).unwrap();
+    assert_eq!(fit(&by_columns, &labels, &config).unwrap(), expected);
+}
+
+#[test]
 fn columns_that_say_nothing_have_no_coefficient_and_leave_the_shares_of_the_classes() {
     let x = Array2::from_shape_fn((10, 2), |(_, j)| [0.1, 1e9][j]);
     let labels = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2];
