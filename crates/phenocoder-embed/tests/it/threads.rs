@@ -471,8 +471,14 @@ fn separation(given: &Given) -> Vec<Named> {
         ("silhouette, mean", of_rows.mean),
         ("silhouette_by_batch", of_batches.mean),
         ("silhouette_by_label", of_labels),
-        ("davies_bouldin", davies_bouldin(x, clusters).unwrap()),
-        ("calinski_harabasz", calinski_harabasz(x, clusters).unwrap()),
+        (
+            "davies_bouldin",
+            davies_bouldin(x, clusters, &NoProgress).unwrap(),
+        ),
+        (
+            "calinski_harabasz",
+            calinski_harabasz(x, clusters, &NoProgress).unwrap(),
+        ),
     ]);
     all.push(named("silhouette", &of_rows.samples));
     all
