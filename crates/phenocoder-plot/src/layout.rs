@@ -308,25 +308,34 @@ pub(crate) struct Legend {
     pub(crate) entries: Vec<Entry>,
 }
 
+/// Where the entries of legends stand.
+struct LegendGrid {
+    x: f64,
+    columns: usize,
+    column_width: f64,
+}
+
 /// Draws legends at the right of `outer`, one below the other, and returns what is left of it.
+///
+/// Where there is no room for all entries, legends share the rows, and say how many entries they leave out.
 pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> Frame {
-    let heading = |legend: &Legend| if legend.title.is_empty() { 0.0 } else { 22.0 };
     let shown: Vec<&Legend> = legends.iter().filter(|l| !l.entries.is_empty()).collect();
-    let lines: usize = shown.iter().map(|l| l.entries.len()).sum();
-    if lines == 0 {
+    if shown.is_empty() {
         return *outer;
     }
-    let fixed: f64 = shown.iter().map(|l| heading(l) + 12.0).sum();
+    let fixed: f64 = shown.iter().map(|l| legend_heading(l) + 12.0).sum();
     let rows_at_most = (((outer.height - fixed) / ENTRY_HEIGHT).floor() as usize).max(1);
-    let columns = lines.div_ceil(rows_at_most).min(3);
-    let column_width = if columns > 1 { 110.0 } else { ENTRY_MAX };
-    let sign_width = |entry: &Entry| match entry.sign {
-        Sign::Marker(_) | Sign::Swatch(_) => 18.0,
-        Sign::Line(_) => 32.0,
+    let needed = |columns: usize| -> Vec<usize> {
+        let rows = |legend: &&Legend| legend.entries.len().div_ceil(columns);
+        shown.iter().map(rows).collect()
     };
+    let columns = (1..3)
+        .find(|&columns| needed(columns).iter().sum::<usize>() <= rows_at_most)
+        .unwrap_or(3);
+    let entry_max = if columns > 1 { 110.0 } else { ENTRY_MAX };
     let entry_width = |entry: &Entry| {
         let text = font::width(&entry.label, TICK_SIZE, Weight::Regular);
-        sign_width(entry) + text.min(column_width - sign_width(entry))
+        sign_width(entry) + text.min(entry_max - sign_width(entry))
     };
     let column_width = shown
         .iter()
@@ -339,21 +348,68 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
         .map(|legend| heading_room(&legend.title).min(ENTRY_MAX))
         .fold(0.0, f64::max);
     let width = (column_width * columns as f64).max(titles);
-    let x0 = outer.right() - width;
+    let grid = LegendGrid {
+        x: outer.right() - width,
+        columns,
+        column_width,
+    };
     let mut y = outer.y + 4.0;
-    for legend in shown {
+    for (legend, rows) in shown
+        .iter()
+        .zip(shared_rows(&needed(columns), rows_at_most))
+    {
         if !legend.title.is_empty() {
             let title = font::fit(&legend.title, LABEL_SIZE, Weight::Bold, width);
-            scene.text(Text::new((x0, y + LABEL_SIZE * 0.75), title, LABEL_SIZE).bold());
-            y += heading(legend);
+            scene.text(Text::new((grid.x, y + LABEL_SIZE * 0.75), title, LABEL_SIZE).bold());
+            y += legend_heading(legend);
         }
-        let rows = legend.entries.len().div_ceil(columns).min(rows_at_most);
-        let room = rows * columns;
-        let cut = legend.entries.len() > room;
-        let whole = if cut { room - 1 } else { legend.entries.len() };
-        for (i, entry) in legend.entries.iter().take(whole).enumerate() {
-            let x = x0 + (i / rows) as f64 * column_width;
+        grid.draw(scene, &legend.entries, y, rows);
+        y += rows as f64 * ENTRY_HEIGHT + 12.0;
+    }
+    left_of(outer, width)
+}
+
+/// What the heading of a legend takes above its entries.
+fn legend_heading(legend: &Legend) -> f64 {
+    if legend.title.is_empty() { 0.0 } else { 22.0 }
+}
+
+/// What the sign before an entry takes.
+fn sign_width(entry: &Entry) -> f64 {
+    match entry.sign {
+        Sign::Marker(_) | Sign::Swatch(_) => 18.0,
+        Sign::Line(_) => 32.0,
+    }
+}
+
+/// The rows of each of several legends that need so many and have `most` together, but at least one each: those that need
+/// no more than an even share have what they need, the others share the rest evenly.
+fn shared_rows(needed: &[usize], most: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..needed.len()).collect();
+    order.sort_by_key(|&legend| needed[legend]);
+    let mut rows = vec![0; needed.len()];
+    let mut left = most;
+    for (before, legend) in order.into_iter().enumerate() {
+        let share = left / (needed.len() - before);
+        rows[legend] = needed[legend].min(share.max(1));
+        left = left.saturating_sub(rows[legend]);
+    }
+    rows
+}
+
+impl LegendGrid {
+    /// Draws entries into so many rows below `y`; the last place says how many others there are.
+    fn draw(&self, scene: &mut Scene, entries: &[Entry], y: f64, rows: usize) {
+        let room = rows * self.columns;
+        let cut = entries.len() > room;
+        let whole = if cut { room - 1 } else { entries.len() };
+        let place = |i: usize| {
+            let x = self.x + (i / rows) as f64 * self.column_width;
             let at = y + (i % rows) as f64 * ENTRY_HEIGHT + ENTRY_HEIGHT / 2.0;
+            (x, at)
+        };
+        for (i, entry) in entries.iter().take(whole).enumerate() {
+            let (x, at) = place(i);
             match entry.sign {
                 Sign::Marker(shape) => scene.marker((x + 6.0, at), shape, entry.color, 5.0),
                 Sign::Swatch(mark) => mark.fill(scene, &Frame::new(x, at - 6.0, 12.0, 12.0)),
@@ -364,7 +420,7 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
                     dash,
                 }),
             }
-            let room = column_width - sign_width(entry) - 4.0;
+            let room = self.column_width - sign_width(entry) - 4.0;
             let label = font::fit_middle(&entry.label, TICK_SIZE, Weight::Regular, room);
             scene.text(Text::new(
                 (x + sign_width(entry), at + TICK_SIZE * 0.36),
@@ -373,14 +429,11 @@ pub(crate) fn legends(scene: &mut Scene, outer: &Frame, legends: &[Legend]) -> F
             ));
         }
         if cut {
-            let x = x0 + (whole / rows) as f64 * column_width;
-            let at = y + (whole % rows) as f64 * ENTRY_HEIGHT + ENTRY_HEIGHT / 2.0;
-            let text = format!("+ {} more", legend.entries.len() - whole);
+            let (x, at) = place(whole);
+            let text = format!("+ {} more", entries.len() - whole);
             scene.text(Text::new((x, at + TICK_SIZE * 0.36), text, TICK_SIZE).colored(Rgb::MUTED));
         }
-        y += rows as f64 * ENTRY_HEIGHT + 12.0;
     }
-    left_of(outer, width)
 }
 
 /// What is left of `outer` beside something of this width at its right.

@@ -47,6 +47,68 @@ fn more_categories_and_longer_names_than_fit_do_not_break_the_layout() {
 }
 
 #[test]
+fn two_legends_share_the_height_and_say_what_they_leave_out() {
+    let points = cloud(80);
+    let names: Vec<String> = (0..80).map(|i| format!("sample {i}")).collect();
+    let samples = Categorical::from_labels(&names);
+    let batches = Categorical::from_labels((0..80).map(|i| format!("batch {}", i % 12)));
+    let every = |n: usize| {
+        let names = (0..80_usize).map(move |i| format!("kind {}", i % n));
+        Categorical::from_labels(names)
+    };
+    let both = |condition: &Categorical, batch: &Categorical| {
+        let config = SampleMapConfig::default().with_title("Samples");
+        sample_map(points.view(), &names, condition, batch, &config).unwrap()
+    };
+    // Without a column of conditions, samples have the colours; a legend of as many shapes does not fit either.
+    for (condition, batch) in [
+        (&samples, &batches),
+        (&batches, &samples),
+        (&samples, &samples),
+        (&every(25), &every(20)),
+    ] {
+        let figure = both(condition, batch);
+        let svg = figure.to_svg().unwrap();
+        let document = roxmltree::Document::parse(&svg).unwrap();
+        let mut entries = 0;
+        let texts = document.descendants();
+        for text in texts.filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "text"))) {
+            let words = text.text().unwrap();
+            let y: f64 = text.attribute("y").unwrap().parse().unwrap();
+            assert!(y < figure.size().1, "{words} at {y}");
+            // Names beside the points have a halo.
+            if text.attribute("stroke").is_none() {
+                let left_out = words
+                    .strip_prefix("+ ")
+                    .and_then(|n| n.strip_suffix(" more"));
+                let kinds = ["sample ", "batch ", "kind "];
+                let is_entry = kinds.iter().any(|kind| words.starts_with(kind));
+                entries += left_out.map_or(usize::from(is_entry), |n| n.parse().unwrap());
+            }
+        }
+        let all = condition.categories().len() + batch.categories().len();
+        assert_eq!(entries, all, "what is neither shown nor counted");
+    }
+    // The few batches have all the room that they need.
+    let svg = both(&samples, &batches).to_svg().unwrap();
+    for batch in batches.categories() {
+        assert!(svg.contains(&format!(">{batch}</text>")), "{batch}");
+    }
+}
+
+#[test]
+fn names_of_any_length_are_drawn_quickly() {
+    let name = "a name that does not end ".repeat(4_000);
+    let kinds = Categorical::from_labels([name.as_str(), "b", "c"]);
+    let start = Instant::now();
+    draw(&bars(&kinds, None, &BarsConfig::default()).unwrap());
+    let config = ScatterConfig::default().with_title(&name);
+    draw(&scatter(cloud(3).view(), ColorBy::Categories(&kinds), &config).unwrap());
+    // The limit leaves room for a busy machine.
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
 fn a_matrix_of_many_cells_is_embedded_as_pixels() {
     let values = Array2::from_shape_fn((200, 300), |(i, j)| (i * j) as f64);
     let rows: Vec<String> = (0..200).map(|i| i.to_string()).collect();
