@@ -199,8 +199,16 @@ impl Figure {
     }
 }
 
-/// Writes to a name that no other writer uses, then renames.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file to a name beside its place that no other writer uses, then renames it: a reader never meets half a file, and
+/// of several writers the last to end has the place.
+///
+/// Nothing is left behind where that fails.
+///
+/// # Errors
+///
+/// What the file system says.
+#[doc(hidden)]
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().unwrap_or(OsStr::new("picture"));
     let mut temporary = std::ffi::OsString::from(".");

@@ -74,6 +74,9 @@ pub use contact_sheet::{ContactSheetConfig, SheetRow, contact_sheet};
 pub use curves::{Curve, CurvesConfig, curves};
 pub use error::{ConfigError, Error, Result};
 pub use figure::Figure;
+// Not of a picture's making, but the page and the records of a run are written in the same way.
+#[doc(hidden)]
+pub use figure::write_whole;
 pub use grouped_bars::{GroupedBarsConfig, grouped_bars};
 pub use heat_map::{HeatMapConfig, heat_map};
 pub use intervals::{Interval, IntervalsConfig, intervals};

@@ -47,7 +47,7 @@ pub use encode::{
 pub use fit::{Checkpoints, FitReport, ModelManifest, TrainConfig, fit};
 pub use folder::RunFiles;
 #[cfg(feature = "report")]
-pub(crate) use folder::{read_json, write_whole};
+pub(crate) use folder::read_json;
 pub use generate::{DatasetConfig, DatasetManifest, DatasetReport, generate_dataset};
 #[cfg(feature = "hnsw")]
 pub use graph::HnswSearch;

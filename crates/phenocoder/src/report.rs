@@ -44,11 +44,12 @@ use std::path::{Path, PathBuf};
 
 use phenocoder_core::{Progress, Seed, WithinStage};
 use phenocoder_io::{PatchSet, Store};
+use phenocoder_plot::write_whole;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::pipeline::figures::FigureConfig;
-use crate::pipeline::{PipelineConfig, PipelineReport, RunFiles, read_json, write_whole};
+use crate::pipeline::{PipelineConfig, PipelineReport, RunFiles, read_json};
 use cells::Cells;
 use figures::DrawnFigures;
 use gather::{Gathered, Run};
@@ -332,7 +333,7 @@ pub fn write_report_and_figures(
 /// Writes the page and says what is on it.
 fn write_page(material: &Material<'_>, path: &Path) -> Result<ReportFile> {
     let page = compose(material)?;
-    write_whole(path, &page.html)
+    write_whole(path, page.html.as_bytes())
         .map_err(|error| Error::data(STEP, format!("`{}`: {error}", path.display())))?;
     Ok(ReportFile {
         path: path.to_owned(),

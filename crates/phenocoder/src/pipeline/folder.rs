@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use phenocoder_core::{Fingerprint, Unit};
 use phenocoder_io::{PatchSet, Store};
 use phenocoder_model::{DeviceChoice, SavedModel, select_device};
+use phenocoder_plot::write_whole;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -255,21 +256,7 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T
 pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let failed = |error: String| Error::data(STEP, format!("`{}`: {error}", path.display()));
     let text = serde_json::to_string_pretty(value).map_err(|error| failed(error.to_string()))?;
-    write_whole(path, &(text + "\n")).map_err(|error| failed(error.to_string()))
-}
-
-/// Writes a file beside its place, with `.part` behind its name, and renames it, so that a reader never meets half a file.
-///
-/// Nothing is left behind where that fails.
-pub(crate) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        // Where it cannot be removed there is nothing better to do; the first error says why.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
+    write_whole(path, (text + "\n").as_bytes()).map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]
@@ -286,22 +273,40 @@ mod tests {
     fn a_file_that_was_written_stands_alone_and_takes_the_place_of_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
-        write_whole(&path, "old").unwrap();
-        write_whole(&path, "new").unwrap();
+        write_whole(&path, b"old").unwrap();
+        write_whole(&path, b"new").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(names(folder.path()), ["report.json"]);
+    }
+
+    #[test]
+    fn two_writers_of_one_file_leave_what_one_of_them_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+        let write = |byte: u8| {
+            let bytes = vec![byte; 200_000];
+            (0..50).try_for_each(|_| write_whole(&path, &bytes))
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| write(b'a'));
+            write(b'b').unwrap();
+            other.join().unwrap().unwrap();
+        });
+        let left = std::fs::read(&path).unwrap();
+        assert!(left.len() == 200_000 && left.iter().all(|&byte| byte == left[0]));
+        assert_eq!(names(folder.path()), ["report.html"]);
     }
 
     #[test]
     fn nothing_is_left_behind_where_a_file_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gone").join("report.json");
-        assert!(write_whole(&path, "x").is_err());
+        assert!(write_whole(&path, b"x").is_err());
         assert!(names(folder.path()).is_empty());
         // A folder of that name cannot be replaced by a file.
         let path = folder.path().join("report.html");
         std::fs::create_dir(&path).unwrap();
-        assert!(write_whole(&path, "x").is_err());
+        assert!(write_whole(&path, b"x").is_err());
         assert_eq!(names(folder.path()), ["report.html"]);
     }
 }
