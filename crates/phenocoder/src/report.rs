@@ -40,11 +40,13 @@ mod sections;
 mod sprites;
 mod traversal;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use phenocoder_core::{Progress, Seed, WithinStage};
 use phenocoder_io::{PatchSet, Store};
 use phenocoder_plot::write_whole;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -391,7 +393,8 @@ fn material<'a>(
 ///
 /// # Errors
 ///
-/// As [`write_report`], and [`Error::Data`] when the folder holds no complete run.
+/// As [`write_report`], and [`Error::Data`] when the folder holds no complete run, or one whose files cannot be read, with the
+/// reason.
 pub fn write_report_of_folder(
     folder: &Path,
     store: &Store,
@@ -406,13 +409,21 @@ pub fn write_report_of_folder(
 /// What the run in `folder` left there.
 fn run_of_folder(folder: &Path) -> Result<(RunFiles, PipelineConfig, PipelineReport)> {
     let files = RunFiles::new(folder);
-    let missing = |path: &Path| {
-        let path = path.display();
-        Error::data(STEP, format!("`{path}` cannot be read: no complete run"))
-    };
-    let config = read_json(&files.config).ok_or_else(|| missing(&files.config))?;
-    let report = read_json(&files.report).ok_or_else(|| missing(&files.report))?;
+    let config = read_file(&files.config)?;
+    let report = read_file(&files.report)?;
     Ok((files, config, report))
+}
+
+/// What a file of the run holds.
+fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    read_json(path).map_err(|error| {
+        let path = path.display();
+        let problem = match error.kind() {
+            ErrorKind::NotFound => format!("`{path}` is not there: no complete run"),
+            _ => format!("`{path}` cannot be read: {error}"),
+        };
+        Error::data(STEP, problem)
+    })
 }
 
 #[cfg(test)]

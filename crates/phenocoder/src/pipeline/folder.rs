@@ -126,11 +126,12 @@ impl Done {
         let given = to_json(config)?;
         // Settings that an earlier version wrote, in the words of this one: what it did not have has its default.
         let saved = match read_json::<PipelineConfig>(&files.config) {
-            Some(saved) => Some(to_json(&saved)?),
-            None => read_json::<Value>(&files.config),
+            Ok(saved) => Ok(to_json(&saved)?),
+            Err(_) => read_json::<Value>(&files.config),
         };
-        let Some(saved) = saved else {
-            return refuse("holds no settings".to_owned());
+        let saved = match saved {
+            Ok(saved) => saved,
+            Err(error) => return refuse(format!("holds no settings ({error})")),
         };
         if let Some(difference) = first_difference("", &comparable(saved), &comparable(given)) {
             return refuse(difference);
@@ -248,9 +249,9 @@ fn to_json<T: Serialize>(value: &T) -> Result<Value> {
         .map_err(|error| Error::data(STEP, format!("the settings have no JSON form: {error}")))
 }
 
-/// What a file holds; none when it is not there or holds something else.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+/// What a file holds; the error of one that is there says what else it holds, and where.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> std::io::Result<T> {
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }
 
 pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
@@ -295,6 +296,18 @@ mod tests {
         let left = std::fs::read(&path).unwrap();
         assert!(left.len() == 200_000 && left.iter().all(|&byte| byte == left[0]));
         assert_eq!(names(folder.path()), ["report.html"]);
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_says_what() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let gone = read_json::<u8>(&path).unwrap_err();
+        assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+        std::fs::write(&path, "[1]").unwrap();
+        let other = read_json::<u8>(&path).unwrap_err().to_string();
+        assert!(other.contains("line 1"), "{other}");
+        assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), [1]);
     }
 
     #[test]

@@ -232,7 +232,7 @@ pub(super) fn write(
 ///
 /// # Errors
 ///
-/// As [`draw`], and [`Error::Data`] when `run` holds no complete run.
+/// As [`draw`], and [`Error::Data`] when `run` holds no complete run, or one whose files cannot be read, with the reason.
 pub fn draw_of_folder(
     run: &Path,
     store: &Store,

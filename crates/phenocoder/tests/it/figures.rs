@@ -10,6 +10,7 @@ use phenocoder::report::figures::{DrawnFigures, all, draw, draw_of_folder};
 use phenocoder::report::{ReportConfig, write_report_and_figures};
 
 use crate::report::{Done, sections, settings};
+use crate::small;
 
 /// The pictures of a run, by names.
 fn drawn(done: &Done, settings: &ReportConfig) -> DrawnFigures {
@@ -100,6 +101,28 @@ fn every_section_with_a_figure_has_it_as_a_file() {
         // Of the two maps each has its own.
         let expected = usize::from(figure.name != "cells");
         assert_eq!(headings, expected, "{}", figure.name);
+    }
+}
+
+#[test]
+fn a_run_whose_files_hold_something_else_is_refused_with_what_they_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = small::tissue(folder.path());
+    let files = RunFiles::new(folder.path());
+    let config = serde_json::to_string(&small::config(keys)).unwrap();
+    std::fs::write(&files.config, config).unwrap();
+    let store = small::open(&path);
+    let (settings, out) = (ReportConfig::new(), folder.path().join("figures"));
+    for (text, problem) in [
+        ("{}", "missing field `dataset` at line 1"),
+        ("{\"dataset\"", "EOF"),
+    ] {
+        std::fs::write(&files.report, text).unwrap();
+        let refused = draw_of_folder(folder.path(), &store, &settings, &out, &NoProgress);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("report.json"), "{message}");
+        assert!(message.contains(problem), "{message}");
+        assert!(!message.contains("no complete run"), "{message}");
     }
 }
 
