@@ -313,6 +313,7 @@ pub fn write_report_and_figures(
     progress: &dyn Progress,
 ) -> Result<(ReportFile, DrawnFigures)> {
     let _span = tracing::info_span!(STEP).entered();
+    settings.validate()?;
     figures::make_folder(folder)?;
     let within = WithinStage(progress);
     let run = Run {
@@ -326,9 +327,10 @@ pub fn write_report_and_figures(
     let material = material(&run, STEP, 2, progress)?;
     let page = write_page(&material, &files.html)?;
     progress.advance(1);
-    let drawn = figures::write(figures::drawn(&material)?, settings, folder, &within)?;
+    let drawn = figures::drawn(&material)?;
     progress.advance(1);
     progress.finish();
+    let drawn = figures::write(drawn, settings, folder, progress)?;
     Ok((page, drawn))
 }
 

@@ -183,6 +183,7 @@ pub fn draw(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<DrawnFigures> {
+    settings.validate()?;
     make_folder(folder)?;
     let figures = all(store, config, report, files, settings, progress)?;
     write(figures, settings, folder, progress)
@@ -196,7 +197,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
     })
 }
 
-/// Writes the figures in the formats asked for; those that are no file are missing.
+/// Writes the figures in the formats asked for, and tells of each file; those that are no file are missing.
 pub(super) fn write(
     RunFigures {
         figures,
@@ -206,9 +207,12 @@ pub(super) fn write(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<DrawnFigures> {
+    let extensions = settings.figures.format.extensions();
+    let files = figures.len() * extensions.len();
+    progress.start("figure files", Some(files as u64));
     let mut paths = Vec::new();
     for drawn in figures {
-        for extension in settings.figures.format.extensions() {
+        for extension in extensions {
             progress.check()?;
             // Not `with_extension`: the name of a radius may hold a point.
             let path = folder.join(format!("{}.{extension}", drawn.name));
@@ -223,8 +227,10 @@ pub(super) fn write(
                 }
                 Err(error) => return Err(error.into()),
             }
+            progress.advance(1);
         }
     }
+    progress.finish();
     Ok(DrawnFigures { paths, missing })
 }
 

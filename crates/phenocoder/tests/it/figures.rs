@@ -1,9 +1,10 @@
 //! The pictures of a run as files: all that the page draws, by names that stay.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use phenocoder::Error;
-use phenocoder::core::{CancelToken, NoProgress};
+use phenocoder::core::{CancelToken, NoProgress, Progress};
 use phenocoder::pipeline::RunFiles;
 use phenocoder::pipeline::figures::{FigureConfig, FigureFormat};
 use phenocoder::report::figures::{DrawnFigures, all, draw, draw_of_folder};
@@ -101,6 +102,82 @@ fn every_section_with_a_figure_has_it_as_a_file() {
         // Of the two maps each has its own.
         let expected = usize::from(figure.name != "cells");
         assert_eq!(headings, expected, "{}", figure.name);
+    }
+}
+
+/// What was told of a stage.
+#[derive(Debug, PartialEq)]
+struct Stage {
+    name: String,
+    total: Option<u64>,
+    steps: u64,
+    is_over: bool,
+}
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<Stage>>);
+
+impl Told {
+    fn change(&self, change: impl Fn(&mut Stage)) {
+        change(self.0.lock().unwrap().last_mut().unwrap());
+    }
+}
+
+impl Progress for Told {
+    fn start(&self, name: &str, total: Option<u64>) {
+        self.0.lock().unwrap().push(Stage {
+            name: name.to_owned(),
+            total,
+            steps: 0,
+            is_over: false,
+        });
+    }
+    fn advance(&self, steps: u64) {
+        self.change(|stage| stage.steps += steps);
+    }
+    fn finish(&self) {
+        self.change(|stage| stage.is_over = true);
+    }
+}
+
+#[test]
+fn each_file_is_told_when_it_is_written_and_wrong_settings_leave_no_folder() {
+    let done = Done::new(|_, config| config);
+    let figures = FigureConfig::new().with_format(FigureFormat::Both);
+    let settings = ReportConfig::new().with_figures(figures);
+    let wrong = settings.clone().with_max_cells(0);
+    let (files, out) = (RunFiles::new(&done.out), done.out.join("new"));
+    let refused = draw_of_folder(&done.out, &done.store, &wrong, &out, &NoProgress);
+    assert!(matches!(refused, Err(Error::Config { .. })), "{refused:?}");
+    let both = |settings: &ReportConfig, progress: &dyn Progress| {
+        write_report_and_figures(
+            &done.store,
+            &done.config,
+            &done.report,
+            &files,
+            settings,
+            &out,
+            progress,
+        )
+    };
+    let refused = both(&wrong, &NoProgress);
+    assert!(matches!(refused, Err(Error::Config { .. })), "{refused:?}");
+    assert!(!out.exists());
+
+    let [alone, beside] = [Told::default(), Told::default()];
+    let drawn = draw_of_folder(&done.out, &done.store, &settings, &out, &alone).unwrap();
+    let (_, again) = both(&settings, &beside).unwrap();
+    assert_eq!(drawn.paths, again.paths);
+    let n = drawn.paths.len() as u64;
+    for (told, first, steps) in [(alone, "figures", 4), (beside, "report", 5)] {
+        let expected = [(first, steps), ("figure files", n)].map(|(name, steps)| Stage {
+            name: name.to_owned(),
+            total: Some(steps),
+            steps,
+            is_over: true,
+        });
+        assert_eq!(told.0.into_inner().unwrap(), expected);
     }
 }
 
