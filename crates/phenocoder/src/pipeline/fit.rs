@@ -25,7 +25,7 @@ use phenocoder_patches::{
     AugmentConfig, Cached, ConditionEncoder, Dataset, Merged, MergedTable, SetSource, SplitConfig,
     Subset, UnseenPolicy, split,
 };
-use phenocoder_plot::{ColorBy, MontageConfig, ScatterConfig, montage, scatter};
+use phenocoder_plot::{ColorBy, Figure, MontageConfig, ScatterConfig, montage, scatter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,6 +36,8 @@ const STEP: &str = "fit";
 
 /// Patches of a batch when nothing is trained.
 pub(super) const ENCODE_BATCH: usize = 256;
+/// Cells of a montage at most: a picture file of more would be too high.
+const MOST_MONTAGE: usize = 200;
 
 /// Whether a training that is cut short can be continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,7 +89,7 @@ pub struct TrainConfig {
     pub checkpoints: Checkpoints,
     /// Where the network is trained.
     pub device: DeviceChoice,
-    /// Cells in the montage of inputs beside reconstructions (default 8).
+    /// Cells in the montage of inputs beside reconstructions (default 8, at most 200).
     pub montage: usize,
     /// Where the first weights come from.
     pub seed: Seed,
@@ -215,12 +217,16 @@ impl TrainConfig {
         self
     }
 
-    /// Checks the settings of training, augmentation and balance.
+    /// Checks the settings of training, augmentation, balance and montage.
     ///
     /// # Errors
     ///
-    /// [`Error::Model`] and [`Error::Patches`] that name the setting.
+    /// [`Error::Model`], [`Error::Patches`] and [`Error::Config`] that name the setting.
     pub fn validate(&self) -> Result<()> {
+        if self.montage > MOST_MONTAGE {
+            let expected = format!("at most {MOST_MONTAGE}");
+            return Err(Error::config(STEP, "montage", expected));
+        }
         self.fit.validate().map_err(phenocoder_model::Error::from)?;
         let patches = self.augment.validate().and_then(|()| {
             self.balance
@@ -298,7 +304,8 @@ pub struct FitReport {
 ///
 /// [`Error::Data`] without patch sets or when they differ in their channels, [`Error::Patches`] when a side of the split would
 /// be empty, a column is not there or augmentation does not suit the patches, [`Error::Model`] for a patch extent that the
-/// network cannot halve or a loss that is not finite, [`Error::Cancelled`].
+/// network cannot halve or a loss that is not finite, [`Error::Config`] for a montage of too many cells,
+/// [`Error::Cancelled`].
 #[doc(alias = "train")]
 pub fn fit(
     datasets: &[&Path],
@@ -493,6 +500,25 @@ impl TrainingData {
             .map_or(&[], |manifest| &manifest.channels)
     }
 
+    /// These patches beside what a model makes of their latents.
+    pub(super) fn montage(
+        &self,
+        model: &dyn Autoencoder,
+        patches: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Figure> {
+        let inputs = self.source.read(patches)?;
+        let outputs = reconstruct(model, &self.source, patches, ENCODE_BATCH, progress)?;
+        // Of no patches the picture says so.
+        let settings = MontageConfig::default().with_max_patches(patches.len().max(1));
+        Ok(montage(
+            inputs.pixels.view(),
+            outputs.view(),
+            self.channels(),
+            &settings,
+        )?)
+    }
+
     /// What decides over a training beside settings, patches and weights, as a checkpoint keeps it.
     fn context(&self, config: &TrainConfig) -> Result<Value> {
         #[derive(Serialize)]
@@ -644,14 +670,7 @@ fn write_images(
     let step = report.record.epochs.len() as u64;
     let n = data.source.len();
     let shown = config.seed.stream("montage", 0).choose(n, config.montage);
-    let inputs = data.source.read(&shown)?;
-    let outputs = reconstruct(model, &data.source, &shown, ENCODE_BATCH, progress)?;
-    let figure = montage(
-        inputs.pixels.view(),
-        outputs.view(),
-        data.channels(),
-        &MontageConfig::default(),
-    )?;
+    let figure = data.montage(model, &shown, progress)?;
     events.write_image("montage", step, &figure.to_png(1.0)?)?;
 
     // A few thousand cells show the form of the latent space.

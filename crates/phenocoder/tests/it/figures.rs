@@ -39,6 +39,7 @@ fn every_section_with_a_figure_has_it_as_a_file() {
     ];
     let done = Done::new(|_, mut config| {
         config.samples.statistics.radii = vec![12.5, 15.0];
+        config.train.montage = 12;
         config
     });
     let (page, _) = done.write(&settings());
@@ -103,6 +104,10 @@ fn every_section_with_a_figure_has_it_as_a_file() {
         let expected = usize::from(figure.name != "cells");
         assert_eq!(headings, expected, "{}", figure.name);
     }
+    // All of the cells that the settings ask for are in the montage.
+    let montage = found.figures.iter().find(|f| f.name == "montage").unwrap();
+    let height = montage.figure.size().1;
+    assert!((12.0 * 72.0..13.0 * 80.0).contains(&height), "{height}");
 }
 
 /// What was told of a stage.

@@ -82,6 +82,16 @@ fn memory_and_reading_ahead_change_no_bit_of_the_weights() {
 }
 
 #[test]
+fn a_montage_that_no_picture_file_could_hold_is_refused() {
+    let mut config = TrainConfig::default();
+    config.montage = 200;
+    config.validate().unwrap();
+    config.montage = 201;
+    let message = config.validate().unwrap_err().to_string();
+    assert!(message.contains("`montage`"), "{message}");
+}
+
+#[test]
 fn a_training_goes_on_with_its_own_patches_conditions_and_seed_only() {
     let folder = tempfile::tempdir().unwrap();
     let (path, keys) = small::tissue(folder.path());

@@ -3,15 +3,14 @@
 use ndarray::{Array2, ArrayView2};
 use phenocoder_core::{Categorical, PatchSource, Progress};
 use phenocoder_io::{Store, Table};
-use phenocoder_model::{DeviceChoice, SavedModel, reconstruct, select_device};
+use phenocoder_model::{DeviceChoice, SavedModel, select_device};
 use phenocoder_plot::{
-    ColorBy, Figure, HeatMapConfig, MontageConfig, SampleMapConfig, ScatterConfig, heat_map,
-    montage, sample_map, scatter,
+    ColorBy, Figure, HeatMapConfig, SampleMapConfig, ScatterConfig, heat_map, sample_map, scatter,
 };
 
 use super::FigureConfig;
 use crate::error::{Error, Result};
-use crate::pipeline::fit::{ENCODE_BATCH, TrainingData};
+use crate::pipeline::fit::TrainingData;
 use crate::pipeline::{PipelineConfig, RAW_LAYER, RunFiles, source};
 
 const STEP: &str = "figures";
@@ -30,20 +29,7 @@ pub(crate) fn patches(
         .seed
         .stream("figure", 0)
         .choose(data.source.len(), config.train.montage);
-    let inputs = data.source.read(&shown)?;
-    let outputs = reconstruct(
-        saved.model.as_ref(),
-        &data.source,
-        &shown,
-        ENCODE_BATCH,
-        progress,
-    )?;
-    Ok(montage(
-        inputs.pixels.view(),
-        outputs.view(),
-        data.channels(),
-        &MontageConfig::default(),
-    )?)
+    data.montage(saved.model.as_ref(), &shown, progress)
 }
 
 /// How often labels lie beside each other within a radius, averaged over the samples.
