@@ -7,7 +7,7 @@ mod drawn;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "report")]
-pub(crate) use drawn::{interactions, patches, samples, statistics, words};
+pub(crate) use drawn::{Interactions, patches, samples, statistics, words};
 
 /// The files that pictures are written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -112,9 +112,11 @@ impl Gathered {
             ..
         } = run;
         let manifest = part(manifest(run.files), progress)?;
+        let neighbours = part(figures::Interactions::read(store, config), progress)?;
         let mut interactions = Vec::new();
         for &radius in &config.samples.statistics.radii {
-            let figure = figures::interactions(store, config, radius).and_then(|figure| {
+            let figure = known(&neighbours).and_then(|all| all.within(radius));
+            let figure = figure.and_then(|figure| {
                 let title = format!("Neighbours within {radius}");
                 let caption = format!(
                     "Rows: labels of the cells ({}). Columns: labels of their neighbours within {radius}. Mean over the samples.",
