@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::{Array2, ArrayView1};
-use phenocoder_core::Progress;
+use phenocoder_core::{Progress, WithinStage};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_embed::scale::{NanPolicy, ScaleConfig, Scaler};
 use phenocoder_io::{Matrix, NumericArray, NumericValues, Store, Table, TableData, Uns, WriteMode};
@@ -241,9 +241,10 @@ pub struct EmbeddingReport {
     pub table: String,
     /// Rows on the map.
     pub rows: usize,
-    /// Statistics that are missing, or the same, in all rows: they carry no weight.
+    /// Statistics that are missing, or the same, in all rows, or that [`NanPolicy::ColumnToZero`] gave up: they carry no
+    /// weight.
     pub empty_columns: usize,
-    /// Single values that were missing and were replaced by their column's mean.
+    /// Single values that were missing and were replaced by their column's mean: none but with [`NanPolicy::ImputeMean`].
     pub imputed: usize,
     /// The share of the variance that each component explains.
     pub explained_variance_ratio: Vec<f64>,
@@ -350,7 +351,7 @@ impl Rows {
             None => (scaled, None),
         };
         let pca = Pca::fit_with(x.view(), &PcaConfig::new(config.n_components), progress)?;
-        let scores = pca.transform(x.view())?;
+        let scores = pca.transform_with(x.view(), &WithinStage(progress))?;
         Ok(Self {
             corrected: batches.correct(Stage::Components, scores.view(), progress)?,
             scaled,
@@ -422,17 +423,22 @@ fn report(
     pca: &Pca,
     graph: &RowGraph,
 ) -> EmbeddingReport {
+    let nan = config.scale.nan;
     let missing = |column: ArrayView1<'_, f64>| column.iter().filter(|v| v.is_nan()).count();
-    let gaps: Vec<usize> = raw.columns().into_iter().map(missing).collect();
+    let gaps = raw.columns().into_iter().map(missing);
     let is_empty = |column: &ArrayView1<'_, f64>| {
         let mut known = column.iter().filter(|v| !v.is_nan());
-        known.next().is_none_or(|first| known.all(|v| v == first))
+        let is_given_up = nan == NanPolicy::ColumnToZero && column.iter().any(|v| !v.is_finite());
+        is_given_up || known.next().is_none_or(|first| known.all(|v| v == first))
     };
     EmbeddingReport {
         table: config.table.clone(),
         rows: raw.nrows(),
         empty_columns: raw.columns().into_iter().filter(is_empty).count(),
-        imputed: gaps.iter().filter(|&&n| n < raw.nrows()).sum(),
+        imputed: match nan {
+            NanPolicy::ImputeMean => gaps.filter(|&n| n < raw.nrows()).sum(),
+            _ => 0,
+        },
         explained_variance_ratio: pca.explained_variance_ratio(),
         groups: graph
             .clusters

@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use ndarray::Array2;
 use phenocoder_core::{
     Categorical, Column, PatchOrder, PatchSource, PatchTransform, Progress, Seed, Shuffled,
-    SourceError,
+    SourceError, WithinStage,
 };
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_io::{PatchSet, column_from_arrow};
@@ -682,7 +682,7 @@ fn write_images(
         return Ok(());
     }
     let pca = Pca::fit_with(latents.view(), &PcaConfig::new(2), progress)?;
-    let plane = pca.transform(latents.view())?;
+    let plane = pca.transform_with(latents.view(), &WithinStage(progress))?;
     let names = config.conditions.iter().map(String::as_str);
     for name in names.chain(config.conditions.is_empty().then_some("dataset")) {
         let labels = data.table.column(name)?.select(&shown);

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 use phenocoder::core::NoProgress;
 use phenocoder::embed::batch::HarmonyConfig;
+use phenocoder::embed::scale::{NanPolicy, ScaleConfig};
 use phenocoder::io::{Store, TableData, Uns};
 use phenocoder::pipeline::{
     BatchCorrection, ClusterConfig, NeighborRows, Representation, SCALED_LAYER, cluster_cells,
@@ -19,6 +20,31 @@ fn distrust(store: &Store) -> String {
 
 fn reduced(correction: BatchCorrection) -> ClusterConfig {
     cells(correction).with_n_components(Some(3))
+}
+
+#[test]
+fn gaps_are_counted_as_what_became_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = balanced(folder.path());
+    edit(&mut store, |mut data| {
+        let mut x = data.x.as_ref().unwrap().to_dense_f64().unwrap();
+        x[[7, 0]] = f64::NAN;
+        x.column_mut(1).fill(f64::NAN);
+        x.column_mut(2).fill(4.0);
+        data.x = Some(x.into());
+        data
+    });
+    let plain = samples(BatchCorrection::None);
+    for (policy, expected) in [
+        (NanPolicy::ImputeMean, (2, 1)),
+        (NanPolicy::ColumnToZero, (3, 0)),
+    ] {
+        let scale = ScaleConfig::default().with_nan(policy);
+        let config = plain.clone().with_scale(scale);
+        let report = spatialgraph_embedding(&mut store, &config, &NoProgress).unwrap();
+        let found = (report.empty_columns, report.imputed);
+        assert_eq!(found, expected, "{policy:?}");
+    }
 }
 
 #[test]
