@@ -1,24 +1,15 @@
 //! As much as there is in practice, and as extreme.
 
-use std::time::{Duration, Instant};
-
 use super::*;
 
 #[test]
-fn a_hundred_thousand_points_are_drawn_quickly() {
+fn a_hundred_thousand_points_are_drawn_as_one_picture() {
     let points = cloud(100_000);
     let kinds = thirds(100_000);
-    let start = Instant::now();
     let config = ScatterConfig::embedding("UMAP");
     let figure = scatter(points.view(), ColorBy::Categories(&kinds), &config).unwrap();
     let png = figure.to_png(2.0).unwrap();
     let svg = figure.to_svg().unwrap();
-    // About 0.2 s; the limit leaves room for a busy machine.
-    assert!(
-        start.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        start.elapsed()
-    );
     assert!(
         svg.contains("<image") && svg.len() < 4_000_000,
         "{}",
@@ -97,15 +88,12 @@ fn two_legends_share_the_height_and_say_what_they_leave_out() {
 }
 
 #[test]
-fn names_of_any_length_are_drawn_quickly() {
+fn names_of_any_length_are_drawn() {
     let name = "a name that does not end ".repeat(4_000);
     let kinds = Categorical::from_labels([name.as_str(), "b", "c"]);
-    let start = Instant::now();
     draw(&bars(&kinds, None, &BarsConfig::default()).unwrap());
     let config = ScatterConfig::default().with_title(&name);
     draw(&scatter(cloud(3).view(), ColorBy::Categories(&kinds), &config).unwrap());
-    // The limit leaves room for a busy machine.
-    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
