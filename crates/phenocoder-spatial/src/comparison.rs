@@ -122,6 +122,13 @@ pub struct Difference {
     pub arrangements: usize,
     /// Whether these were all there are.
     pub is_exact: bool,
+    /// The least p-value that any values of so many rows of each group in each block can have; NaN where nothing can be told.
+    ///
+    /// Of all arrangements, those in which groups of equal size have changed names explain as much as the one at hand: it is
+    /// their share, 2/20 for 3 against 3 and 1/35 for 3 against 4. Of `n` random arrangements it is 1/(n + 1).
+    /// Where there are three groups or more and some blocks lack one of them, more arrangements can explain as much, and then
+    /// no p-value is quite so small.
+    pub least_p_value: f64,
 }
 
 /// How the statistics of samples differ between groups; returned by [`compare_groups`].
@@ -172,7 +179,7 @@ impl GroupComparison {
 /// no block has rows of two groups; such columns do not count in the adjustment.
 ///
 /// Few samples allow few arrangements: 3 against 3 in one block has 20, so no p-value is below 0.1, and 4 against 4 none
-/// below 2/70. [`Difference::arrangements`] says how many there were.
+/// below 2/70. [`Difference::arrangements`] says how many there were, and [`Difference::least_p_value`] what they allow.
 ///
 /// The cost is O(rows · columns · arrangements), in parallel over arrangements and in O(rows · columns) memory; the number of
 /// threads does not change a bit.
@@ -197,6 +204,7 @@ impl GroupComparison {
 /// assert_eq!(t.means, [2.5, 12.5]);
 /// // 2 of the 70 arrangements separate the groups so well.
 /// assert_eq!((t.p_value, t.is_exact), (2.0 / 70.0, true));
+/// assert_eq!(t.least_p_value, t.p_value);
 /// assert!(t.effect > 5.0);
 /// assert_eq!(found.discoveries(0.1).len(), 1);
 /// # Ok::<(), phenocoder_spatial::Error>(())
@@ -367,6 +375,7 @@ fn compare(
             p_adjusted: f64::NAN,
             arrangements: 0,
             is_exact: arrangements.is_exact(),
+            least_p_value: f64::NAN,
         })
         .collect();
     // All arrangements have the one at hand among them; to random ones it is added.
@@ -377,6 +386,7 @@ fn compare(
         difference.explained = (observed[i] / columns[c].total).clamp(0.0, 1.0);
         difference.effect = columns[c].effect(design, config.scale);
         difference.arrangements = looked_at;
+        difference.least_p_value = arrangements.least_p_value();
     }
     Ok(differences)
 }

@@ -41,6 +41,30 @@ impl<'a> Arrangements<'a> {
         self.of_blocks.is_some()
     }
 
+    /// The p-value of groups that lie apart as far as groups can.
+    ///
+    /// Of all arrangements as many explain the same as there are ways to give groups of the same sizes each other's names.
+    pub(super) fn least_p_value(&self) -> f64 {
+        if !self.is_exact() {
+            return 1.0 / (self.len as f64 + 1.0);
+        }
+        // Rows of a block with a single group tell nothing and stay where they are.
+        let blocks = self.design.blocks.iter();
+        let mixed: Vec<Vec<u128>> = blocks
+            .map(|rows| groups_of(self.design, rows))
+            .filter(|counts| counts.iter().filter(|&&n| n > 0).count() > 1)
+            .collect();
+        let of_group =
+            |group: usize| -> Vec<u128> { mixed.iter().map(|counts| counts[group]).collect() };
+        let mut sizes: Vec<Vec<u128>> = (0..self.design.counts.len()).map(of_group).collect();
+        sizes.retain(|of_blocks| of_blocks.iter().any(|&n| n > 0));
+        sizes.sort_unstable();
+        let names = sizes
+            .chunk_by(|a, b| a == b)
+            .map(|alike| (1..=alike.len()).map(|n| n as f64).product::<f64>());
+        names.product::<f64>() / self.len as f64
+    }
+
     /// The groups of the rows in the arrangement with this number.
     pub(super) fn arrangement(&self, number: usize, seed: Seed) -> Vec<usize> {
         let mut groups = self.design.groups.clone();
@@ -133,6 +157,28 @@ mod tests {
             );
         }
         assert!(!Arrangements::new(&design, 35).is_exact());
+    }
+
+    #[test]
+    fn groups_of_the_same_sizes_can_have_each_others_names() {
+        let least = |groups: &[usize], blocks: &[usize], random| {
+            let k = groups.iter().max().map_or(0, |most| most + 1);
+            let design = Design::new(groups.to_vec(), k, blocks);
+            Arrangements::new(&design, random).least_p_value()
+        };
+        assert_eq!(least(&[0, 0, 0, 1, 1, 1], &[0; 6], 20), 2.0 / 20.0);
+        assert_eq!(least(&[0, 0, 0, 1, 1, 1], &[0; 6], 19), 1.0 / 20.0);
+        assert_eq!(least(&[0, 0, 0, 1, 1, 1, 1], &[0; 7], 99), 1.0 / 35.0);
+        assert_eq!(least(&[0, 0, 1, 1, 2, 2], &[0; 6], 99), 6.0 / 90.0);
+        // A group without rows has no name to give.
+        assert_eq!(least(&[0, 0, 0, 3, 3, 3], &[0; 6], 20), 2.0 / 20.0);
+        let two = [0, 0, 1, 1, 0, 0, 1, 1];
+        assert_eq!(least(&two, &[0, 0, 0, 0, 1, 1, 1, 1], 36), 2.0 / 36.0);
+        let uneven = [0, 0, 1, 1, 0, 1, 1];
+        assert_eq!(least(&uneven, &[0, 0, 0, 0, 1, 1, 1], 36), 1.0 / 18.0);
+        // The second block compares nothing.
+        let alone = [0, 0, 1, 1, 0, 0, 0];
+        assert_eq!(least(&alone, &[0, 0, 0, 0, 1, 1, 1], 36), 2.0 / 6.0);
     }
 
     #[test]

@@ -173,6 +173,40 @@ fn blocks_hide_no_difference_and_make_none() {
 }
 
 #[test]
+fn the_least_p_value_is_that_of_groups_that_lie_far_apart() {
+    let cases: [(&[&str], Option<&[&str]>, f64); 6] = [
+        (&["a", "a", "a", "b", "b", "b"], None, 2.0 / 20.0),
+        (&["a", "a", "a", "b", "b", "b", "b"], None, 1.0 / 35.0),
+        (&["a", "a", "b", "b", "c", "c"], None, 6.0 / 90.0),
+        (&["a", "a", "b", "b", "c", "c", "c"], None, 2.0 / 210.0),
+        (
+            &["a", "a", "b", "b", "a", "a", "b", "b"],
+            Some(&["1", "1", "1", "1", "2", "2", "2", "2"]),
+            2.0 / 36.0,
+        ),
+        (
+            &["a", "a", "b", "b", "a", "b", "b"],
+            Some(&["1", "1", "1", "1", "2", "2", "2"]),
+            1.0 / 18.0,
+        ),
+    ];
+    for (groups, blocks, least) in cases {
+        let far = |(i, group): (usize, &&str)| {
+            let apart = 10.0 * ["a", "b", "c"].iter().position(|g| g == group).unwrap() as f64;
+            apart + 0.01 * (i * i % 7) as f64
+        };
+        let values: Vec<f64> = groups.iter().enumerate().map(far).collect();
+        let found = &compared(&values, groups, blocks).differences[0];
+        assert!((found.p_value - least).abs() < 1e-12, "{found:?}");
+        assert!((found.least_p_value - least).abs() < 1e-12, "{found:?}");
+        // Too many to look at all: the one at hand is one more.
+        let groups = Categorical::from_labels(groups.iter().copied());
+        let few = compare_groups(&one_column(&values), &groups, None, &config(4), &NoProgress);
+        assert_eq!(few.unwrap().differences[0].least_p_value, 1.0 / 5.0);
+    }
+}
+
+#[test]
 fn effects_and_exact_p_values_are_those_of_the_textbook() {
     // scipy.stats.permutation_test with all 126 arrangements; g from means 2.42 and 4.125, pooled standard deviation.
     let values = [2.1, 3.0, 1.9, 2.2, 2.9, 4.4, 2.8, 4.9, 4.4];
@@ -263,6 +297,8 @@ fn missing_values_leave_out_their_row_from_their_column_alone() {
     );
     assert_eq!((full.p_value, gaps.p_value), (2.0 / 70.0, 0.1));
     assert!(constant.p_value.is_nan() && constant.effect.is_nan() && constant.p_adjusted.is_nan());
+    assert_eq!((full.least_p_value, gaps.least_p_value), (2.0 / 70.0, 0.1));
+    assert!(constant.least_p_value.is_nan());
     assert_eq!(constant.means, [7.0, 7.0]);
     // The constant one does not count in the adjustment.
     assert_eq!(full.p_adjusted, 4.0 / 70.0);

@@ -174,6 +174,8 @@ fn a_run_becomes_one_page_with_everything_on_it() {
     assert!(page.contains("<h1>Small tissue</h1>"));
     assert!(page.contains("in the channels DNA, membrane, marker."));
     assert!(page.contains("iLISI") && page.contains("Hedges"));
+    // 2 against 2 in each of two batches: of 36 arrangements one more explains as much, with the names changed.
+    assert!(page.contains("p: permutations, at least 0.056 with so many samples"));
     assert!(page.contains("<h3>Within ") && page.contains(">neighbours</text>"));
     // What a heading of the page says, no picture says again.
     for title in [

@@ -143,9 +143,8 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
     let mut known = ranked(compared);
     let found = known.iter().filter(|d| d.p_adjusted <= FOUND).count();
     let all = known.len();
-    let least = known
-        .first()
-        .map_or(f64::NAN, |d| 1.0 / d.arrangements.max(1) as f64);
+    let least = known.iter().map(|d| d.least_p_value);
+    let least = least.fold(f64::NAN, f64::min);
     known.truncate(DIFFERENCES);
     let within = match within {
         Some(words) => format!(" {}", escape(words)),
