@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// Text that cannot end an element or an attribute; characters that HTML forbids become U+FFFD.
+/// Text that cannot end an element or an attribute; characters that HTML forbids, and those that turn the direction of
+/// reading, become U+FFFD.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -17,14 +18,20 @@ pub(super) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push('\u{fffd}'),
+            c if c.is_control() || turns(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
     out
 }
 
-/// JSON that can stand between script tags: neither ends it nor begins a comment in it.
+/// Whether a character changes in which direction what comes after it is read.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON that can stand between script tags: neither ends it nor begins a comment in it. What turns the direction of reading
+/// becomes U+FFFD.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String> {
     let text = serde_json::to_string(value).map_err(|error| {
         Error::data(
@@ -38,6 +45,7 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<String> {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
+            c if turns(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -209,6 +217,16 @@ mod tests {
         assert!(!json.contains('<') && !json.contains('\u{2028}'), "{json}");
         let back: Vec<String> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [name, "\u{2028}", "<!--"]);
+    }
+
+    #[test]
+    fn no_name_turns_round_the_words_after_it() {
+        let name = "a\u{202e}b\u{2066}c\u{2069}";
+        let expected = "a\u{fffd}b\u{fffd}c\u{fffd}";
+        assert_eq!(escape(name), expected);
+        assert_eq!(json(&name).unwrap(), format!("\"{expected}\""));
+        // Letters that are read from the right stay.
+        assert_eq!(escape("\u{5d0} \u{628}"), "\u{5d0} \u{628}");
     }
 
     #[test]
