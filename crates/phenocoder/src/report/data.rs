@@ -13,6 +13,8 @@ use super::traversal::by_spread;
 
 /// Latents offered as colours, in values of all cells together.
 const MOST_LATENT_VALUES: usize = 400_000;
+/// Numbers of columns that are there as they are, all cells together; of more columns there are steps.
+const MOST_NUMBERS: usize = 600_000;
 /// Steps of the colours of numbers.
 const RAMP: usize = 32;
 /// Stands for none among `u16`.
@@ -22,6 +24,8 @@ const NONE: u16 = u16::MAX;
 #[derive(Debug, Serialize)]
 pub(super) struct MapData {
     n: usize,
+    /// The cells of the table, of which `n` are here.
+    all: usize,
     /// Names of the cells, one per line.
     ids: String,
     /// Places on the map and in the tissue: `x` and `y` of the cells, 65,534 steps to the longer side, 65,535 for none.
@@ -56,9 +60,19 @@ enum MapColumn {
         shapes: Vec<usize>,
         wide: bool,
         codes: String,
+        /// How many cells of the table have each label, and how many have none.
+        all: Vec<usize>,
     },
-    /// 0…254 between `low` and `high`, 255 for none.
-    Values {
+    /// Numbers of 32 bits, or with `wide` of 64, NaN for none; colours reach from `low` to `high`.
+    Numbers {
+        name: String,
+        low: f64,
+        high: f64,
+        wide: bool,
+        values: String,
+    },
+    /// 0…254 between `low` and `high`, 255 for none: enough for colours, and about the number.
+    Steps {
         name: String,
         low: f64,
         high: f64,
@@ -91,11 +105,16 @@ impl MapData {
         tiles: &Tiles,
         channels: Vec<Channel>,
     ) -> (Self, usize) {
-        let mut columns: Vec<MapColumn> = cells
-            .colorings
-            .iter()
-            .map(|(name, coloring)| MapColumn::new(name, coloring, rows))
-            .collect();
+        let mut as_they_are = MOST_NUMBERS / rows.len().max(1);
+        let column = |(name, coloring): &(String, Coloring)| match coloring {
+            Coloring::Labels(labels) => MapColumn::labels(name, labels, rows),
+            Coloring::Values(values) if as_they_are > 0 => {
+                as_they_are -= 1;
+                MapColumn::numbers(name, values, rows)
+            }
+            Coloring::Values(values) => MapColumn::steps(name, values, rows),
+        };
+        let mut columns: Vec<MapColumn> = cells.colorings.iter().map(column).collect();
         let spread = by_spread(cells.latents.view());
         let latents = (MOST_LATENT_VALUES / rows.len().max(1)).clamp(6, 64);
         let mut chosen: Vec<usize> = spread.into_iter().take(latents).map(|(i, _)| i).collect();
@@ -104,7 +123,7 @@ impl MapData {
         for latent in chosen {
             let values = cells.latents.column(latent).to_vec();
             let name = format!("latent {}", latent + 1);
-            columns.push(MapColumn::new(&name, &Coloring::Values(values), rows));
+            columns.push(MapColumn::steps(&name, &values, rows));
         }
         let line = |row: &usize| cells.ids[*row].replace(['\n', '\r'], " ");
         let ids: Vec<String> = rows.iter().map(line).collect();
@@ -115,6 +134,7 @@ impl MapData {
         let points = |points: &Array2<f64>| Points::new(points, rows);
         let data = Self {
             n: rows.len(),
+            all: cells.len(),
             ids: ids.join("\n"),
             map: cells.map.as_ref().ok().map(points),
             tissue: cells.places.as_ref().ok().map(points),
@@ -159,19 +179,14 @@ impl Points {
 }
 
 impl MapColumn {
-    fn new(name: &str, coloring: &Coloring, rows: &[usize]) -> Self {
-        match coloring {
-            Coloring::Labels(labels) => Self::labels(name, labels, rows),
-            Coloring::Values(values) => Self::values(name, values, rows),
-        }
-    }
-
     fn labels(name: &str, labels: &Categorical, rows: &[usize]) -> Self {
         let n = labels.categories().len();
         let code = |row: &usize| labels.code(*row).and_then(|code| u16::try_from(code).ok());
         let codes = rows.iter().map(|row| code(row).unwrap_or(NONE));
         let wide = n > usize::from(u8::MAX);
         let marks: Vec<Mark> = (0..n).map(|code| Mark::of(code, n)).collect();
+        let mut all = labels.counts();
+        all.push(labels.len() - all.iter().sum::<usize>());
         Self::Labels {
             name: name.to_owned(),
             labels: labels.categories().to_vec(),
@@ -183,22 +198,35 @@ impl MapColumn {
                 false => STANDARD.encode(codes.map(|code| code as u8).collect::<Vec<u8>>()),
             },
             wide,
+            all,
         }
     }
 
-    /// Colours reach from the first to the 99th percentile, so that single cells do not decide over all.
-    fn values(name: &str, values: &[f64], rows: &[usize]) -> Self {
+    fn numbers(name: &str, values: &[f64], rows: &[usize]) -> Self {
         let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
-            sorted.get(place).copied().unwrap_or(0.0)
+        let (low, high) = ends(&values);
+        // What is infinite has no colour, so it counts as none.
+        let known = |v: &f64| if v.is_finite() { *v } else { f64::NAN };
+        let wide = values.iter().any(|&v| v.is_finite() && !is_short(v));
+        let bytes: Vec<u8> = match wide {
+            true => values.iter().flat_map(|v| known(v).to_le_bytes()).collect(),
+            false => {
+                let short = |v: &f64| if v.is_finite() { *v as f32 } else { f32::NAN };
+                values.iter().flat_map(|v| short(v).to_le_bytes()).collect()
+            }
         };
-        let (low, high) = match at(0.01) < at(0.99) {
-            true => (at(0.01), at(0.99)),
-            false => range(ArrayView1::from(&sorted)).unwrap_or((0.0, 0.0)),
-        };
+        Self::Numbers {
+            name: name.to_owned(),
+            low,
+            high,
+            wide,
+            values: STANDARD.encode(bytes),
+        }
+    }
+
+    fn steps(name: &str, values: &[f64], rows: &[usize]) -> Self {
+        let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
+        let (low, high) = ends(&values);
         let step = |v: &f64| match v.is_finite() {
             true if high > low => {
                 (((v - low) / (high - low)).clamp(0.0, 1.0) * 254.0).round() as u8
@@ -207,13 +235,33 @@ impl MapColumn {
             false => 255,
         };
         let steps: Vec<u8> = values.iter().map(step).collect();
-        Self::Values {
+        Self::Steps {
             name: name.to_owned(),
             low,
             high,
             values: STANDARD.encode(steps),
         }
     }
+}
+
+/// The ends of the colours: the first and the 99th percentile, so that single cells do not decide over all.
+fn ends(values: &[f64]) -> (f64, f64) {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
+        sorted.get(place).copied().unwrap_or(0.0)
+    };
+    match at(0.01) < at(0.99) {
+        true => (at(0.01), at(0.99)),
+        false => range(ArrayView1::from(&sorted)).unwrap_or((0.0, 0.0)),
+    }
+}
+
+/// Whether 32 bits hold a number to the seven digits that are shown, and a whole one to all of its digits.
+fn is_short(v: f64) -> bool {
+    let off = (f64::from(v as f32) - v).abs();
+    off <= 1e-7 * v.abs() && (off == 0.0 || v.fract() != 0.0)
 }
 
 /// Numbers of 16 bits, the low byte first, in base64.
@@ -267,22 +315,51 @@ mod tests {
             codes,
             colors,
             shapes,
+            all,
             ..
-        } = MapColumn::labels("x", &labels, &[0, 1, 2])
+        } = MapColumn::labels("x", &labels, &[0, 1])
         else {
             unreachable!()
         };
-        assert_eq!(bytes(&codes), [1, 255, 0]);
+        assert_eq!(bytes(&codes), [1, 255]);
+        // Of those that are not shown, too.
+        assert_eq!(all, [1, 1, 1]);
         assert_eq!(colors, ["#0072b2", "#e69f00"]);
         assert_eq!(shapes, [0, 0]);
         let values = [0.0, f64::NAN, 1.0, 0.5];
-        let MapColumn::Values {
+        let MapColumn::Steps {
             values, low, high, ..
-        } = MapColumn::values("y", &values, &[0, 1, 2, 3])
+        } = MapColumn::steps("y", &values, &[0, 1, 2, 3])
         else {
             unreachable!()
         };
         assert_eq!((low, high), (0.0, 1.0));
         assert_eq!(bytes(&values), [0, 255, 254, 127]);
+    }
+
+    #[test]
+    fn numbers_of_a_column_come_back_as_they_are() {
+        let numbers = |values: &[f64]| {
+            let rows: Vec<usize> = (0..values.len()).collect();
+            match MapColumn::numbers("y", values, &rows) {
+                MapColumn::Numbers { values, wide, .. } => (wide, bytes(&values)),
+                _ => unreachable!(),
+            }
+        };
+        let (wide, plain) = numbers(&[100.0, f64::INFINITY, -0.1]);
+        let back: Vec<f32> = plain
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
+        assert!(!wide && back[1].is_nan());
+        assert_eq!([back[0], back[2]], [100.0, -0.1]);
+        // A date, and what is beyond 32 bits.
+        for value in [20_240_115.0, 1e300, 1e-300] {
+            let (wide, bytes) = numbers(&[value, 1.0]);
+            assert!(wide);
+            assert_eq!(bytes[..8], value.to_le_bytes());
+        }
     }
 }

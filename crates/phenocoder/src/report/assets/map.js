@@ -19,16 +19,26 @@
   const sprites = words(data.sprites);
   const tiles = data.tiles;
   const images = [...document.querySelectorAll("img.atlas")];
-  const columns = data.columns.map((column) => column.kind === "labels"
-    ? { ...column, codes: column.wide ? words(column.codes) : bytes(column.codes), missing: column.wide ? NONE : 255 }
-    : { ...column, steps: bytes(column.values) });
+  // The colours of numbers have 255 steps.
+  const stepsOf = ({ low, high }, values) => Uint8Array.from(values, (v) => !Number.isFinite(v) ? 255
+    : high > low ? Math.round(254 * Math.max(0, Math.min(1, (v - low) / (high - low)))) : 127);
+  const columns = data.columns.map((column) => {
+    const { kind, wide } = column;
+    if (kind === "labels") return { ...column, codes: wide ? words(column.codes) : bytes(column.codes), missing: wide ? NONE : 255 };
+    if (kind === "steps") return { ...column, steps: bytes(column.values) };
+    const values = new (wide ? Float64Array : Float32Array)(bytes(column.values).buffer);
+    return { ...column, values, steps: stepsOf(column, values) };
+  });
   const samples = columns[data.sample];
   const labelOf = (column, i) => column.codes[i] === column.missing ? "none" : column.labels[column.codes[i]];
   const shapeNames = ["circle", "square", "triangle", "diamond"];
-  const digits = (v) => {
-    if (v !== 0 && (Math.abs(v) >= 1e5 || Math.abs(v) < 1e-3)) return v.toExponential(1);
-    return String(Number(v.toPrecision(3)));
+  // Whole numbers are shown whole.
+  const digits = (v, most = 3) => {
+    const size = Math.abs(v);
+    if (Number.isInteger(v) && size < 1e15) return String(v);
+    return size >= 1e5 || size < 1e-3 ? v.toExponential(most - 2) : String(Number(v.toPrecision(most)));
   };
+  const count = (k) => k.toLocaleString("en");
   const make = (tag, properties, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
     element.append(...children);
@@ -305,8 +315,9 @@
     if (column.kind === "labels") return labelOf(column, i);
     const step = column.steps[i];
     if (step === 255) return "none";
-    const sign = step === 0 ? "≤ " : step === 254 ? "≥ " : "";
-    return sign + digits(column.low + step / 254 * (column.high - column.low));
+    if (column.kind === "numbers") return digits(column.values[i], 7);
+    const at = (s) => digits(column.low + s / 254 * (column.high - column.low));
+    return step === 0 ? `≤ ${at(0.5)}` : step === 254 ? `≥ ${at(253.5)}` : `≈ ${at(step)}`;
   };
   const showTip = () => {
     const i = hovered >= 0 ? hovered : pinned;
@@ -388,8 +399,10 @@
       const [paint, shape] = paintOf(column, code);
       const mark = make("i", { className: `mark ${shapeNames[shape]}` });
       mark.style.setProperty("--color", paint);
-      const name = code === column.missing ? "none" : column.labels[code];
-      const button = make("button", { type: "button" }, mark, make("span", {}, name), make("small", {}, counts.get(code).toLocaleString("en")));
+      const none = code === column.missing, name = none ? "none" : column.labels[code];
+      const shown = counts.get(code), all = column.all[none ? column.labels.length : code];
+      const many = layout === "map" && shown < all ? `${count(shown)} of ${count(all)}` : count(shown);
+      const button = make("button", { type: "button" }, mark, make("span", {}, name), make("small", {}, many));
       button.setAttribute("aria-pressed", String(!closed.has(code)));
       button.dataset.code = String(code);
       const lit = (on) => () => { highlight = on && !closed.has(code) ? code : null; redraw(); };
@@ -401,14 +414,14 @@
         if (!closed.delete(code)) closed.add(code);
         highlight = closed.has(code) ? null : code;
         button.setAttribute("aria-pressed", String(!closed.has(code)));
-        all.hidden = closed.size === 0;
+        open.hidden = closed.size === 0;
         see();
         redraw();
       });
       return button;
     });
-    const all = make("button", { type: "button", className: "more", hidden: closed.size === 0 }, "Show all");
-    all.addEventListener("click", () => {
+    const open = make("button", { type: "button", className: "more", hidden: closed.size === 0 }, "Show all");
+    open.addEventListener("click", () => {
       closed.clear();
       highlight = null;
       drawLegend();
@@ -421,7 +434,16 @@
     const again = differ < column.colors.length
       ? [make("p", { className: "caption" }, `Marks come again after ${differ} labels: the map shows the entry that you point at.`)]
       : [];
-    legend.replaceChildren(heading, ...again, ...entries, all);
+    legend.replaceChildren(heading, ...again, ...entries, open);
+  };
+  // How many of the cells are there to be seen.
+  const sayShown = () => {
+    const shown = here.reduce((sum, one) => sum + one, 0), mapped = layout === "map";
+    const all = mapped ? data.all : samples.all[Number(layout)];
+    const share = n < data.all ? ", of every cluster in every sample its share" : "; the others have no place here";
+    const line = find("map-shown");
+    line.hidden = shown >= all;
+    line.textContent = `Shown: ${count(shown)} of ${count(all)} cells${share}.${mapped ? "" : " The legend counts those shown."}`;
   };
 
   // ---- Choices.
@@ -433,6 +455,7 @@
     if (width > 0) fit();
     hovered = -1;
     drawLegend();
+    sayShown();
     redraw();
   };
   const recolor = (index) => {
