@@ -56,6 +56,8 @@ pub use keys::{CoordinateOrder, StoreKeys};
 pub use rows::NeighborRows;
 pub use run::{PipelineConfig, PipelineReport, run};
 pub use search::{CellLibrary, Hit, LibraryTable};
+#[cfg(feature = "report")]
+pub(crate) use statistics::constant_within;
 pub use statistics::{
     SpatialStatsConfig, SpatialStatsReport, spatialgraph_stats, statistics_one_by_one,
 };

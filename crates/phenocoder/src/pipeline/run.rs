@@ -390,7 +390,7 @@ fn preflight(store: &Store, config: &PipelineConfig, progress: &dyn Progress) ->
     let table = store.table(&keys.table)?;
     let samples = source::samples(&table, keys, STEP)?;
     for key in &config.samples.obs_keys {
-        constant_within(&source::labels(&table, key)?, &samples, key)?;
+        constant_within(&source::labels(&table, key)?, &samples, key, STEP)?;
     }
     if config.samples.label_key != config.cluster.column {
         source::labels(&table, &config.samples.label_key)?;

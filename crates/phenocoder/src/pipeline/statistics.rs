@@ -339,7 +339,7 @@ impl Units {
             if *key == config.keys.sample_key {
                 continue;
             }
-            let of_sample = constant_within(&source::labels(table, key)?, samples, key)?;
+            let of_sample = constant_within(&source::labels(table, key)?, samples, key, STEP)?;
             let labels = sample_of.iter().map(|sample| {
                 samples
                     .position(sample)
@@ -354,11 +354,12 @@ impl Units {
     }
 }
 
-/// The one label of each sample.
-pub(super) fn constant_within(
+/// The one label of each sample, for a step, which errors name; `None` where no cell of the sample has one.
+pub(crate) fn constant_within(
     labels: &Categorical,
     samples: &Categorical,
     key: &str,
+    step: &'static str,
 ) -> Result<Vec<Option<String>>> {
     let mut found: Vec<Option<Option<&str>>> = vec![None; samples.categories().len()];
     for row in 0..samples.len() {
@@ -371,7 +372,7 @@ pub(super) fn constant_within(
             Some(label) => {
                 let (sample, other) = (&samples.categories()[code], labels.label(row));
                 return Err(Error::data(
-                    STEP,
+                    step,
                     format!(
                         "`obs/{key}` is not constant in sample `{sample}`: {label:?} and {other:?}"
                     ),
@@ -393,10 +394,10 @@ mod tests {
     fn what_changes_within_a_sample_is_refused() {
         let samples = Categorical::from_labels(["a", "a", "b"]);
         let constant = Categorical::from_labels(["x", "x", "y"]);
-        let kept = constant_within(&constant, &samples, "k").unwrap();
+        let kept = constant_within(&constant, &samples, "k", STEP).unwrap();
         assert_eq!(kept, [Some("x".to_owned()), Some("y".to_owned())]);
         let changing = Categorical::from_labels(["x", "y", "y"]);
-        let message = constant_within(&changing, &samples, "k")
+        let message = constant_within(&changing, &samples, "k", STEP)
             .unwrap_err()
             .to_string();
         assert!(

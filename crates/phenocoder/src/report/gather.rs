@@ -21,7 +21,7 @@ use super::{Part, ReportConfig, STEP, known, part};
 use crate::error::{Error, Result};
 use crate::pipeline::{
     DatasetManifest, NeighborRows, PipelineConfig, PipelineReport, Representation, RunFiles,
-    figures, source,
+    constant_within, figures, source,
 };
 
 /// Cells whose neighbours are looked at to tell how batches mix.
@@ -55,7 +55,7 @@ pub(super) struct Make {
     pub(super) composition: Composition,
     /// The samples in the order in which they are shown, each with its condition.
     pub(super) order: Vec<(usize, Option<String>)>,
-    /// Why the conditions are missing, where they were asked for.
+    /// Which conditions are missing and why, where they were asked for.
     pub(super) unread: Option<String>,
 }
 
@@ -75,11 +75,14 @@ pub(super) type Measured = (&'static str, Vec<Measure>);
 /// Measures of how batches mix.
 pub(super) struct Mixing {
     pub(super) batch_key: String,
+    /// The cells that were measured, of those with a batch, and how many have none.
     pub(super) cells: usize,
+    pub(super) with_batch: usize,
+    pub(super) without_batch: usize,
     /// The latents, or what was corrected and what the correction made of it: the same measures in the same order.
     pub(super) measured: Vec<Measured>,
-    /// Which matrices were compared, where cells were corrected.
-    pub(super) compared: Option<String>,
+    /// Which matrices were measured, in words.
+    pub(super) matrices: String,
     /// What is not there, and why.
     pub(super) missing: Vec<String>,
 }
@@ -119,8 +122,8 @@ impl Gathered {
             let figure = figure.and_then(|figure| {
                 let title = format!("Neighbours within {radius}");
                 let caption = format!(
-                    "Rows: labels of the cells ({}). Columns: labels of their neighbours within {radius}. Mean over the samples.",
-                    config.samples.label_key
+                    "Rows: labels of the cells ({}). Columns: labels of their neighbours within {radius}, in the unit of obsm/{}. Mean over the samples.",
+                    config.samples.label_key, config.samples.keys.spatial_key
                 );
                 Picture::new(&interactions_name(radius), title, figure, caption)
             });
@@ -303,13 +306,20 @@ fn make(run: &Run<'_>, cells: &Cells) -> Result<Make> {
     let n = composition.units.len();
     let (conditions, unread) = match &run.settings.figures.condition_key {
         None => (vec![None; n], None),
-        Some(key) => match part(conditions(run, cells, key, n), run.progress)? {
-            Ok(conditions) => (conditions, None),
+        Some(key) => match part(conditions(run, cells, key), run.progress)? {
+            Ok(conditions) => match conditions.iter().filter(|c| c.is_none()).count() {
+                0 => (conditions, None),
+                missing => {
+                    let why = format!("`obs/{key}` is missing in {missing} of {n} samples");
+                    (conditions, Some(why))
+                }
+            },
             Err(why) => (vec![None; n], Some(why)),
         },
     };
     let mut order: Vec<(usize, Option<String>)> = conditions.into_iter().enumerate().collect();
-    order.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
+    // Samples without a condition come last.
+    order.sort_by(|a, b| (a.1.is_none(), &a.1, a.0).cmp(&(b.1.is_none(), &b.1, b.0)));
     Ok(Make {
         composition,
         order,
@@ -317,15 +327,10 @@ fn make(run: &Run<'_>, cells: &Cells) -> Result<Make> {
     })
 }
 
-/// The condition of each of `n` samples: that of its first cell.
-fn conditions(run: &Run<'_>, cells: &Cells, key: &str, n: usize) -> Result<Vec<Option<String>>> {
+/// The condition of each sample, which all of its cells share.
+fn conditions(run: &Run<'_>, cells: &Cells, key: &str) -> Result<Vec<Option<String>>> {
     let table = run.store.table(&run.config.cluster.table)?;
-    let labels = source::labels(&table, key)?;
-    let of_sample = |code: usize| {
-        let row = cells.samples.codes().iter().position(|&c| c == code as i32);
-        row.and_then(|row| labels.label(row)).map(str::to_owned)
-    };
-    Ok((0..n).map(of_sample).collect())
+    constant_within(&source::labels(&table, key)?, &cells.samples, key, STEP)
 }
 
 /// Which statistics of the samples differ between the conditions, within the batches.
@@ -398,12 +403,12 @@ fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
     };
     let table = run.store.table(&cluster.table)?;
     let batches = source::labels(&table, key)?;
-    let rows: Vec<usize> = (0..cells.len())
+    let known: Vec<usize> = (0..cells.len())
         .filter(|&row| batches.code(row).is_some())
         .collect();
     let mut stream = run.settings.seed.stream("mixing", 0);
-    let chosen = stream.choose(rows.len(), MIXING_CELLS);
-    let rows: Vec<usize> = chosen.into_iter().map(|i| rows[i]).collect();
+    let chosen = stream.choose(known.len(), MIXING_CELLS);
+    let rows: Vec<usize> = chosen.into_iter().map(|i| known[i]).collect();
     let batches = labels_of(&batches.select(&rows))?;
     let mut missing = Vec::new();
     if let Some(own) = cluster.batch_key.as_ref()
@@ -431,19 +436,25 @@ fn mixing(run: &Run<'_>, cells: &Cells) -> Result<Mixing> {
         let chosen = all.select(Axis(0), &rows);
         measures(&chosen, &batches, clusters.as_deref(), run.progress)
     };
-    let (compared, measured) = match part(compared(run, &table, measure), run.progress)? {
-        Ok(Some((words, measured))) => (Some(words), measured),
-        Ok(None) => (None, vec![("latents", measure(&cells.latents)?)]),
-        Err(why) => {
-            missing.push(format!("no measures after the correction: {why}"));
-            (None, vec![("latents", measure(&cells.latents)?)])
+    let both = part(compared(run, &table, measure), run.progress)?;
+    let both = both.unwrap_or_else(|why| {
+        missing.push(format!("no measures after the correction: {why}"));
+        None
+    });
+    let (matrices, measured) = match both {
+        Some(both) => both,
+        None => {
+            let words = format!("Measured: {}, the latents.", Representation::X);
+            (words, vec![("latents", measure(&cells.latents)?)])
         }
     };
     Ok(Mixing {
         batch_key: key.clone(),
         cells: rows.len(),
+        with_batch: known.len(),
+        without_batch: cells.len() - known.len(),
         measured,
-        compared,
+        matrices,
         missing,
     })
 }
@@ -462,7 +473,8 @@ fn compared(
     let after = rows.after.read(table, name, STEP)?;
     let heading = match rows.before {
         Representation::Obsm(_) => "components",
-        _ => "latents",
+        Representation::Layer(_) => "layer",
+        Representation::X => "latents",
     };
     let reduced = match after.ncols() {
         n if n != before.ncols() => format!(", reduced to {n} components as well"),

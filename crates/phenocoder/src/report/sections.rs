@@ -82,7 +82,10 @@ fn found(material: &Material<'_>, shown: Result<&Shown, &str>) -> Vec<Section> {
             "neighbours",
             "Neighbours",
             "Which cells lie beside which?",
-            arrangement::interactions(&gathered.interactions),
+            arrangement::interactions(
+                &gathered.interactions,
+                &material.run.config.samples.keys.spatial_key,
+            ),
         ),
         Section::new(
             "conditions",

@@ -6,24 +6,20 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use phenocoder::Error;
-use phenocoder::core::{CancelToken, Column, NoProgress};
+use phenocoder::core::{CancelToken, Categorical, Column, NoProgress};
 use phenocoder::datasets::{TissueConfig, write_tissue};
-use phenocoder::embed::batch::{BatchEffect, HarmonyConfig};
-use phenocoder::embed::evaluate::labels_of;
-use phenocoder::embed::evaluate::mixing::batch_variance;
 use phenocoder::io::{PatchSet, Store, WriteMode};
 use phenocoder::patches::BorderPolicy;
 use phenocoder::pipeline::figures::FigureConfig;
-use phenocoder::pipeline::{
-    BatchCorrection, NeighborRows, PipelineConfig, PipelineReport, Representation, RunFiles,
-    cluster_cells, run,
-};
+use phenocoder::pipeline::{PipelineConfig, PipelineReport, RunFiles, run};
 use phenocoder::report::{
     ChannelColors, ReportConfig, ReportFile, write_report, write_report_of_folder,
 };
 use serde_json::Value;
 
 use crate::small;
+
+mod batches;
 
 /// A run of small tissue with what a page is made of.
 pub(crate) struct Done {
@@ -49,6 +45,22 @@ impl Done {
             out,
             _folder: folder,
         }
+    }
+
+    /// Puts a column into the table of cells, or another one in its place.
+    fn insert(&mut self, name: &str, column: Column) {
+        let data = self.store.table("phenocoder").unwrap().read_all().unwrap();
+        let data = data.with_obs_column(name, column).unwrap();
+        self.store
+            .write_table("phenocoder", &data, WriteMode::Replace)
+            .unwrap();
+    }
+
+    /// The labels of a column of the table of cells.
+    fn labels(&self, name: &str) -> Vec<Option<String>> {
+        let table = self.store.table("phenocoder").unwrap();
+        let labels = table.obs_column(name).unwrap().to_categorical();
+        labels.labels().map(|l| l.map(str::to_owned)).collect()
     }
 
     pub(crate) fn write(&self, settings: &ReportConfig) -> (String, ReportFile) {
@@ -374,183 +386,92 @@ pub(crate) fn sections(page: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The section on batches.
-fn batches(page: &str) -> &str {
+/// The section with this id.
+fn section<'a>(page: &'a str, id: &str) -> &'a str {
     let mut sections = sections(page).into_iter();
-    sections.find(|(id, _)| *id == "batches").unwrap().1
-}
-
-/// The values of a measure, column by column.
-fn measured(section: &str, measure: &str) -> Vec<f64> {
-    let row = section
-        .split_once(&format!("<td>{measure}</td>"))
-        .unwrap()
-        .1;
-    let row = row.split_once("</tr>").unwrap().0;
-    let values = row.split(" data-v=\"").skip(1);
-    values
-        .map(|value| value.split_once('"').unwrap().0.parse().unwrap())
-        .collect()
-}
-
-/// The headings between the first column and the last.
-fn compared(section: &str) -> Vec<&str> {
-    let head = section.split_once("<thead>").unwrap().1;
-    let head = head.split_once("</thead>").unwrap().0;
-    let names = head.split("<th scope=\"col\">").skip(1);
-    let names: Vec<&str> = names.map(|name| name.split_once('<').unwrap().0).collect();
-    names[1..names.len() - 1].to_vec()
-}
-
-/// The variance between the batches in what was corrected and in what the correction made of it.
-fn between(store: &Store) -> [f64; 2] {
-    let table = store.table("phenocoder").unwrap();
-    let batch = table.obs_column("batch").unwrap().to_categorical();
-    let batch = labels_of(&batch).unwrap();
-    let rows = NeighborRows::read(store, "phenocoder").unwrap();
-    [rows.before, rows.after].map(|rows| {
-        let matrix = match rows {
-            Representation::X => table.x().unwrap().unwrap().to_dense_f64().unwrap(),
-            Representation::Layer(name) => table.layer(&name).unwrap().to_dense_f64().unwrap(),
-            Representation::Obsm(name) => table.obsm(&name).unwrap(),
-            other => panic!("{other}"),
-        };
-        batch_variance(matrix.view(), &batch, &NoProgress).unwrap()
-    })
+    sections.find(|(found, _)| *found == id).unwrap().1
 }
 
 #[test]
-fn batches_before_and_after_a_correction_stand_side_by_side() {
-    const BETWEEN: &str = "variance between batches";
+fn numbers_and_counts_of_the_map_are_those_of_the_table() {
     let mut done = Done::new(|_, config| config);
+    let plates: Vec<i64> = (0..320).map(|row| row * 1000 / 319).collect();
+    done.insert("plate", Column::Int(plates.clone()));
     let (page, _) = done.write(&settings());
-    let section = batches(&page);
-    assert_eq!(compared(section), ["latents"]);
-    let plain = measured(section, BETWEEN)[0];
-    assert!(plain > 1e-6, "{plain}");
+    let whole = data(&page);
+    let columns = whole["columns"].as_array().unwrap();
+    let plate = columns.iter().find(|c| c["name"] == "plate").unwrap();
+    assert_eq!(plate["kind"], "numbers");
+    assert_eq!(plate["wide"], false);
+    let bytes = STANDARD.decode(plate["values"].as_str().unwrap()).unwrap();
+    let shown = bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b));
+    assert!(shown.eq(plates.iter().map(|&plate| plate as f32)));
 
-    let table = done.store.table("phenocoder").unwrap();
-    let mut data = table.read_all().unwrap();
-    // Twice the latents, and the first one tells nothing but the batch.
-    let mut other = data.x.clone().unwrap().to_dense_f64().unwrap() * 2.0;
-    let batch = table.obs_column("batch").unwrap().to_categorical();
-    for (row, mut latents) in other.outer_iter_mut().enumerate() {
-        latents[0] = 1000.0 * batch.code(row).unwrap() as f64;
+    // Of a share of the cells, the labels of all are counted.
+    let (page, _) = done.write(&settings().with_max_cells(100));
+    let share = data(&page);
+    assert_eq!(share["n"], 100);
+    assert_eq!(share["all"], 320);
+    let labels = share["columns"].as_array().unwrap().iter();
+    for column in labels.filter(|column| column["kind"] == "labels") {
+        let all = column["all"].as_array().unwrap();
+        let sum: u64 = all.iter().map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(sum, 320, "{column}");
     }
-    data = data.with_layer("other", other);
-    done.store
-        .write_table("phenocoder", &data, WriteMode::Replace)
-        .unwrap();
+}
 
-    let center = BatchCorrection::Center(BatchEffect::Mean);
-    let harmony = BatchCorrection::Harmony(HarmonyConfig::default());
-    let start = done.config.cluster.clone();
-    let start = start.with_batch_key(Some("batch".to_owned()));
-    for (cluster, names, words) in [
-        (
-            start.clone().with_correction(center.clone()),
-            ["latents", "corrected"],
-            "Before the correction: X. After it: obsm/X_corrected.",
-        ),
-        (
-            start
-                .clone()
-                .with_correction(center.clone())
-                .with_layer(Some("other".to_owned())),
-            ["latents", "corrected"],
-            "Before the correction: layers/other. After it: obsm/X_corrected.",
-        ),
-        (
-            start
-                .clone()
-                .with_correction(center)
-                .with_n_components(Some(3)),
-            ["latents", "corrected"],
-            "Before the correction: X. After it: obsm/X_pca, reduced to 3 components as well.",
-        ),
-        (
-            start.with_correction(harmony).with_n_components(Some(3)),
-            ["components", "corrected"],
-            "Before the correction: obsm/X_pca. After it: obsm/X_pca_harmony.",
-        ),
-    ] {
-        cluster_cells(&mut done.store, &cluster, &NoProgress).unwrap();
-        done.config.cluster = cluster;
-        // The batches of the correction are those that are measured by.
-        let (page, _) = done.write(&ReportConfig::new());
-        let section = batches(&page);
-        assert_eq!(compared(section), names, "{words}");
-        assert!(section.contains(words), "{section}");
-        assert!(!section.contains("class=\"absent\""), "{section}");
-        let rows = section.matches("<tr>").count() - 1;
-        assert!(rows >= 3, "{section}");
-        assert_eq!(section.matches("class=\"share\"").count(), 2 * rows);
-        let [before, after] = measured(section, BETWEEN)[..] else {
-            panic!("{section}");
-        };
-        let expected = between(&done.store);
-        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
-        let told = format!("{words} {before} {after} {expected:?}");
-        assert!(
-            near(before, expected[0]) && near(after, expected[1]),
-            "{told}"
-        );
-        match words {
-            _ if words.contains("harmony") => assert_ne!(before, after, "{told}"),
-            _ if words.contains("other") => assert!(before > 0.9 && after < 1e-9, "{told}"),
-            _ => assert!(near(before, plain) && after < 1e-9, "{told}"),
+#[test]
+fn conditions_and_batches_that_cells_lack_are_said() {
+    let mut done = Done::new(|_, config| config);
+    let as_column = |labels: &[Option<String>]| {
+        Column::Categorical(Categorical::from_optional_labels(
+            labels.iter().map(Option::as_ref),
+        ))
+    };
+    let conditions = done.labels("condition");
+    let composition = |done: &Done| section(&done.write(&settings()).0, "composition").to_owned();
+    assert_eq!(composition(&done).matches("<h3>").count(), 2);
+
+    // The first cell of a sample does not speak for the others.
+    let mut differ = conditions.clone();
+    differ[0] = Some("elsewhere".to_owned());
+    done.insert("condition", as_column(&differ));
+    let found = composition(&done);
+    assert!(
+        found.contains("`obs/condition` is not constant in sample"),
+        "{found}"
+    );
+    assert!(!found.contains("<h3>"), "{found}");
+
+    // A sample without any comes after those that have one.
+    let samples = done.labels("sample");
+    let mut lacking = conditions;
+    for (label, sample) in lacking.iter_mut().zip(&samples) {
+        if *sample == samples[0] {
+            *label = None;
         }
     }
-}
+    done.insert("condition", as_column(&lacking));
+    let found = composition(&done);
+    assert!(
+        found.contains("`obs/condition` is missing in 1 of 8 samples"),
+        "{found}"
+    );
+    let (_, last) = found.split_once("<h3>no condition</h3>").unwrap();
+    assert!(!last.contains("<h3>") && last.contains(samples[0].as_ref().unwrap()));
 
-#[test]
-fn what_is_no_longer_the_correction_of_the_run_is_not_shown_as_that() {
-    let mut done = Done::new(|_, mut config| {
-        config.cluster = config
-            .cluster
-            .with_batch_key(Some("batch".to_owned()))
-            .with_correction(BatchCorrection::Center(BatchEffect::Mean));
-        config
-    });
-    let both = ["latents", "corrected"];
-    assert_eq!(compared(batches(&done.write(&settings()).0)), both);
-
-    // Measured by other labels than the batches that were corrected for.
-    let figures = FigureConfig::new().with_batch_key(Some("condition".to_owned()));
-    let (page, _) = done.write(&ReportConfig::new().with_figures(figures));
-    let section = batches(&page);
-    assert_eq!(compared(section), both);
-    let words = "The cells were corrected for `batch`, these measures are by `condition`.";
-    assert!(section.contains(words), "{section}");
-
-    // What is gone costs the second column and no more.
-    let mut data = done.store.table("phenocoder").unwrap().read_all().unwrap();
-    assert!(data.obsm.remove("X_corrected").is_some());
-    done.store
-        .write_table("phenocoder", &data, WriteMode::Replace)
-        .unwrap();
+    let mut some = done.labels("batch");
+    some[..20].fill(None);
+    done.insert("batch", as_column(&some));
     let (page, _) = done.write(&settings());
-    assert_eq!(compared(batches(&page)), ["latents"]);
-    assert!(batches(&page).contains("No measures after the correction: "));
-
-    // Clustered again: without correction, with and without components, and with another one.
-    let config = &done.config.cluster;
-    let plain = config.clone().with_correction(BatchCorrection::None);
-    let other = BatchCorrection::Center(BatchEffect::MeanAndVariance);
-    for again in [
-        plain.clone(),
-        plain.with_n_components(Some(3)),
-        config.clone().with_correction(other),
-    ] {
-        cluster_cells(&mut done.store, &again, &NoProgress).unwrap();
-        let (page, _) = done.write(&settings());
-        let section = batches(&page);
-        assert_eq!(compared(section), ["latents"], "{again:?}");
-        assert!(
-            section.contains("the cells were clustered again since the run"),
-            "{section}"
-        );
-    }
+    let found = section(&page, "batches");
+    let words =
+        "Measured: X, the latents. On 300 cells. Left out: 20 cells without a label of batch.";
+    assert!(found.contains(words), "{found}");
 }
 
 #[test]
@@ -715,6 +636,7 @@ fn a_small_page_shows_less_and_says_so() {
     let (page, written) = done.write(&settings().with_max_bytes(1));
     assert_eq!(written.patches_shown, 0);
     assert!(page.contains("is larger than the"));
+    assert!(!page.contains("class=\"walks\"") && !page.contains("class=\"atlas\""));
     assert!(
         written
             .notes

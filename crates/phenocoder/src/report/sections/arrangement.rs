@@ -54,12 +54,12 @@ fn labels(labels: &[String]) -> String {
 /// A bar per sample, below the name of its condition.
 fn bars(make: &Make) -> String {
     let mut out = "<div class=\"bars\">".to_owned();
+    let has_groups = make.order.iter().any(|(_, condition)| condition.is_some());
     let mut group: Option<&Option<String>> = None;
     for (sample, condition) in &make.order {
-        if group != Some(condition) {
-            if let Some(name) = condition {
-                let _ = write!(out, "<h3>{}</h3>", escape(name));
-            }
+        if has_groups && group != Some(condition) {
+            let name = condition.as_deref().unwrap_or("no condition");
+            let _ = write!(out, "<h3>{}</h3>", escape(name));
             group = Some(condition);
         }
         let name = escape(&make.composition.units[*sample]);
@@ -117,10 +117,12 @@ fn counts(make: &Make) -> String {
     table("Cells of each cluster in each sample", &names, &rows, true)
 }
 
-pub(super) fn interactions(radii: &[(f64, Part<Picture>)]) -> String {
+/// Who lies beside whom; radii are in the unit of the coordinates under this key.
+pub(super) fn interactions(radii: &[(f64, Part<Picture>)], spatial_key: &str) -> String {
     if radii.is_empty() {
         return absent("No radius was asked for.");
     }
+    let unit = escape(&unit_of_radii(spatial_key));
     let one = |(radius, part): &(f64, Part<Picture>)| {
         format!(
             "<div><h3>Within {}</h3>{}</div>",
@@ -129,9 +131,14 @@ pub(super) fn interactions(radii: &[(f64, Part<Picture>)]) -> String {
         )
     };
     format!(
-        "<div class=\"grid\">{}</div>",
+        "<p class=\"caption\">{unit}</p><div class=\"grid\">{}</div>",
         radii.iter().map(one).collect::<String>()
     )
+}
+
+/// In which unit radii are.
+fn unit_of_radii(spatial_key: &str) -> String {
+    format!("Radii are in the unit of the coordinates in obsm/{spatial_key}.")
 }
 
 /// The statistics that differ most between the conditions.
@@ -157,7 +164,7 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
     format!(
         "<p>{} of {} statistics differ at a false discovery rate of {} % (samples are compared, not cells).{within}{more}</p>{}\
          <p class=\"caption\">The {} of {} statistics with the smallest p. {} p: permutations, at least {} with so many \
-         samples. q: adjusted for the number of statistics (Benjamini–Hochberg).</p>",
+         samples. q: adjusted for the number of statistics (Benjamini–Hochberg). {}</p>",
         count(found),
         count(all),
         number(100.0 * FOUND),
@@ -166,6 +173,9 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         count(all),
         escape(&size_of_difference(&compared.groups)),
         number(least),
+        escape(&unit_of_radii(
+            &material.run.config.samples.keys.spatial_key
+        )),
     )
 }
 
@@ -282,15 +292,14 @@ pub(super) fn mixing(mixing: &Mixing) -> String {
             row
         })
         .collect();
-    let caption = format!(
-        "Latents by {}, measured on {} cells",
-        mixing.batch_key,
-        count(mixing.cells)
-    );
+    let caption = format!("How the labels of {} mix", mixing.batch_key);
     let mut shown = table(&caption, &columns, &rows, false);
-    if let Some(compared) = &mixing.compared {
-        let _ = write!(shown, "<p class=\"caption\">{}</p>", escape(compared));
-    }
+    let _ = write!(
+        shown,
+        "<p class=\"caption\">{} {}</p>",
+        escape(&mixing.matrices),
+        escape(&measured_cells(mixing))
+    );
     let of_clusters = |(_, measures): &Measured| {
         let mut names = measures.iter().map(|(name, ..)| name);
         names.any(|name| name.ends_with("clusters"))
@@ -306,9 +315,46 @@ pub(super) fn mixing(mixing: &Mixing) -> String {
     shown
 }
 
+/// On which cells mixing was measured.
+fn measured_cells(mixing: &Mixing) -> String {
+    let (n, all) = (count(mixing.cells), count(mixing.with_batch));
+    let drawn = match mixing.cells < mixing.with_batch {
+        true => format!("On {n} of {all} cells, drawn at random."),
+        false => format!("On {n} cells."),
+    };
+    match mixing.without_batch {
+        0 => drawn,
+        without => format!(
+            "{drawn} Left out: {} cells without a label of {}.",
+            count(without),
+            mixing.batch_key
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_that_mixing_was_not_measured_on_are_counted() {
+        let on = |cells, with_batch, without_batch| {
+            measured_cells(&Mixing {
+                batch_key: "run".to_owned(),
+                cells,
+                with_batch,
+                without_batch,
+                measured: Vec::new(),
+                matrices: String::new(),
+                missing: Vec::new(),
+            })
+        };
+        assert_eq!(on(320, 320, 0), "On 320 cells.");
+        assert_eq!(
+            on(3_000, 9_000, 1_500),
+            "On 3,000 of 9,000 cells, drawn at random. Left out: 1,500 cells without a label of run."
+        );
+    }
 
     #[test]
     fn a_legend_says_when_marks_come_again() {
