@@ -10,8 +10,9 @@
 //! * The same run gives the same bytes, on any number of threads; no time and no date stand in it.
 //! * What is not there (no samples to compare, no map, pictures that are gone) is said in its place; the rest of the page stays.
 //! * Names of samples, labels and columns are text, whatever they contain.
-//! * Colours are chosen for every kind of colour vision; above 8 labels points also differ in shape and bars in pattern. Up to
-//!   64 labels differ; beyond them colours and shapes come again, and the page says so.
+//! * Colours are chosen for every kind of colour vision; above 8 labels points of cells also differ in shape and bars in
+//!   pattern. Up to 64 labels of cells differ; beyond them colours and shapes come again, and the page says so. On the map of
+//!   samples colours stand for conditions alone, and shapes for batches.
 //! * The page can be used by mouse, touch and keyboard.
 //! * What it shows as pictures can be had as files of their own, PNG and SVG: see [`figures`].
 //! * The file is no larger than [`ReportConfig::max_bytes`], as far as leaving out pictures and cells can do it: what had to
@@ -90,11 +91,11 @@ fn known<T>(part: &Part<T>) -> Result<&T> {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChannelColors {
-    /// One channel is grey, two are magenta and green, the first three of more are cyan, magenta and yellow; each can be
-    /// switched on and off on the page.
+    /// Two channels are magenta and green, the first three of more are cyan, magenta and yellow; each can be switched on and
+    /// off on the page. One alone, or the only one that is switched on, is grey.
     #[default]
     Auto,
-    /// Red, green and blue of channels by name; others as with `Auto`.
+    /// Red, green and blue of channels by name, which they keep where one is seen alone; others as with `Auto`.
     Named(Vec<(String, [u8; 3])>),
 }
 

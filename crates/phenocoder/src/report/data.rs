@@ -88,11 +88,12 @@ struct TileData {
     channels: Vec<Channel>,
 }
 
-/// A channel of the tiles: name, colour, whether it is seen at first.
+/// A channel of the tiles: name, colour, whether it keeps that where it is seen alone, whether it is seen at first.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Channel {
     pub(super) name: String,
     pub(super) color: [u8; 3],
+    pub(super) named: bool,
     pub(super) on: bool,
 }
 

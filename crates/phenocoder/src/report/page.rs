@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ndarray::s;
 use phenocoder_io::PatchSet;
 use sha2::{Digest as _, Sha256};
 
@@ -26,8 +25,8 @@ const SCRIPTS: [&str; 2] = [
 
 /// Clusters beyond these, by size, have no pictures of their own.
 const MOST_CLUSTERS: usize = 40;
-/// Patches read at once.
-const RUN: usize = 512;
+/// Patches in memory at once, by number and by bytes.
+const RUN: (usize, usize) = (512, 64 << 20);
 /// Colours that are added up where channels lie over each other.
 const COLORS: [[u8; 3]; MOST_CHANNELS] = [
     [0, 190, 255],
@@ -44,6 +43,8 @@ pub(super) struct Limits {
     pub(super) cells: usize,
     pub(super) patches: usize,
     pub(super) side: usize,
+    /// Whether walks along latents are shown.
+    pub(super) walks: bool,
     /// Nothing is left that could be left out.
     exceeded: bool,
 }
@@ -54,11 +55,13 @@ impl Limits {
             cells: settings.max_cells,
             patches: settings.max_patches,
             side: MOST_SIDE,
+            walks: true,
             exceeded: false,
         }
     }
 
-    /// Shows less: half the pictures, then smaller ones, then fewer cells, then no pictures; `false` at the end.
+    /// Shows less: half the pictures, then smaller ones, then fewer cells, then no pictures of cells, then none of walks;
+    /// `false` at the end.
     pub(super) fn lower(&mut self) -> bool {
         match () {
             () if self.patches > 500 => self.patches /= 2,
@@ -66,6 +69,7 @@ impl Limits {
             () if self.cells > 2_000 => self.cells /= 2,
             () if self.patches > 60 => self.patches /= 2,
             () if self.patches > 0 => self.patches = 0,
+            () if self.walks => self.walks = false,
             () if !self.exceeded => self.exceeded = true,
             () => return false,
         }
@@ -99,6 +103,8 @@ pub(super) struct Shown {
     /// The tile of each of these rows.
     pub(super) tile_of: Vec<Option<usize>>,
     pub(super) pictures: usize,
+    /// Whether the tiles of walks follow those of the cells.
+    pub(super) walks: bool,
     /// Latents that the map can be coloured by.
     pub(super) latents: usize,
 }
@@ -148,7 +154,9 @@ impl<'a> Material<'a> {
                     shown.pictures = 0;
                     damage = Some(format!("no pictures of cells: {why}"));
                 }
-                self.add_walks(&mut tiles);
+                if limits.walks {
+                    self.add_walks(&mut tiles);
+                }
                 let (data, latents) =
                     MapData::new(cells, &shown.rows, &shown.tile_of, &tiles, channels);
                 shown.latents = latents;
@@ -203,10 +211,7 @@ impl<'a> Material<'a> {
                 let shape = patches.shape();
                 (shape.height, shape.width, shape.channels)
             }
-            (_, Ok(walks)) => {
-                let (_, height, width, channels) = walks.patches.dim();
-                (height, width, channels)
-            }
+            (_, Ok(walks)) => walks.extent,
             _ => (1, 1, 1),
         }
     }
@@ -214,25 +219,24 @@ impl<'a> Material<'a> {
     /// The channels of the tiles with their colours.
     pub(super) fn channels(&self, tiles: &Tiles) -> Vec<Channel> {
         let names = self.gathered.manifest.as_ref().ok().map(|m| &m.channels);
-        let color = |channel: usize, name: &str| {
-            if let ChannelColors::Named(named) = &self.run.settings.channels
-                && let Some((_, color)) = named.iter().find(|(known, _)| known == name)
-            {
-                return *color;
-            }
-            match tiles.channels {
-                1 => [255; 3],
-                // Magenta and green.
-                2 => [[255, 60, 200], [40, 230, 90]][channel],
-                _ => COLORS[channel],
-            }
+        let chosen = |name: &str| match &self.run.settings.channels {
+            ChannelColors::Named(named) => named.iter().find(|(known, _)| known == name),
+            ChannelColors::Auto => None,
+        };
+        let color = |channel: usize| match tiles.channels {
+            1 => [255; 3],
+            // Magenta and green.
+            2 => [[255, 60, 200], [40, 230, 90]][channel],
+            _ => COLORS[channel],
         };
         (0..tiles.channels)
             .map(|channel| {
                 let name = names.and_then(|names| names.get(channel)).cloned();
                 let name = name.unwrap_or_else(|| format!("channel {}", channel + 1));
+                let chosen = chosen(&name);
                 Channel {
-                    color: color(channel, &name),
+                    color: chosen.map_or_else(|| color(channel), |(_, color)| *color),
+                    named: chosen.is_some(),
                     on: channel < 3,
                     name,
                 }
@@ -290,6 +294,7 @@ impl<'a> Material<'a> {
             rows,
             tile_of,
             pictures: order.len(),
+            walks: limits.walks,
             latents: 0,
         };
         (shown, order)
@@ -305,7 +310,7 @@ impl<'a> Material<'a> {
         let Ok(patches) = &self.patches else {
             return Ok(());
         };
-        for rows in order.chunks(RUN) {
+        for rows in order.chunks(at_once(self.extent())) {
             self.run.progress.check()?;
             let wanted: Vec<usize> = rows.iter().filter_map(|&row| cells.patches[row]).collect();
             for patch in patches.read_channels_last(&wanted)?.outer_iter() {
@@ -316,10 +321,8 @@ impl<'a> Material<'a> {
     }
 
     fn add_walks(&self, tiles: &mut Tiles) {
-        if let Ok(walks) = &self.walks {
-            for i in 0..walks.patches.dim().0 {
-                tiles.push(walks.patches.slice(s![i, .., .., ..]));
-            }
+        for patch in self.walks.iter().flat_map(|walks| &walks.patches) {
+            tiles.push(patch.view());
         }
     }
 
@@ -364,11 +367,17 @@ impl<'a> Material<'a> {
             let megabytes = largest as f64 / 1e6;
             notes.push(match limits.exceeded {
                 false => format!("pictures or cells were left out so that this file is no larger than {megabytes} MB"),
-                true => format!("even without pictures this file is larger than the {megabytes} MB that were allowed"),
+                true => format!("even without pictures of cells and walks this file is larger than the {megabytes} MB that were allowed"),
             });
         }
         notes
     }
+}
+
+/// How many patches of this extent (rows, columns, channels) are in memory at once.
+pub(super) fn at_once((height, width, channels): (usize, usize, usize)) -> usize {
+    let bytes = size_of::<f32>() * height * width * channels;
+    (RUN.1 / bytes.max(1)).clamp(1, RUN.0)
 }
 
 /// Up to `each` typical and `each` odd cells of every cluster, among the cells with a picture.
@@ -432,6 +441,21 @@ mod tests {
         let last = &steps[steps.len() - 1];
         assert_eq!((last.patches, last.side, last.exceeded), (0, 24, true));
         assert!(last.cells <= 2_000);
+        // Walks go last.
+        assert!(!last.walks);
+        assert!(
+            steps
+                .iter()
+                .all(|limits| limits.walks || limits.patches == 0)
+        );
+    }
+
+    #[test]
+    fn fewer_patches_are_in_memory_at_once_where_they_are_large() {
+        assert_eq!(at_once((32, 32, 3)), 512);
+        assert_eq!(at_once((256, 256, 6)), 42);
+        assert_eq!(at_once((4_000, 4_000, 8)), 1);
+        assert_eq!(at_once((0, 0, 0)), 512);
     }
 
     #[test]

@@ -381,6 +381,9 @@ fn latents(material: &Material<'_>, shown: Result<&Shown, &str>) -> String {
     if walks.latents.is_empty() {
         return absent("No latents were asked for.");
     }
+    if !shown.walks {
+        return absent("Left out, for this file would be larger than was allowed.");
+    }
     let mut out = "<div class=\"channels\"></div><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Walks along latents\"><table class=\"walks\"><thead><tr><th scope=\"col\">latent</th>".to_owned();
     for step in STEPS {
         let _ = write!(out, "<th scope=\"col\">{}</th>", step_name(step));

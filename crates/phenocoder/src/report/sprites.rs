@@ -88,19 +88,23 @@ impl Tiles {
         Ok(images)
     }
 
-    /// A tile `[y, x, 3]` as the page shows it at first: the channels that are on, added up in their colours.
+    /// A tile `[y, x, 3]` as the page shows it at first: the channels that are on, added up in their colours; one alone is
+    /// grey, unless its colour was named.
     pub(super) fn mixed(&self, tile: usize, channels: &[Channel]) -> Array3<u8> {
-        let on: Vec<(usize, [u8; 3])> = channels
+        let mut on: Vec<(usize, [u8; 3])> = channels
             .iter()
             .enumerate()
             .filter(|(_, channel)| channel.on)
             .map(|(i, channel)| (i, channel.color))
             .collect();
-        let single = on.len() == 1;
+        if let [(channel, color)] = on.as_mut_slice()
+            && !channels[*channel].named
+        {
+            *color = [255; 3];
+        }
         Array3::from_shape_fn((self.height, self.width, 3), |(y, x, plane)| {
             let light = |&(channel, color): &(usize, [u8; 3])| {
-                let color = if single { 255 } else { color[plane] };
-                f64::from(self.pixel(tile, y, x, channel)) / 255.0 * f64::from(color)
+                f64::from(self.pixel(tile, y, x, channel)) / 255.0 * f64::from(color[plane])
             };
             on.iter().map(light).sum::<f64>().min(255.0).round() as u8
         })
@@ -117,6 +121,12 @@ impl Tiles {
         let place = ((tile * self.height + y) * self.width + x) * self.channels + channel;
         self.values.get(place).copied().unwrap_or(0)
     }
+}
+
+/// A patch as large as tiles are at most, in the channels that are shown.
+pub(super) fn reduced(patch: ArrayView3<'_, f32>) -> Array3<f32> {
+    let tiles = Tiles::new(patch.dim(), MOST_SIDE);
+    shrink(patch, tiles.height, tiles.width, tiles.channels)
 }
 
 /// A patch in fewer rows and columns by the means of areas, and in its first channels.
@@ -190,6 +200,7 @@ mod tests {
         let channel = |color, on| Channel {
             name: String::new(),
             color,
+            named: false,
             on,
         };
         let first = channel([200, 0, 10], true);
@@ -200,11 +211,15 @@ mod tests {
         ];
         let mixed = tiles.mixed(0, &channels);
         assert_eq!(mixed.into_raw_vec_and_offset().0, [240, 20, 10]);
-        // A channel alone is grey.
-        assert_eq!(
-            tiles.mixed(0, &[first]).into_raw_vec_and_offset().0,
-            [255; 3]
-        );
+        // A channel alone is grey, unless somebody chose its colour.
+        for (named, expected) in [(false, [255; 3]), (true, [200, 0, 10])] {
+            let alone = Channel {
+                named,
+                ..first.clone()
+            };
+            let mixed = tiles.mixed(0, &[alone]);
+            assert_eq!(mixed.into_raw_vec_and_offset().0, expected);
+        }
     }
 
     #[test]
@@ -217,6 +232,21 @@ mod tests {
         assert_eq!(tiles.value(1, 0, 1, 0), 2);
         let total: f32 = weights(7, 3).iter().flatten().map(|(_, w)| w).sum();
         assert!((total - 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_reduced_patch_makes_the_same_tile() {
+        let extent = (100, 70, MOST_CHANNELS + 1);
+        let value = |(y, x, c): (usize, usize, usize)| ((7 * y + 3 * x + c) % 11) as f32 / 10.0;
+        let patch = Array3::from_shape_fn(extent, value);
+        let small = reduced(patch.view());
+        assert_eq!(small.dim(), (MOST_SIDE, 34, MOST_CHANNELS));
+        let tile = |patch: &Array3<f32>| {
+            let mut tiles = Tiles::new(extent, MOST_SIDE);
+            tiles.push(patch.view());
+            tiles.values
+        };
+        assert_eq!(tile(&small), tile(&patch));
     }
 
     #[test]

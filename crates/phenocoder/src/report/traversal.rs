@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
-use ndarray::{Array2, Array4, ArrayView2, Axis};
-use phenocoder_core::Categorical;
+use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+use phenocoder_core::{Categorical, PatchShape};
 use phenocoder_io::{PatchSet, column_from_arrow};
 use phenocoder_model::{DeviceChoice, SavedModel, decode, select_device};
 use phenocoder_patches::UnseenPolicy;
@@ -12,6 +12,8 @@ use phenocoder_patches::UnseenPolicy;
 use super::cells::Cells;
 use super::gather::Run;
 use super::html::number;
+use super::page::at_once;
+use super::sprites::reduced;
 use super::{Part, STEP};
 use crate::error::{Error, Result};
 use crate::pipeline::{ModelManifest, PipelineConfig};
@@ -34,8 +36,10 @@ pub(super) fn step_name(step: f64) -> String {
 pub(super) struct Walks {
     /// The latents that change, counted from 0, with their standard deviations over the cells.
     pub(super) latents: Vec<(usize, f64)>,
-    /// `[latent · step, y, x, c]`.
-    pub(super) patches: Array4<f32>,
+    /// A patch `[y, x, c]` for each latent and step, reduced to what the page can show of it.
+    pub(super) patches: Vec<Array3<f32>>,
+    /// Rows, columns and channels of the patches as decoded.
+    pub(super) extent: (usize, usize, usize),
     /// The conditions under which they are decoded, in words.
     pub(super) conditions: Vec<String>,
 }
@@ -79,13 +83,22 @@ pub(super) fn walks(run: &Run<'_>, cells: &Cells, patches: &Part<PatchSet>) -> R
     let (row, conditions) = frequent(&manifest, config, &files.patches)?;
     let rows = row.select(Axis(0), &vec![0; n]);
     let model = saved.model.as_ref();
-    let decoded = decode(model, moved.view(), rows.view(), BATCH, run.progress)?;
+    let of = |shape: PatchShape| (shape.height, shape.width, shape.channels);
+    let extent = of(model.input());
     if let Ok(patches) = patches {
-        let shape = patches.shape();
-        check_extent(decoded.dim(), (shape.height, shape.width, shape.channels))?;
+        check_extent(n, extent, of(patches.shape()))?;
+    }
+    let mut walked = Vec::with_capacity(n);
+    let most = at_once(extent).min(BATCH);
+    for first in (0..n).step_by(most) {
+        let part = first..n.min(first + most);
+        let (moved, rows) = (moved.slice(s![part.clone(), ..]), rows.slice(s![part, ..]));
+        let decoded = decode(model, moved, rows, most, run.progress)?;
+        walked.extend(decoded.outer_iter().map(reduced));
     }
     Ok(Walks {
-        patches: decoded,
+        patches: walked,
+        extent,
         latents: chosen,
         conditions,
     })
@@ -93,13 +106,14 @@ pub(super) fn walks(run: &Run<'_>, cells: &Cells, patches: &Part<PatchSet>) -> R
 
 /// What is decoded lies among the pictures of cells, so it must have their rows, columns and channels.
 fn check_extent(
-    (n, height, width, channels): (usize, usize, usize, usize),
+    n: usize,
+    found: (usize, usize, usize),
     expected: (usize, usize, usize),
 ) -> Result<()> {
-    if n == 0 || (height, width, channels) == expected {
+    if n == 0 || found == expected {
         return Ok(());
     }
-    let (y, x, c) = expected;
+    let ((height, width, channels), (y, x, c)) = (found, expected);
     Err(Error::data(
         STEP,
         format!(
@@ -159,10 +173,10 @@ mod tests {
 
     #[test]
     fn what_differs_from_the_patches_in_extent_is_refused() {
-        assert!(check_extent((7, 16, 16, 3), (16, 16, 3)).is_ok());
-        assert!(check_extent((0, 16, 16, 1), (16, 16, 3)).is_ok());
-        for other in [(7, 16, 16, 1), (7, 16, 8, 3), (7, 32, 16, 3)] {
-            let message = check_extent(other, (16, 16, 3)).unwrap_err().to_string();
+        assert!(check_extent(7, (16, 16, 3), (16, 16, 3)).is_ok());
+        assert!(check_extent(0, (16, 16, 1), (16, 16, 3)).is_ok());
+        for other in [(16, 16, 1), (16, 8, 3), (32, 16, 3)] {
+            let message = check_extent(7, other, (16, 16, 3)).unwrap_err().to_string();
             assert!(
                 message.contains("the patch set has 16 × 16 in 3"),
                 "{message}"

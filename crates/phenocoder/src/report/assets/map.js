@@ -56,12 +56,13 @@
       return pen.getImageData(0, 0, width, height).data;
     });
     const on = tiles.channels.map((channel, i) => ({ ...channel, i })).filter((channel) => channel.on);
+    const grey = on.length === 1 && !on[0].named;
     const picture = new ImageData(width, height);
     for (let p = 0; p < width * height; p++) {
       const sum = [0, 0, 0];
       for (const { color, i } of on) {
         const v = Math.min(1, gain * planes[Math.floor(i / 3)][4 * p + i % 3] / 255);
-        for (let k = 0; k < 3; k++) sum[k] += v * (on.length === 1 ? 255 : color[k]);
+        for (let k = 0; k < 3; k++) sum[k] += v * (grey ? 255 : color[k]);
       }
       picture.data.set([sum[0], sum[1], sum[2], 255], 4 * p);
     }

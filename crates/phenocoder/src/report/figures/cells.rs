@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array3, Axis, s};
+use ndarray::{Array3, Axis};
 use phenocoder_core::Categorical;
 use phenocoder_plot::{
     ColorBy, ContactSheetConfig, Figure, Rgb, ScatterConfig, SheetRow, contact_sheet, scatter,
@@ -91,10 +91,9 @@ pub(super) fn latents(material: &Material<'_>) -> Result<Figure> {
     if walks.latents.is_empty() {
         return Err(Error::data(STEP, "no latents were asked for"));
     }
-    let (n, height, width, channels) = walks.patches.dim();
-    let mut tiles = Tiles::new((height, width, channels), MOST_SIDE);
-    for i in 0..n {
-        tiles.push(walks.patches.slice(s![i, .., .., ..]));
+    let mut tiles = Tiles::new(walks.extent, MOST_SIDE);
+    for patch in &walks.patches {
+        tiles.push(patch.view());
     }
     let channels = material.channels(&tiles);
     let sheet: Vec<SheetRow> = walks
@@ -112,11 +111,12 @@ pub(super) fn latents(material: &Material<'_>) -> Result<Figure> {
     Ok(contact_sheet(&sheet, &STEPS.map(step_name), &settings)?)
 }
 
-/// The colours of the channels that are seen; a single one is grey and needs no key.
+/// The colours of the channels that are seen; a single one that is grey needs no key.
 fn key(channels: &[Channel]) -> Vec<(String, Rgb)> {
     let on: Vec<&Channel> = channels.iter().filter(|channel| channel.on).collect();
-    match on.len() {
-        0 | 1 => Vec::new(),
+    match on.as_slice() {
+        [] => Vec::new(),
+        [alone] if !alone.named => Vec::new(),
         _ => on
             .into_iter()
             .map(|channel| {
