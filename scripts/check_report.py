@@ -4,14 +4,14 @@
     python check_report.py PAGE... [--without-map] [--screenshots FOLDER [--name NAME]] [--chromium FILE] [--driver FILE]
 
 On every page, at 1280 × 900 and at 390 × 844 pixels: the browser reports no error, nothing is loaded but the file itself,
-nothing is wider than the window, text is large enough and stands out from its background, what can be pressed is large
-enough and has a name.
+nothing is wider than the window, text, in figures too, is large enough and stands out from what lies behind it, what can be
+pressed is large enough, has a name and, where it has one, a border that is seen.
 
 From the top of the page the Tab key alone comes to everything that can be pressed, and shows where it is; it comes to the
 map, whose keys do what they say, and leaves it again.  Legend, choices, channels, galleries and sorted tables do what they
 say.  The cell under the pointer (at 390: under the finger), and the one that the arrow keys go to, is shown with its own
-name and its own tile of the picture that the page holds, pixel by pixel.  A page without a map is rejected, unless
-`--without-map` says that the run made none.
+name, its own numbers and its own tile of the picture that the page holds, pixel by pixel.  A page without a map is rejected,
+unless `--without-map` says that the run made none.
 
 Labels whose marks on the map share a shape, or whose pieces of bars share a pattern, can be told apart by their colours,
 as seen normally and with deuteranopia and protanopia (Machado, Oliveira & Fernandes 2009, doi:10.1109/TVCG.2009.113);
@@ -28,8 +28,11 @@ import argparse
 import base64
 import io
 import json
+import math
+import random
 import re
 import shutil
+import struct
 import sys
 import tempfile
 from itertools import combinations
@@ -69,6 +72,22 @@ const behind = (e) => {
   }
   return [255, 255, 255];
 };
+// Of a text in a figure, the last shape drawn before it that covers its middle.
+const painted = (svg, e) => {
+  const box = e.getBoundingClientRect(), middle = new DOMPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
+  let color = behind(svg);
+  for (const shape of svg.querySelectorAll("rect, circle, polygon, path")) {
+    if (!(shape.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING)) break;
+    const style = getComputedStyle(shape), fill = style.fill === "none" ? [0, 0, 0, 0] : channels(style.fill);
+    if (Math.min(fill[3] ?? 1, Number(style.fillOpacity), Number(style.opacity)) < 0.9) continue;
+    if (shape.isPointInFill(middle.matrixTransform(shape.getScreenCTM().inverse()))) color = fill;
+  }
+  return color;
+};
+const between = (one, other) => {
+  const [a, b] = [light(one), light(other)];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+};
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 const seen = new Set();
 while (walker.nextNode()) {
@@ -78,10 +97,10 @@ while (walker.nextNode()) {
   const style = getComputedStyle(e), svg = e.closest("svg");
   const size = parseFloat(style.fontSize) * (svg ? Math.abs(svg.getScreenCTM().a) : 1);
   if (size < (svg ? 10 : 12.5)) wrong.push(`text of ${size.toFixed(1)} px: ${text.slice(0, 40)}`);
-  if (svg || e.tagName === "OPTION" || e.tagName === "OPTGROUP") continue;
-  const [a, b] = [light(channels(style.color)), light(behind(e))];
-  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (contrast < 4.5) wrong.push(`contrast ${contrast.toFixed(1)}: ${text.slice(0, 40)} (${style.color} on ${behind(e)})`);
+  if (e.tagName === "OPTION" || e.tagName === "OPTGROUP") continue;
+  const ink = svg ? style.fill : style.color, ground = svg ? painted(svg, e) : behind(e);
+  const contrast = between(channels(ink), ground);
+  if (contrast < 4.5) wrong.push(`contrast ${contrast.toFixed(1)}: ${text.slice(0, 40)} (${ink} on ${ground})`);
 }
 for (const e of document.querySelectorAll("button, select, summary, nav a, input")) {
   if (!visible(e)) continue;
@@ -89,6 +108,11 @@ for (const e of document.querySelectorAll("button, select, summary, nav a, input
   if (box.width < least || box.height < least) wrong.push(`${e.tagName} of ${box.width.toFixed(0)} × ${box.height.toFixed(0)} px: ${e.textContent.slice(0, 30)}`);
   const name = e.textContent.trim() || e.getAttribute("aria-label") || (e.labels && e.labels[0]);
   if (!name) wrong.push(`a ${e.tagName} without a name`);
+  const style = getComputedStyle(e), after = getComputedStyle(e, "::after"), line = channels(style.borderTopColor);
+  const hasBorder = parseFloat(style.borderTopWidth) > 0 && style.borderTopStyle !== "none" && (line[3] ?? 1) > 0;
+  if (hasBorder && between(line, behind(e.parentElement)) < 3) wrong.push(`the border of ${e.tagName} ${name} is too light`);
+  const sign = after.content !== "none" && between(channels(after.color), behind(e));
+  if (sign && sign < 3) wrong.push(`the sign beside ${name} is too light`);
 }
 const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
 if (new Set(ids).size !== ids.length) wrong.push("an id stands twice");
@@ -232,6 +256,7 @@ class Cells:
         self.tiles, self.map = data["tiles"], data["map"]
         self.ids = data["ids"].split("\n")
         self.sprites = self.words(data["sprites"])
+        self.numbers = [(i, c["name"], self.floats(c)) for i, c in enumerate(data["columns"]) if c["kind"] == "numbers"]
         samples = data["columns"][data["sample"]]
         codes = base64.b64decode(samples["codes"]) if not samples["wide"] else self.words(samples["codes"])
         missing = 65535 if samples["wide"] else 255
@@ -244,6 +269,11 @@ class Cells:
         raw = base64.b64decode(text)
         return [low + 256 * high for low, high in zip(raw[::2], raw[1::2])]
 
+    @staticmethod
+    def floats(column: dict) -> tuple[float, ...]:
+        raw, size = base64.b64decode(column["values"]), 8 if column["wide"] else 4
+        return struct.unpack(f"<{len(raw) // size}{'d' if size == 8 else 'f'}", raw)
+
     def name(self, cell: int) -> str:
         return f"cell {self.ids[cell]} of {self.samples[cell]}"
 
@@ -253,9 +283,9 @@ class Cells:
         row, column = divmod(self.sprites[cell], self.tiles["columns"])
         box = (column * width, row * height, (column + 1) * width, (row + 1) * height)
         planes = [plane for image in self.images for plane in image.crop(box).split()]
-        shown = [(plane.tobytes(), channel["color"]) for plane, channel in zip(planes, self.tiles["channels"]) if channel["on"]]
-        if len(shown) == 1:
-            shown = [(shown[0][0], [255] * 3)]
+        seen = [(plane, channel) for plane, channel in zip(planes, self.tiles["channels"]) if channel["on"]]
+        is_grey = len(seen) == 1 and not seen[0][1]["named"]
+        shown = [(plane.tobytes(), [255] * 3 if is_grey else channel["color"]) for plane, channel in seen]
         pixels = []
         for p in range(width * height):
             for k in range(3):
@@ -264,19 +294,24 @@ class Cells:
         return pixels
 
     def pointed_at(self, most: int) -> list[dict]:
-        """Cells with a picture that no other cell covers, spread over all of them."""
-        found = self.page.run(
+        """So many cells with a picture that no other cell covers, drawn from all that are shown; the same ones each time."""
+        pictured = [i for i, sprite in enumerate(self.sprites) if sprite != 65535]
+        random.Random(0).shuffle(pictured)
+        found, shown = self.page.run(
             """
-            const report = phenocoderReport, found = [], step = Math.max(1, Math.floor(report.n / 400));
-            for (let i = 0; i < report.n && found.length < arguments[0]; i += step) {
+            const report = phenocoderReport, shown = arguments[1].filter((i) => report.cell(i).picture && report.cell(i).shown);
+            const found = [];
+            for (const i of shown) {
               const { x, y } = report.place(i);
-              if (report.cell(i).picture && report.cell(i).shown && report.nearest(x, y) === i) found.push({ i, x, y });
+              if (found.length < arguments[0] && report.nearest(x, y) === i) found.push({ i, x, y });
             }
-            return found;
+            return [found, shown.length];
             """,
             most,
+            pictured,
         )
-        self.page.expect(bool(found), "no cell with a picture can be pointed at")
+        enough = len(found) >= max(1, min(most, shown))
+        self.page.expect(enough, f"{len(found)} of {shown} cells with a picture can be pointed at")
         return found
 
     def judge_places(self, found: list[dict]) -> None:
@@ -328,6 +363,26 @@ def check_pointer(page: Page, cells: Cells) -> None:
     page.point(last["x"] + 40, last["y"] + 30, "mouseReleased")
     after = page.view()
     page.expect(abs(after["x"] - before["x"] - 40) < 1.5 and abs(after["y"] - before["y"] - 30) < 1.5, "the map cannot be dragged")
+
+
+def check_numbers(page: Page, cells: Cells) -> None:
+    """The tip says the number that a column has for a cell: whole ones exactly, others to six digits."""
+    color = "const s = document.getElementById('map-color'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))"
+    page.show_map()
+    page.press("0")
+    found = cells.pointed_at(3)
+    for place, name, values in cells.numbers:
+        page.run(color, str(place))
+        for cell in found:
+            page.point(cell["x"], cell["y"])
+            said = page.run("return document.getElementById('map-tip').lastElementChild.textContent")
+            value, known = said.removeprefix(f"{name}: "), values[cell["i"]]
+            try:
+                near = value == "none" if math.isnan(known) else math.isclose(float(value), known, rel_tol=0 if known % 1 == 0 else 1e-6)
+            except ValueError:
+                near = False
+            page.expect(near, f"{name} of {cells.name(cell['i'])} is {known}, the tip says {said!r}")
+    page.run(color, "0")
 
 
 def check_tap(page: Page, cells: Cells) -> None:
@@ -614,6 +669,8 @@ def check(driver: webdriver.Chrome, path: Path, arguments: argparse.Namespace) -
         if cells:
             check_pointer(page, cells) if width == SIZES[0][0] else check_tap(page, cells)
             check_choices(page)
+            if width == SIZES[0][0]:
+                check_numbers(page, cells)
             check_pictures(page)
         check_bars(page)
         check_tables(page)

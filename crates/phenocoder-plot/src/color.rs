@@ -70,10 +70,10 @@ impl Rgb {
         0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2)
     }
 
-    /// The text colour that is legible on this one.
+    /// The colour of text on this one: black or white, whichever has the higher contrast.
     pub(crate) fn text_on(self) -> Self {
-        if self.luminance() > 0.3 {
-            Self::TEXT
+        if self.luminance() > 0.179 {
+            Self(0, 0, 0)
         } else {
             Self::WHITE
         }
@@ -219,6 +219,23 @@ mod tests {
                 .map(|i| map.color(f64::from(i) / 40.0).luminance())
                 .collect();
             assert!(light.windows(2).all(|w| w[0] < w[1]), "{map:?}: {light:?}");
+        }
+    }
+
+    #[test]
+    fn text_stands_out_from_every_color_of_a_map() {
+        for map in [
+            ColorMap::Viridis,
+            ColorMap::Cividis,
+            ColorMap::BlueRed,
+            ColorMap::Grey,
+        ] {
+            for i in 0..=255 {
+                let color = map.color(f64::from(i) / 255.0);
+                let (a, b) = (color.luminance(), color.text_on().luminance());
+                let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                assert!(contrast >= 4.5, "{map:?} at {i}: {contrast}");
+            }
         }
     }
 

@@ -66,10 +66,7 @@ impl Mark {
     /// The colour of words and patterns on this one: black or white, whichever has the higher contrast.
     #[must_use]
     pub fn ink(self) -> Rgb {
-        match self.color.luminance() > 0.179 {
-            true => Rgb(0, 0, 0),
-            false => Rgb::WHITE,
-        }
+        self.color.text_on()
     }
 
     /// The shape of points of this radius: dots of a pixel need none as long as their colours do not come again.
