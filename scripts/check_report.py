@@ -110,7 +110,7 @@ for (const e of document.querySelectorAll("button, select, summary, nav a, input
   if (!name) wrong.push(`a ${e.tagName} without a name`);
   const style = getComputedStyle(e), after = getComputedStyle(e, "::after"), line = channels(style.borderTopColor);
   const hasBorder = parseFloat(style.borderTopWidth) > 0 && style.borderTopStyle !== "none" && (line[3] ?? 1) > 0;
-  if (hasBorder && between(line, behind(e.parentElement)) < 3) wrong.push(`the border of ${e.tagName} ${name} is too light`);
+  if (hasBorder && between(line, behind(e.parentElement)) < 3) wrong.push(`the border of ${e.tagName} ${String(name).slice(0, 30)} is too light`);
   const sign = after.content !== "none" && between(channels(after.color), behind(e));
   if (sign && sign < 3) wrong.push(`the sign beside ${name} is too light`);
 }
