@@ -174,7 +174,8 @@ fn blocks_hide_no_difference_and_make_none() {
 
 #[test]
 fn the_least_p_value_is_that_of_groups_that_lie_far_apart() {
-    let cases: [(&[&str], Option<&[&str]>, f64); 6] = [
+    type Names = &'static [&'static str];
+    let cases: [(Names, Option<Names>, f64); 6] = [
         (&["a", "a", "a", "b", "b", "b"], None, 2.0 / 20.0),
         (&["a", "a", "a", "b", "b", "b", "b"], None, 1.0 / 35.0),
         (&["a", "a", "b", "b", "c", "c"], None, 6.0 / 90.0),
