@@ -113,8 +113,9 @@ impl HnswConfig {
 /// Malkov & Yashunin 2020, doi:10.1109/TPAMI.2018.2889473; made in batches as Manohar et al. 2024,
 /// doi:10.1145/3627535.3638475.
 ///
-/// The exact search, [`nearest_neighbors`](super::nearest_neighbors), is fast: of 20,000 rows the index takes longer.
-/// From how many rows on it saves time, and for how many searches in one index, is not known: measure first.
+/// The exact search, [`nearest_neighbors`](super::nearest_neighbors), is fast: it passes over groups of rows that are too
+/// far away. Of rows of 32 columns without clusters the index takes less time than it from about 100,000 rows on, of rows
+/// in clusters from more on; `docs/benchmarks.md` has the numbers.
 /// On a processor without fused multiply-add, the sums of the index are much slower.
 /// [`recall`](super::recall) on some of the rows, against [`query_neighbors`](super::query_neighbors), tells what share of
 /// the neighbours is found; a larger `width` finds more.
