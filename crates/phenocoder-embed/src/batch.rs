@@ -40,12 +40,17 @@ const MOST_CATEGORIES: usize = 8192;
 
 /// Refuses more categories than equations of all pairs of them have room for.
 fn check_categories(method: &'static str, found: usize) -> Result<()> {
+    check_pairs(method, "categories", found)
+}
+
+/// Refuses more of something than equations of all pairs of them have room for.
+fn check_pairs(method: &'static str, what: &'static str, found: usize) -> Result<()> {
     if found <= MOST_CATEGORIES {
         return Ok(());
     }
     Err(Error::TooMany {
         method,
-        what: "categories",
+        what,
         most: MOST_CATEGORIES,
         found,
     })

@@ -201,8 +201,9 @@ impl Combat {
     /// [`Error::MissingLabel`] for a row without a batch or a covariate's category, [`Error::NotFinite`] for NaN or
     /// infinity in `x` or in the numbers of a covariate (its position is then the column),
     /// [`Error::SmallBatch`] for a batch of one row whose variance is asked for, [`Error::Collinear`] for a covariate
-    /// that the batches and the covariates before it tell already, so that its effect cannot be told from theirs (as with
-    /// more columns of covariates than there are rows less batches), [`Error::NotConverged`] when `iterations` do not
+    /// that the batches and the covariates before it tell already, so that its effect cannot be told from theirs (with more
+    /// columns of covariates than there are rows less batches, the first that there is no room for, even where another one
+    /// follows from those before), [`Error::TooMany`] for more than 8,192 columns of covariates, [`Error::NotConverged`] when `iterations` do not
     /// suffice, [`Error::Overflow`] when squares are infinite, [`Error::Cancelled`] when the caller stops it.
     pub fn fit(
         x: ArrayView2<'_, f64>,

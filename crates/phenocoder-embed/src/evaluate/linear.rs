@@ -166,7 +166,7 @@ fn varies(column: ArrayView1<'_, f64>) -> bool {
 
 /// The sum of the squared deviations of all values from the means of their columns, in the order of rows.
 fn squares(y: ArrayView2<'_, f64>) -> f64 {
-    let mean = |column: ArrayView1<'_, f64>| column.iter().sum::<f64>() / column.len() as f64;
+    let mean = |column: ArrayView1<'_, f64>| mean_of(column.iter().copied());
     let means: Vec<f64> = y.columns().into_iter().map(mean).collect();
     let mut sum = 0.0;
     for row in y.rows() {
@@ -175,6 +175,13 @@ fn squares(y: ArrayView2<'_, f64>) -> f64 {
         }
     }
     sum
+}
+
+/// The mean, by differences from the first value, so that small ones are not lost in the rounding of a large sum.
+fn mean_of(values: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
+    let n = values.len() as f64;
+    let first = values.clone().next().unwrap_or(f64::NAN);
+    first + values.map(|value| value - first).sum::<f64>() / n
 }
 
 /// The rows that a model is fitted on.
@@ -190,7 +197,7 @@ impl Fold {
     fn new(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, rows: &[usize]) -> Result<Self> {
         let n = rows.len() as f64;
         let mean = |data: ArrayView2<'_, f64>, column: usize| {
-            rows.iter().map(|&row| data[[row, column]]).sum::<f64>() / n
+            mean_of(rows.iter().map(|&row| data[[row, column]]))
         };
         let scaling: Result<Vec<(f64, f64)>> = (0..x.ncols())
             .map(|column| {
@@ -375,6 +382,16 @@ mod tests {
             let expected = told(x.view(), y.view(), &config).unwrap();
             let found = told(x.view(), beside.view(), &config).unwrap();
             assert_eq!(found.to_bits(), expected.to_bits(), "{n} {folds}");
+        }
+    }
+
+    #[test]
+    fn variation_far_below_the_mean_is_predicted() {
+        let x = Array2::from_shape_fn((20_000, 1), |(i, _)| (i % 2) as f64);
+        for size in [1e-12, 1e-13] {
+            let y = x.mapv(|x| 0.1 * (1.0 + size * x));
+            let r2 = told(x.view(), y.view(), &LinearConfig::default()).unwrap();
+            assert!(r2 > 0.999, "{size}: {r2}");
         }
     }
 

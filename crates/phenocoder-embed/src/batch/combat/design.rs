@@ -5,7 +5,7 @@ use phenocoder_core::{Categorical, Progress, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::{Batches, Covariate, Error, METHOD, Result, places};
-use crate::batch::{each_row, rounding};
+use crate::batch::{check_pairs, each_row, rounding};
 use crate::matrix::dot;
 
 /// How a covariate becomes columns.
@@ -61,7 +61,8 @@ impl Encoding {
     }
 }
 
-/// Refuses more columns of covariates than rows can tell from the batches, before the columns take memory.
+/// Refuses more columns of covariates than rows can tell from the batches, or than equations of all pairs of them have room
+/// for, before the columns take memory.
 pub(super) fn check_room(
     encodings: &[Encoding],
     covariates: &[Covariate<'_>],
@@ -75,7 +76,7 @@ pub(super) fn check_room(
     if width > room {
         return Err(collinear(encodings, room));
     }
-    Ok(())
+    check_pairs(METHOD, "columns of covariates", width)
 }
 
 fn check_lengths(covariates: &[Covariate<'_>], rows: usize) -> Result<(), ShapeError> {

@@ -422,6 +422,15 @@ fn more_columns_of_covariates_than_rows_are_refused_before_they_take_memory() {
     let longer = Categorical::from_labels((0..200_001).map(|i| i.to_string()));
     let error = of(&[Covariate::Categories(&longer)]);
     assert!(matches!(error, Error::Shape(_)), "{error}");
+    // Rows leave room for these, memory does not.
+    let twenty = Categorical::from_labels((0..200_000).map(|i| (i / 20).to_string()));
+    let expected = Error::TooMany {
+        method: METHOD,
+        what: "columns of covariates",
+        most: 8192,
+        found: 9999,
+    };
+    assert_eq!(of(&[Covariate::Categories(&twenty)]), expected);
 }
 
 #[test]
