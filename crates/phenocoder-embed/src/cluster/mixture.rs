@@ -352,7 +352,20 @@ impl GaussianMixture {
     ///
     /// As [`probabilities`](Self::probabilities).
     pub fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Vec<u32>> {
-        Ok(likeliest(&self.probabilities(x)?))
+        self.predict_with(x, &NoProgress)
+    }
+
+    /// The likeliest component of each row as [`predict`](Self::predict), which can be stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`probabilities_with`](Self::probabilities_with).
+    pub fn predict_with(
+        &self,
+        x: ArrayView2<'_, f64>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u32>> {
+        Ok(likeliest(&self.probabilities_with(x, progress)?))
     }
 
     /// The probability of each component given the row, those of a row together 1.

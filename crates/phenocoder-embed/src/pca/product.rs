@@ -81,7 +81,7 @@ impl<'a> Centered<'a> {
         progress: &dyn Progress,
     ) -> Result<Array2<f64>, Cancelled> {
         let (n, width) = (self.x.nrows(), b.ncols());
-        let height = rows_per_block(self.x.ncols());
+        let height = rows_per_block(self.x.ncols().max(width));
         let mut product = vec![0.0; n * width];
         product
             .par_chunks_mut((height * width).max(1))

@@ -1,7 +1,7 @@
 //! Step 4: which cells look alike.
 
 use ndarray::Array2;
-use phenocoder_core::Progress;
+use phenocoder_core::{Progress, WithinStage};
 use phenocoder_embed::pca::{Pca, PcaConfig};
 use phenocoder_io::{Store, TableData, WriteMode};
 use serde::{Deserialize, Serialize};
@@ -257,7 +257,8 @@ impl Rows {
         let reduced = match config.n_components {
             Some(n) => {
                 let x = columns.as_ref().unwrap_or(&latents).view();
-                Some(Pca::fit_with(x, &PcaConfig::new(n), progress)?.transform(x)?)
+                let pca = Pca::fit_with(x, &PcaConfig::new(n), progress)?;
+                Some(pca.transform_with(x, &WithinStage(progress))?)
             }
             None => None,
         };
