@@ -326,6 +326,13 @@ pub(crate) fn first_largest(values: impl Iterator<Item = f64>) -> usize {
     best.0
 }
 
+/// The power of two by which the largest of some values comes near 1: it changes no digit of theirs.
+///
+/// At most `2^±1000`, so that one over it is a power of two as well.
+pub(crate) fn to_unit(largest: f64) -> f64 {
+    libm::exp2((-libm::ceil(libm::log2(largest))).clamp(-1000.0, 1000.0))
+}
+
 /// The entry of largest size, of several the first; 0 when there is none.
 pub(crate) fn largest_entry(values: ArrayView1<'_, f64>) -> f64 {
     let mut largest = 0.0_f64;

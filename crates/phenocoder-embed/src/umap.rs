@@ -314,7 +314,8 @@ fn start(graph: &CsrGraph, config: &UmapConfig, progress: &dyn Progress) -> Resu
 /// The start is moved and scaled so that it fills the box from 0 to 10; its number of columns is the number of
 /// dimensions.
 /// Where rows of it repeat, or a column has one value only, every coordinate then gets noise of deviation 1e-4 from the
-/// seed: nodes at one place neither pull nor push each other, and no move leaves a line on which all nodes lie.
+/// seed: nodes at one place neither pull nor push each other, and none leaves a coordinate that all share.
+/// Nodes on a line in another direction, as that of two equal columns, stay on it.
 ///
 /// # Differences from umap-learn
 ///

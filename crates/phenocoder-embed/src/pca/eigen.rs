@@ -8,7 +8,7 @@ use phenocoder_core::{Cancelled, Progress};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::matrix::{dot, row_of};
+use crate::matrix::{dot, row_of, to_unit};
 use tridiagonal::Tridiagonal;
 
 /// Reflections after which the rest of the matrix changes at once.
@@ -36,14 +36,13 @@ pub(super) fn leading_eigenvectors(
     if largest == 0.0 {
         return Ok((vec![0.0; k], Array2::eye(m).slice_move(s![..k, ..])));
     }
-    // A power of two changes no digit and keeps squares in range.
-    let exponent = (-libm::ceil(libm::log2(largest))).clamp(-1000.0, 1000.0);
-    let reduced = Reduced::new(symmetric * libm::exp2(exponent), progress)?;
+    // Squares stay in range.
+    let unit = to_unit(largest);
+    let reduced = Reduced::new(symmetric * unit, progress)?;
     let values = reduced.tridiagonal.largest_values(k, progress)?;
     let mut vectors = reduced.tridiagonal.vectors(&values, progress)?;
     reduced.turn_back(&mut vectors, progress)?;
-    let back = libm::exp2(-exponent);
-    let values = values.iter().map(|v| v.max(0.0) * back).collect();
+    let values = values.iter().map(|v| v.max(0.0) / unit).collect();
     Ok((values, vectors))
 }
 

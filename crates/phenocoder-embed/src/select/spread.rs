@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{METHOD, VariableFeatures, moments};
-use crate::matrix::median;
+use crate::matrix::{median, to_unit};
 use crate::scale::{NanPolicy, check_allowed};
 use crate::{ConfigError, Error, Result};
 
@@ -186,9 +186,9 @@ impl Column {
         if !enough || a_most == 0.0 || b_most == 0.0 {
             return 0.0;
         }
-        // Over the largest of these rows, so that no square is beyond any number, nor all are 0 beside an outlier in
-        // another row.
-        let scaled = || moved().map(|(a, b)| (a / a_most, b / b_most));
+        // Near 1, so that no square is beyond any number, nor all are 0 beside an outlier in another row.
+        let (a_unit, b_unit) = (to_unit(a_most), to_unit(b_most));
+        let scaled = || moved().map(|(a, b)| (a * a_unit, b * b_unit));
         let (mut a_sum, mut b_sum) = (0.0, 0.0);
         for (a, b) in scaled() {
             (a_sum, b_sum) = (a_sum + a, b_sum + b);

@@ -276,6 +276,10 @@ fn corrections(given: &Given) -> Vec<Named> {
             named(format!("Harmony::map, {form:?}"), &mapped),
         ]);
     }
+    let other = Categorical::from_labels((0..tall.nrows()).map(|i| ["x", "y"][i % 5 % 2]));
+    let config = HarmonyConfig::new(HarmonyForm::Two).with_iterations(2);
+    let mixed = harmony(tall, &[&batch, &other], &config, &NoProgress).unwrap();
+    all.push(named("harmony, two variables", &mixed.corrected));
     all
 }
 
@@ -591,9 +595,13 @@ fn probes(given: &Given) -> Vec<Named> {
         let config = ProbeConfig::default().with_classifier(classifier);
         let x = given.few.x.view();
         let report = probe(x, &given.batches, None, &config, &NoProgress).unwrap();
-        named(format!("probe, {name}"), &report.prediction.probabilities)
+        let areas = report.probabilities.auc_per_class.iter().flatten();
+        [
+            named(format!("probe, {name}"), &report.prediction.probabilities),
+            named(format!("probe, {name}, areas under curves"), areas),
+        ]
     });
-    found.into()
+    found.concat()
 }
 
 /// The names of the results whose hashes differ.
