@@ -260,9 +260,13 @@ fn ends(values: &[f64]) -> (f64, f64) {
 }
 
 /// Whether 32 bits hold a number to the seven digits that are shown, and a whole one to all of its digits.
+///
+/// In 32 bits large numbers become whole, and the page shows whole numbers in full: of what has a fraction, more digits than
+/// are right.
 fn is_short(v: f64) -> bool {
-    let off = (f64::from(v as f32) - v).abs();
-    off <= 1e-7 * v.abs() && (off == 0.0 || v.fract() != 0.0)
+    let short = f64::from(v as f32);
+    let is_near = (short - v).abs() <= 1e-7 * v.abs();
+    is_near && (short == v || (v.fract() != 0.0 && short.abs() < 1e7))
 }
 
 /// Numbers of 16 bits, the low byte first, in base64.
@@ -356,11 +360,21 @@ mod tests {
             .collect();
         assert!(!wide && back[1].is_nan());
         assert_eq!([back[0], back[2]], [100.0, -0.1]);
-        // A date, and what is beyond 32 bits.
-        for value in [20_240_115.0, 1e300, 1e-300] {
+        // A date, what is beyond 32 bits, and what would become whole, of more than seven digits.
+        for value in [
+            20_240_115.0,
+            1e300,
+            1e-300,
+            1_234_567_890.25,
+            -10_000_050.7,
+            9_999_999.7,
+        ] {
             let (wide, bytes) = numbers(&[value, 1.0]);
-            assert!(wide);
+            assert!(wide, "{value}");
             assert_eq!(bytes[..8], value.to_le_bytes());
         }
+        // To seven digits these are whole.
+        let (wide, _) = numbers(&[9_000_000.7, 8_000.000_2]);
+        assert!(!wide);
     }
 }

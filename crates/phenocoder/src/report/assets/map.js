@@ -32,11 +32,11 @@
   const samples = columns[data.sample];
   const labelOf = (column, i) => column.codes[i] === column.missing ? "none" : column.labels[column.codes[i]];
   const shapeNames = ["circle", "square", "triangle", "diamond"];
-  // Whole numbers are shown whole.
+  // Whole numbers are shown whole, others to so many digits.
   const digits = (v, most = 3) => {
-    const size = Math.abs(v);
-    if (Number.isInteger(v) && size < 1e15) return String(v);
-    return size >= 1e5 || size < 1e-3 ? v.toExponential(most - 2) : String(Number(v.toPrecision(most)));
+    if (Number.isInteger(v) && Math.abs(v) < 1e15) return String(v);
+    const near = Number(v.toPrecision(most)), size = Math.abs(near);
+    return size >= 10 ** Math.max(5, most) || size < 1e-3 ? v.toExponential(most - 1) : String(near);
   };
   const count = (k) => k.toLocaleString("en");
   const make = (tag, properties, ...children) => {
