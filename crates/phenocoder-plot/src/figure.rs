@@ -1,7 +1,9 @@
 //! A picture that can be drawn as PNG and as SVG.
 
-use std::ffi::OsStr;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io, process};
 
@@ -11,6 +13,9 @@ use crate::{Error, Result, raster, svg};
 
 /// Pixels per point in files written by [`Figure::write`].
 const FILE_SCALE: f64 = 2.0;
+
+/// Names that [`write_whole`] tries: writers that were killed leave their files.
+const MOST_NAMES: usize = 10_000;
 
 /// A laid-out picture.
 ///
@@ -199,30 +204,68 @@ impl Figure {
     }
 }
 
-/// Writes a file to a name beside its place that no other writer uses, then renames it: a reader never meets half a file, and
-/// of several writers the last to end has the place.
+/// Writes a file to a name beside its place that nothing has, then renames it: a reader never meets half a file, and of several
+/// writers, on several machines too, the last to end has the place.
 ///
-/// Nothing is left behind where that fails.
+/// Nothing is left behind where that fails; a process that is killed leaves its file, which no other writer takes.
 ///
 /// # Errors
 ///
 /// What the file system says.
 #[doc(hidden)]
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or(OsStr::new("picture"));
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(
-        ".{}-{}.tmp",
-        process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    ));
-    let temporary = path.with_file_name(temporary);
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let (temporary, mut file) = new_beside(path)?;
+    let written = file.write_all(bytes);
+    // Not every system renames what is open.
+    drop(file);
+    let written = written.and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The first error is the one to report; nothing may be there to remove.
+        // The first error is the one to report.
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// A new file beside this place: the number of the process alone is that of others on other machines.
+fn new_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let place = path.file_name().unwrap_or(OsStr::new("picture"));
+    let mut left = MOST_NAMES;
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut name = OsString::from(".");
+        name.push(place);
+        name.push(format!(".{}-{count}.tmp", process::id()));
+        let temporary = path.with_file_name(name);
+        left -= 1;
+        match File::create_new(&temporary) {
+            Err(error) if left > 0 && error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|file| (temporary, file)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_other_writers_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let of_other = |n: usize| {
+            let name = format!(".a.png.{}-{n}.tmp", process::id());
+            folder.path().join(name)
+        };
+        // As by a writer of the same number in another container.
+        for n in 0..100 {
+            fs::write(of_other(n), "other").unwrap();
+        }
+        write_whole(&path, b"own").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "own");
+        for n in 0..100 {
+            assert_eq!(fs::read_to_string(of_other(n)).unwrap(), "other");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 101);
+    }
 }
