@@ -85,3 +85,6 @@ pub use montage::{Contrast, MontageConfig, montage};
 pub use raster::{png_grey8, png_rgb8};
 pub use sample_map::{SampleMapConfig, sample_map};
 pub use scatter::{AxesStyle, ColorBy, LegendPlace, ScatterConfig, scatter};
+// The page replaces the same characters as pictures do.
+#[doc(hidden)]
+pub use svg::turns_reading;

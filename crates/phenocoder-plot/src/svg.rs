@@ -287,7 +287,15 @@ fn number(x: f64) -> String {
     if text == "-0" { "0" } else { text }.to_owned()
 }
 
-/// Text for XML 1.0: markup is escaped, characters that XML forbids become U+FFFD.
+/// Whether a character changes in which direction what comes after it is read.
+#[doc(hidden)]
+#[must_use]
+pub fn turns_reading(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text for XML 1.0: markup is escaped; characters that XML forbids, and those that turn the direction of reading, become
+/// U+FFFD.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -299,6 +307,7 @@ fn escape(text: &str) -> String {
             '\'' => out.push_str("&#39;"),
             '\t' | '\n' | '\r' => out.push(' '),
             '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c if turns_reading(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -308,6 +317,14 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_turns_round_the_words_after_it() {
+        let names = "a\u{202e}b\u{2066}c\u{2069} · d\u{200f}";
+        assert_eq!(escape(names), "a\u{fffd}b\u{fffd}c\u{fffd} · d\u{fffd}");
+        // Letters that are read from the right stay.
+        assert_eq!(escape("\u{5d0} \u{628}"), "\u{5d0} \u{628}");
+    }
 
     #[test]
     fn numbers_are_short() {

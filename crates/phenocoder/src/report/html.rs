@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use phenocoder_plot::turns_reading;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -18,16 +19,11 @@ pub(super) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            c if c.is_control() || turns(c) => out.push('\u{fffd}'),
+            c if c.is_control() || turns_reading(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
     out
-}
-
-/// Whether a character changes in which direction what comes after it is read.
-fn turns(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// JSON that can stand between script tags: neither ends it nor begins a comment in it. What turns the direction of reading
@@ -45,7 +41,7 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<String> {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
-            c if turns(c) => out.push('\u{fffd}'),
+            c if turns_reading(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
