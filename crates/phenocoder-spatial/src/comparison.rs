@@ -380,13 +380,14 @@ fn compare(
         .collect();
     // All arrangements have the one at hand among them; to random ones it is added.
     let one = u64::from(!arrangements.is_exact());
+    let least_p_value = arrangements.least_p_value();
     for (i, &c) in tested.iter().enumerate() {
         let difference = &mut differences[c];
         difference.p_value = (beyond[i] + one) as f64 / (looked_at as u64 + one) as f64;
         difference.explained = (observed[i] / columns[c].total).clamp(0.0, 1.0);
         difference.effect = columns[c].effect(design, config.scale);
         difference.arrangements = looked_at;
-        difference.least_p_value = arrangements.least_p_value();
+        difference.least_p_value = least_p_value;
     }
     Ok(differences)
 }
