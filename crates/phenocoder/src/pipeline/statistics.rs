@@ -370,11 +370,13 @@ pub(crate) fn constant_within(
             None => found[code] = Some(labels.label(row)),
             Some(label) if label == labels.label(row) => {}
             Some(label) => {
-                let (sample, other) = (&samples.categories()[code], labels.label(row));
+                let sample = &samples.categories()[code];
+                let [label, other] = [label, labels.label(row)]
+                    .map(|label| label.map_or("none".to_owned(), |label| format!("`{label}`")));
                 return Err(Error::data(
                     step,
                     format!(
-                        "`obs/{key}` is not constant in sample `{sample}`: {label:?} and {other:?}"
+                        "`obs/{key}` is not constant in sample `{sample}`: {label} and {other}"
                     ),
                 ));
             }
@@ -396,13 +398,13 @@ mod tests {
         let constant = Categorical::from_labels(["x", "x", "y"]);
         let kept = constant_within(&constant, &samples, "k", STEP).unwrap();
         assert_eq!(kept, [Some("x".to_owned()), Some("y".to_owned())]);
-        let changing = Categorical::from_labels(["x", "y", "y"]);
-        let message = constant_within(&changing, &samples, "k", STEP)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("`obs/k` is not constant in sample `a`"),
-            "{message}"
-        );
+        for (other, words) in [(Some("y"), "`x` and `y`"), (None, "`x` and none")] {
+            let changing = Categorical::from_optional_labels([Some("x"), other, Some("y")]);
+            let message = constant_within(&changing, &samples, "k", STEP)
+                .unwrap_err()
+                .to_string();
+            let expected = format!("`obs/k` is not constant in sample `a`: {words}");
+            assert!(message.contains(&expected), "{message}");
+        }
     }
 }
