@@ -150,8 +150,7 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
     let mut known = ranked(compared);
     let found = known.iter().filter(|d| d.p_adjusted <= FOUND).count();
     let all = known.len();
-    let least = known.iter().map(|d| d.least_p_value);
-    let least = least.fold(f64::NAN, f64::min);
+    let least = least_p_value(&known);
     known.truncate(DIFFERENCES);
     let within = match within {
         Some(words) => format!(" {}", escape(words)),
@@ -163,8 +162,8 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
     };
     format!(
         "<p>{} of {} statistics differ at a false discovery rate of {} % (samples are compared, not cells).{within}{more}</p>{}\
-         <p class=\"caption\">The {} of {} statistics with the smallest p. {} p: permutations, at least {} with so many \
-         samples. q: adjusted for the number of statistics (Benjamini–Hochberg). {}</p>",
+         <p class=\"caption\">The {} of {} statistics with the smallest p. {} {least} q: adjusted for the \
+         number of statistics (Benjamini–Hochberg). {}</p>",
         count(found),
         count(all),
         number(100.0 * FOUND),
@@ -172,7 +171,6 @@ pub(super) fn comparison(material: &Material<'_>) -> String {
         count(known.len()),
         count(all),
         escape(&size_of_difference(&compared.groups)),
-        number(least),
         escape(&unit_of_radii(
             &material.run.config.samples.keys.spatial_key
         )),
@@ -189,6 +187,24 @@ pub(in crate::report) fn ranked(compared: &GroupComparison) -> Vec<&Difference> 
             .then(a.name.cmp(&b.name))
     });
     known
+}
+
+/// What p is, and how small it can be.
+fn least_p_value(known: &[&Difference]) -> String {
+    let by_size = known
+        .iter()
+        .min_by(|a, b| a.least_p_value.total_cmp(&b.least_p_value));
+    let Some(least) = by_size else {
+        return "p: permutations.".to_owned();
+    };
+    let with = match least.is_exact {
+        true => "so many samples".to_owned(),
+        false => format!("{} of them, drawn at random", count(least.arrangements)),
+    };
+    format!(
+        "p: permutations, at least {} with {with}.",
+        number(least.least_p_value)
+    )
 }
 
 /// What the column between the means and p holds.
@@ -334,6 +350,10 @@ fn measured_cells(mixing: &Mixing) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+    use phenocoder_core::{Categorical, Features, NoProgress};
+    use phenocoder_spatial::comparison::{ComparisonConfig, compare_groups};
+
     use super::*;
 
     #[test]
@@ -371,6 +391,25 @@ mod tests {
         assert!(size_of_difference(&groups[..2]).contains("positive where b is higher"));
         let three = size_of_difference(&groups);
         assert!(three.starts_with("Explained") && !three.contains("Hedges"));
+    }
+
+    #[test]
+    fn the_smallest_p_comes_from_the_samples_or_from_the_number_of_permutations() {
+        let with = |permutations: usize| {
+            let values = Array2::from_shape_fn((6, 1), |(row, _)| row as f64);
+            let values = Features::new(values, ["moranI"]).unwrap();
+            let groups = Categorical::from_labels(["a", "a", "a", "b", "b", "b"]);
+            let settings = ComparisonConfig::new().with_permutations(permutations);
+            let found = compare_groups(&values, &groups, None, &settings, &NoProgress).unwrap();
+            least_p_value(&ranked(&found))
+        };
+        assert_eq!(
+            with(20),
+            "p: permutations, at least 0.1 with so many samples."
+        );
+        let drawn = "p: permutations, at least 0.1 with 9 of them, drawn at random.";
+        assert_eq!(with(9), drawn);
+        assert_eq!(least_p_value(&[]), "p: permutations.");
     }
 
     #[test]
