@@ -122,8 +122,8 @@ impl Gathered {
             let figure = figure.and_then(|figure| {
                 let title = format!("Neighbours within {radius}");
                 let caption = format!(
-                    "Rows: labels of the cells ({}). Columns: labels of their neighbours within {radius}, in the unit of obsm/{}. Mean over the samples.",
-                    config.samples.label_key, config.samples.keys.spatial_key
+                    "Rows: labels of the cells ({}). Columns: labels of their neighbours within {radius}. Mean over the samples.",
+                    config.samples.label_key
                 );
                 Picture::new(&interactions_name(radius), title, figure, caption)
             });
