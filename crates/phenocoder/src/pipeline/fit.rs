@@ -89,7 +89,7 @@ pub struct TrainConfig {
     pub checkpoints: Checkpoints,
     /// Where the network is trained.
     pub device: DeviceChoice,
-    /// Cells in the montage of inputs beside reconstructions (default 8, at most 200).
+    /// Cells in the montage of inputs beside reconstructions (default 8, at most 200); the page shows 8 of them.
     pub montage: usize,
     /// Where the first weights come from.
     pub seed: Seed,

@@ -26,6 +26,8 @@ use crate::pipeline::{
 
 /// Cells whose neighbours are looked at to tell how batches mix.
 const MIXING_CELLS: usize = 3_000;
+/// Cells of the montage on the page: of more, its pictures would take the place of those of the map.
+const MONTAGE_CELLS: usize = 8;
 
 /// A run and where it lies.
 #[derive(Clone, Copy)]
@@ -44,7 +46,9 @@ pub(super) struct Picture {
     pub(super) name: String,
     /// Its heading there; on the page the section says what it is.
     pub(super) title: String,
+    /// What its file shows.
     pub(super) figure: Figure,
+    /// What the page shows: the same, or a part of it.
     pub(super) svg: String,
     /// The words below it.
     pub(super) caption: String,
@@ -266,14 +270,23 @@ fn learning_rate(record: &TrainingRecord) -> Result<Picture> {
     Picture::new("learning_rate", "Training: learning rate", rate, caption)
 }
 
+/// Cells beside their reconstructions: in the file all that the settings ask for, on the page some of them.
 fn montage(run: &Run<'_>) -> Result<Picture> {
-    let figure = figures::patches(run.config, run.files, run.progress)?;
-    Picture::new(
-        "montage",
-        "Cells and their reconstructions",
-        figure,
-        "Patches beside what the network makes of their latents, channel by channel.",
-    )
+    let patches = figures::patches(run.config, run.files, MONTAGE_CELLS, run.progress)?;
+    let what = "Patches beside what the network makes of their latents, channel by channel";
+    let caption = match patches.cells > MONTAGE_CELLS {
+        true => format!(
+            "{what}: {MONTAGE_CELLS} of {} cells; the figure `montage` shows all of them.",
+            patches.cells
+        ),
+        false => format!("{what}."),
+    };
+    let title = "Cells and their reconstructions";
+    let on_page = Picture::new("montage", title, patches.some, caption)?;
+    Ok(Picture {
+        figure: patches.all,
+        ..on_page
+    })
 }
 
 /// The share of each cluster in every label of a column of the user's.

@@ -104,10 +104,16 @@ fn every_section_with_a_figure_has_it_as_a_file() {
         let expected = usize::from(figure.name != "cells");
         assert_eq!(headings, expected, "{}", figure.name);
     }
-    // All of the cells that the settings ask for are in the montage.
+    // All of the cells that the settings ask for are in the montage, and some of them on the page.
     let montage = found.figures.iter().find(|f| f.name == "montage").unwrap();
     let height = montage.figure.size().1;
     assert!((12.0 * 72.0..13.0 * 80.0).contains(&height), "{height}");
+    let (_, training) = sections.iter().find(|(id, _)| *id == "training").unwrap();
+    let (_, on_page) = training.rsplit_once("<svg ").unwrap();
+    let (_, height) = on_page.split_once(" height=\"").unwrap();
+    let height: f64 = height.split_once('"').unwrap().0.parse().unwrap();
+    assert!((8.0 * 72.0..9.0 * 80.0).contains(&height), "{height}");
+    assert!(on_page.contains("8 of 12 cells"));
 }
 
 /// What was told of a stage.

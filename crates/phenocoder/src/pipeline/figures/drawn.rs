@@ -18,11 +18,22 @@ use crate::pipeline::{PipelineConfig, RAW_LAYER, RunFiles, source};
 const STEP: &str = "figures";
 
 /// Inputs beside reconstructions.
+pub(crate) struct Patches {
+    /// Of all cells that the settings ask for.
+    pub(crate) all: Figure,
+    /// Of some of them.
+    pub(crate) some: Figure,
+    /// How many cells the settings ask for and there are.
+    pub(crate) cells: usize,
+}
+
+/// Inputs beside reconstructions: of all cells that the settings ask for, and of at most so many of them.
 pub(crate) fn patches(
     config: &PipelineConfig,
     files: &RunFiles,
+    most: usize,
     progress: &dyn Progress,
-) -> Result<Figure> {
+) -> Result<Patches> {
     let device = select_device(DeviceChoice::Cpu)?.device;
     let saved = SavedModel::load(&files.model, &device)?;
     let data = TrainingData::open(&[&files.patches], &config.train.conditions, 0)?;
@@ -31,7 +42,17 @@ pub(crate) fn patches(
         .seed
         .stream("figure", 0)
         .choose(data.source.len(), config.train.montage);
-    data.montage(saved.model.as_ref(), &shown, progress)
+    let (model, cells) = (saved.model.as_ref(), shown.len());
+    let all = data.montage(model, &shown, progress)?;
+    let some = match cells > most {
+        true => {
+            // They are sorted: the first ones could all be of one sample.
+            let spread: Vec<usize> = (0..most).map(|i| shown[i * cells / most]).collect();
+            data.montage(model, &spread, progress)?
+        }
+        false => all.clone(),
+    };
+    Ok(Patches { all, some, cells })
 }
 
 /// How often labels lie beside each other, as the statistics of the samples tell it.
