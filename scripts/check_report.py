@@ -9,9 +9,10 @@ pressed is large enough, has a name and, where it has one, a border that is seen
 
 From the top of the page the Tab key alone comes to everything that can be pressed, and shows where it is; it comes to the
 map, whose keys do what they say, and leaves it again.  Legend, choices, channels, galleries and sorted tables do what they
-say.  The cell under the pointer (at 390: under the finger), and the one that the arrow keys go to, is shown with its own
-name, its own numbers and its own tile of the picture that the page holds, pixel by pixel.  A page without a map is rejected,
-unless `--without-map` says that the run made none.
+say, and how many of the cells are shown is right, also on a copy of the page whose table has twice as many cells.  The cell
+under the pointer (at 390: under the finger), and the one that the arrow keys go to, is shown with its own name, its own
+numbers and its own tile of the picture that the page holds, pixel by pixel.  A page without a map is rejected, unless
+`--without-map` says that the run made none.
 
 Labels whose marks on the map share a shape, or whose pieces of bars share a pattern, can be told apart by their colours,
 as seen normally and with deuteranopia and protanopia (Machado, Oliveira & Fernandes 2009, doi:10.1109/TVCG.2009.113);
@@ -35,6 +36,7 @@ import shutil
 import struct
 import sys
 import tempfile
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -82,7 +84,11 @@ const painted = (svg, e) => {
     if (Math.min(fill[3] ?? 1, Number(style.fillOpacity), Number(style.opacity)) < 0.9) continue;
     if (shape.isPointInFill(middle.matrixTransform(shape.getScreenCTM().inverse()))) color = fill;
   }
-  return color;
+  // What is written over a halo of its own lies on that.
+  const style = getComputedStyle(e), halo = style.paintOrder.startsWith("stroke") && style.stroke !== "none" ? channels(style.stroke) : null;
+  if (!halo || !(parseFloat(style.strokeWidth) > 0)) return color;
+  const opacity = (halo[3] ?? 1) * Number(style.strokeOpacity);
+  return [0, 1, 2].map((k) => opacity * halo[k] + (1 - opacity) * color[k]);
 };
 const between = (one, other) => {
   const [a, b] = [light(one), light(other)];
@@ -253,14 +259,21 @@ class Cells:
     def __init__(self, page: Page) -> None:
         self.page = page
         data = page.run("return JSON.parse(document.getElementById('data').textContent)")
-        self.tiles, self.map = data["tiles"], data["map"]
+        self.tiles, self.map, self.columns = data["tiles"], data["map"], data["columns"]
         self.ids = data["ids"].split("\n")
         self.sprites = self.words(data["sprites"])
         self.numbers = [(i, c["name"], self.floats(c)) for i, c in enumerate(data["columns"]) if c["kind"] == "numbers"]
         samples = data["columns"][data["sample"]]
-        codes = base64.b64decode(samples["codes"]) if not samples["wide"] else self.words(samples["codes"])
-        missing = 65535 if samples["wide"] else 255
+        codes, missing = self.codes(samples), 65535 if samples["wide"] else 255
         self.samples = ["none" if code == missing else samples["labels"][code] for code in codes]
+        # Of every layout, which cells have a place in it, and how many cells of the table are meant.
+        self.layouts = {}
+        if self.map:
+            self.layouts["map"] = self.placed(self.map), data["all"]
+        if data["tissue"]:
+            placed = self.placed(data["tissue"])
+            for code, all_of_sample in enumerate(samples["all"][:-1]):
+                self.layouts[str(code)] = [has_place and own == code for has_place, own in zip(placed, codes)], all_of_sample
         sources = page.run("return [...document.querySelectorAll('img.atlas')].map((image) => image.src)")
         self.images = [Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).convert("RGB") for source in sources]
 
@@ -268,6 +281,14 @@ class Cells:
     def words(text: str) -> list[int]:
         raw = base64.b64decode(text)
         return [low + 256 * high for low, high in zip(raw[::2], raw[1::2])]
+
+    @classmethod
+    def codes(cls, column: dict) -> list[int]:
+        return cls.words(column["codes"]) if column["wide"] else list(base64.b64decode(column["codes"]))
+
+    @classmethod
+    def placed(cls, points: dict) -> list[bool]:
+        return [65535 not in place for place in zip(cls.words(points["x"]), cls.words(points["y"]))]
 
     @staticmethod
     def floats(column: dict) -> tuple[float, ...]:
@@ -327,6 +348,31 @@ class Cells:
             away = (right * view["scale"] + view["x"] + box["left"] - cell["x"], down * view["scale"] + view["y"] + box["top"] - cell["y"])
             self.page.expect(max(map(abs, away)) < 0.5, f"{self.name(i)} lies {away} px from its place")
 
+    def judge_counts(self) -> None:
+        """The line above the map says how many of the cells are shown, and the legend of how many with each label."""
+        view = self.page.view()
+        here, all_cells = self.layouts[view["layout"]]
+        shown = sum(here)
+        expected = f"Shown: {shown:,} of {all_cells:,} cells" if shown < all_cells else ""
+        said = self.page.run("const e = document.getElementById('map-shown'); return e.checkVisibility() ? e.textContent : ''")
+        right = said.startswith(expected) and bool(said) == bool(expected)
+        self.page.expect(right, f"{view['layout']}: {shown} of {all_cells} cells are shown, the page says {said!r}")
+        column = self.columns[view["color"]]
+        if column["kind"] != "labels":
+            return
+        found = Counter(code for code, is_here in zip(self.codes(column), here) if is_here)
+        expected = {}
+        for code, count in found.items():
+            # The count of those without a label is the last one.
+            of_table = column["all"][min(code, len(column["labels"]))]
+            expected[str(code)] = f"{count:,} of {of_table:,}" if view["layout"] == "map" and count < of_table else f"{count:,}"
+        said = self.page.run(
+            "return Object.fromEntries([...document.querySelectorAll('#map-legend button[data-code]')]"
+            ".map((e) => [e.dataset.code, e.querySelector('small').textContent]))"
+        )
+        wrong = {code: (said.get(code), expected.get(code)) for code in {*said, *expected} if said.get(code) != expected.get(code)}
+        self.page.expect(not wrong, f"{view['layout']} by {column['name']}: the legend counts, and is to count: {list(wrong.items())[:3]}")
+
     def judge_tip(self, cell: int, how: str) -> None:
         """The tip shows this cell: its name, and its tile where it has one."""
         tip = self.page.run(TIP)
@@ -366,10 +412,11 @@ def check_pointer(page: Page, cells: Cells) -> None:
 
 
 def check_numbers(page: Page, cells: Cells) -> None:
-    """The tip says the number that a column has for a cell: whole ones exactly, others to six digits."""
+    """The tip says the number that a column has for a cell: whole ones below 1e15 exactly, others to seven digits."""
     color = "const s = document.getElementById('map-color'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))"
-    page.show_map()
+    page.run("document.getElementById('map-points').focus()")
     page.press("0")
+    page.show_map()
     found = cells.pointed_at(3)
     for place, name, values in cells.numbers:
         page.run(color, str(place))
@@ -377,8 +424,9 @@ def check_numbers(page: Page, cells: Cells) -> None:
             page.point(cell["x"], cell["y"])
             said = page.run("return document.getElementById('map-tip').lastElementChild.textContent")
             value, known = said.removeprefix(f"{name}: "), values[cell["i"]]
+            is_whole = known % 1 == 0 and abs(known) < 1e15
             try:
-                near = value == "none" if math.isnan(known) else math.isclose(float(value), known, rel_tol=0 if known % 1 == 0 else 1e-6)
+                near = value == "none" if math.isnan(known) else math.isclose(float(value), known, rel_tol=0 if is_whole else 1e-6)
             except ValueError:
                 near = False
             page.expect(near, f"{name} of {cells.name(cell['i'])} is {known}, the tip says {said!r}")
@@ -505,8 +553,8 @@ def check_keys(page: Page, cells: Cells) -> None:
     page.expect(page.view()["pinned"] == -1 and page.run(TIP)["hidden"], "Escape does not let the cell go")
 
 
-def check_choices(page: Page) -> None:
-    """Every layout and every colour can be chosen with the arrow keys; the legend tells labels apart, hides and shows them."""
+def check_choices(page: Page, cells: Cells) -> None:
+    """Every layout and every colour can be chosen with the arrow keys; the legend tells labels apart, counts, hides and shows them."""
     for select, field in (("map-layout", "layout"), ("map-color", "color")):
         values = page.run("const s = document.getElementById(arguments[0]); s.focus(); return [...s.options].map((o) => o.value)", select)
         page.press("Home")
@@ -516,6 +564,7 @@ def check_choices(page: Page) -> None:
             page.expect(str(page.view()[field]) == value, f"{select} cannot be {value}")
             legend = page.run(MAP_MARKS)
             judge_marks(page, f"map by {legend['title']}", legend["marks"], legend["text"])
+            cells.judge_counts()
         page.press("Home")
         page.expect(str(page.view()[field]) == values[0], f"{select} cannot be {values[0]} again")
     shown = "let k = 0; for (let i = 0; i < phenocoderReport.n; i++) k += phenocoderReport.cell(i).shown; return k"
@@ -529,6 +578,29 @@ def check_choices(page: Page) -> None:
         page.driver.find_element(By.CSS_SELECTOR, "#map-legend .more").click()
         page.settle()
         page.expect(page.run(shown) == before, "the legend does not show again")
+
+
+def check_part(page: Page) -> None:
+    """A page that holds a part of the cells of its table only says so: a copy of this one whose table has twice as many."""
+    begin, end = '<script type="application/json" id="data">', "</script>"
+    before, rest = page.path.read_text(encoding="utf-8").split(begin, 1)
+    held, after = rest.split(end, 1)
+    data = json.loads(held)
+    data["all"] *= 2
+    for column in data["columns"]:
+        if column["kind"] == "labels":
+            column["all"] = [2 * count for count in column["all"]]
+    with tempfile.TemporaryDirectory(prefix="part-") as folder:
+        part = Page(page.driver, Path(folder) / "report.html")
+        held = json.dumps(data).replace("<", "\\u003c")
+        part.path.write_text(before + begin + held + end + after, encoding="utf-8")
+        part.open(*SIZES[0])
+        cells = Cells(part)
+        for layout in cells.layouts:
+            part.run("const s = document.getElementById('map-layout'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))", layout)
+            cells.judge_counts()
+        part.judge_log()
+    page.wrong.extend(f"a part of the cells: {one}" for one in part.wrong)
 
 
 def check_pictures(page: Page) -> None:
@@ -668,13 +740,15 @@ def check(driver: webdriver.Chrome, path: Path, arguments: argparse.Namespace) -
         check_tab(page, cells)
         if cells:
             check_pointer(page, cells) if width == SIZES[0][0] else check_tap(page, cells)
-            check_choices(page)
+            check_choices(page, cells)
             if width == SIZES[0][0]:
                 check_numbers(page, cells)
             check_pictures(page)
         check_bars(page)
         check_tables(page)
         page.judge_log()
+        if cells and width == SIZES[0][0]:
+            check_part(page)
         page.wrong[so_far:] = [f"{width} px: {one}" for one in page.wrong[so_far:]]
     return page.wrong
 
