@@ -114,8 +114,8 @@ impl HnswConfig {
 /// doi:10.1145/3627535.3638475.
 ///
 /// The exact search, [`nearest_neighbors`](super::nearest_neighbors), is fast: it passes over groups of rows that are too
-/// far away. Of rows of 32 columns without clusters the index takes less time than it from about 100,000 rows on, of rows
-/// in clusters from more on; `docs/benchmarks.md` has the numbers.
+/// far away. Of rows of 32 columns without clusters the index takes less time than it from somewhere between 100,000 and
+/// 316,228 rows on, of rows in clusters from more on; `docs/benchmarks.md` has the numbers.
 /// On a processor without fused multiply-add, the sums of the index are much slower.
 /// [`recall`](super::recall) on some of the rows, against [`query_neighbors`](super::query_neighbors), tells what share of
 /// the neighbours is found; a larger `width` finds more.
